@@ -84,9 +84,7 @@ def map_columns(columns: Iterable[str], wanted: Sequence[str]) -> dict[str, str]
         for spelling in spellings:
             claims = by_lower.get(spelling, [])
             if len(claims) > 1:
-                raise DataError(
-                    f"columns {choices(claims)} could each be '{canonical}'; keep one of them"
-                )
+                raise DataError(f"columns {choices(claims)} could each be '{canonical}'; keep one of them")
             if claims:
                 mapping[claims[0]] = canonical
                 break

@@ -1,0 +1,30 @@
+"""From a data set to a scored run: pipeline > trainer > batches, losses, callbacks. Names load at first use."""
+
+from typing import TYPE_CHECKING
+
+from gogooku3.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from gogooku3.training.callbacks import DynamicGraphCallback, FinancialMetricsCallback
+    from gogooku3.training.losses import MultiHorizonFinancialLoss
+    from gogooku3.training.pipeline import SafeTrainingPipeline
+    from gogooku3.training.trainer import ATFTTrainer
+
+__all__ = [
+    "ATFTTrainer",
+    "DynamicGraphCallback",
+    "FinancialMetricsCallback",
+    "MultiHorizonFinancialLoss",
+    "SafeTrainingPipeline",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ATFTTrainer": "gogooku3.training.trainer",
+        "DynamicGraphCallback": "gogooku3.training.callbacks",
+        "FinancialMetricsCallback": "gogooku3.training.callbacks",
+        "MultiHorizonFinancialLoss": "gogooku3.training.losses",
+        "SafeTrainingPipeline": "gogooku3.training.pipeline",
+    },
+)

@@ -1,0 +1,46 @@
+"""What to compute: Hydra composes the YAML, typed schemas check it whole, before any data is read.
+
+Where things lie on a machine is not decided here but in `settings`.
+"""
+
+from gogooku3.config.compose import load_config
+from gogooku3.config.groups import (
+    BatchNormConfig,
+    CrossSectionalConfig,
+    DatasetConfig,
+    EarlyStoppingConfig,
+    EvaluationConfig,
+    GraphConfig,
+    LightGBMConfig,
+    LoggingConfig,
+    LossConfig,
+    ModelConfig,
+    NormalizationConfig,
+    PerformanceConfig,
+    SchedulerConfig,
+    SplitConfig,
+    TimeSeriesConfig,
+    TrainingConfig,
+)
+from gogooku3.config.run_config import RunConfig
+
+__all__ = [
+    "BatchNormConfig",
+    "CrossSectionalConfig",
+    "DatasetConfig",
+    "EarlyStoppingConfig",
+    "EvaluationConfig",
+    "GraphConfig",
+    "LightGBMConfig",
+    "LoggingConfig",
+    "LossConfig",
+    "ModelConfig",
+    "NormalizationConfig",
+    "PerformanceConfig",
+    "RunConfig",
+    "SchedulerConfig",
+    "SplitConfig",
+    "TimeSeriesConfig",
+    "TrainingConfig",
+    "load_config",
+]

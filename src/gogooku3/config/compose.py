@@ -1,0 +1,108 @@
+"""From a YAML file or a shipped name, and overrides, to a checked `RunConfig`. Leaves no global state."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from gogooku3.config.messages import did_you_mean
+from gogooku3.config.run_config import RunConfig
+from gogooku3.errors import ConfigError, choices
+from gogooku3.shipped import shipped_configs
+
+
+def load_config(
+    config: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    values: Mapping[str, Any] | None = None,
+    configs_dir: Path | None = None,
+) -> RunConfig:
+    """Compose and check a configuration.
+
+    Args:
+        config: a YAML file, or a name below `configs_dir` such as `model/atft/quickstart`, with or
+            without `.yaml` and a leading `configs/`; an existing file wins. A file of one's own may
+            name shipped ones in its `defaults:` list, as in `/model/atft/train`.
+        overrides: `group.key=value` in Hydra's grammar; a mapping or list replaces the whole value.
+        values: `{"group.key": value}` as Python values, applied after `overrides`.
+        configs_dir: where names are looked up; the shipped folder by default.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, an override can't be read, or the settings are
+            wrong; all wrong settings are named at once.
+
+    >>> load_config("model/atft/quickstart", ["split.embargo_days=30"]).split.embargo_days
+    30
+    """
+    configs_dir = shipped_configs() if configs_dir is None else configs_dir
+    file = _find(config, configs_dir)
+    changes = [_parse(text) for text in overrides] + list((values or {}).items())
+    try:
+        composed = _compose(file, configs_dir)
+        for path, value in changes:
+            OmegaConf.update(composed, path, value, merge=False, force_add=True)
+        plain = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{file}: {_one_line(error)}") from error
+    assert isinstance(plain, dict)
+    return RunConfig.from_mapping({str(key): value for key, value in plain.items()}, source=str(file))
+
+
+def _find(config: str | Path, configs_dir: Path) -> Path:
+    """Resolve a file's path or a shipped name to an existing file, absolute."""
+    wanted = Path(config)
+    named = wanted if wanted.suffix in (".yaml", ".yml") else wanted.with_name(wanted.name + ".yaml")
+    relative = named.parts[1:] if named.parts[:1] == ("configs",) else named.parts
+    for candidate in (wanted, named, configs_dir.joinpath(*relative)):
+        if candidate.is_file():
+            return candidate.resolve()
+    shipped = sorted(
+        str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml")
+    )
+    offer = did_you_mean(str(Path(*relative).with_suffix("")), shipped)
+    raise ConfigError(
+        f"no configuration '{config}', neither as a file nor by name{offer or ';'} shipped are: {choices(shipped)}"
+    )
+
+
+def _compose(file: Path, configs_dir: Path) -> DictConfig:
+    """Let Hydra compose one file; `defaults:` are looked up beside it, in its `configs` tree, then in the shipped."""
+    trees = [parent for parent in file.parents if parent.name == "configs"][:1]
+    search = ",".join(_quoted(f"file://{folder}") for folder in (*trees, configs_dir.resolve()))
+    with initialize_config_dir(str(file.parent), version_base="1.3"):
+        composed = compose(file.name, overrides=[f"hydra.searchpath=[{search}]"])
+    OmegaConf.set_struct(composed, False)
+    return composed
+
+
+def _parse(override: str) -> tuple[str, Any]:
+    """Read `group.key=value`; Hydra's sweeps and deletions make no sense for one run."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise ConfigError(
+            f"can't read the override '{override}' ({_one_line(error)}); write group.key=value, as in "
+            "model.hidden_dim=64, and put a text with special characters in quotes"
+        ) from error
+    if parsed.is_delete() or parsed.is_sweep_override():
+        raise ConfigError(
+            f"the override '{override}' is no single value; write group.key=value, a list as "
+            '"key=[1,5]", and null for nothing'
+        )
+    return parsed.key_or_group, parsed.value()
+
+
+def _quoted(text: str) -> str:
+    """Quote text for Hydra's grammar."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,116 @@
+"""The whole configuration of a run: every group, and what they must agree on."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from omegaconf import OmegaConf
+from pydantic import ValidationError, model_validator
+
+from gogooku3.config.groups import (
+    DatasetConfig,
+    EarlyStoppingConfig,
+    EvaluationConfig,
+    GraphConfig,
+    Group,
+    LightGBMConfig,
+    LoggingConfig,
+    LossConfig,
+    ModelConfig,
+    NormalizationConfig,
+    PerformanceConfig,
+    SchedulerConfig,
+    SplitConfig,
+    TimeSeriesConfig,
+    TrainingConfig,
+    by_horizon,
+)
+from gogooku3.config.messages import did_you_mean, explain
+from gogooku3.errors import ConfigError, choices
+
+
+class RunConfig(Group):
+    """Everything a run computes with, checked. The defaults are those of `model/atft/train`.
+
+    >>> RunConfig.from_mapping({"split": {"n_splits": 2}}).split.n_splits
+    2
+    """
+
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    loss: LossConfig = LossConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    graph: GraphConfig = GraphConfig()
+    logging: LoggingConfig = LoggingConfig()
+    lightgbm: LightGBMConfig = LightGBMConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    time_series: TimeSeriesConfig = TimeSeriesConfig()
+    normalization: NormalizationConfig = NormalizationConfig()
+    split: SplitConfig = SplitConfig()
+    performance: PerformanceConfig = PerformanceConfig()
+
+    @model_validator(mode="after")
+    def _groups_agree(self) -> Self:
+        problems = list(_contradictions(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], source: str = "the configuration") -> Self:
+        """Check nested settings; what is absent takes its default.
+
+        Raises:
+            ConfigError: naming every problem found, each with its dotted path.
+
+        >>> RunConfig.from_mapping({"model": {"hiden_dim": 64}})
+        Traceback (most recent call last):
+        gogooku3.errors.ConfigError: unknown setting 'model.hiden_dim'; did you mean 'hidden_dim'? ...
+        """
+        try:
+            return cls.model_validate(dict(mapping))
+        except ValidationError as error:
+            problems = explain(error, cls)
+        if len(problems) == 1:
+            raise ConfigError(problems[0])
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise ConfigError(f"{source} has {len(problems)} problems:{listed}")
+
+    def to_yaml(self) -> str:
+        """Spell every setting as YAML that `load_config` and `from_mapping` read back equal."""
+        plain = self.model_dump(mode="json")
+        plain["loss"]["horizon_weights"] = by_horizon(plain["loss"]["horizon_weights"])
+        plain["dataset"]["target_columns"] = by_horizon(plain["dataset"]["target_columns"])
+        return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def _contradictions(config: RunConfig) -> Iterator[str]:
+    """Name what two groups disagree about."""
+    horizons = config.time_series.prediction_horizons
+    if config.model.prediction_horizons != horizons:
+        yield (
+            f"model.prediction_horizons {list(config.model.prediction_horizons)} and "
+            f"time_series.prediction_horizons {list(horizons)} differ; make them equal"
+        )
+    if set(config.loss.horizon_weights) != set(horizons):
+        yield (
+            f"loss.horizon_weights covers the horizons {choices(sorted(config.loss.horizon_weights))} but "
+            f"the horizons are {choices(horizons)}; give each of them one weight"
+        )
+    if config.dataset.target_columns is not None and set(config.dataset.target_columns) != set(horizons):
+        yield (
+            f"dataset.target_columns names the horizons {choices(sorted(config.dataset.target_columns))} but "
+            f"the horizons are {choices(horizons)}; name one column for each"
+        )
+    if config.split.embargo_days < max(horizons):
+        yield (
+            f"split.embargo_days is {config.split.embargo_days} trading days but the longest horizon is "
+            f"{max(horizons)}; raise it to {max(horizons)} or more"
+        )
+    monitors = ["val/loss", *(f"val/{score}_{h}d" for score in ("ic", "rank_ic", "sharpe") for h in horizons)]
+    if config.early_stopping.monitor not in monitors:
+        yield (
+            f"early_stopping.monitor is '{config.early_stopping.monitor}'"
+            f"{did_you_mean(config.early_stopping.monitor, monitors)}; there are {choices(monitors, 20)}"
+        )

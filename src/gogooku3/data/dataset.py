@@ -1,0 +1,365 @@
+"""Loads a data set file (keys, targets, features) as one Polars frame. It computes and fills nothing."""
+
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gogooku3.data.sources import (
+    Parsed,
+    collect,
+    is_sorted_by,
+    parse_codes,
+    parse_dates,
+    refuse_duplicate_keys,
+    scan_table,
+)
+from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns, target_column
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_ROWS = 2000
+"""Rows compared before a feature is compared with a target in full."""
+BLOCKS = 64
+BLOCK_BYTES = 1 << 16
+"""A file beyond `BLOCKS * BLOCK_BYTES` (4 MiB) is fingerprinted from its ends and evenly spaced blocks."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a file is what, by the names in the file."""
+
+    keys: dict[str, str]
+    """Found name -> `date` or `code`."""
+    targets: dict[int, str]
+    """Horizon in trading days -> found name, shortest horizon first."""
+    features: tuple[str, ...]
+    ignored: tuple[str, ...]
+    """Columns that are neither: text, and second spellings of a key."""
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """Found name -> canonical name, for keys and targets."""
+        return self.keys | {found: target_column(horizon) for horizon, found in self.targets.items()}
+
+
+class ProductionDatasetV3:
+    """A data set file as a frame: `date, code, target_{h}d..., features...`, sorted by (date, code).
+
+    Columns are resolved at construction from the file's schema alone; `load_data` reads the rows.
+
+    Args:
+        data_path: a Parquet or CSV file with one row a stock and day.
+        use_lazy_scan: let Polars scan the file rather than read it whole first.
+        column_projection: with the scan, read only the columns needed. The result is the same in every mode.
+        feature_columns: the features, in order; by default every numeric column that is neither key nor target.
+        target_columns: `{horizon: column}` for targets that the file does not call `target_{horizon}d`.
+        start_date: first day kept (inclusive), a date or its ISO text.
+        end_date: last day kept (inclusive), likewise.
+
+    Raises:
+        DataError: the file is missing or unreadable, or its columns make no data set.
+        ConfigError: a date setting cannot be read, or the first day lies after the last.
+    """
+
+    def __init__(
+        self,
+        data_path: Path | str,
+        use_lazy_scan: bool = True,
+        column_projection: bool = True,
+        *,
+        feature_columns: Sequence[str] | None = None,
+        target_columns: Mapping[int, str] | None = None,
+        start_date: dt.date | str | None = None,
+        end_date: dt.date | str | None = None,
+    ) -> None:
+        self.data_path = Path(data_path)
+        self.use_lazy_scan = use_lazy_scan
+        self.column_projection = column_projection
+        self.start_date = _day_setting("start_date", start_date)
+        self.end_date = _day_setting("end_date", end_date)
+        if self.start_date and self.end_date and self.start_date > self.end_date:
+            raise ConfigError(f"start_date {self.start_date} lies after end_date {self.end_date}; swap them")
+        _require_file(self.data_path)
+        self._schema = scan_table(self.data_path, typed=True).collect_schema()
+        self.columns = resolve_columns(self._schema, feature_columns, target_columns)
+        self._dropped: dict[str, int] = {}
+        self._fingerprint: str | None = None
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in the order of the loaded frame."""
+        return list(self.columns.features)
+
+    @property
+    def target_names(self) -> list[str]:
+        """Canonical names of the targets, shortest horizon first."""
+        return [target_column(horizon) for horizon in self.horizons]
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Horizons of the targets, in trading days."""
+        return tuple(self.columns.targets)
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """Column in the file -> canonical name, for keys and targets."""
+        return self.columns.mapping
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows that the last `load_data` left out, by reason."""
+        return dict(self._dropped)
+
+    @property
+    def fingerprint(self) -> str:
+        """The file's `file_fingerprint`, computed once."""
+        if self._fingerprint is None:
+            self._fingerprint = file_fingerprint(self.data_path)
+        return self._fingerprint
+
+    def load_data(self) -> pl.DataFrame:
+        """Read the rows: `date: Date, code: String`, then targets and features as Float32, NaN as null.
+
+        Raises:
+            DataError: keys are missing, unreadable or double, no row is left, or a feature equals a target.
+        """
+        scan = scan_table(self.data_path, typed=True)
+        if not (self.use_lazy_scan and self.column_projection):
+            scan = collect(scan, self.data_path).lazy()
+        frame = self._canonical_keys(collect(self._selection(scan), self.data_path))
+        frame = self._within_dates(frame)
+        if not is_sorted_by(frame, KEYS):
+            frame = frame.sort(KEYS)
+        refuse_duplicate_keys(frame, self.data_path.name)
+        equal = features_equal_to_targets(frame, self.feature_names, self.target_names)
+        if equal:
+            pairs = choices(f"{feature} = {self._spell(target)}" for feature, target in equal)
+            raise DataError(
+                f"{self.data_path.name}: features hold the very values of a target, that is, the future: {pairs}; "
+                f"remove them from the file, or name the features with dataset.feature_columns"
+            )
+        logger.info(
+            "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
+            *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),
+            *(self.mapping, list(self.columns.ignored), self._dropped),
+        )
+        return frame
+
+    def _selection(self, scan: pl.LazyFrame) -> pl.LazyFrame:
+        """Keys as they are under canonical names, targets and features as Float32."""
+        values = {found: target_column(horizon) for horizon, found in self.columns.targets.items()}
+        values |= {name: name for name in self.columns.features}
+        return scan.select(
+            *(pl.col(found).alias(name) for found, name in sorted(self.columns.keys.items(), key=_key_order)),
+            *(
+                (pl.col(found) if self._schema[found] == pl.Float32 else pl.col(found).cast(pl.Float32))
+                .fill_nan(None)
+                .alias(name)
+                for found, name in values.items()
+            ),
+        )
+
+    def _canonical_keys(self, frame: pl.DataFrame) -> pl.DataFrame:
+        file = self.data_path.name
+        frame = frame.with_columns(
+            _read_key(parse_dates(frame[DATE]), DATE, file), _read_key(parse_codes(frame[CODE]), CODE, file)
+        )
+        for key in KEYS:
+            if nulls := frame[key].null_count():
+                raise DataError(f"{file}: {nulls:,} rows have no {key}; fill it in or remove those rows")
+        return frame
+
+    def _within_dates(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self._dropped = {}
+        if frame.is_empty():
+            raise DataError(f"{self.data_path} has no rows; build it again")
+        first, last = frame[DATE].min(), frame[DATE].max()
+        for reason, outside in (
+            (f"before {self.start_date}", None if self.start_date is None else pl.col(DATE) < self.start_date),
+            (f"after {self.end_date}", None if self.end_date is None else pl.col(DATE) > self.end_date),
+        ):
+            if outside is not None:
+                kept = frame.filter(~outside)
+                self._dropped |= {reason: frame.height - kept.height} if kept.height < frame.height else {}
+                frame = kept
+        if frame.is_empty():
+            raise DataError(
+                f"{self.data_path.name} has no rows from {self.start_date or 'its start'} to "
+                f"{self.end_date or 'its end'}; it covers {first} to {last}"
+            )
+        return frame
+
+    def _spell(self, target: str) -> str:
+        found = {name: found for found, name in self.mapping.items()}[target]
+        return target if found == target else f"{target} (from {found})"
+
+
+def resolve_columns(
+    schema: Mapping[str, pl.DataType],
+    feature_columns: Sequence[str] | None = None,
+    target_columns: Mapping[int, str] | None = None,
+) -> Columns:
+    """Say which columns are keys, targets and features, from names and types alone.
+
+    Raises:
+        DataError: a key or named column is missing, there is no target, a target has two columns, a target or
+            key is listed as a feature, or a named column is not numeric.
+
+    >>> schema = {"Date": pl.Date(), "Code": pl.String(), "target_1d": pl.Float32(), "ret_1d": pl.Float32()}
+    >>> resolve_columns(schema).features
+    ('ret_1d',)
+    """
+    keys = map_columns(schema, KEYS)
+    lacking = [key for key in KEYS if key not in keys.values()]
+    if lacking:
+        require_columns(schema, lacking, "a data set (or another usual spelling of them)")
+    targets = _resolve_targets(schema, target_columns)
+    second_spellings = map_columns([name for name in schema if name not in keys], KEYS)
+    taken = {*keys, *targets.values()} | {name for name in schema if is_target_column(name)}
+    if feature_columns is None:
+        features = tuple(
+            name
+            for name, dtype in schema.items()
+            if dtype.is_numeric() and name not in taken and name not in second_spellings
+        )
+        if not features:
+            raise DataError(f"no feature columns: no numeric column beside keys and targets; it has {choices(schema)}")
+    else:
+        features = tuple(feature_columns)
+        _check_named_features(features, schema, keys, taken)
+    ignored = tuple(name for name in schema if name not in taken and name not in features)
+    return Columns(keys, targets, features, ignored)
+
+
+def features_equal_to_targets(
+    frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Pairs (feature, target) with equal values, as Float32, on every row where both are known.
+
+    A sample of rows rules out nearly all pairs; the rest is compared in full. A pair that shares fewer than two
+    distinct values is no evidence (two constants agree by chance).
+
+    >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0.0], "fair": [0.1, 0.0, 0.3]})
+    >>> features_equal_to_targets(frame, ["leak", "fair"], ["target_1d"])
+    [('leak', 'target_1d')]
+    """
+    if not features or not targets or frame.is_empty():
+        return []
+    sample = frame.select(pl.col(*features, *targets).gather_every(max(1, frame.height // SAMPLE_ROWS)))
+    values = sample.select(pl.col(features).cast(pl.Float32)).to_numpy()
+    found: list[tuple[str, str]] = []
+    for target in targets:
+        label = sample[target].cast(pl.Float32).to_numpy()[:, None]
+        differs = ((values != label) & ~np.isnan(values) & ~np.isnan(label)).any(axis=0)
+        suspects = [feature for feature, ruled_out in zip(features, differs, strict=True) if not ruled_out]
+        found += [(feature, target) for feature in suspects if _equal_where_known(frame[feature], frame[target])]
+    return found
+
+
+def file_fingerprint(path: Path | str) -> str:
+    """A fast content fingerprint: blake2b over the file's size, its first, last and 62 blocks between.
+
+    Files up to 4 MiB are hashed whole. Beyond, a Parquet file's footer (every column chunk's place, size and
+    statistics) is hashed besides, so that another build gives another fingerprint though only 4 MiB of its pages
+    are read: 300 MB take milliseconds. It identifies a file; it is no guard against one made to collide.
+    """
+    source = Path(path)
+    size = source.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with source.open("rb") as file:
+        if size <= BLOCKS * BLOCK_BYTES:
+            digest.update(file.read())
+            return digest.hexdigest()
+        for block in range(BLOCKS):
+            file.seek((size - BLOCK_BYTES) * block // (BLOCKS - 1))
+            digest.update(file.read(BLOCK_BYTES))
+        file.seek(size - 8)
+        length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
+        if magic == b"PAR1" and length + 8 <= size:
+            file.seek(size - 8 - length)
+            digest.update(file.read(length))
+    return digest.hexdigest()
+
+
+def _resolve_targets(schema: Mapping[str, pl.DataType], named: Mapping[int, str] | None) -> dict[int, str]:
+    targets = {int(name[len("target_") : -1]): name for name in schema if is_target_column(name)}
+    for horizon, column in (named or {}).items():
+        require_columns(schema, [column], f"target_columns {{{horizon}: {column}}}")
+        if targets.get(horizon, column) != column:
+            raise DataError(
+                f"the {horizon}-day target has two columns, {targets[horizon]} and {column} (from target_columns); "
+                f"remove one"
+            )
+        targets[horizon] = column
+    if not targets:
+        raise DataError(
+            f"a data set needs at least one target, a column such as target_5d; this file has {choices(schema)}. "
+            f"If one of them is a forward return, say so: dataset.target_columns={{5: COLUMN}}"
+        )
+    if len(set(targets.values())) < len(targets):
+        raise DataError(f"target_columns gives one column two horizons: {targets}; give each horizon its own")
+    _require_numeric(schema, targets.values(), "target")
+    return dict(sorted(targets.items()))
+
+
+def _check_named_features(
+    features: Sequence[str], schema: Mapping[str, pl.DataType], keys: Mapping[str, str], taken: set[str]
+) -> None:
+    require_columns(schema, features, "feature_columns")
+    if forbidden := [name for name in features if name in taken]:
+        kinds = choices(f"{name} ({'a key' if name in keys else 'a target'})" for name in forbidden)
+        raise DataError(f"feature_columns lists what can never be a feature: {kinds}; remove it from the list")
+    if not features or len(set(features)) < len(features):
+        raise DataError(f"feature_columns needs distinct names, at least one; got {choices(features)}")
+    _require_numeric(schema, features, "feature")
+
+
+def _require_numeric(schema: Mapping[str, pl.DataType], names: object, role: str) -> None:
+    wrong = [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]  # type: ignore[attr-defined]
+    if wrong:
+        raise DataError(f"{role} columns must be numeric; these are not: {choices(wrong)}; convert them first")
+
+
+def _equal_where_known(feature: pl.Series, target: pl.Series) -> bool:
+    one, other = (series.cast(pl.Float32).to_numpy() for series in (feature, target))
+    known = ~(np.isnan(one) | np.isnan(other))
+    shared = one[known]
+    return bool(shared.size and np.array_equal(shared, other[known]) and (shared != shared[0]).any())
+
+
+def _read_key(parsed: Parsed, key: str, file: str) -> pl.Series:
+    if parsed.unreadable.len():
+        examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
+        form = "days as 2024-01-31" if key == DATE else "codes as text"
+        raise DataError(f"{file}: {parsed.unreadable.len():,} rows have a {key} such as {examples}; write {form}")
+    return parsed.values
+
+
+def _key_order(item: tuple[str, str]) -> int:
+    return KEYS.index(item[1])
+
+
+def _require_file(path: Path) -> None:
+    if path.is_file():
+        return
+    what = "a folder, not a data set file" if path.is_dir() else "no data set file"
+    raise DataError(
+        f"{path} is {what}. Make one from an embedded market with `gogooku3 data synth`, or from your prices with "
+        f"`gogooku3 data build --prices FILE --out data/raw/large_scale/ml_dataset_full.parquet`"
+    )
+
+
+def _day_setting(name: str, value: dt.date | str | None) -> dt.date | None:
+    if value is None or (isinstance(value, dt.date) and not isinstance(value, dt.datetime)):
+        return value
+    try:
+        return dt.date.fromisoformat(str(value)[:10])
+    except ValueError:
+        raise ConfigError(f"{name} is a day such as 2024-01-31; got {value!r}") from None

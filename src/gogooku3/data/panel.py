@@ -1,0 +1,163 @@
+"""The panel: every row of a market as one dense cube `[days, stocks, features]` and a mask.
+
+Made once; splits are day ranges over it, windows are slices of it, and nothing here looks ahead.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gogooku3.errors import DataError
+from gogooku3.schema import CODE, DATE, HORIZONS, require_columns, target_column
+
+_BLOCK_ROWS = 8192
+"""Rows moved from columns to the cube at a time: a block of 145 features stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A market as arrays; axes are day, stock, feature, horizon.
+
+    Attributes:
+        dates: trading days, ascending, `datetime64[D]` `[days]`.
+        codes: stocks, ascending, `[stocks]`.
+        features: names of the last axis of `values`.
+        values: float32 `[days, stocks, features]`; NaN is missing until a normaliser has run.
+        mask: bool `[days, stocks]`; true where the stock traded that day.
+        targets: float32 `[days, stocks, horizons]`; forward returns, NaN where unknown.
+        horizons: trading days ahead, one a target.
+    """
+
+    dates: np.ndarray
+    codes: tuple[str, ...]
+    features: tuple[str, ...]
+    values: np.ndarray
+    mask: np.ndarray
+    targets: np.ndarray
+    horizons: tuple[int, ...]
+
+    @property
+    def n_days(self) -> int:
+        """Trading days."""
+        return len(self.dates)
+
+    @property
+    def n_stocks(self) -> int:
+        """Stocks that trade on at least one day."""
+        return len(self.codes)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows: one stock on one day it traded."""
+        return int(self.mask.sum())
+
+    def feature_index(self, name: str) -> int:
+        """Position of a feature.
+
+        Raises:
+            DataError: no such feature.
+        """
+        require_columns(self.features, [name], "the panel")
+        return self.features.index(name)
+
+    def day_index(self, date: str | np.datetime64) -> int:
+        """Number of the first trading day on or after `date`."""
+        return int(np.searchsorted(self.dates, np.datetime64(date, "D")))
+
+    def sample_mask(self, sequence_length: int) -> np.ndarray:
+        """Bool `[days, stocks]`: rows whose window of `sequence_length` market days lies in the data."""
+        samples = self.mask.copy()
+        samples[: sequence_length - 1] = False
+        return samples
+
+    @staticmethod
+    def from_frame(
+        frame: pl.DataFrame,
+        features: Sequence[str],
+        horizons: Sequence[int] = HORIZONS,
+        reserve: Sequence[str] = (),
+        storage: Path | None = None,
+    ) -> "Panel":
+        """Lay the rows of a data set out as a cube.
+
+        Args:
+            frame: `date, code, target_{h}d, features`, unique by (date, code), in any order.
+            features: columns to take, in this order.
+            horizons: targets to take; a horizon without a column is all NaN.
+            reserve: names of further features to leave room for (NaN), so that adding them
+                copies nothing.
+            storage: file for a memory-mapped cube; None keeps it in memory.
+
+        Raises:
+            DataError: a column is missing, the frame is empty, or a key occurs twice.
+        """
+        require_columns(frame.columns, [DATE, CODE, *features], "the data set")
+        if frame.is_empty():
+            raise DataError("the data set has no rows; a panel needs at least one day and one stock")
+        day, stock, dates, codes = _row_positions(frame)
+        n_days, n_stocks, width = len(dates), len(codes), len(features) + len(reserve)
+        flat = day * n_stocks + stock
+        mask = np.zeros(n_days * n_stocks, dtype=bool)
+        mask[flat] = True
+        if int(mask.sum()) != frame.height:
+            raise DataError(
+                f"{frame.height - int(mask.sum())} rows repeat a (date, code) that another row has; "
+                "keep one row a stock and day"
+            )
+        values = _empty_cube((n_days * n_stocks, width), storage)
+        if frame.height < len(values) or reserve:
+            values[:] = np.nan
+        _scatter(frame, features, flat, values)
+        targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
+        for position, horizon in enumerate(horizons):
+            if target_column(horizon) in frame.columns:
+                targets[flat, position] = frame[target_column(horizon)].cast(pl.Float32).to_numpy()
+        return Panel(
+            dates=dates,
+            codes=codes,
+            features=(*features, *reserve),
+            values=values.reshape(n_days, n_stocks, width),
+            mask=mask.reshape(n_days, n_stocks),
+            targets=targets.reshape(n_days, n_stocks, len(horizons)),
+            horizons=tuple(horizons),
+        )
+
+
+def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
+    """Contiguous day ranges, one a worker; day-wise NumPy work releases the interpreter lock."""
+    bounds = np.linspace(0, n_days, workers + 1).astype(int)
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        if stop > start:
+            yield range(int(start), int(stop))
+
+
+def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Day number and stock number of each row, with the sorted days and codes they count."""
+    dates = frame[DATE].unique().sort()
+    day = np.searchsorted(dates.to_numpy(), frame[DATE].to_numpy())
+    codes = frame[CODE].unique().sort()
+    stock = frame[CODE].cast(pl.Enum(codes)).to_physical().to_numpy().astype(np.int64)
+    return day, stock, dates.to_numpy().astype("datetime64[D]"), tuple(codes.to_list())
+
+
+def _empty_cube(shape: tuple[int, int], storage: Path | None) -> np.ndarray:
+    if storage is None:
+        return np.empty(shape, dtype=np.float32)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    return np.memmap(storage, dtype=np.float32, mode="w+", shape=shape)
+
+
+def _scatter(frame: pl.DataFrame, features: Sequence[str], flat: np.ndarray, values: np.ndarray) -> None:
+    """Write the feature columns into `values[flat, :len(features)]`, block by block."""
+    columns = frame.select(pl.col(list(features)).cast(pl.Float32))
+
+    def move(start: int) -> None:
+        block = columns.slice(start, _BLOCK_ROWS).to_numpy(order="c")
+        values[flat[start : start + _BLOCK_ROWS], : len(features)] = block
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(move, range(0, frame.height, _BLOCK_ROWS)))

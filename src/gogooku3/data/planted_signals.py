@@ -1,0 +1,168 @@
+"""What can be known of tomorrow in the embedded market: four linear signals and their expectation.
+
+Every signal is linear in *moves* that the market has already made (a stock's return beyond market
+and sector, in units of its usual daily volatility) or in a slow trait that runs by itself. Hence
+the expected return over any horizon is this recursion run ahead with all future shocks at zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+ComplexArray = npt.NDArray[np.complex128]
+
+KINDS = ("temporal", "frequency", "neighbour", "cross_sectional")
+"""The planted kinds of predictability, in the order of every `kind` axis."""
+
+ECHO_LAGS = (3, 4, 5)
+"""Temporal: a move echoes on the 3rd to 5th trading day after it; when it happened is what counts."""
+BAND_PERIOD = 15.0
+"""Frequency: period of the resonance in trading days (4 cycles in a 60-day window)."""
+BAND_DECAY = 0.92
+"""Frequency: what is left of the resonance after a day; sets the width of the band."""
+PEER_DECAY = 0.5
+"""Neighbour: weight of the peers' move of the day before against yesterday's."""
+SLOW_HALF_LIFE = 60.0
+"""Cross-sectional: trading days in which a stock's volatility goes half the way back to its own level."""
+SLOW_DECAY = 0.5 ** (1.0 / SLOW_HALF_LIFE)
+
+_POLE = BAND_DECAY * np.exp(2j * np.pi / BAND_PERIOD)
+_BAND_NORM = float(np.sqrt(np.sum(np.real(_POLE ** np.arange(1, 500)) ** 2)))
+
+
+@dataclass(frozen=True)
+class SignalState:
+    """All that the signals remember at a close; `...` is nothing or a day axis, S the stocks.
+
+    moves: `[5, ..., S]`, the latest first, in units of the stock's usual volatility.
+    band: `[..., S]` complex, the resonance.
+    peers: `[..., S]`, the decayed sum of the peers' mean moves.
+    slow: `[..., S]`, the standardised log volatility.
+    """
+
+    moves: FloatArray
+    band: ComplexArray
+    peers: FloatArray
+    slow: FloatArray
+
+
+class PlantedSignals:
+    """Expected relative returns, kind by kind, from what is known at a close.
+
+    A `strength` is, to first order, the correlation of that kind's part with the stock's relative
+    return of the next day; every filter below has unit variance on independent unit moves.
+
+    Args:
+        strengths: one value a kind, without unit.
+        volatility: `[S]`, each stock's usual daily volatility beyond market and sector, as a fraction.
+        typical_volatility: the market's median of it, the scale of the cross-sectional part.
+        slow_level: `[S]`, where the slow trait returns to.
+        group: `[S]` of int, ascending: peers share a number.
+        peer_correlation: of two peers' moves on the same day; it sets the neighbour filter's scale.
+    """
+
+    def __init__(
+        self,
+        strengths: Mapping[str, float],
+        volatility: FloatArray,
+        typical_volatility: float,
+        slow_level: FloatArray,
+        group: npt.NDArray[np.int64],
+        peer_correlation: float,
+    ) -> None:
+        self._strengths = {kind: float(strengths[kind]) for kind in KINDS}
+        self._volatility = volatility
+        self._typical_volatility = typical_volatility
+        self._slow_level = slow_level
+        self._group = group
+        self._starts = np.flatnonzero(np.diff(group, prepend=-1))
+        others = np.maximum(np.bincount(group)[group] - 1, 1)
+        self._others = others.astype(np.float64)
+        self._peer_norm = peer_norm(self._others, peer_correlation)
+
+    def start(self) -> SignalState:
+        """The state before the first day: no moves yet, every slow trait at its level."""
+        stocks = self._volatility.shape[0]
+        nothing = np.zeros(stocks)
+        moves = np.zeros((max(ECHO_LAGS), stocks))
+        return SignalState(moves, nothing.astype(np.complex128), nothing, self._slow_level)
+
+    def expected(self, state: SignalState) -> FloatArray:
+        """Expected relative return of the next day by kind, `[4, ..., S]`, as a fraction.
+
+            temporal         s * v * (m[t-2] + m[t-3] + m[t-4]) / sqrt(3)
+            frequency        s * v * sum_l d^l cos(2 pi l / period) m[t+1-l] / norm,  l >= 1
+            neighbour        s * v * sum_l 0.5^(l-1) peers' mean m[t+1-l] / norm
+            cross-sectional  -s * v_typical * slow[t]
+
+        with moves m, strength s, volatility v and band decay d; the day after t is t+1.
+        """
+        echo = sum(state.moves[lag - 1] for lag in ECHO_LAGS) / np.sqrt(len(ECHO_LAGS))
+        parts = {
+            "temporal": self._volatility * echo,
+            "frequency": self._volatility * np.real(_POLE * state.band) / _BAND_NORM,
+            "neighbour": self._volatility * state.peers / self._peer_norm,
+            "cross_sectional": -self._typical_volatility * state.slow,
+        }
+        return np.stack([self._strengths[kind] * parts[kind] for kind in KINDS])
+
+    def advance(self, state: SignalState, move: FloatArray, slow: FloatArray) -> SignalState:
+        """The state one day on, after `move` and with the new `slow` trait, both `[..., S]`."""
+        return SignalState(
+            moves=np.concatenate([move[None], state.moves[:-1]]),
+            band=_POLE * state.band + move,
+            peers=PEER_DECAY * state.peers + self._mean_of_peers(move),
+            slow=slow,
+        )
+
+    def forecast(self, state: SignalState, horizons: Sequence[int]) -> FloatArray:
+        """Expected relative return over each horizon by kind, `[H, 4, ..., S]`, as a fraction.
+
+        Runs the recursion ahead with zero shocks and adds the days up. A kind's part is what its
+        own term adds on those days, so the kinds add up to the whole. Compounding is left out: its
+        terms are products of daily returns and don't differ visibly between stocks.
+        """
+        total = np.zeros((len(KINDS), *state.slow.shape))
+        by_horizon = {}
+        for step in range(1, max(horizons) + 1):
+            parts = self.expected(state)
+            total += parts
+            if step in horizons:
+                by_horizon[step] = total.copy()
+            slow = self._slow_level + SLOW_DECAY * (state.slow - self._slow_level)
+            state = self.advance(state, parts.sum(axis=0) / self._volatility, slow)
+        return np.stack([by_horizon[horizon] for horizon in horizons])
+
+    def _mean_of_peers(self, move: FloatArray) -> FloatArray:
+        sums = np.add.reduceat(move, self._starts, axis=-1)
+        means: FloatArray = (sums[..., self._group] - move) / self._others
+        return means
+
+
+def peer_norm(others: FloatArray | float, peer_correlation: float) -> FloatArray:
+    """Standard deviation of the decayed mean move of `others` peers, when moves have unit variance."""
+    variance = peer_correlation + (1.0 - peer_correlation) / np.asarray(others)
+    return np.sqrt(variance / (1.0 - PEER_DECAY**2))
+
+
+def loop_gain(strengths: Mapping[str, float], group_size: int, peer_correlation: float) -> float:
+    """Largest amplification, over all frequencies, of a move by the signals that follow it.
+
+    Moves cause moves; below one the echoes die away, whatever the shocks (small-gain theorem).
+
+    >>> loop_gain(dict.fromkeys(KINDS, 0.0), group_size=6, peer_correlation=0.5)
+    0.0
+    """
+    lags = np.arange(1, 400)
+    echo = np.isin(lags, ECHO_LAGS) / np.sqrt(len(ECHO_LAGS))
+    band = np.real(_POLE**lags) / _BAND_NORM
+    peers = PEER_DECAY ** (lags - 1) / peer_norm(max(group_size - 1.0, 1.0), peer_correlation)
+    waves = np.exp(-1j * np.outer(np.linspace(0.0, np.pi, 600), lags))
+    gain = sum(
+        strengths[kind] * np.abs(waves @ kernel)
+        for kind, kernel in (("temporal", echo), ("frequency", band), ("neighbour", peers))
+    )
+    return float(np.max(gain))

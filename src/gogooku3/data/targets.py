@@ -1,0 +1,79 @@
+"""The only file that looks ahead: forward returns, the targets. Nothing else may read a later day."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from gogooku3.errors import DataError, choices
+from gogooku3.schema import CODE, DATE, HORIZONS, KEYS, require_columns, target_column
+
+
+def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.DataFrame:
+    """Add `target_{h}d = close(t+h) / close(t) - 1` (Float32) for each horizon, h in the market's trading days.
+
+    The market's trading days are the dates on which any stock has a row. A target is null where the stock has
+    no close on day t or t+h (not listed any more, suspended, beyond the data). It is known at the close of t+h.
+    Rows may come in any order and keep it.
+
+    Args:
+        frame: `date: Date, code, close`, one row a stock and day; other columns pass through.
+        horizons: whole numbers of trading days, each at least 1.
+
+    Raises:
+        DataError: a column or key is missing, a key is double, or a horizon is not a whole number above 0.
+
+    >>> from datetime import date
+    >>> prices = pl.DataFrame({"date": [date(2024, 1, d) for d in (4, 5, 9)], "code": ["7203"] * 3,
+    ...                        "close": [100.0, 110.0, 121.0]})
+    >>> [round(r, 4) if r else r for r in add_targets(prices, [2])["target_2d"]]
+    [0.21, None, None]
+    """
+    require_columns(frame.columns, (*KEYS, "close"), "a table to add targets to")
+    if not horizons or any(h != int(h) or h < 1 for h in horizons) or len(set(horizons)) != len(horizons):
+        raise DataError(
+            f"horizons are distinct whole numbers of trading days from 1 up, such as 1, 5, 10, 20; got {choices(horizons)}"
+        )
+    if nulls := sum(frame[key].null_count() for key in KEYS):
+        raise DataError(f"{nulls:,} rows have no date or no code; remove them before adding targets")
+    day, n_days = _dense_numbers(frame[DATE].cast(pl.Date))
+    stock, n_stocks = _dense_numbers(frame[CODE].cast(pl.Categorical))
+    close = frame["close"].cast(pl.Float64).to_numpy()
+    known = np.isfinite(close) & (close > 0)
+    # NaN days behind the last one make "beyond the data" the same case as "did not trade".
+    grid = np.full((n_days + max(horizons)) * n_stocks, np.nan)
+    cell = day * n_stocks + stock
+    _refuse_double_cells(frame, cell, grid.size)
+    grid[cell[known]] = close[known]
+    now = grid[cell]
+    targets = [
+        pl.Series(target_column(h), (grid[cell + h * n_stocks] / now - 1).astype(np.float32), nan_to_null=True)
+        for h in horizons
+    ]
+    return frame.with_columns(targets)
+
+
+def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:
+    """Each row's number of its distinct value, 0 upwards and in order, and how many distinct values there are.
+
+    Faster than a rank or `np.unique`: days and category numbers are small integers, so a table counts them.
+    """
+    number = values.to_physical().to_numpy().astype(np.intp)
+    if not number.size:
+        return number, 0
+    number -= number.min()
+    position = np.zeros(int(number.max()) + 1, dtype=np.intp)
+    position[number] = 1
+    np.cumsum(position, out=position)
+    return position[number] - 1, int(position[-1])
+
+
+def _refuse_double_cells(frame: pl.DataFrame, cell: np.ndarray, size: int) -> None:
+    taken = np.zeros(size, dtype=bool)
+    taken[cell] = True
+    doubles = cell.size - np.count_nonzero(taken)
+    if doubles:
+        row = frame.filter(frame.select(KEYS).is_duplicated()).row(0, named=True)
+        raise DataError(
+            f"{doubles:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row a stock and day"
+        )

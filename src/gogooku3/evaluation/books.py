@@ -1,0 +1,106 @@
+"""From a day's scores to weights: arrays `[days, stocks]` in and out, no tables, no prices.
+
+A long-short book puts one unit of capital into the highest scores and sells one unit of the
+lowest ones. Longer horizons hold several such books at once, each with its share of the capital.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from gogooku3.errors import ConfigError
+
+Floats = npt.NDArray[np.float64]
+
+
+def check_quantile(quantile: float) -> None:
+    """Refuse a fraction under which the two legs would overlap or be empty.
+
+    Raises:
+        ConfigError: `quantile` is not in (0, 0.5].
+    """
+    if not 0.0 < quantile <= 0.5:
+        raise ConfigError(
+            f"quantile is {quantile}, but each leg takes a share above 0 and up to 0.5 of the stocks; "
+            "try 0.2"
+        )
+
+
+def quantile_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
+    """Weigh every day's top `quantile` of stocks equally to +1 and its bottom one to -1.
+
+    A leg holds `floor(quantile * n)` of the `n` stocks with a score, at least one. Stocks tied at a
+    leg's edge share its remaining places equally, so the order of the stocks never matters, and a
+    day without any spread holds nothing. A missing (NaN or infinite) score has no weight.
+
+    Args:
+        scores: `[days, stocks]`, known when the weights are taken.
+        quantile: each leg's share of the stocks, in (0, 0.5].
+
+    Returns:
+        `[days, stocks]`; each day sums to 0, its absolute values to 2 (0 without spread).
+
+    Raises:
+        ConfigError: `quantile` is not in (0, 0.5].
+
+    >>> quantile_weights([[0.3, 0.1, 0.2, 0.9, 0.5]]).tolist()
+    [[0.0, -1.0, 0.0, 1.0, 0.0]]
+    >>> quantile_weights([[1.0, 1.0, 0.0, np.nan]], 0.3).tolist()
+    [[0.5, 0.5, -1.0, 0.0]]
+    """
+    check_quantile(quantile)
+    values = np.asarray(scores, dtype=np.float64)
+    if values.size == 0:
+        return np.zeros_like(values)
+    values = np.where(np.isfinite(values), values, np.nan)
+    n = np.isfinite(values).sum(axis=1)
+    # The small addition keeps 0.2 * 15 at 3 whatever the rounding.
+    places = np.maximum(np.floor(n * quantile + 1e-9), 1).astype(np.int64)
+    ordered = np.sort(values, axis=1)  # missing scores go last
+    days = np.arange(len(values))
+    top = ordered[days, np.maximum(n - places, 0)]
+    bottom = ordered[days, np.minimum(places, n) - 1]
+    return _leg(values, top, places) - _leg(-values, -bottom, places)
+
+
+def _leg(scores: Floats, edge: Floats, places: npt.NDArray[np.int64]) -> Floats:
+    """Weights `[days, stocks]` of the `places` highest scores, ties at the edge sharing what is left."""
+    above = scores > edge[:, None]
+    tied = scores == edge[:, None]
+    share = (places - above.sum(axis=1)) / np.maximum(tied.sum(axis=1), 1)
+    return (above + tied * share[:, None]) / places[:, None]
+
+
+def overlapping_books(weights: npt.ArrayLike, horizon: int) -> Floats:
+    """Hold each day's weights for `horizon` days, with `1 / horizon` of the capital in each book.
+
+    Held on day `d` is the mean of the weights taken on days `d - horizon + 1` to `d`; days before the
+    first row count as empty, so the first `horizon - 1` days are invested in part. Every unit of
+    capital is in one book at a time, hence no day's return is counted twice (Jegadeesh and
+    Titman, 1993).
+
+    Args:
+        weights: `[days, stocks]` as taken on each day.
+        horizon: days a book is held, 1 or more.
+
+    >>> overlapping_books([[1.0], [0.0], [-1.0]], 2).tolist()
+    [[0.5], [0.5], [-0.5]]
+    """
+    taken = np.asarray(weights, dtype=np.float64)
+    held = np.zeros_like(taken)
+    for age in range(min(horizon, len(taken))):
+        held[age:] += taken[: len(taken) - age]
+    return held / horizon
+
+
+def turnover(held: npt.ArrayLike) -> Floats:
+    """Capital traded each day, `sum |w_t - w_(t-1)|`, starting from nothing; `[days]`.
+
+    A drift of the weights between two days is ignored. Replacing both legs entirely trades 4.
+
+    >>> turnover([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]]).tolist()
+    [2.0, 0.0, 4.0]
+    """
+    weights = np.asarray(held, dtype=np.float64)
+    change = np.diff(weights, axis=0, prepend=np.zeros_like(weights[:1]))
+    total: Floats = np.abs(change).sum(axis=1)
+    return total

@@ -1,0 +1,280 @@
+"""Scores of predictions as pure functions on arrays (lists, NumPy, CPU tensors).
+
+Shapes, the same for every function: `[days, stocks]`, or flat with one date a value, or flat without
+dates. Nothing here knows models, tables or files.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gogooku3.errors import DataError
+from gogooku3.evaluation.books import Floats, quantile_weights, turnover
+
+MIN_NAMES = 3
+"""Fewest pairs for which a day's correlation is taken: two always correlate perfectly."""
+
+PERIODS_PER_YEAR = 252
+"""Trading days a year, for annualising."""
+
+
+def information_coefficient(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, dates: npt.ArrayLike | None = None
+) -> float:
+    """Pearson correlation of predictions and targets, by day and then averaged over days.
+
+    Pairs with a missing side are dropped; days with fewer than 3 pairs, or no spread on a side, are
+    skipped; NaN if no day is left. Flat input without dates is one cross-section.
+
+    Args:
+        predictions: `[days, stocks]` or `[rows]`.
+        targets: the same shape; what the predictions were made for.
+        dates: `[rows]` (or `[days]` beside 2-D input), any values that can be told apart.
+
+    Raises:
+        DataError: shapes that don't match.
+
+    >>> information_coefficient([1, 2, 3], [2, 4, 6])
+    1.0
+    >>> information_coefficient([1, 2, 3, 1, 2, 3], [1, 2, 3, 3, 2, 1], dates=[1, 1, 1, 2, 2, 2])
+    0.0
+    """
+    pairs = _pairs(predictions, targets, dates)
+    return _mean_correlation(pairs.left, pairs.right, pairs.day)
+
+
+def rank_information_coefficient(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, dates: npt.ArrayLike | None = None
+) -> float:
+    """Spearman correlation of predictions and targets, by day and then averaged over days.
+
+    Ties take their average rank. Missing values, skipped days, shapes and errors are those of
+    `information_coefficient`.
+
+    >>> rank_information_coefficient([1, 2, 30], [0.1, 0.2, 0.3])
+    1.0
+    """
+    pairs = _pairs(predictions, targets, dates)
+    left, right = _ranks(pairs.left, pairs.day), _ranks(pairs.right, pairs.day)
+    return _mean_correlation(left, right, pairs.day)
+
+
+def compute_sharpe_ratio(
+    predictions: npt.ArrayLike,
+    returns: npt.ArrayLike,
+    dates: npt.ArrayLike | None = None,
+    quantile: float = 0.2,
+    periods_per_year: int = PERIODS_PER_YEAR,
+    cost_bps: float = 0.0,
+) -> float:
+    """Annualised Sharpe ratio of a portfolio that is re-formed daily from the predictions.
+
+    `[days, stocks]`, or flat with dates: long the top `quantile`, short the bottom one, equal
+    weights. Flat without dates: one asset through time, held by the prediction's sign. A missing
+    prediction is not held, a missing return of a held stock counts 0, and a day without any return
+    is left out. NaN for fewer than 2 days or returns without spread.
+
+    Args:
+        predictions: known at the close at which `returns` begin.
+        returns: one-day returns, as fractions. Longer ones overlap and would count days twice:
+            score them as a prediction table (`evaluation.portfolio`).
+        dates: as for `information_coefficient`.
+        quantile: each leg's share of the stocks, in (0, 0.5].
+        periods_per_year: trading days a year.
+        cost_bps: cost of a unit traded, in basis points.
+
+    Raises:
+        DataError: shapes that don't match, or a cost on flat input with dates, which doesn't say which stock
+            is which.
+        ConfigError: `quantile` is not in (0, 0.5].
+
+    >>> round(compute_sharpe_ratio([1.0, 1.0, -1.0], [0.01, 0.02, -0.03]), 1)
+    31.7
+    """
+    series = _strategy_returns(predictions, returns, dates, quantile, cost_bps)
+    return annualised_sharpe(series, periods_per_year)
+
+
+def compute_max_drawdown(
+    predictions: npt.ArrayLike,
+    returns: npt.ArrayLike | None = None,
+    dates: npt.ArrayLike | None = None,
+    quantile: float = 0.2,
+    cost_bps: float = 0.0,
+) -> float:
+    """Deepest fall of the compounded equity from its peak, as a positive fraction of the peak.
+
+    With predictions and returns, the equity is that of `compute_sharpe_ratio`'s portfolio. With the
+    first argument alone, that is the return series itself. The start counts as a peak; a loss of
+    everything is 1; an empty series has NaN.
+
+    Raises:
+        DataError: shapes that don't match, or a cost on flat input with dates.
+        ConfigError: `quantile` is not in (0, 0.5].
+
+    >>> round(compute_max_drawdown([0.10, -0.20, 0.05, -0.10, 0.30]), 3)
+    0.244
+    >>> compute_max_drawdown(predictions=[1, -1], returns=[-0.25, -0.10])
+    0.25
+    """
+    if returns is None:
+        series = np.asarray(predictions, dtype=np.float64)
+        if series.ndim != 1:
+            raise DataError(f"a return series is flat, but this one has the shape {series.shape}")
+    else:
+        series = _strategy_returns(predictions, returns, dates, quantile, cost_bps)
+    if len(series) == 0:
+        return float("nan")
+    equity = equity_curve(series)
+    peak = np.maximum.accumulate(np.concatenate(([1.0], equity)))[1:]
+    return float(np.max(1.0 - equity / peak))
+
+
+def equity_curve(returns: npt.ArrayLike) -> Floats:
+    """Compound returns from 1; missing ones count 0, and what is lost entirely stays lost.
+
+    >>> equity_curve([0.5, -0.5]).tolist()
+    [1.5, 0.75]
+    """
+    series = np.nan_to_num(np.asarray(returns, dtype=np.float64), nan=0.0)
+    return np.cumprod(np.maximum(1.0 + series, 0.0))
+
+
+def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: int = PERIODS_PER_YEAR) -> float:
+    """Mean over sample standard deviation, times the root of the periods in a year.
+
+    Missing returns are dropped. NaN for fewer than 2 returns or returns without spread.
+
+    >>> round(annualised_sharpe([0.01, 0.03], periods_per_year=1), 4)
+    1.4142
+    """
+    series = np.asarray(returns, dtype=np.float64)
+    series = series[np.isfinite(series)]
+    if len(series) < 2:
+        return float("nan")
+    spread = float(series.std(ddof=1))
+    # Rounding leaves a constant series a spread of about 1e-17 of its size.
+    if spread <= 1e-12 * float(np.abs(series).max()):
+        return float("nan")
+    return float(series.mean() / spread * np.sqrt(periods_per_year))
+
+
+class _Pairs(NamedTuple):
+    """Complete pairs, sorted by day; all `[rows]`, `day` counting up from 0 without a gap."""
+
+    left: Floats
+    right: Floats
+    day: npt.NDArray[np.int64]
+
+
+def _arrays(left: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Floats]:
+    first, second = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if first.shape != second.shape or first.ndim not in (1, 2):
+        raise DataError(
+            f"predictions have the shape {first.shape} and what they are scored on {second.shape}; both need "
+            "the same one, [days, stocks] or [rows]"
+        )
+    return first, second
+
+
+def _day_numbers(shape: tuple[int, ...], dates: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
+    """The day of every row of a flat array, or of every day of a 2-D one, in date order."""
+    if dates is None:
+        return np.arange(shape[0]) if len(shape) == 2 else np.zeros(shape[0], dtype=np.int64)
+    labels = np.asarray(dates)
+    if labels.shape != shape[:1]:
+        raise DataError(f"dates have the shape {labels.shape}, but {shape[:1]} is needed: one date a row")
+    _, numbers = np.unique(labels, return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def _pairs(left: npt.ArrayLike, right: npt.ArrayLike, dates: npt.ArrayLike | None) -> _Pairs:
+    first, second = _arrays(left, right)
+    day = _day_numbers(first.shape, dates)
+    if first.ndim == 2:
+        day = np.repeat(day, first.shape[1])
+    first, second = first.ravel(), second.ravel()
+    known = np.isfinite(first) & np.isfinite(second)
+    _, day = np.unique(day[known], return_inverse=True)
+    order = np.argsort(day, kind="stable")
+    return _Pairs(first[known][order], second[known][order], day[order].astype(np.int64))
+
+
+def _mean_correlation(left: Floats, right: Floats, day: npt.NDArray[np.int64]) -> float:
+    """Average over days of the Pearson correlation; days too small or flat are skipped."""
+    if len(day) == 0:
+        return float("nan")
+    starts = np.flatnonzero(np.diff(day, prepend=-1))
+    n = np.diff(np.append(starts, len(day)))
+    usable = n >= MIN_NAMES
+    centred = []
+    for values in (left, right):
+        # Equality, not a variance of zero: rounding gives a constant a tiny variance.
+        usable &= np.maximum.reduceat(values, starts) > np.minimum.reduceat(values, starts)
+        centred.append(values - np.repeat(np.add.reduceat(values, starts) / n, n))
+    x, y = centred
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = np.sqrt(np.add.reduceat(x * x, starts) * np.add.reduceat(y * y, starts))
+        correlation = np.add.reduceat(x * y, starts) / size
+    return float(np.clip(correlation[usable], -1.0, 1.0).mean()) if usable.any() else float("nan")
+
+
+def _ranks(values: Floats, day: npt.NDArray[np.int64]) -> Floats:
+    """Average ranks within each day."""
+    if len(values) == 0:
+        return values
+    order = np.lexsort((values, day))
+    in_order, days = values[order], day[order]
+    first = np.ones(len(values), dtype=bool)
+    first[1:] = (in_order[1:] != in_order[:-1]) | (days[1:] != days[:-1])
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], len(values))
+    ranks = np.empty(len(values))
+    # Positions in the whole array do: a day's offset cancels when its mean is taken off.
+    ranks[order] = np.repeat((starts + ends - 1) / 2.0, ends - starts)
+    return ranks
+
+
+def _strategy_returns(
+    predictions: npt.ArrayLike,
+    returns: npt.ArrayLike,
+    dates: npt.ArrayLike | None,
+    quantile: float,
+    cost_bps: float,
+) -> Floats:
+    """Daily returns, net of costs, of the portfolio that `compute_sharpe_ratio` describes."""
+    scores, outcomes = _arrays(predictions, returns)
+    if scores.ndim == 1 and dates is None:
+        weights, outcomes = np.sign(np.nan_to_num(scores))[:, None], outcomes[:, None]
+    else:
+        if scores.ndim == 1:
+            if cost_bps:
+                raise DataError(
+                    "costs need to know which stock is which from day to day; pass [days, stocks] arrays"
+                )
+            scores, outcomes = _days_by_position(scores, outcomes, dates)
+        elif dates is not None:
+            order = np.argsort(_day_numbers(scores.shape, dates), kind="stable")
+            scores, outcomes = scores[order], outcomes[order]
+        weights = quantile_weights(scores, quantile)
+    known = np.isfinite(outcomes)
+    gross = (weights * np.where(known, outcomes, 0.0)).sum(axis=1)
+    net: Floats = gross - turnover(weights) * cost_bps / 1e4
+    return net[known.any(axis=1)]
+
+
+def _days_by_position(
+    scores: Floats, outcomes: Floats, dates: npt.ArrayLike | None
+) -> tuple[Floats, Floats]:
+    """Lay flat rows out as `[days, most rows a day]`, padded with NaN; columns mean nothing."""
+    day = _day_numbers(scores.shape, dates)
+    order = np.argsort(day, kind="stable")
+    in_order = day[order]
+    n = np.bincount(in_order)
+    position = np.arange(len(day)) - np.repeat(np.cumsum(n) - n, n)
+    shape = (len(n), int(n.max(initial=0)))
+    laid = np.full(shape, np.nan), np.full(shape, np.nan)
+    for target, source in zip(laid, (scores, outcomes), strict=True):
+        target[in_order, position] = source[order]
+    return laid

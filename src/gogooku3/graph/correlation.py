@@ -1,0 +1,119 @@
+"""Correlations of daily returns over one window. It is told which window; it never chooses one."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 64
+"""Stocks handled at a time where days are missing: keeps the intermediate products in the cache."""
+
+_MIN_VARIANCE = 1e-10
+"""Share of a stock's own variance below which a pair's common days hold only rounding error."""
+
+
+def default_min_overlap(n_days: int) -> int:
+    """Common days a pair needs: two thirds of the window, and 3 at the least.
+
+    Two points always lie on a line, so fewer than 3 say nothing.
+
+    >>> default_min_overlap(60), default_min_overlap(4), default_min_overlap(2)
+    (40, 3, 3)
+    """
+    return max(3, -(-2 * n_days // 3))
+
+
+def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = None) -> NDArray[np.float32]:
+    """Pearson correlation of each pair of stocks over the days that both traded.
+
+    Each pair uses its own means and variances over its common days (pairwise complete, as in
+    `pandas.DataFrame.corr`). The result is exactly symmetric and lies in [-1, 1].
+
+    Args:
+        returns: `[days, stocks]`, one window; NaN (or infinite) where a return is unknown.
+        min_overlap: common days that a pair needs; by default two thirds of the window.
+
+    Returns:
+        `[stocks, stocks]` float32. NaN where a pair has fewer common days, or where one of the
+        two does not vary on them; 1 on the diagonal under the same conditions.
+
+    >>> x = np.array([[1.0, -1.0, 5.0], [2.0, -2.0, 5.0], [4.0, -4.0, 5.0]])
+    >>> masked_correlation(x)
+    array([[ 1., -1., nan],
+           [-1.,  1., nan],
+           [nan, nan, nan]], dtype=float32)
+    """
+    n_days, n_stocks = returns.shape
+    needed = default_min_overlap(n_days) if min_overlap is None else min_overlap
+    if n_days < needed:
+        return np.full((n_stocks, n_stocks), np.nan, dtype=np.float32)
+    present = np.isfinite(returns)
+    complete = present.all(axis=0)
+    gaps_first = np.argsort(complete, kind="stable")
+    n_gaps = n_stocks - int(complete.sum())
+
+    scores = _standardised(returns[:, gaps_first], present[:, gaps_first])
+    correlation: NDArray[np.float32] = ((scores.T @ scores) / n_days).astype(np.float32)
+    _fill_rows_with_gaps(correlation, scores, present[:, gaps_first], n_gaps, needed)
+    constant = ~scores.any(axis=0)
+    correlation[constant] = np.nan
+    correlation[:, constant] = np.nan
+    np.clip(correlation, -1.0, 1.0, out=correlation)
+    known = np.flatnonzero(np.isfinite(correlation.diagonal()))
+    correlation[known, known] = 1.0
+
+    if n_gaps == 0:
+        return correlation
+    back = np.argsort(gaps_first, kind="stable")
+    in_order: NDArray[np.float32] = correlation[back][:, back]
+    return in_order
+
+
+def _standardised(returns: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Each stock's returns at mean 0 and variance 1 over its own days; 0 where missing or constant."""
+    values = np.where(present, returns, 0.0).astype(np.float64)
+    count = np.maximum(present.sum(axis=0), 1)
+    largest = np.abs(values).max(axis=0)
+    values = np.where(present, values - values.sum(axis=0) / count, 0.0)
+    deviation = np.sqrt((values * values).sum(axis=0) / count)
+    # The mean of equal numbers is rounded, so "constant" is measured against their size.
+    varies = deviation > 1e-12 * largest
+    scaled: NDArray[np.float64] = values * np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
+    return scaled
+
+
+def _fill_rows_with_gaps(
+    correlation: NDArray[np.float32],
+    scores: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    n_gaps: int,
+    min_overlap: int,
+) -> None:
+    """Correct, in place, every pair in which one of the first `n_gaps` stocks takes part.
+
+    With sums over common days, cov = Sxy - Sx Sy / n and var = Sxx - Sx^2 / n; each sum is a
+    product of (masked scores or their squares) with the mask, so that BLAS does the work.
+    """
+    mask = present.astype(np.float64)
+    squares = scores * scores
+    for start in range(0, n_gaps, _BLOCK):
+        rows, rest = slice(start, min(start + _BLOCK, n_gaps)), slice(start, None)
+        days = mask[:, rows].T @ mask[:, rest]
+        enough = days >= min_overlap
+        per_day = 1.0 / np.maximum(days, 1.0)
+        row_sum = scores[:, rows].T @ mask[:, rest]
+        column_sum = mask[:, rows].T @ scores[:, rest]
+        covariance = scores[:, rows].T @ scores[:, rest]
+        covariance -= row_sum * column_sum * per_day
+        row_variance = squares[:, rows].T @ mask[:, rest]
+        row_variance -= row_sum * row_sum * per_day
+        column_variance = mask[:, rows].T @ squares[:, rest]
+        column_variance -= column_sum * column_sum * per_day
+        floor = _MIN_VARIANCE * days
+        enough &= (row_variance > floor) & (column_variance > floor)
+        row_variance *= column_variance
+        row_variance[~enough] = np.nan
+        covariance /= np.sqrt(row_variance)
+        among_rows = covariance[:, : covariance.shape[0]]
+        below = np.tril_indices_from(among_rows, -1)
+        among_rows[below] = among_rows.T[below]
+        correlation[rows, rest] = covariance
+        correlation[rest, rows] = covariance.T

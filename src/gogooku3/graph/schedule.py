@@ -1,0 +1,126 @@
+"""Which graph serves which day: one snapshot a calendar month, from days before that month only."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gogooku3.errors import DataError
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.stock_graph import StockGraph
+
+
+@dataclass(frozen=True, eq=False)
+class GraphSchedule:
+    """Monthly snapshots of the graph, each known before the first trading day it serves.
+
+    A day in month m is served by the snapshot made of returns up to the last trading day before
+    m. So no day sees its own return, and data appended later moves no earlier snapshot by a bit.
+    """
+
+    months: NDArray[np.datetime64]
+    """Calendar months with a trading day, datetime64[M] `[M]`, ascending."""
+    graphs: list[StockGraph]
+    """One snapshot a month, over the same codes in the same order, `[M]`."""
+    snapshot_index: NDArray[np.int64]
+    """Position in `graphs` of the snapshot that serves each day, `[D]`."""
+
+    @classmethod
+    def build(
+        cls,
+        dates: NDArray[np.datetime64],
+        codes: Sequence[str],
+        returns: NDArray[np.floating],
+        builder: FinancialGraphBuilder,
+    ) -> "GraphSchedule":
+        """A snapshot for each calendar month in `dates`.
+
+        The first months, with too few days before them for a correlation, get graphs without
+        edges; the very first has `as_of` None.
+
+        Args:
+            dates: trading days, datetime64[D] `[D]`, ascending.
+            codes: stocks, `[S]`.
+            returns: one-day returns known at each day's close, `[D, S]`; NaN where missing.
+            builder: window and rules for edges.
+
+        Raises:
+            DataError: shapes disagree, or the dates don't ascend.
+        """
+        if returns.shape != (len(dates), len(codes)):
+            raise DataError(
+                f"returns are {list(returns.shape)}; expected [{len(dates)} days, {len(codes)} stocks]"
+            )
+        if len(dates) == 0 or (np.diff(dates) <= np.timedelta64(0, "D")).any():
+            raise DataError("the schedule needs trading days in ascending order, each once; sort the dates")
+        months, first_days, snapshot_index = np.unique(
+            dates.astype("datetime64[M]"), return_index=True, return_inverse=True
+        )
+        graphs = [
+            builder.edges_from_returns(
+                returns[max(0, first - builder.correlation_window) : first],
+                codes,
+                as_of=dates[first - 1].astype("datetime64[D]").item() if first else None,
+            )
+            for first in first_days.tolist()
+        ]
+        return cls(months=months, graphs=graphs, snapshot_index=snapshot_index.astype(np.int64))
+
+    @cached_property
+    def neighbours(self) -> NDArray[np.int64]:
+        """Sources of every snapshot, int64 `[M, S, K]`."""
+        return np.stack([graph.neighbours for graph in self.graphs])
+
+    @cached_property
+    def weights(self) -> NDArray[np.float32]:
+        """Signed correlations of every snapshot, float32 `[M, S, K]`; 0 at padding."""
+        return np.stack([graph.weights for graph in self.graphs])
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where an edge stands in every snapshot, bool `[M, S, K]`."""
+        return np.stack([graph.valid for graph in self.graphs])
+
+    def graph_for(self, date: dt.date | np.datetime64) -> StockGraph:
+        """The snapshot that serves a day (any day of a month in the schedule).
+
+        Raises:
+            DataError: the schedule has no trading day in that month.
+        """
+        month = np.asarray(date, dtype="datetime64[D]").astype("datetime64[M]")
+        position = int(np.searchsorted(self.months, month))
+        if position == len(self.months) or self.months[position] != month:
+            raise DataError(
+                f"no graph serves {date}: the schedule runs from {self.months[0]} to {self.months[-1]}; "
+                "build it from data that reaches that month"
+            )
+        return self.graphs[position]
+
+    def summary(self) -> pl.DataFrame:
+        """One row a snapshot: `month, as_of, days, n_edges, turnover`.
+
+        `days` counts the trading days it serves; `turnover` is the share of edges changed since
+        the snapshot before, null for the first.
+        """
+        turnover = [now.edge_turnover(before) for before, now in pairwise(self.graphs)]
+        return pl.DataFrame(
+            {
+                "month": [str(month) for month in self.months],
+                "as_of": [graph.as_of for graph in self.graphs],
+                "days": np.bincount(self.snapshot_index, minlength=len(self.graphs)).tolist(),
+                "n_edges": [graph.n_edges for graph in self.graphs],
+                "turnover": [None, *turnover],
+            },
+            schema={
+                "month": pl.String,
+                "as_of": pl.Date,
+                "days": pl.Int64,
+                "n_edges": pl.Int64,
+                "turnover": pl.Float64,
+            },
+        )

@@ -1,0 +1,33 @@
+"""Public names that load their module at first use, so that importing a package costs nothing."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+
+
+def lazy_names(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Make a package's `__getattr__` and `__dir__` from `{public name: module that defines it}`.
+
+    A name is looked up once and then kept in the package, so later uses cost a plain attribute.
+
+    >>> load, names = lazy_names("gogooku3.lazy", {"sqrt": "math"})
+    >>> load("sqrt")(4.0)
+    2.0
+    >>> load("cube")
+    Traceback (most recent call last):
+    AttributeError: module 'gogooku3.lazy' has no attribute 'cube'
+    """
+
+    def load(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return load, names

@@ -1,0 +1,214 @@
+"""ATFT-GAT-FAN: FAN -> LSTM and temporal attention -> graph attention -> one head a horizon."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gogooku3.errors import ConfigError
+from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
+from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
+from gogooku3.models.temporal import ATFTCore
+from gogooku3.schema import HORIZONS
+
+
+class GraphLike(Protocol):
+    """What the model reads of a stock graph."""
+
+    codes: tuple[str, ...]
+    neighbours: np.ndarray
+    weights: np.ndarray
+    valid: np.ndarray
+
+
+class ModelOutput(NamedTuple):
+    """Predictions and what explains them.
+
+    Shapes:
+        predictions `[samples, horizons]`; temporal_attention `[samples, layers, heads, steps]`;
+        feature_importance `[samples, features]` (shares of one); graph_attention
+        `[samples, heads, 1 + K]`, the stock itself first; graph_embeddings `[samples, hidden]`.
+    """
+
+    predictions: Tensor
+    temporal_attention: Tensor
+    feature_importance: Tensor
+    graph_attention: Tensor
+    graph_embeddings: Tensor
+
+
+class ATFTGATFANModel(nn.Module):
+    """Four horizons of relative return for the stocks of a day, from their windows.
+
+    Args:
+        input_dim: features of a step.
+        hidden_dim: width of the network; a multiple of `num_heads`.
+        num_heads: heads of temporal and graph attention.
+        num_layers: temporal attention layers.
+        prediction_horizons: trading days ahead, one output each.
+        graph_info: a stock graph, used when `forward` is given the windows of exactly its stocks
+            in its order; `update_graph` replaces it.
+        sequence_length: steps of a window.
+        dropout: share dropped in training.
+        num_frequencies: bands of the FAN.
+        gradient_checkpointing: recompute the temporal part in the backward pass instead of
+            keeping it: less memory for about a third more time.
+
+    Raises:
+        ConfigError: a size is out of range or `hidden_dim` is not a multiple of `num_heads`.
+    """
+
+    def __init__(
+        self,
+        input_dim: int = 145,
+        hidden_dim: int = 256,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        prediction_horizons: Sequence[int] = HORIZONS,
+        graph_info: GraphLike | None = None,
+        *,
+        sequence_length: int = 60,
+        dropout: float = 0.3,
+        num_frequencies: int = 5,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if hidden_dim % num_heads:
+            raise ConfigError(
+                f"hidden_dim is {hidden_dim} and num_heads {num_heads}; hidden_dim must be a multiple"
+            )
+        if min(input_dim, num_layers, sequence_length, len(prediction_horizons)) < 1:
+            raise ConfigError("input_dim, num_layers, sequence_length and horizons must be at least 1")
+        self.settings: dict[str, Any] = {
+            "input_dim": input_dim,
+            "hidden_dim": hidden_dim,
+            "num_heads": num_heads,
+            "num_layers": num_layers,
+            "prediction_horizons": list(prediction_horizons),
+            "sequence_length": sequence_length,
+            "dropout": dropout,
+            "num_frequencies": num_frequencies,
+        }
+        self.prediction_horizons = tuple(prediction_horizons)
+        self.gradient_checkpointing = gradient_checkpointing
+        self.frequency = FrequencyAdaptiveNorm(input_dim, num_frequencies, sequence_length)
+        self.temporal = ATFTCore(input_dim, hidden_dim, num_heads, sequence_length, num_layers, dropout)
+        self.graph_norm = nn.LayerNorm(hidden_dim)
+        self.graph = FinancialGraphAttention(hidden_dim, hidden_dim // num_heads, num_heads)
+        self.graph_output = nn.Linear(hidden_dim, hidden_dim)
+        self.heads_norm = nn.LayerNorm(hidden_dim)
+        self.heads = nn.ModuleDict(
+            {
+                f"{horizon}d": nn.Sequential(
+                    nn.Linear(hidden_dim, hidden_dim // 2),
+                    nn.GELU(),
+                    nn.Dropout(dropout),
+                    nn.Linear(hidden_dim // 2, 1),
+                )
+                for horizon in prediction_horizons
+            }
+        )
+        self.graph_info: GraphLike | None = None
+        self._standing: Neighbours | None = None
+        if graph_info is not None:
+            self.update_graph(graph_info)
+
+    def update_graph(self, graph: GraphLike) -> None:
+        """Replace the standing graph that `forward` uses when it is given no neighbours."""
+        self.graph_info = graph
+        self._standing = Neighbours(
+            torch.as_tensor(np.array(graph.neighbours), dtype=torch.long),
+            torch.as_tensor(np.array(graph.weights), dtype=torch.float32),
+            torch.as_tensor(np.array(graph.valid), dtype=torch.bool),
+        )
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def forward(
+        self,
+        x: Tensor,
+        step_mask: Tensor | None = None,
+        day_index: Tensor | None = None,
+        neighbours: Neighbours | None = None,
+        n_days: int = 1,
+    ) -> Tensor:
+        """Predict.
+
+        Args:
+            x: normalised features, float `[samples, steps, features]`, missing as 0.
+            step_mask: bool `[samples, steps]`, true where the stock traded; None: everywhere.
+            day_index: int `[samples]`, 0 .. n_days - 1: the day of each sample; None: one day.
+            neighbours: positions of each sample's neighbours among the samples of its day; None
+                takes the standing graph, or none when there is no standing graph.
+            n_days: days in the batch.
+
+        Returns:
+            `[samples, horizons]`.
+
+        Raises:
+            ValueError: the standing graph has another number of stocks than there are samples.
+        """
+        state, _ = self._read(x, step_mask, day_index, n_days)
+        embedding, _ = self._listen(state, neighbours)
+        return self._predict(embedding)
+
+    def explain(
+        self,
+        x: Tensor,
+        step_mask: Tensor | None = None,
+        day_index: Tensor | None = None,
+        neighbours: Neighbours | None = None,
+        n_days: int = 1,
+    ) -> ModelOutput:
+        """`forward`, with everything that explains it; same arguments.
+
+        A feature's importance is the strength with which a unit move of it enters the network:
+        gate x root mean square of its frequency gains x length of its input weights, as a share.
+        """
+        state, attention = self._read(x, step_mask, day_index, n_days)
+        embedding, graph_attention = self._listen(state, neighbours)
+        gain = (self.frequency.bands.t() @ self.frequency.frequency_weights).square().mean(dim=0).sqrt()
+        strength = self.frequency.gate(x) * gain * self.temporal.input_projection.weight.norm(dim=0)
+        importance = strength / strength.sum(dim=1, keepdim=True)
+        return ModelOutput(self._predict(embedding), attention, importance, graph_attention, embedding)
+
+    def _read(
+        self, x: Tensor, step_mask: Tensor | None, day_index: Tensor | None, n_days: int
+    ) -> tuple[Tensor, Tensor]:
+        """Windows to one state a sample."""
+
+        def run(x: Tensor) -> tuple[Tensor, Tensor]:
+            state, attention = self.temporal(self.frequency(x), step_mask, day_index, n_days)
+            return state, attention
+
+        if self.gradient_checkpointing and self.training:
+            state, attention = checkpoint(run, x, use_reentrant=False)
+            return state, attention
+        return run(x)
+
+    def _listen(self, state: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
+        """States to states that have heard their neighbours."""
+        heard, attention = self.graph(self.graph_norm(state), self._neighbours(state, neighbours))
+        return state + self.graph_output(heard), attention
+
+    def _neighbours(self, state: Tensor, neighbours: Neighbours | None) -> Neighbours:
+        if neighbours is not None:
+            return neighbours
+        if self._standing is None:
+            return Neighbours.none(state.shape[0], state.device)
+        if self._standing.index.shape[0] != state.shape[0]:
+            raise ValueError(
+                f"the standing graph has {self._standing.index.shape[0]} stocks but {state.shape[0]} "
+                "samples came; give the windows of its stocks in its order, or pass neighbours"
+            )
+        return Neighbours(*(part.to(state.device) for part in self._standing))
+
+    def _predict(self, embedding: Tensor) -> Tensor:
+        ready = self.heads_norm(embedding)
+        return torch.cat([head(ready) for head in self.heads.values()], dim=1).float()

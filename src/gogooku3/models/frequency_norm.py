@@ -1,0 +1,104 @@
+"""Frequency-adaptive normalisation (FAN): weigh the frequency bands of a window, feature by feature."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def real_dft_basis(length: int) -> tuple[Tensor, Tensor]:
+    """Orthonormal basis of the real DFT over `length` steps.
+
+    Rows are the cosine and sine of each frequency, so `basis @ x` is the real FFT of `x` and
+    `basis.T @ (basis @ x)` gives `x` back. Two matrix products instead of `torch.fft`: exact,
+    differentiable, exportable, and they run in bfloat16.
+
+    Returns:
+        basis `[length, length]`, and the frequency number (0 .. length // 2) of each row.
+    """
+    steps = torch.arange(length, dtype=torch.float64)
+    rows, numbers = [], []
+    for k in range(length // 2 + 1):
+        angle = 2 * math.pi * k * steps / length
+        single = k == 0 or 2 * k == length
+        scale = math.sqrt((1 if single else 2) / length)
+        rows.append(scale * torch.cos(angle))
+        numbers.append(k)
+        if not single:
+            rows.append(scale * torch.sin(angle))
+            numbers.append(k)
+    return torch.stack(rows).float(), torch.tensor(numbers)
+
+
+def smooth_bands(length: int, num_frequencies: int) -> Tensor:
+    """Bands over the frequencies 0 .. length // 2 that overlap smoothly and add up to one.
+
+    Band centres are even on a log scale, because slow movements are told apart more finely than
+    fast ones; between two centres one band fades into the next as cos^2 and sin^2.
+
+    Returns:
+        `[num_frequencies, length // 2 + 1]`, every column summing to 1.
+    """
+    numbers = torch.arange(length // 2 + 1, dtype=torch.float64)
+    if num_frequencies == 1:
+        return torch.ones(1, len(numbers))
+    place = torch.log1p(numbers) / math.log1p(length // 2) * (num_frequencies - 1)
+    distance = (place[None, :] - torch.arange(num_frequencies)[:, None]).abs().clamp(max=1)
+    return torch.cos(distance * math.pi / 2).square().float()
+
+
+class FrequencyAdaptiveNorm(nn.Module):
+    """Scale each feature of a window by frequency band, and by a gate from the window's mean.
+
+    `y = gate(mean(x)) * B^T (w(band(k), f) * B x)`, `B` the real DFT over the steps. With all
+    band weights 1 and the gate at 1, as it starts, the module is the identity.
+
+    Args:
+        num_features: features of a step.
+        num_frequencies: number of bands.
+        sequence_length: steps of a window.
+
+    Shapes:
+        `[windows, steps, features]` -> the same.
+    """
+
+    basis: Tensor
+    bands: Tensor
+
+    def __init__(self, num_features: int, num_frequencies: int = 5, sequence_length: int = 60) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.num_frequencies = num_frequencies
+        basis, numbers = real_dft_basis(sequence_length)
+        self.register_buffer("basis", basis, persistent=False)
+        self.register_buffer(
+            "bands", smooth_bands(sequence_length, num_frequencies)[:, numbers], persistent=False
+        )
+        self.frequency_weights = nn.Parameter(torch.ones(num_frequencies, num_features))
+        half = max(1, num_features // 2)
+        self.scale_network = nn.Sequential(
+            nn.Linear(num_features, half), nn.ReLU(), nn.Linear(half, num_features), nn.Sigmoid()
+        )
+        last = self.scale_network[2]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """Factor of each feature from the window's mean: 0 to 2, neutral at 1, `[windows, features]`."""
+        gate: Tensor = 2 * self.scale_network(x.mean(dim=1))
+        return gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows, steps, features = x.shape
+        if steps != self.basis.shape[0] or features != self.num_features:
+            raise ValueError(
+                f"expected windows of {self.basis.shape[0]} steps x {self.num_features} features, "
+                f"got {steps} x {features}"
+            )
+        by_step = x.transpose(0, 1).reshape(steps, windows * features)
+        spectrum = (self.basis @ by_step).view(steps, windows, features)
+        gain = self.bands.t() @ self.frequency_weights
+        weighed = (spectrum * gain[:, None, :]).view(steps, windows * features)
+        scaled = (self.basis.t() @ weighed).view(steps, windows, features) * self.gate(x)
+        return scaled.transpose(0, 1)

@@ -1,0 +1,367 @@
+"""Day-wise normalisation: each day is standardised with its own cross-section alone.
+
+Known at the close of that day, so nothing crosses days. What `fit` learns on training rows (the
+columns, their order, pooled statistics) serves only where a day cannot carry its own.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gogooku3.data.panel import Panel, parallel_days
+from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.schema import DATE, KEYS, is_target_column, require_columns
+
+logger = logging.getLogger(__name__)
+
+MIN_STOCKS = 10
+"""A day with fewer known values of a feature takes the fallback for it."""
+
+_TOLERANCE = 0.05
+_MAX_PASSES = 30
+
+
+@dataclass
+class DayStatistics:
+    """What each day said of each feature, float64 `[days, features]`, before it was standardised."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+    @staticmethod
+    def empty(n_days: int, n_features: int) -> "DayStatistics":
+        """Statistics to be filled in, day by day."""
+        shape = (n_days, n_features)
+        return DayStatistics(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+
+    def pooled(self, days: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation over all rows of some days (Chan et al., 1979).
+
+        A feature never seen has mean 0 and deviation 1; one without any spread deviation 1.
+        """
+        count, mean, variance = self.count[days], self.mean[days], self.variance[days]
+        total = np.maximum(count.sum(axis=0), 1)
+        centre = (count * mean).sum(axis=0) / total
+        spread = (count * (variance + (mean - centre) ** 2)).sum(axis=0) / total
+        deviation = np.sqrt(spread)
+        return centre, np.where(deviation > 1e-6 * np.abs(centre), deviation, 1.0)
+
+
+@dataclass
+class NormalizationReport:
+    """How often `transform` could not take the plain way."""
+
+    rows: int = 0
+    fallback_cells: int = 0
+    missing_cells: int = 0
+    fallback_by_feature: dict[str, int] = field(default_factory=dict)
+
+
+def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Standardise one day in place: mean 0, deviation 1, clipped; missing becomes 0.
+
+    A heavy tail is clipped and the rest standardised again until |mean| and |std - 1| are small,
+    so one wild value neither stays wild nor flattens the other stocks. Features that the day
+    cannot carry (fewer than `MIN_STOCKS` known values, or no spread) are left as they came.
+
+    Args:
+        block: float32 `[stocks, features]`, NaN where missing.
+        clip: largest |z| that stays, in standard deviations.
+
+    Returns:
+        (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
+    """
+    missing = np.isnan(block)
+    has_missing = bool(missing.any())
+    count = block.shape[0] - np.count_nonzero(missing, axis=0) if has_missing else np.full(
+        block.shape[1], block.shape[0]
+    )
+    known = np.maximum(count, 1).astype(np.float32)
+    work = np.where(missing, np.float32(0), block) if has_missing else block.copy()
+    mean = work.sum(axis=0) / known
+    work -= mean
+    if has_missing:
+        work[missing] = 0
+    drift = work.sum(axis=0) / known
+    work -= drift
+    if has_missing:
+        work[missing] = 0
+    centre = mean.astype(np.float64) + drift
+    variance = np.einsum("sf,sf->f", work, work) / known
+    flat = variance <= (1e-5 * np.abs(centre)) ** 2
+    helpless = (count < MIN_STOCKS) | flat
+    work *= 1 / np.sqrt(np.where(helpless, 1, variance))
+    _tame_tails(work, missing if has_missing else None, known, helpless, clip)
+    if has_missing:
+        work[missing] = 0
+    np.copyto(block, work, where=~helpless)
+    return count, centre, variance.astype(np.float64), helpless
+
+
+def _tame_tails(
+    work: np.ndarray, missing: np.ndarray | None, known: np.ndarray, helpless: np.ndarray, clip: float
+) -> None:
+    """Clip standardised columns in place, standardising again those that clipping moved too far."""
+    wild = (work.max(axis=0) > clip) | (work.min(axis=0) < -clip)
+    columns = np.flatnonzero(wild & ~helpless)
+    for _ in range(_MAX_PASSES):
+        if not len(columns):
+            return
+        part = np.clip(work[:, columns], -clip, clip)
+        weight = known[columns]
+        mean = part.sum(axis=0) / weight
+        std = np.sqrt(np.maximum(np.einsum("sf,sf->f", part, part) / weight - mean**2, 1e-12))
+        work[:, columns] = part
+        off = (np.abs(mean) > 0.6 * _TOLERANCE) | (np.abs(std - 1) > 0.6 * _TOLERANCE)
+        part = (part[:, off] - mean[off]) / std[off]
+        columns = columns[off]
+        if missing is not None:
+            part[missing[:, columns]] = 0
+        work[:, columns] = part
+    work[:, columns] = np.clip(work[:, columns], -clip, clip)
+
+
+class CrossSectionalNormalizerV2:
+    """Standardise every feature by day; `fit` on training rows serves only as a fallback.
+
+    Args:
+        cache_stats: keep the day statistics of the last `fit` and reuse them for the fallback of
+            later fits on the same panel.
+        robust_clip: largest |z| that stays, in standard deviations.
+        feature_columns: columns to normalise; None takes every numeric column that is neither a
+            key nor a target.
+
+    Attributes:
+        report: how many cells the last `transform` filled or served from the fallback.
+
+    Raises:
+        ConfigError: `robust_clip` is not above 1.
+    """
+
+    def __init__(
+        self,
+        cache_stats: bool = True,
+        robust_clip: float = 5.0,
+        feature_columns: Sequence[str] | None = None,
+    ) -> None:
+        if not robust_clip > 1:
+            raise ConfigError(f"robust_clip is {robust_clip} standard deviations; it must be above 1")
+        self.cache_stats = cache_stats
+        self.robust_clip = float(robust_clip)
+        self.feature_columns = tuple(feature_columns) if feature_columns is not None else None
+        self.columns: tuple[str, ...] = ()
+        self.fallback_mean = np.empty(0)
+        self.fallback_std = np.empty(0)
+        self.report = NormalizationReport()
+
+    def fit(self, frame: pl.DataFrame) -> "CrossSectionalNormalizerV2":
+        """Record the columns, their order and pooled statistics of training rows.
+
+        Raises:
+            DataError: there are no rows or no numeric features.
+        """
+        columns = self.feature_columns or tuple(
+            name
+            for name, dtype in frame.schema.items()
+            if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
+        )
+        require_columns(frame.columns, [DATE, *columns], "a frame to normalise")
+        if frame.is_empty() or not columns:
+            raise DataError("nothing to fit: expected rows and numeric features, got none")
+        known = frame.select(pl.col(columns).cast(pl.Float64).fill_nan(None))
+        mean = known.mean().row(0)
+        std = known.std(ddof=0).row(0)
+        self.columns = tuple(columns)
+        self.fallback_mean = np.array([0.0 if m is None else m for m in mean])
+        spread = np.array([0.0 if s is None else s for s in std])
+        self.fallback_std = np.where(spread > 1e-6 * np.abs(self.fallback_mean), spread, 1.0)
+        return self
+
+    def transform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Standardise each day of `frame`; rows, their order and other columns stay.
+
+        Missing values become 0, the day's mean; `missing_mask` of the frame before tells them.
+
+        Raises:
+            DataError: not fitted, or a fitted column is missing.
+        """
+        if not self.columns:
+            raise DataError("the normaliser is not fitted; call fit(training rows) first")
+        require_columns(frame.columns, [DATE, *self.columns], "a frame to normalise")
+        values = frame.select(pl.col(self.columns).cast(pl.Float32)).to_numpy(order="c", writable=True)
+        days = frame[DATE].rank("dense").to_numpy().astype(np.int64) - 1 if frame.height else np.empty(0, int)
+        order = None if bool((days[1:] >= days[:-1]).all()) else np.argsort(days, kind="stable")
+        ordered = values if order is None else values[order]
+        bounds = np.searchsorted(days if order is None else days[order], np.arange(days.max(initial=-1) + 2))
+        self._transform_blocks([ordered[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+        if order is not None:
+            values[order] = ordered
+        normalized = [pl.Series(name, values[:, i]) for i, name in enumerate(self.columns)]
+        return frame.with_columns(normalized)
+
+    def fit_transform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`fit(frame).transform(frame)`: for training rows only."""
+        return self.fit(frame).transform(frame)
+
+    def missing_mask(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Which cells are unknown: the fitted columns as booleans, in the order of the rows."""
+        require_columns(frame.columns, self.columns, "a frame to normalise")
+        return frame.select(pl.col(self.columns).cast(pl.Float64).fill_nan(None).is_null())
+
+    def validate_transform(self, frame: pl.DataFrame) -> dict[str, Any]:
+        """Measure a normalised frame: worst |mean|, |std - 1| and |z| over its normal days.
+
+        A normal day has at least `MIN_STOCKS` rows and some spread in the feature.
+
+        Returns:
+            `max_abs_mean`, `max_std_error`, `max_abs_value`, `days`, `violations` (feature and
+            days beyond 0.05) and `ok`.
+        """
+        columns = list(self.columns)
+        require_columns(frame.columns, [DATE, *columns], "a normalised frame")
+        by_day = frame.group_by(DATE).agg(
+            pl.len().alias("__n"),
+            pl.col(columns).mean().name.suffix("__mean"),
+            pl.col(columns).std(ddof=0).name.suffix("__std"),
+        )
+        normal = by_day.filter(pl.col("__n") >= MIN_STOCKS)
+        mean = normal.select(f"{c}__mean" for c in columns).to_numpy()
+        std = normal.select(f"{c}__std" for c in columns).to_numpy()
+        carried = std > 1e-3
+        mean_error = np.where(carried, np.abs(mean), 0)
+        std_error = np.where(carried, np.abs(std - 1), 0)
+        broken = (mean_error >= _TOLERANCE) | (std_error >= _TOLERANCE)
+        extreme = frame.select(pl.max_horizontal(pl.col(columns).abs().max())).item() if columns else 0.0
+        violations = {c: int(n) for c, n in zip(columns, broken.sum(axis=0), strict=True) if n}
+        return {
+            "days": normal.height,
+            "max_abs_mean": float(mean_error.max(initial=0)),
+            "max_std_error": float(std_error.max(initial=0)),
+            "max_abs_value": float(extreme or 0.0),
+            "violations": violations,
+            "ok": not violations and float(extreme or 0) <= self.robust_clip + 1e-4,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `predict` needs on a later day: columns, order, clip and fallback statistics."""
+        return {
+            "columns": list(self.columns),
+            "robust_clip": self.robust_clip,
+            "fallback_mean": self.fallback_mean.tolist(),
+            "fallback_std": self.fallback_std.tolist(),
+        }
+
+    @staticmethod
+    def from_dict(state: dict[str, Any]) -> "CrossSectionalNormalizerV2":
+        """Rebuild a fitted normaliser from `to_dict`."""
+        normalizer = CrossSectionalNormalizerV2(robust_clip=state["robust_clip"])
+        normalizer.columns = tuple(state["columns"])
+        normalizer.fallback_mean = np.array(state["fallback_mean"])
+        normalizer.fallback_std = np.array(state["fallback_std"])
+        return normalizer
+
+    def _transform_blocks(self, blocks: list[np.ndarray]) -> None:
+        """Standardise day blocks in place with two threads, then serve the fallbacks."""
+        report = NormalizationReport(rows=sum(len(block) for block in blocks))
+        fallback = np.zeros(len(self.columns), dtype=np.int64)
+
+        def work(days: range) -> tuple[int, np.ndarray]:
+            missing, served = 0, np.zeros(len(self.columns), dtype=np.int64)
+            for day in days:
+                block = blocks[day]
+                missing += int(np.isnan(block).sum())
+                _, _, _, helpless = standardize_day(block, self.robust_clip)
+                _serve_fallback(block, helpless, self.fallback_mean, self.fallback_std, self.robust_clip)
+                served += helpless * len(block)
+            return missing, served
+
+        with ThreadPoolExecutor(2) as pool:
+            for missing, served in pool.map(work, parallel_days(len(blocks))):
+                report.missing_cells += missing
+                fallback += served
+        report.fallback_cells = int(fallback.sum())
+        report.fallback_by_feature = {
+            c: int(n) for c, n in zip(self.columns, fallback, strict=True) if n
+        }
+        self.report = report
+        if report.fallback_cells:
+            logger.info(
+                "%d of %d cells took training statistics (too few stocks or no spread that day): %s",
+                report.fallback_cells,
+                report.rows * len(self.columns),
+                choices(report.fallback_by_feature),
+            )
+
+
+def _serve_fallback(
+    block: np.ndarray, helpless: np.ndarray, mean: np.ndarray, std: np.ndarray, clip: float
+) -> None:
+    """Standardise in place the columns that the day could not carry; missing becomes 0."""
+    if not helpless.any():
+        return
+    scaled = (block[:, helpless] - mean[helpless]) / std[helpless]
+    block[:, helpless] = np.nan_to_num(np.clip(scaled, -clip, clip), nan=0.0)
+
+
+class PanelNormalizer:
+    """The same normalisation over a panel, in place, once for all folds.
+
+    A day's own statistics do not depend on the fold; only the fallback does. So the cube is
+    standardised once, the raw cells of the few (day, feature) pairs that could not carry
+    themselves are kept, and `fit_fold` rewrites those alone.
+
+    Args:
+        panel: its `values` are overwritten.
+        robust_clip: as `CrossSectionalNormalizerV2`.
+    """
+
+    def __init__(self, panel: Panel, robust_clip: float = 5.0) -> None:
+        self.panel = panel
+        self.robust_clip = robust_clip
+        self.statistics = DayStatistics.empty(panel.n_days, len(panel.features))
+        self.missing_cells = 0
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        with ThreadPoolExecutor(2) as pool:
+            self.missing_cells = sum(pool.map(self._standardize, parallel_days(panel.n_days)))
+
+    def fit_fold(self, train: range) -> CrossSectionalNormalizerV2:
+        """Serve the fallback cells of every day with the statistics of a fold's training days.
+
+        Returns:
+            the normaliser of that fold, for its run folder.
+        """
+        normalizer = CrossSectionalNormalizerV2(robust_clip=self.robust_clip)
+        normalizer.columns = self.panel.features
+        mean, std = self.statistics.pooled(slice(train.start, train.stop))
+        normalizer.fallback_mean, normalizer.fallback_std = mean, std
+        served: dict[str, int] = {}
+        for day, (features, raw) in self._kept.items():
+            scaled = np.clip((raw - mean[features]) / std[features], -self.robust_clip, self.robust_clip)
+            self.panel.values[day][:, features] = np.nan_to_num(scaled, nan=0.0)
+            for feature in features:
+                name = self.panel.features[feature]
+                served[name] = served.get(name, 0) + int(self.panel.mask[day].sum())
+        normalizer.report = NormalizationReport(
+            self.panel.n_rows, sum(served.values()), self.missing_cells, served
+        )
+        return normalizer
+
+    def _standardize(self, days: range) -> int:
+        missing = 0
+        for day in days:
+            block, present = self.panel.values[day], self.panel.mask[day]
+            count, mean, variance, helpless = standardize_day(block, self.robust_clip)
+            self.statistics.count[day] = count
+            self.statistics.mean[day] = mean
+            self.statistics.variance[day] = variance
+            missing += int(present.sum()) * len(count) - int(count.sum())
+            features = np.flatnonzero(helpless)
+            if len(features):
+                self._kept[day] = (features, block[:, features].copy())
+        return missing
