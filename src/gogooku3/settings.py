@@ -29,7 +29,7 @@ class Settings:
     runs_dir: Path = Path("runs")
     """One folder a training run."""
     configs_dir: Path = field(default_factory=shipped_configs)
-    """YAML files that a name such as `model/atft/quickstart` is looked up in; those shipped with the package."""
+    """Where a name such as `model/atft/quickstart` is looked up: the files shipped with the package."""
     cache_dir: Path = Path("data/cache")
     """What can be made again: everything in it may be deleted."""
 

@@ -1,5 +1,6 @@
 """From a YAML file or a shipped name, and overrides, to a checked `RunConfig`. Leaves no global state."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,20 +64,20 @@ def _find(config: str | Path, configs_dir: Path) -> Path:
     for candidate in (wanted, named, configs_dir.joinpath(*relative)):
         if candidate.is_file():
             return candidate.resolve()
-    shipped = sorted(
-        str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml")
-    )
-    offer = did_you_mean(str(Path(*relative).with_suffix("")), shipped)
+    names = sorted(str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml"))
+    offer = did_you_mean(str(Path(*relative).with_suffix("")), names)
     raise ConfigError(
-        f"no configuration '{config}', neither as a file nor by name{offer or ';'} shipped are: {choices(shipped)}"
+        f"no configuration '{config}', neither as a file nor by name{offer} the names are {choices(names)}"
     )
 
 
 def _compose(file: Path, configs_dir: Path) -> DictConfig:
-    """Let Hydra compose one file; `defaults:` are looked up beside it, in its `configs` tree, then in the shipped."""
+    """Compose one file; `defaults:` are sought beside it, then in its `configs` tree, then in the shipped."""
     trees = [parent for parent in file.parents if parent.name == "configs"][:1]
     search = ",".join(_quoted(f"file://{folder}") for folder in (*trees, configs_dir.resolve()))
-    with initialize_config_dir(str(file.parent), version_base="1.3"):
+    with initialize_config_dir(str(file.parent), version_base="1.3"), warnings.catch_warnings():
+        # Without `_self_` a file's own values win over its defaults, as anyone would expect.
+        warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
         composed = compose(file.name, overrides=[f"hydra.searchpath=[{search}]"])
     OmegaConf.set_struct(composed, False)
     return composed

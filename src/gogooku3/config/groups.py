@@ -104,7 +104,7 @@ class TrainingConfig(Group):
     epochs: Positive = 50
     """Passes over a fold's training days at most; early stopping usually ends sooner."""
     batch_size: Positive = 512
-    """Rows a step at most, packed from whole trading days; one day is never cut, so a day above it goes alone."""
+    """Rows a step at most, packed from whole trading days; a day is never cut, so a larger one goes alone."""
     learning_rate: Above0 = 1e-3
     """Peak step size of AdamW without one-cycle."""
     weight_decay: From0 = 1e-4
@@ -162,7 +162,7 @@ class EarlyStoppingConfig(Group):
     """When a fold stops, and which epoch it keeps."""
 
     monitor: str = "val/rank_ic_5d"
-    """`val/ic_5d`, `val/rank_ic_5d`, `val/sharpe_5d` (any horizon) or `val/loss`; one week's ranks by default."""
+    """`val/ic_5d`, `val/rank_ic_5d` or `val/sharpe_5d`, any horizon, or `val/loss`; ranks resist outliers."""
     patience: NotNegative = 10
     """Epochs without improvement that are waited for."""
     min_delta: From0 = 0.001
@@ -328,7 +328,7 @@ class SplitConfig(Group):
     n_splits: Positive = 5
     """Folds."""
     embargo_days: NotNegative = 20
-    """Trading days strictly between training and test; at least the longest horizon, so that every label closes."""
+    """Trading days strictly between training and test: the longest horizon or more, so that labels close."""
     min_train_days: Positive = 252
     """Trading days the first fold trains on at least: a year."""
 

@@ -35,15 +35,15 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """Offer the closest existing name, as the tail of a message, or nothing.
+    """Offer the closest existing name, in the middle of a message; a bare semicolon where none is close.
 
     >>> did_you_mean("hiden_dim", ["hidden_dim", "dropout"])
     "; did you mean 'hidden_dim'?"
     >>> did_you_mean("x", ["hidden_dim", "dropout"])
-    ''
+    ';'
     """
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; did you mean '{close[0]}'?" if close else ";"
 
 
 def _lines(details: ErrorDetails, root: type[BaseModel]) -> list[str]:
@@ -61,11 +61,12 @@ def _lines(details: ErrorDetails, root: type[BaseModel]) -> list[str]:
 
 
 def _spelled(value: object) -> str:
+    """Show a value as YAML does, a text in quotes so that '64' and 64 differ."""
     if isinstance(value, str):
-        return f"the text '{value}'"
+        return f"'{value}'"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+    return str(list(value) if isinstance(value, tuple) else value)
 
 
 def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) -> str:
@@ -82,9 +83,7 @@ def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) 
     field = group.model_fields.get(keys[-1]) if group else None
     if field is None or kind == "model_type":
         return ""
-    default = field.get_default(call_default_factory=True)
-    shown = list(default) if isinstance(default, tuple) else default
-    return f"; the default is {'null' if shown is None else str(shown).lower() if isinstance(shown, bool) else shown}"
+    return f"; the default is {_spelled(field.get_default(call_default_factory=True))}"
 
 
 def _is_number(text: str) -> bool:
@@ -99,12 +98,10 @@ def _unknown(keys: Sequence[str], root: type[BaseModel]) -> str:
     """Name an unknown setting, the nearest known one, and all there are beside it."""
     group, name, path = _schema_at(keys[:-1], root) or root, keys[-1], ".".join(keys)
     siblings = list(group.model_fields)
-    offer = did_you_mean(name, siblings)
-    if not offer:
-        elsewhere = [full for full in dotted_names(root) if full.rsplit(".", 1)[-1] == name]
-        offer = f"; did you mean '{elsewhere[0]}'?" if elsewhere else ""
-    where = f"{'.'.join(keys[:-1])} has" if len(keys) > 1 else "there are"
-    return f"unknown setting '{path}'{offer or ';'} {where}: {choices(siblings, limit=20)}"
+    namesakes = [full for full in dotted_names(root) if full.rsplit(".", 1)[-1] == name]
+    offer = f"; did you mean '{namesakes[0]}'?" if namesakes else did_you_mean(name, siblings)
+    owner = f"{'.'.join(keys[:-1])} has" if len(keys) > 1 else "the groups are"
+    return f"unknown setting '{path}'{offer} {owner}: {choices(siblings, limit=20)}"
 
 
 def dotted_names(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -112,5 +112,5 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
     if config.early_stopping.monitor not in monitors:
         yield (
             f"early_stopping.monitor is '{config.early_stopping.monitor}'"
-            f"{did_you_mean(config.early_stopping.monitor, monitors)}; there are {choices(monitors, 20)}"
+            f"{did_you_mean(config.early_stopping.monitor, monitors)} there are {choices(monitors, 20)}"
         )

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,9 @@ class ProductionDatasetV3:
     Args:
         data_path: a Parquet or CSV file with one row a stock and day.
         use_lazy_scan: let Polars scan the file rather than read it whole first.
-        column_projection: with the scan, read only the columns needed. The result is the same in every mode.
-        feature_columns: the features, in order; by default every numeric column that is neither key nor target.
+        column_projection: with the scan, read only the columns needed. Every mode gives the same result.
+        feature_columns: the features, in order; by default every numeric column that is neither key nor
+            target.
         target_columns: `{horizon: column}` for targets that the file does not call `target_{horizon}d`.
         start_date: first day kept (inclusive), a date or its ISO text.
         end_date: last day kept (inclusive), likewise.
@@ -142,8 +143,8 @@ class ProductionDatasetV3:
         if equal:
             pairs = choices(f"{feature} = {self._spell(target)}" for feature, target in equal)
             raise DataError(
-                f"{self.data_path.name}: features hold the very values of a target, that is, the future: {pairs}; "
-                f"remove them from the file, or name the features with dataset.feature_columns"
+                f"{self.data_path.name}: features hold the very values of a target, that is, the future: "
+                f"{pairs}; remove them from the file, or name the features with dataset.feature_columns"
             )
         logger.info(
             "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
@@ -180,19 +181,21 @@ class ProductionDatasetV3:
         self._dropped = {}
         if frame.is_empty():
             raise DataError(f"{self.data_path} has no rows; build it again")
-        first, last = frame[DATE].min(), frame[DATE].max()
-        for reason, outside in (
-            (f"before {self.start_date}", None if self.start_date is None else pl.col(DATE) < self.start_date),
-            (f"after {self.end_date}", None if self.end_date is None else pl.col(DATE) > self.end_date),
-        ):
-            if outside is not None:
-                kept = frame.filter(~outside)
-                self._dropped |= {reason: frame.height - kept.height} if kept.height < frame.height else {}
-                frame = kept
+        covered = frame[DATE]
+        bounds: list[tuple[str, pl.Expr]] = []
+        if self.start_date is not None:
+            bounds.append((f"before {self.start_date}", pl.col(DATE) >= self.start_date))
+        if self.end_date is not None:
+            bounds.append((f"after {self.end_date}", pl.col(DATE) <= self.end_date))
+        for reason, inside in bounds:
+            kept = frame.filter(inside)
+            if kept.height < frame.height:
+                self._dropped[reason] = frame.height - kept.height
+            frame = kept
         if frame.is_empty():
             raise DataError(
                 f"{self.data_path.name} has no rows from {self.start_date or 'its start'} to "
-                f"{self.end_date or 'its end'}; it covers {first} to {last}"
+                f"{self.end_date or 'its end'}; it covers {covered.min()!s} to {covered.max()!s}"
             )
         return frame
 
@@ -230,7 +233,9 @@ def resolve_columns(
             if dtype.is_numeric() and name not in taken and name not in second_spellings
         )
         if not features:
-            raise DataError(f"no feature columns: no numeric column beside keys and targets; it has {choices(schema)}")
+            raise DataError(
+                f"a data set needs numeric columns beside keys and targets; this file has {choices(schema)}"
+            )
     else:
         features = tuple(feature_columns)
         _check_named_features(features, schema, keys, taken)
@@ -243,10 +248,10 @@ def features_equal_to_targets(
 ) -> list[tuple[str, str]]:
     """Pairs (feature, target) with equal values, as Float32, on every row where both are known.
 
-    A sample of rows rules out nearly all pairs; the rest is compared in full. A pair that shares fewer than two
-    distinct values is no evidence (two constants agree by chance).
+    A sample of rows rules out nearly all pairs; the rest is compared in full. A pair that shares fewer than
+    two distinct values is no evidence (two constants agree by chance).
 
-    >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0.0], "fair": [0.1, 0.0, 0.3]})
+    >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0], "fair": [0.1, 0, 0.3]})
     >>> features_equal_to_targets(frame, ["leak", "fair"], ["target_1d"])
     [('leak', 'target_1d')]
     """
@@ -259,7 +264,7 @@ def features_equal_to_targets(
         label = sample[target].cast(pl.Float32).to_numpy()[:, None]
         differs = ((values != label) & ~np.isnan(values) & ~np.isnan(label)).any(axis=0)
         suspects = [feature for feature, ruled_out in zip(features, differs, strict=True) if not ruled_out]
-        found += [(feature, target) for feature in suspects if _equal_where_known(frame[feature], frame[target])]
+        found += [(name, target) for name in suspects if _equal_where_known(frame[name], frame[target])]
     return found
 
 
@@ -267,8 +272,8 @@ def file_fingerprint(path: Path | str) -> str:
     """A fast content fingerprint: blake2b over the file's size, its first, last and 62 blocks between.
 
     Files up to 4 MiB are hashed whole. Beyond, a Parquet file's footer (every column chunk's place, size and
-    statistics) is hashed besides, so that another build gives another fingerprint though only 4 MiB of its pages
-    are read: 300 MB take milliseconds. It identifies a file; it is no guard against one made to collide.
+    statistics) is hashed besides, so that another build gives another fingerprint though only 4 MiB of its
+    pages are read: 300 MB take milliseconds. It identifies a file; it is no guard against forgery.
     """
     source = Path(path)
     size = source.stat().st_size
@@ -294,14 +299,15 @@ def _resolve_targets(schema: Mapping[str, pl.DataType], named: Mapping[int, str]
         require_columns(schema, [column], f"target_columns {{{horizon}: {column}}}")
         if targets.get(horizon, column) != column:
             raise DataError(
-                f"the {horizon}-day target has two columns, {targets[horizon]} and {column} (from target_columns); "
-                f"remove one"
+                f"the {horizon}-day target has two columns, {targets[horizon]} and {column} (from "
+                f"target_columns); remove one"
             )
         targets[horizon] = column
     if not targets:
         raise DataError(
-            f"a data set needs at least one target, a column such as target_5d; this file has {choices(schema)}. "
-            f"If one of them is a forward return, say so: dataset.target_columns={{5: COLUMN}}"
+            f"a data set needs at least one target, a column such as target_5d; this file has "
+            f"{choices(schema)}. If one of them is a forward return, say so: "
+            f"dataset.target_columns={{5: COLUMN}}"
         )
     if len(set(targets.values())) < len(targets):
         raise DataError(f"target_columns gives one column two horizons: {targets}; give each horizon its own")
@@ -315,16 +321,16 @@ def _check_named_features(
     require_columns(schema, features, "feature_columns")
     if forbidden := [name for name in features if name in taken]:
         kinds = choices(f"{name} ({'a key' if name in keys else 'a target'})" for name in forbidden)
-        raise DataError(f"feature_columns lists what can never be a feature: {kinds}; remove it from the list")
+        raise DataError(f"feature_columns lists what can never be a feature: {kinds}; take it off the list")
     if not features or len(set(features)) < len(features):
         raise DataError(f"feature_columns needs distinct names, at least one; got {choices(features)}")
     _require_numeric(schema, features, "feature")
 
 
-def _require_numeric(schema: Mapping[str, pl.DataType], names: object, role: str) -> None:
-    wrong = [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]  # type: ignore[attr-defined]
+def _require_numeric(schema: Mapping[str, pl.DataType], names: Iterable[str], role: str) -> None:
+    wrong = [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]
     if wrong:
-        raise DataError(f"{role} columns must be numeric; these are not: {choices(wrong)}; convert them first")
+        raise DataError(f"{role} columns must be numeric; not so are {choices(wrong)}; convert them first")
 
 
 def _equal_where_known(feature: pl.Series, target: pl.Series) -> bool:
@@ -338,7 +344,8 @@ def _read_key(parsed: Parsed, key: str, file: str) -> pl.Series:
     if parsed.unreadable.len():
         examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
         form = "days as 2024-01-31" if key == DATE else "codes as text"
-        raise DataError(f"{file}: {parsed.unreadable.len():,} rows have a {key} such as {examples}; write {form}")
+        count = f"{parsed.unreadable.len():,}"
+        raise DataError(f"{file}: {count} rows have an unreadable {key} such as {examples}; write {form}")
     return parsed.values
 
 
@@ -351,8 +358,8 @@ def _require_file(path: Path) -> None:
         return
     what = "a folder, not a data set file" if path.is_dir() else "no data set file"
     raise DataError(
-        f"{path} is {what}. Make one from an embedded market with `gogooku3 data synth`, or from your prices with "
-        f"`gogooku3 data build --prices FILE --out data/raw/large_scale/ml_dataset_full.parquet`"
+        f"{path} is {what}. Make one from an embedded market with `gogooku3 data synth`, or from your prices "
+        f"with `gogooku3 data build --prices FILE --out data/raw/large_scale/ml_dataset_full.parquet`"
     )
 
 

@@ -127,6 +127,32 @@ class Panel:
         )
 
 
+@dataclass(frozen=True)
+class PanelSlice:
+    """Some days of a panel; windows may look back past the first of them, labels stay inside.
+
+    Attributes:
+        panel: the whole market, normalised.
+        days: half-open range of day numbers.
+    """
+
+    panel: Panel
+    days: range
+
+    def rows(self, sequence_length: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Day and stock number of every sample, int64 `[samples]` each, ordered by day, then stock."""
+        samples = self.panel.sample_mask(sequence_length)[self.days.start : self.days.stop]
+        day, stock = np.nonzero(samples)
+        return day + self.days.start, stock
+
+    def keys(self, sequence_length: int = 1) -> pl.DataFrame:
+        """`date, code` of every sample, in the order of `rows`."""
+        day, stock = self.rows(sequence_length)
+        return pl.DataFrame(
+            {DATE: pl.Series(self.panel.dates[day], dtype=pl.Date), CODE: np.array(self.panel.codes)[stock]}
+        )
+
+
 def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
     """Contiguous day ranges, one a worker; day-wise NumPy work releases the interpreter lock."""
     bounds = np.linspace(0, n_days, workers + 1).astype(int)

@@ -19,8 +19,8 @@ KINDS = ("temporal", "frequency", "neighbour", "cross_sectional")
 
 ECHO_LAGS = (3, 4, 5)
 """Temporal: a move echoes on the 3rd to 5th trading day after it; when it happened is what counts."""
-BAND_PERIOD = 15.0
-"""Frequency: period of the resonance in trading days (4 cycles in a 60-day window)."""
+BAND_PERIOD = 20.0
+"""Frequency: period of the resonance in trading days (3 cycles in a 60-day window)."""
 BAND_DECAY = 0.92
 """Frequency: what is left of the resonance after a day; sets the width of the band."""
 PEER_DECAY = 0.5

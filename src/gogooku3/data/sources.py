@@ -5,6 +5,7 @@ It repairs nothing by looking ahead: a suspicious jump stays, counted, because o
 
 import datetime as dt
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,9 +25,9 @@ MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL"
 """Texts that mean "no value" in a CSV file."""
 
 JUMP = 4.0
-"""A one-day price ratio beyond this (or below its inverse) is suspicious ..."""
+"""A price that moves by more than this ratio, up or down, in a day is suspicious."""
 REVERSION = 0.8
-"""... and counted as a bad tick if the next day undoes more than this share of it."""
+"""A jump of which the next day undoes more than this share (of logarithms) is likely a bad tick."""
 ROUNDING = 1e-6
 """Relative slack of the open/high/low/close relation: float32 and adjustment factors round."""
 
@@ -54,6 +55,8 @@ class PricesReport:
     last_date: dt.date
     reverting_jumps: int
     """Likely bad ticks, left as they are: the day itself cannot know that the next undoes it."""
+    lasting_jumps: int
+    """Jumps as large that stay: most often splits without adjustment, or a long hole. Left as they are."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON (dates as ISO text)."""
@@ -84,9 +87,9 @@ def read_prices(path: Path | str) -> PricesTable:
 
     A folder's files are read in the order of their names; hidden files and `*.oracle.parquet` are skipped.
     Result: `date: Date, code: String, open, high, low, close, volume: Float64`, and `sector: String`,
-    `index_close: Float64` where a file has them; sorted by (code, date). Prices that are zero, negative or not
-    finite become null; a row without a close is "not traded" and dropped; a day without volume stays. Where
-    open, high, low and close contradict each other, the close is believed and the others become null.
+    `index_close: Float64` where a file has them; sorted by (code, date). Prices that are zero, negative or
+    not finite become null; a row without a close is "not traded" and dropped; a day without volume stays.
+    Where open, high, low and close contradict each other, the close is believed and the others become null.
 
     Raises:
         DataError: no such file, nothing in it, not CSV or Parquet, a missing column, dates, codes or numbers
@@ -109,10 +112,11 @@ def read_prices(path: Path | str) -> PricesTable:
     frame = frame.filter(pl.col("close").is_not_null())
     if frame.is_empty():
         raise DataError(
-            f"{path}: none of the {rows_read:,} rows has a close above 0; is the right column mapped to close? "
-            f"mapped: {_spell(mappings[files[0].name])}"
+            f"{path}: none of the {rows_read:,} rows has a close above 0; is the right column mapped to "
+            f"close? Mapped: {_spell(mappings[files[0].name])}"
         )
     frame, broken = _null_contradictions(frame)
+    reverting, lasting = jump_masks(frame)
     report = PricesReport(
         files=len(files),
         rows_read=rows_read,
@@ -124,7 +128,8 @@ def read_prices(path: Path | str) -> PricesTable:
         n_days=frame[DATE].n_unique(),
         first_date=frame[DATE].min(),  # type: ignore[arg-type]
         last_date=frame[DATE].max(),  # type: ignore[arg-type]
-        reverting_jumps=count_reverting_jumps(frame),
+        reverting_jumps=int(reverting.sum()),
+        lasting_jumps=int(lasting.sum()),
     )
     logger.info("read %s: %s", path, report.to_dict())
     return PricesTable(frame, report)
@@ -155,7 +160,8 @@ def price_files(path: Path | str) -> list[Path]:
     if not files:
         others = sorted(file.name for file in root.iterdir())
         raise DataError(
-            f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found {choices(others)}"
+            f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found "
+            f"{choices(others)}"
         )
     return files
 
@@ -163,8 +169,8 @@ def price_files(path: Path | str) -> list[Path]:
 def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
     """A lazy view of one CSV or Parquet file.
 
-    CSV columns are text, so that a code keeps its leading zeros; with `typed`, all columns but the keys get the
-    type that all their rows allow (which reads the file twice).
+    CSV columns are text, so that a code keeps its leading zeros; with `typed`, all columns but the keys get
+    the type that all their rows allow (which reads the file twice).
 
     Raises:
         DataError: the file is empty, truncated, or of another kind.
@@ -173,7 +179,7 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
         raise DataError(f"{path} is empty (0 bytes); write it again")
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
-        raise DataError(f"{path.name}: expected a name ending in {choices(SUFFIXES)}; rename or convert the file")
+        raise DataError(f"{path.name}: expected a name ending in {choices(SUFFIXES)}; rename or convert it")
     try:
         if name.endswith(".parquet"):
             frame = pl.scan_parquet(path, glob=False)
@@ -214,7 +220,7 @@ def unreadable_file(path: Path, error: Exception) -> DataError:
 
 
 def parse_dates(column: pl.Series) -> Parsed:
-    """Read days from Date, Datetime, text (2024-01-31, 2024/1/31, 20240131, each with a time or not) or integers.
+    """Read days from dates, times, integers (20240131) or text (2024-01-31, 2024/1/31, with a time or not).
 
     A time zone is not converted: the day is the one written. Day-first and month-first texts are not guessed.
 
@@ -276,17 +282,17 @@ def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
     }
 
 
-def count_reverting_jumps(frame: pl.DataFrame) -> int:
-    """How often a close jumps by more than `JUMP` times and the next day undoes over `REVERSION` of it.
+def jump_masks(frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Rows whose close moved by more than `JUMP` times: those whose next day undoes it, and those that stay.
 
-    A count for people: it needs the next day, so nothing may be computed from it.
+    For people to look at: the first mask needs the next day, so nothing may be computed from it.
     Expects rows sorted by (code, date).
     """
-    move = pl.col("close").log().diff()
-    same = pl.col(CODE) == pl.col(CODE).shift(1)
-    undone = -move.shift(-1) / move
-    jumps = (move.abs() > pl.lit(JUMP).log()) & same & same.shift(-1) & (undone > REVERSION)
-    return int(frame.select(jumps.sum()).item())
+    move = pl.when(pl.col(CODE) == pl.col(CODE).shift(1)).then(pl.col("close").log().diff())
+    jump = (move.abs() > math.log(JUMP)).fill_null(False)
+    undone = (-move.shift(-1) / move > REVERSION).fill_null(False)
+    masks = frame.select(reverting=jump & undone, lasting=jump & ~undone)
+    return masks["reverting"], masks["lasting"]
 
 
 def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -304,7 +310,8 @@ def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
     ]
     for name in (*OHLCV, INDEX_CLOSE):
         if name in raw.columns:
-            columns.append(_readable(parse_numbers(raw[name]), name, path, "write plain numbers, no separators"))
+            advice = "write plain numbers without separators"
+            columns.append(_readable(parse_numbers(raw[name]), name, path, advice))
     if SECTOR in raw.columns:
         columns.append(_as_text(raw[SECTOR]))
     frame = pl.DataFrame(columns)

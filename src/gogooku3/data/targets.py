@@ -10,11 +10,11 @@ from gogooku3.schema import CODE, DATE, HORIZONS, KEYS, require_columns, target_
 
 
 def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.DataFrame:
-    """Add `target_{h}d = close(t+h) / close(t) - 1` (Float32) for each horizon, h in the market's trading days.
+    """Add `target_{h}d = close(t+h) / close(t) - 1` (Float32) for each horizon, in market trading days.
 
     The market's trading days are the dates on which any stock has a row. A target is null where the stock has
-    no close on day t or t+h (not listed any more, suspended, beyond the data). It is known at the close of t+h.
-    Rows may come in any order and keep it.
+    no close above 0 on day t or t+h (delisted, suspended, beyond the data). It is known at the close of t+h.
+    Rows may come in any order and keep it. Targets that the frame already has are replaced.
 
     Args:
         frame: `date: Date, code, close`, one row a stock and day; other columns pass through.
@@ -32,7 +32,8 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
     require_columns(frame.columns, (*KEYS, "close"), "a table to add targets to")
     if not horizons or any(h != int(h) or h < 1 for h in horizons) or len(set(horizons)) != len(horizons):
         raise DataError(
-            f"horizons are distinct whole numbers of trading days from 1 up, such as 1, 5, 10, 20; got {choices(horizons)}"
+            f"horizons are distinct whole numbers of trading days from 1 up, such as 1, 5, 10, 20; "
+            f"got {choices(horizons)}"
         )
     if nulls := sum(frame[key].null_count() for key in KEYS):
         raise DataError(f"{nulls:,} rows have no date or no code; remove them before adding targets")
@@ -46,15 +47,17 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
     _refuse_double_cells(frame, cell, grid.size)
     grid[cell[known]] = close[known]
     now = grid[cell]
-    targets = [
-        pl.Series(target_column(h), (grid[cell + h * n_stocks] / now - 1).astype(np.float32), nan_to_null=True)
+    targets = {
+        target_column(h): pl.Series(
+            (grid[cell + h * n_stocks] / now - 1).astype(np.float32), nan_to_null=True
+        )
         for h in horizons
-    ]
-    return frame.with_columns(targets)
+    }
+    return frame.with_columns(**targets)
 
 
 def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:
-    """Each row's number of its distinct value, 0 upwards and in order, and how many distinct values there are.
+    """Each row's number of its distinct value, from 0 in order, and how many distinct values there are.
 
     Faster than a rank or `np.unique`: days and category numbers are small integers, so a table counts them.
     """
@@ -75,5 +78,6 @@ def _refuse_double_cells(frame: pl.DataFrame, cell: np.ndarray, size: int) -> No
     if doubles:
         row = frame.filter(frame.select(KEYS).is_duplicated()).row(0, named=True)
         raise DataError(
-            f"{doubles:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row a stock and day"
+            f"{doubles:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row a stock "
+            f"and day"
         )

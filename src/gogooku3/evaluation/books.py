@@ -20,8 +20,7 @@ def check_quantile(quantile: float) -> None:
     """
     if not 0.0 < quantile <= 0.5:
         raise ConfigError(
-            f"quantile is {quantile}, but each leg takes a share above 0 and up to 0.5 of the stocks; "
-            "try 0.2"
+            f"quantile is {quantile}, but each leg takes a share above 0 and up to 0.5 of the stocks; try 0.2"
         )
 
 
@@ -86,10 +85,11 @@ def overlapping_books(weights: npt.ArrayLike, horizon: int) -> Floats:
     [[0.5], [0.5], [-0.5]]
     """
     taken = np.asarray(weights, dtype=np.float64)
-    held = np.zeros_like(taken)
+    held: Floats = np.zeros_like(taken)
     for age in range(min(horizon, len(taken))):
         held[age:] += taken[: len(taken) - age]
-    return held / horizon
+    held /= horizon
+    return held
 
 
 def turnover(held: npt.ArrayLike) -> Floats:

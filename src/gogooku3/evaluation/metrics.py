@@ -138,7 +138,8 @@ def equity_curve(returns: npt.ArrayLike) -> Floats:
     [1.5, 0.75]
     """
     series = np.nan_to_num(np.asarray(returns, dtype=np.float64), nan=0.0)
-    return np.cumprod(np.maximum(1.0 + series, 0.0))
+    equity: Floats = np.maximum(1.0 + series, 0.0).cumprod()
+    return equity
 
 
 def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: int = PERIODS_PER_YEAR) -> float:
@@ -264,9 +265,7 @@ def _strategy_returns(
     return net[known.any(axis=1)]
 
 
-def _days_by_position(
-    scores: Floats, outcomes: Floats, dates: npt.ArrayLike | None
-) -> tuple[Floats, Floats]:
+def _days_by_position(scores: Floats, outcomes: Floats, dates: npt.ArrayLike | None) -> tuple[Floats, Floats]:
     """Lay flat rows out as `[days, most rows a day]`, padded with NaN; columns mean nothing."""
     day = _day_numbers(scores.shape, dates)
     order = np.argsort(day, kind="stable")

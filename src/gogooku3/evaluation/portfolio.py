@@ -97,7 +97,7 @@ class _Market:
 
     def __init__(self, daily_returns: pl.DataFrame) -> None:
         require_columns(daily_returns.columns, (DATE, CODE, RETURN), "daily_returns")
-        frame = daily_returns.select(DATE, pl.col(CODE).cast(pl.String), pl.col(RETURN).cast(pl.Float64))
+        frame = daily_returns.select(DATE, CODE, pl.col(RETURN).cast(pl.Float64))
         if frame.select(DATE, CODE).is_duplicated().any():
             raise DataError("daily_returns has more than one row for a stock and day; keep one of each")
         self.dates = frame.select(pl.col(DATE).unique().sort()).with_row_index("day")
@@ -112,8 +112,11 @@ class _Market:
         Raises:
             DataError: a date or code that the returns don't have.
         """
-        located = frame.join(self.dates, on=DATE, how="left").join(self.codes, on=CODE, how="left")
-        lost = located.filter(pl.col("day").is_null() | pl.col("stock").is_null())
+        keyed = frame.with_columns(pl.col(CODE).cast(pl.String).cast(self.codes.schema[CODE], strict=False))
+        located = keyed.join(self.dates, on=DATE, how="left", maintain_order="left").join(
+            self.codes, on=CODE, how="left", maintain_order="left"
+        )
+        lost = frame.filter(located["day"].is_null() | located["stock"].is_null())
         if len(lost):
             example = lost.row(0, named=True)
             raise DataError(

@@ -47,10 +47,12 @@ def score_predictions(
         daily_returns: see `portfolio_returns`; needed only where the table lacks horizon 1.
 
     Returns:
-        `settings`; `rows` (what was scored and what each model lost); `comparisons`, the daily differences of each two
-        models; `models`, a mapping by name of `pooled_sharpe_net` and `pooled_sharpe_gross` (the headline: all
-        folds), `best_fold_sharpe` (net of costs), `best_fold_sharpe_gross`, `best_fold`, and `horizons`: by
-        horizon (as text), `pooled` and `folds` (by number, as text), each with
+        `settings`; `rows` (`given`, `scored`, `shared` by the models, `lost_by_model`, and the span);
+        `comparisons`, the mean daily differences of each two models; and `models`, by name. A model has
+        `pooled_sharpe_net` and `pooled_sharpe_gross` (all folds, headline horizon), `best_fold_sharpe` (the
+        highest of its folds, net of costs), `best_fold`, `best_fold_sharpe_gross` (the highest before
+        costs, maybe another fold's) and `horizons`: by horizon (as text) `pooled` and `folds` (by number,
+        as text), each with
 
         - `mean_ic`, `mean_rank_ic`, `icir` (mean over standard deviation of the daily ICs, not annualised),
           `positive_days` (share), `n_days`, `n_rows` (with a known target)
@@ -101,6 +103,7 @@ def _row_counts(checked: pl.DataFrame, scored: pl.DataFrame, lost: dict[str, int
     return {
         "given": len(checked),
         "scored": len(scored),
+        "shared": scored.select("horizon", DATE, CODE).n_unique(),
         "lost_by_model": lost,
         "n_days": scored[DATE].n_unique(),
         "n_stocks": scored[CODE].n_unique(),
@@ -196,9 +199,7 @@ def _comparisons(correlations: pl.DataFrame, returns: pl.DataFrame) -> Iterator[
             yield entry
 
 
-def _difference(
-    frame: pl.DataFrame, column: str, first: str, second: str, horizon: int
-) -> dict[str, Any]:
+def _difference(frame: pl.DataFrame, column: str, first: str, second: str, horizon: int) -> dict[str, Any]:
     rows = frame.filter(pl.col("horizon") == horizon)
     left, right = (
         rows.filter(pl.col("model") == name).select(DATE, pl.col(column).alias(side))
@@ -221,5 +222,3 @@ def _number(value: float) -> float | None:
 
 def _interval(bounds: tuple[float, float]) -> list[float] | None:
     return [float(bound) for bound in bounds] if all(map(math.isfinite, bounds)) else None
-
-

@@ -4,10 +4,11 @@ Days are the market's: every date on which any stock has a row. A day on which a
 in its column, never squeezed out, so that a lookback of 20 days means the same 20 days for every stock.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,8 @@ from gogooku3.errors import DataError
 from gogooku3.features.definition import Array
 from gogooku3.features.windows import NO_SPREAD, needed_days, rolling_max, rolling_sum, shift
 from gogooku3.schema import CODE, DATE, INDEX_CLOSE, KEYS, OHLCV, SECTOR, require_columns
+
+Kept = TypeVar("Kept")
 
 STALE_DAYS = 5
 """A previous close older than this many trading days is not a previous close any more."""
@@ -131,6 +134,15 @@ def previous_close(close: Array) -> Array:
     return shift(last_close(close), 1)
 
 
+def nonzero(values: Array) -> Array:
+    """NaN instead of 0, for what is about to be divided by.
+
+    >>> nonzero(np.array([0.0, 2.0])).tolist()
+    [nan, 2.0]
+    """
+    return np.where(values == 0, np.nan, values)
+
+
 class StockBlock:
     """A few stocks' prices `[days, stocks]` with daily series derived from them and rolling statistics, cached.
 
@@ -143,13 +155,14 @@ class StockBlock:
     ) -> None:
         self.open, self.high, self.low, self.close, self.volume = open, high, low, close, volume
         self.market = np.broadcast_to(market[:, None], close.shape)
-        self._cache: dict[tuple[Any, ...], Array] = {}
+        self._cache: dict[tuple[Any, ...], Any] = {}
 
-    def remember(self, key: tuple[Any, ...], make: Callable[[], Array]) -> Array:
+    def remember(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """Compute once per block."""
         if key not in self._cache:
             self._cache[key] = make()
-        return self._cache[key]
+        kept: Kept = self._cache[key]
+        return kept
 
     # Daily series -----------------------------------------------------------------------------------------
 
@@ -184,6 +197,26 @@ class StockBlock:
         return np.log1p(self.clipped)
 
     @cached_property
+    def log_step(self) -> Array:
+        """Size of the log return."""
+        return np.abs(self.log_return)
+
+    @cached_property
+    def rose(self) -> Array:
+        """1.0 on a day the close rose, else 0.0."""
+        return np.where(np.isnan(self.raw), np.nan, self.raw > 0)
+
+    @cached_property
+    def unchanged(self) -> Array:
+        """1.0 on a day the close stayed, else 0.0."""
+        return np.where(np.isnan(self.raw), np.nan, self.raw == 0)
+
+    @cached_property
+    def downside(self) -> Array:
+        """Clipped return where negative, else 0."""
+        return np.minimum(self.clipped, 0.0)
+
+    @cached_property
     def gap(self) -> Array:
         """Open over previous close - 1, clipped."""
         return np.clip(self.open / self.previous - 1, *RETURN_CLIP)
@@ -199,6 +232,21 @@ class StockBlock:
         return np.clip(np.log(self.high / self.low), 0.0, 1.0)
 
     @cached_property
+    def log_gap(self) -> Array:
+        """Log of 1 + the clipped gap."""
+        return np.log1p(self.gap)
+
+    @cached_property
+    def log_intraday(self) -> Array:
+        """Log of 1 + the clipped intraday return."""
+        return np.log1p(self.intraday)
+
+    @cached_property
+    def garman_klass(self) -> Array:
+        """Variance of the day from open, high, low and close (Garman and Klass 1980)."""
+        return 0.5 * self.log_range**2 - (2 * math.log(2) - 1) * self.log_intraday**2
+
+    @cached_property
     def dollars(self) -> Array:
         """Close x volume: the same whatever the price's unit."""
         return self.close * self.volume
@@ -209,9 +257,29 @@ class StockBlock:
         return np.log(np.where(self.volume > 0, self.volume, np.nan))
 
     @cached_property
+    def idle(self) -> Array:
+        """1.0 on a day without volume, else 0.0."""
+        return np.where(np.isnan(self.volume), np.nan, self.volume == 0)
+
+    @cached_property
+    def signed_volume(self) -> Array:
+        """Volume with the sign of the day's return."""
+        return self.volume * np.sign(self.clipped)
+
+    @cached_property
+    def illiquidity(self) -> Array:
+        """Size of the return per unit of money traded (Amihud 2002); NaN on a day without volume."""
+        return self.absolute / nonzero(self.dollars)
+
+    @cached_property
     def excess(self) -> Array:
         """Clipped return less the market's."""
         return self.clipped - self.market
+
+    @cached_property
+    def beat(self) -> Array:
+        """1.0 on a day the return beat the market's, else 0.0."""
+        return np.where(np.isnan(self.excess), np.nan, self.excess > 0)
 
     # Rolling statistics -----------------------------------------------------------------------------------
 
@@ -244,7 +312,10 @@ class StockBlock:
         """Mean of the series' `power` over the window."""
 
         def make() -> Array:
-            return rolling_sum(self.filled(name) ** power, window) / self.count(name, window)
+            values = product = self.filled(name)
+            for _ in range(power - 1):
+                product = product * values
+            return rolling_sum(product, window) / self.count(name, window)
 
         return self.remember(("mean", name, window, power), make)
 
@@ -254,7 +325,7 @@ class StockBlock:
         def make() -> Array:
             days, square = self.count(name, window), self.mean(name, window, 2)
             spread = square - self.mean(name, window) ** 2
-            spread = np.where(spread <= NO_SPREAD * square, 0.0 * spread, spread)
+            spread = np.where(spread <= NO_SPREAD * square, 0.0, spread)
             return spread * days / (days - 1)
 
         return self.remember(("variance", name, window), make)
@@ -278,15 +349,6 @@ class StockBlock:
             return -rolling_max(-self.series(name), window) + 0.0 * self.count(name, window)
 
         return self.remember(("lowest", name, window), make)
-
-
-def nonzero(values: Array) -> Array:
-    """NaN instead of 0, for what is about to be divided by.
-
-    >>> nonzero(np.array([0.0, 2.0])).tolist()
-    [nan, 2.0]
-    """
-    return np.where(values == 0, np.nan, values)
 
 
 @dataclass(frozen=True)
@@ -324,7 +386,7 @@ def pair_moments(x: Array, y: Array, window: int) -> PairMoments:
     mean_x, mean_y = rolling_sum(x, window) / days, rolling_sum(y, window) / days
     square_x, square_y = rolling_sum(x * x, window) / days, rolling_sum(y * y, window) / days
     var_x, var_y = square_x - mean_x**2, square_y - mean_y**2
-    var_x = np.where(var_x <= NO_SPREAD * square_x, 0.0 * var_x, var_x)
-    var_y = np.where(var_y <= NO_SPREAD * square_y, 0.0 * var_y, var_y)
+    var_x = np.where(var_x <= NO_SPREAD * square_x, 0.0, var_x)
+    var_y = np.where(var_y <= NO_SPREAD * square_y, 0.0, var_y)
     covariance = rolling_sum(x * y, window) / days - mean_x * mean_y
     return PairMoments(mean_x, mean_y, var_x, var_y, covariance)

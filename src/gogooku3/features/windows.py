@@ -89,15 +89,12 @@ def days_since_max(values: Array, window: int) -> Array:
     >>> days_since_max(np.array([[1.0], [3.0], [3.0], [2.0]]), 3).ravel().tolist()
     [nan, nan, 0.0, 1.0]
     """
-    best, age = shift(values, window - 1), np.full(values.shape, window - 1.0)
-    for days in range(window - 2, -1, -1):
-        earlier = shift(values, days)
-        newer = ~(earlier < best)
-        best = np.where(newer, earlier, best)
-        age[newer] = days
-    known = ~np.isnan(rolling_sum(values, window))
-    known[: window - 1] = False
-    return np.where(known, age, np.nan)
+    best, age = rolling_max(values, window), np.full(values.shape, np.nan)
+    for days in range(min(window, len(values)) - 1, -1, -1):
+        np.putmask(age[days:], values[: len(values) - days] == best[days:], days)
+    age[: window - 1] = np.nan
+    age[np.isnan(rolling_sum(values, window))] = np.nan
+    return age
 
 
 def ema_terms(alpha: float) -> int:

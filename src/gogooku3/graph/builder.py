@@ -128,7 +128,7 @@ class FinancialGraphBuilder:
         valid = np.zeros(neighbours.shape, dtype=np.bool_)
         # Stocks without history leave before the products, so that a later listing can't move a bit.
         known_days = np.isfinite(returns).sum(axis=0)
-        by_code = np.argsort(np.array(codes, dtype=np.str_), kind="stable")
+        by_code = np.argsort(np.array(list(codes), dtype=np.str_), kind="stable")
         nodes = by_code[known_days[by_code] >= default_min_overlap(n_days)]
         if n_days >= min(MIN_HISTORY_DAYS, self.correlation_window) and len(nodes) >= 2:
             sources, found = self._strongest(masked_correlation(returns[:, nodes]))

@@ -1,7 +1,10 @@
 """Correlations of daily returns over one window. It is told which window; it never chooses one."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 _BLOCK = 64
 """Stocks handled at a time where days are missing: keeps the intermediate products in the cache."""
@@ -51,8 +54,11 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     n_gaps = n_stocks - int(complete.sum())
 
     scores = _standardised(returns[:, gaps_first], present[:, gaps_first])
-    correlation: NDArray[np.float32] = ((scores.T @ scores) / n_days).astype(np.float32)
-    _fill_rows_with_gaps(correlation, scores, present[:, gaps_first], n_gaps, needed)
+    # The products take a millisecond each: handing them to BLAS threads costs more than it saves
+    # (ten times more where the cores are busy), and one thread keeps the bits the same anywhere.
+    with _blas().limit(limits=1, user_api="blas"):
+        correlation: NDArray[np.float32] = ((scores.T @ scores) / n_days).astype(np.float32)
+        _fill_rows_with_gaps(correlation, scores, present[:, gaps_first], n_gaps, needed)
     constant = ~scores.any(axis=0)
     correlation[constant] = np.nan
     correlation[:, constant] = np.nan
@@ -65,6 +71,12 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     back = np.argsort(gaps_first, kind="stable")
     in_order: NDArray[np.float32] = correlation[back][:, back]
     return in_order
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The thread pools of the loaded libraries; looking for them costs a millisecond, so once."""
+    return ThreadpoolController()
 
 
 def _standardised(returns: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:

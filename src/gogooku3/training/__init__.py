@@ -1,4 +1,4 @@
-"""From a data set to a scored run: pipeline > trainer > batches, losses, callbacks. Names load at first use."""
+"""From a data set to a scored run: pipeline > trainer > batches, losses. Names load at first use."""
 
 from typing import TYPE_CHECKING
 

@@ -1,0 +1,33 @@
+"""`gogooku3 data features`: what each column of a data set means."""
+
+from typing import Annotated
+
+import typer
+
+from gogooku3.cli.output import print_table
+from gogooku3.errors import ConfigError, choices
+
+COLUMNS = ("name", "family", "formula", "lookback", "unit")
+
+
+def features(
+    family: Annotated[str | None, typer.Option(help="Only this family, such as volatility.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """List the features of a data set: name, family, formula, lookback in trading days, unit.
+
+    Example: `gogooku3 data features --family volatility`
+    """
+    from gogooku3.features.catalog import CATALOG
+
+    families = sorted({feature.family for feature in CATALOG})
+    if family is not None and family not in families:
+        raise ConfigError(f"--family is '{family}', but the families are {choices(families, 30)}")
+    chosen = [feature for feature in CATALOG if family in (None, feature.family)]
+    rows = [[str(getattr(feature, column)) for column in COLUMNS] for feature in chosen]
+    if not markdown:
+        print_table(f"{len(rows)} features", COLUMNS, rows, text=len(COLUMNS))
+        return
+    typer.echo("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
+    for row in rows:
+        typer.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")

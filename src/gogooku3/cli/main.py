@@ -1,0 +1,90 @@
+"""`gogooku3`: the commands put together, and what a failure looks like."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from gogooku3 import __version__
+from gogooku3.cli.data_build import build
+from gogooku3.cli.data_features import features
+from gogooku3.cli.data_synth import synth
+from gogooku3.cli.data_validate import validate
+from gogooku3.cli.demo import demo
+from gogooku3.cli.evaluate import evaluate
+from gogooku3.cli.train import train
+from gogooku3.errors import GogookuError
+
+USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
+DEBUG = "GOGOOKU3_DEBUG"
+
+app = typer.Typer(
+    name="gogooku3",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Make, build, list and check data: synth, build, features, validate.",
+)
+app.command()(train)
+app.command()(demo)
+app.command()(evaluate)
+app.add_typer(data, name="data")
+data.command()(synth)
+data.command()(build)
+data.command()(features)
+data.command()(validate)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gogooku3 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train stock return forecasts without leaks, and score them honestly.
+
+    Start with `gogooku3 demo`: it makes a market, trains both models on it, writes a report.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 something for the user to mend, 130 interrupted, 1 a bug of ours.
+
+    With `GOGOOKU3_DEBUG=1` in the environment every failure shows its traceback.
+    """
+    # Idle OpenMP threads must sleep, not spin; libraries read this once, when they are first loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="gogooku3")
+    except GogookuError as error:
+        _fail(f"error: {error}", USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        _fail(
+            f"internal error: {type(error).__name__}: {error}\n"
+            f"This is a bug of ours or of the machine's; {DEBUG}=1 shows where it happened.",
+            BUG,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get(DEBUG, "") not in ("", "0"):
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,260 @@
+"""LightGBM baseline: one gradient-boosted model a horizon, with the same embargo as everyone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.evaluation.metrics import information_coefficient, rank_information_coefficient
+from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
+from gogooku3.safety.labels import LabelTreatment, treat_labels
+from gogooku3.safety.walk_forward import split_tail
+from gogooku3.schema import DATE, HORIZONS, KEYS, is_target_column
+
+DEFAULT_PARAMETERS: dict[str, Any] = {
+    "num_boost_round": 400,
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 200,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "early_stopping_rounds": 40,
+}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a panel slice as a table: features `[rows, features]`, labels `[rows, horizons]`."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+class LightGBMFinancialBaseline:
+    """Gradient-boosted trees on the rows of each day, scored out of sample.
+
+    Boosting stops early on the tail of the training days, which lies behind an embargo of its own.
+
+    Args:
+        prediction_horizons: trading days ahead, one model each.
+        embargo_days: trading days between fit, early-stopping and evaluation days.
+        normalize_features: standardise each day first (frames only; a panel slice comes
+            normalised).
+        parameters: LightGBM parameters over `DEFAULT_PARAMETERS`.
+        label: treatment of a day's targets, "raw", "zscore" or "rank".
+        validation_fraction: tail of the training days that stops the boosting early.
+        evaluation_fraction: when fitted on a frame, its last days are held out behind an embargo
+            for `evaluate_performance()`; 0 fits on everything.
+        sequence_length: rows need this many market days of data up to their own; with the
+            network's value both models see the same rows.
+        seed: of LightGBM.
+
+    Raises:
+        ConfigError: the embargo is shorter than the longest horizon.
+    """
+
+    def __init__(
+        self,
+        prediction_horizons: Sequence[int] = HORIZONS,
+        embargo_days: int = 20,
+        normalize_features: bool = True,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        label: LabelTreatment = "rank",
+        validation_fraction: float = 0.15,
+        evaluation_fraction: float = 0.2,
+        sequence_length: int = 1,
+        seed: int = 42,
+    ) -> None:
+        if embargo_days < max(prediction_horizons):
+            raise ConfigError(
+                f"embargo_days is {embargo_days} trading days but the longest horizon is "
+                f"{max(prediction_horizons)}; raise it to {max(prediction_horizons)} or more"
+            )
+        self.prediction_horizons = tuple(prediction_horizons)
+        self.embargo_days = embargo_days
+        self.normalize_features = normalize_features
+        self.parameters = {**DEFAULT_PARAMETERS, **(parameters or {})}
+        self.label: LabelTreatment = label
+        self.validation_fraction = validation_fraction
+        self.evaluation_fraction = evaluation_fraction
+        self.sequence_length = sequence_length
+        self.seed = seed
+        self.boosters: dict[int, Any] = {}
+        self.features: tuple[str, ...] = ()
+        self._normalizer: CrossSectionalNormalizerV2 | None = None
+        self._held_out: PanelSlice | None = None
+
+    def fit(self, data: pl.DataFrame | PanelSlice) -> "LightGBMFinancialBaseline":
+        """Train one model a horizon.
+
+        Args:
+            data: a data set frame (`date, code, target_{h}d, features`), of which the last days
+                are held out for `evaluate_performance`, or the training days of a normalised
+                panel, all of which are used.
+
+        Raises:
+            DataError: too few days, or a horizon without any target.
+        """
+        if isinstance(data, PanelSlice):
+            train, self._held_out = data, None
+        else:
+            train = self._prepare(data)
+        self.features = train.panel.features
+        fit_days, stop_days = split_tail(train.days, self.validation_fraction, self.embargo_days)
+        fit = self._rows(PanelSlice(train.panel, fit_days))
+        stop = self._rows(PanelSlice(train.panel, stop_days))
+        if not len(fit.features) or not len(stop.features):
+            raise DataError(
+                f"the training days hold {len(fit.features)} rows to fit and {len(stop.features)} to stop "
+                f"on; rows need {self.sequence_length} days of data, so bring more days"
+            )
+        for position, horizon in enumerate(self.prediction_horizons):
+            self.boosters[horizon] = self._boost(fit, stop, position, horizon)
+        return self
+
+    def predict(self, data: pl.DataFrame | PanelSlice) -> pl.DataFrame:
+        """Scores of every row: `date, code, prediction_{h}d` (Float32).
+
+        Raises:
+            DataError: not fitted, or the features differ from the fitted ones.
+        """
+        if not self.boosters:
+            raise DataError("the baseline is not fitted; call fit first")
+        if isinstance(data, pl.DataFrame):
+            data = self._to_slice(data)
+        if data.panel.features != self.features:
+            raise DataError(
+                f"fitted on {len(self.features)} features, asked with {len(data.panel.features)} others"
+            )
+        day, stock = data.rows(self.sequence_length)
+        values = data.panel.values[day, stock]
+        return data.keys(self.sequence_length).with_columns(
+            pl.Series(f"prediction_{h}d", booster.predict(values).astype(np.float32))
+            for h, booster in self.boosters.items()
+        )
+
+    def evaluate_performance(
+        self, data: pl.DataFrame | PanelSlice | None = None
+    ) -> dict[int, dict[str, float]]:
+        """Score each horizon by day on days the models never saw.
+
+        Args:
+            data: days to score; None takes the days that `fit` held out.
+
+        Returns:
+            `{horizon: {"mean_ic", "mean_rank_ic", "n_days", "n_rows", "n_trees"}}`.
+
+        Raises:
+            DataError: nothing was held out and no data is given.
+        """
+        if data is None:
+            if self._held_out is None:
+                raise DataError("no days were held out; pass the days to score")
+            data = self._held_out
+        elif isinstance(data, pl.DataFrame):
+            data = self._to_slice(data)
+        predictions = self.predict(data)
+        day, stock = data.rows(self.sequence_length)
+        performance = {}
+        for horizon in self.prediction_horizons:
+            target = data.panel.targets[day, stock, data.panel.horizons.index(horizon)]
+            prediction = predictions[f"prediction_{horizon}d"].to_numpy()
+            known = np.isfinite(target)
+            performance[horizon] = {
+                "mean_ic": information_coefficient(prediction, target, day),
+                "mean_rank_ic": rank_information_coefficient(prediction, target, day),
+                "n_days": int(len(np.unique(day[known]))),
+                "n_rows": int(known.sum()),
+                "n_trees": int(self.boosters[horizon].best_iteration),
+            }
+        return performance
+
+    def feature_importance(self) -> pl.DataFrame:
+        """Share of the gain that each feature brought: `feature, horizon, importance`."""
+        tables = []
+        for horizon, booster in self.boosters.items():
+            gain = booster.feature_importance("gain")
+            share = gain / max(gain.sum(), 1e-12)
+            tables.append(pl.DataFrame({"feature": self.features, "horizon": horizon, "importance": share}))
+        return pl.concat(tables)
+
+    def _prepare(self, frame: pl.DataFrame) -> PanelSlice:
+        """Normalise a frame, hold its last days out, and return the days before the embargo."""
+        features = [
+            name
+            for name, dtype in frame.schema.items()
+            if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
+        ]
+        calendar = frame[DATE].unique().sort()
+        days = range(calendar.len())
+        train_days, held_out = days, None
+        if self.evaluation_fraction:
+            train_days, held_out = split_tail(days, self.evaluation_fraction, self.embargo_days)
+        if self.normalize_features:
+            self._normalizer = CrossSectionalNormalizerV2(feature_columns=features).fit(
+                frame.filter(pl.col(DATE) <= calendar[train_days.stop - 1])
+            )
+        self.features = tuple(features)
+        whole = self._to_slice(frame)
+        self._held_out = PanelSlice(whole.panel, held_out) if held_out is not None else None
+        return PanelSlice(whole.panel, train_days)
+
+    def _to_slice(self, frame: pl.DataFrame) -> PanelSlice:
+        if self._normalizer is not None:
+            frame = self._normalizer.transform(frame)
+        panel = Panel.from_frame(frame, self.features, self.prediction_horizons)
+        return PanelSlice(panel, range(panel.n_days))
+
+    def _rows(self, part: PanelSlice) -> _Rows:
+        day, stock = part.rows(self.sequence_length)
+        panel, days = part.panel, part.days
+        wanted = [panel.horizons.index(h) for h in self.prediction_horizons]
+        labels = treat_labels(panel.targets[days.start : days.stop, :, wanted], self.label)
+        return _Rows(panel.values[day, stock], labels[day - days.start, stock])
+
+    def _boost(self, fit: _Rows, stop: _Rows, position: int, horizon: int) -> Any:
+        """Train the model of one horizon on the rows whose label is known."""
+        import lightgbm
+
+        parameters = dict(self.parameters)
+        rounds = parameters.pop("num_boost_round")
+        patience = parameters.pop("early_stopping_rounds")
+        sets = []
+        for rows in (fit, stop):
+            known = np.isfinite(rows.labels[:, position])
+            if not known.any():
+                raise DataError(
+                    f"no row has a target for horizon {horizon}; check dataset.target_columns or drop "
+                    f"{horizon} from the horizons"
+                )
+            features = rows.features if known.all() else rows.features[known]
+            sets.append(
+                lightgbm.Dataset(
+                    features,
+                    rows.labels[known, position],
+                    feature_name=[f"f{i}" for i in range(features.shape[1])],
+                    reference=sets[0] if sets else None,
+                    params={"verbosity": -1},
+                )
+            )
+        return lightgbm.train(
+            {
+                "objective": "regression",
+                "verbosity": -1,
+                "seed": self.seed,
+                "deterministic": True,
+                "force_row_wise": True,
+                **parameters,
+            },
+            sets[0],
+            num_boost_round=rounds,
+            valid_sets=[sets[1]],
+            callbacks=[lightgbm.early_stopping(patience, verbose=False)] if patience else None,
+        )

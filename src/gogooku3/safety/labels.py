@@ -1,0 +1,58 @@
+"""How a day's targets are treated before a loss sees them: by day alone, so nothing crosses days."""
+
+from typing import Literal
+
+import numpy as np
+
+from gogooku3.errors import ConfigError
+
+LabelTreatment = Literal["raw", "zscore", "rank"]
+_CLIP = 5.0
+
+
+def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
+    """Make the targets of a day comparable between days.
+
+    Args:
+        targets: float32 `[days, stocks, horizons]`; NaN is unknown and stays NaN.
+        how: "raw" keeps returns; "zscore" standardises each day and clips at 5 deviations;
+            "rank" takes the average rank, scaled to mean 0 and deviation 1.
+
+    Returns:
+        float32 of the same shape; a day with fewer than two known values, or no spread, is 0.
+
+    Raises:
+        ConfigError: an unknown treatment.
+
+    >>> treat_labels(np.array([[[0.1], [0.3], [0.2]]], dtype=np.float32), "rank")[0, :, 0].round(2)
+    array([-1.22,  1.22,  0.  ], dtype=float32)
+    """
+    if how == "raw":
+        return targets.astype(np.float32)
+    if how == "zscore":
+        values = targets.astype(np.float64)
+    elif how == "rank":
+        values = _average_ranks(targets)
+    else:
+        raise ConfigError(f"label is '{how}'; expected raw, zscore or rank")
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    filled = np.where(known, values, 0)
+    centred = np.where(known, filled - filled.sum(axis=1, keepdims=True) / count, 0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    scaled = np.clip(centred / np.where(spread > 1e-12, spread, np.inf), -_CLIP, _CLIP)
+    return np.where(known, scaled, np.nan).astype(np.float32)
+
+
+def _average_ranks(targets: np.ndarray) -> np.ndarray:
+    """Average rank within the day, 1 up, `[days, stocks, horizons]`; NaN stays NaN."""
+    ranks = np.full(targets.shape, np.nan)
+    for day in range(targets.shape[0]):
+        for horizon in range(targets.shape[2]):
+            known = np.flatnonzero(np.isfinite(targets[day, :, horizon]))
+            _, group, size = np.unique(
+                targets[day, known, horizon], return_inverse=True, return_counts=True
+            )
+            last = np.cumsum(size)
+            ranks[day, known, horizon] = (last - (size - 1) / 2)[group]
+    return ranks

@@ -1,0 +1,220 @@
+"""Batches of whole trading days, gathered from a panel that lives on the device.
+
+The loader ships day numbers; windows are gathered where the panel is, into a buffer that is made
+once. Order derives from (seed, epoch) alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from gogooku3.data.panel import Panel
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.graph.stock_graph import StockGraph
+from gogooku3.models.graph_attention import Neighbours
+
+
+class StackedGraphs(NamedTuple):
+    """Graph snapshots of a calendar, `[snapshots, stocks, K]`, and which serves each day `[days]`.
+
+    A snapshot number of -1 means that the day has no graph.
+    """
+
+    snapshot: np.ndarray
+    neighbours: np.ndarray
+    weights: np.ndarray
+    valid: np.ndarray
+
+
+def stack_graphs(schedule: GraphSchedule) -> StackedGraphs:
+    """The monthly snapshots of a schedule, ready to be gathered from."""
+    return StackedGraphs(schedule.snapshot_index, schedule.neighbours, schedule.weights, schedule.valid)
+
+
+def standing_graph(graph: StockGraph, panel: Panel) -> StackedGraphs:
+    """One graph for the days from its own as-of day on; days before it have none.
+
+    Stocks of the panel that the graph does not hold keep only themselves.
+    """
+    held = set(panel.codes)
+    inside = graph.subset([code for code in graph.codes if code in held])
+    place = np.array([panel.codes.index(code) for code in inside.codes], dtype=np.int64)
+    width = inside.neighbours.shape[1]
+    neighbours = np.repeat(np.arange(panel.n_stocks, dtype=np.int64)[:, None], width, axis=1)
+    weights = np.zeros((panel.n_stocks, width), dtype=np.float32)
+    valid = np.zeros((panel.n_stocks, width), dtype=bool)
+    neighbours[place] = place[inside.neighbours]
+    weights[place], valid[place] = inside.weights, inside.valid
+    known = panel.dates >= np.datetime64(graph.as_of, "D") if graph.as_of else np.zeros(panel.n_days, bool)
+    return StackedGraphs(np.where(known, 0, -1), neighbours[None], weights[None], valid[None])
+
+
+class Batch(NamedTuple):
+    """The samples of some days.
+
+    Shapes:
+        x `[samples, steps, features]`; step_mask bool `[samples, steps]`; day_index int
+        `[samples]` counting the days of this batch; neighbours into the samples; labels
+        `[samples, horizons]`, NaN unknown; day and stock int `[samples]`: place in the panel.
+    """
+
+    x: Tensor
+    step_mask: Tensor
+    day_index: Tensor
+    neighbours: Neighbours
+    labels: Tensor
+    day: Tensor
+    stock: Tensor
+    n_days: int
+
+
+class DayPacks(Sampler[list[int]]):
+    """Whole days packed up to `batch_size` samples; a day larger than that is a batch of its own.
+
+    Args:
+        samples_by_day: number of samples of each day of the calendar, `[days]`.
+        days: days to serve; those without samples are left out.
+        batch_size: samples a batch.
+        seed: of the order; None keeps the calendar's.
+    """
+
+    def __init__(
+        self, samples_by_day: np.ndarray, days: range, batch_size: int, seed: int | None = None
+    ) -> None:
+        self.samples_by_day = samples_by_day
+        self.days = np.array([day for day in days if samples_by_day[day]], dtype=np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; called by the loop."""
+        self.epoch = epoch
+
+    def packs(self) -> list[list[int]]:
+        """The batches of the current epoch, as lists of days."""
+        days = self.days
+        if self.seed is not None:
+            days = np.random.default_rng((self.seed, self.epoch)).permutation(days)
+        packs: list[list[int]] = []
+        room = 0
+        for day in days.tolist():
+            samples = int(self.samples_by_day[day])
+            if not packs or samples > room:
+                packs.append([])
+                room = self.batch_size
+            packs[-1].append(day)
+            room -= samples
+        return packs
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.packs())
+
+    def __len__(self) -> int:
+        return len(self.packs())
+
+
+class PanelBatches:
+    """Gathers the samples of any days from a normalised panel.
+
+    Args:
+        panel: normalised; its values are shared, not copied, while they stay on the CPU.
+        labels: treated targets, float32 `[days, stocks, horizons]`.
+        sequence_length: steps of a window.
+        graphs: as-of snapshots; None: nobody has neighbours.
+        samples: bool `[days, stocks]`, rows to serve; None: every row whose window lies in the data.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        labels: np.ndarray,
+        sequence_length: int,
+        graphs: StackedGraphs | None = None,
+        samples: np.ndarray | None = None,
+    ) -> None:
+        self.n_stocks = panel.n_stocks
+        self.n_features = len(panel.features)
+        self.sequence_length = sequence_length
+        if samples is None:
+            samples = panel.sample_mask(sequence_length)
+        self.samples_by_day = samples.sum(axis=1)
+        self._offsets = np.concatenate([[0], np.cumsum(self.samples_by_day)])
+        self._stock = torch.from_numpy(np.nonzero(samples)[1])
+        self._values = torch.from_numpy(panel.values).view(-1, self.n_features)
+        self._mask = torch.from_numpy(panel.mask).view(-1)
+        self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
+        self._steps = torch.arange(1 - sequence_length, 1)
+        self._buffer = torch.empty(0)
+        self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
+        self._snapshot: list[int] = []
+        self.set_graphs(graphs)
+
+    def set_graphs(self, graphs: StackedGraphs | None) -> None:
+        """Replace the graph snapshots."""
+        self._graphs = None
+        if graphs is not None and graphs.neighbours.shape[0]:
+            self._snapshot = graphs.snapshot.tolist()
+            self._graphs = (
+                torch.from_numpy(graphs.neighbours).to(self._stock.device),
+                torch.from_numpy(graphs.weights).to(self._stock.device),
+                torch.from_numpy(graphs.valid).to(self._stock.device),
+            )
+
+    def to(self, device: torch.device) -> "PanelBatches":
+        """Move the panel and the graphs to a device, in place."""
+        for name in ("_stock", "_values", "_mask", "_labels", "_steps", "_buffer"):
+            setattr(self, name, getattr(self, name).to(device))
+        if self._graphs is not None:
+            first, second, third = self._graphs
+            self._graphs = (first.to(device), second.to(device), third.to(device))
+        return self
+
+    def gather(self, days: Sequence[int]) -> Batch:
+        """The samples of some days, ordered by day as given, then by stock.
+
+        `x` stays valid until the next call: all batches share one buffer.
+        """
+        device = self._stock.device
+        sizes = [int(self.samples_by_day[day]) for day in days]
+        stock = torch.cat([self._stock[self._offsets[day] : self._offsets[day + 1]] for day in days])
+        repeats = torch.tensor(sizes, device=device)
+        day_index = torch.repeat_interleave(
+            torch.arange(len(days), device=device), repeats, output_size=sum(sizes)
+        )
+        day = torch.tensor(list(days), device=device)[day_index]
+        rows = ((day + self._steps[:, None]) * self.n_stocks + stock).flatten()
+        needed = len(rows) * self.n_features
+        if self._buffer.numel() < needed:
+            self._buffer = torch.empty(needed, device=device, dtype=self._values.dtype)
+        flat = self._buffer[:needed].view(len(rows), self.n_features)
+        torch.index_select(self._values, 0, rows, out=flat)
+        by_step = flat.view(self.sequence_length, len(stock), self.n_features)
+        return Batch(
+            x=by_step.transpose(0, 1),
+            step_mask=self._mask.index_select(0, rows).view(self.sequence_length, -1).t(),
+            day_index=day_index,
+            neighbours=self._neighbours(days, day_index, stock),
+            labels=self._labels.index_select(0, day * self.n_stocks + stock),
+            day=day,
+            stock=stock,
+            n_days=len(days),
+        )
+
+    def _neighbours(self, days: Sequence[int], day_index: Tensor, stock: Tensor) -> Neighbours:
+        """Each sample's neighbours as positions among the samples of its own day."""
+        if self._graphs is None:
+            return Neighbours.none(len(stock), stock.device)
+        indices, weights, valid = self._graphs
+        numbers = [self._snapshot[day] for day in days]
+        snapshot = torch.tensor([max(number, 0) for number in numbers], device=stock.device)[day_index]
+        served = torch.tensor([number >= 0 for number in numbers], device=stock.device)[day_index]
+        place = torch.full((len(days) * self.n_stocks,), -1, dtype=torch.long, device=stock.device)
+        place[day_index * self.n_stocks + stock] = torch.arange(len(stock), device=stock.device)
+        index = place[day_index[:, None] * self.n_stocks + indices[snapshot, stock]]
+        present = valid[snapshot, stock] & (index >= 0) & served[:, None]
+        return Neighbours(index.clamp(min=0), weights[snapshot, stock] * present, present)

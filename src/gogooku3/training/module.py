@@ -1,0 +1,113 @@
+"""The network as Lightning sees it: one step of training, validation and prediction."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from gogooku3.config import RunConfig
+from gogooku3.data.panel import Panel
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.training.batches import Batch, PanelBatches
+from gogooku3.training.losses import MultiHorizonFinancialLoss
+from gogooku3.training.schedules import build_schedule
+
+
+class ATFTModule(pl.LightningModule):
+    """Gathers the days that the loader names, runs the network, and takes the loss.
+
+    Args:
+        model: the network.
+        panel: the market; the callbacks read returns and dates from it.
+        batches: gathers from the panel; moved to the module's device when a loop starts.
+        config: training, scheduler and loss settings.
+        steps_per_epoch: optimiser steps an epoch, for the schedule.
+    """
+
+    def __init__(
+        self,
+        model: ATFTGATFANModel,
+        panel: Panel,
+        batches: PanelBatches,
+        config: RunConfig,
+        steps_per_epoch: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.panel = panel
+        self.batches = batches
+        self.config = config
+        self.steps_per_epoch = steps_per_epoch
+        self.loss = MultiHorizonFinancialLoss(config.loss.horizon_weights)
+
+    def setup(self, stage: str) -> None:
+        self.batches.to(self.device)
+
+    def on_fit_start(self) -> None:
+        self.batches.to(self.device)
+
+    def on_predict_start(self) -> None:
+        self.batches.to(self.device)
+
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """Predictions `[samples, horizons]`, float32."""
+        predictions: Tensor = self.model(
+            batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days
+        )
+        return predictions
+
+    def training_step(self, days: list[int], batch_idx: int) -> Tensor:
+        batch = self.batches.gather(days)
+        loss: Tensor = self.loss(self.predict_batch(batch), batch.labels)
+        if not torch.isfinite(loss):
+            named = ", ".join(str(self.panel.dates[day]) for day in days)
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.global_step} (days {named}); nothing was "
+                "updated. Try a lower training.learning_rate, or training.mixed_precision=false"
+            )
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.day))
+        return loss
+
+    def validation_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
+        batch = self.batches.gather(days)
+        predictions = self.predict_batch(batch)
+        loss = self.loss(predictions, batch.labels)
+        self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.day))
+        return {"predictions": predictions, "day": batch.day, "stock": batch.stock}
+
+    def predict_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
+        batch = self.batches.gather(days)
+        return {"predictions": self.predict_batch(batch), "day": batch.day, "stock": batch.stock}
+
+    def configure_optimizers(self) -> Any:
+        settings = self.config.training
+        optimizer = torch.optim.AdamW(
+            decay_groups(self.model, settings.weight_decay),
+            lr=settings.learning_rate,
+            fused=self.device.type in ("cuda", "cpu"),
+        )
+        schedule = build_schedule(
+            optimizer,
+            self.config.scheduler,
+            settings.learning_rate,
+            self.steps_per_epoch,
+            settings.epochs,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Day numbers stay on the host; the gather happens where the panel is."""
+        return batch
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and other vectors don't, nor the FAN's neutral-at-one weights."""
+    decayed, kept = [], []
+    for name, parameter in model.named_parameters():
+        matrix = parameter.ndim >= 2 and not name.endswith(("lag_bias", "frequency_weights"))
+        (decayed if matrix else kept).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]

@@ -1,0 +1,46 @@
+"""Same in, same out: one seed sets every generator, and a manifest records the versions."""
+
+import os
+import platform
+import random
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+_RECORDED = ("gogooku3", "torch", "lightning", "polars", "numpy", "lightgbm", "hydra-core")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries underneath still read the global generator
+    torch.manual_seed(seed)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the bits of a run."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def bfloat16_runs_fast(accelerator: str = "cpu") -> bool:
+    """Whether the hardware multiplies bfloat16 natively, so that mixed precision pays."""
+    if accelerator == "cuda":
+        return torch.cuda.is_bf16_supported()
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as info:
+            flags = info.read()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def cpu_threads() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

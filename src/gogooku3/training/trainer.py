@@ -1,0 +1,337 @@
+"""ATFTTrainer: fit the network on some days, choose the epoch on later ones, predict any days."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import polars
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from gogooku3.config import RunConfig
+from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.safety.labels import treat_labels
+from gogooku3.schema import KEYS, is_target_column
+from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
+from gogooku3.training.callbacks import FinancialMetricsCallback
+from gogooku3.training.module import ATFTModule
+from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
+
+logger = logging.getLogger(__name__)
+
+_SCORING_BATCHES = 4
+"""Validation and prediction keep no gradients, so their batches hold this many times the rows."""
+
+
+class ATFTTrainer:
+    """Trains the network on Lightning, with day batches and early stopping on a financial score.
+
+    Args:
+        model: the network; ends with the weights of its best validation epoch.
+        train_data, val_data: consecutive slices of one normalised panel, or two normalised data set
+            frames, validation after training. Between frames there may be days that neither holds,
+            so validation windows do not look back over the border.
+        config: a `RunConfig`, or a mapping of training settings (`epochs`, `batch_size`,
+            `learning_rate`, `mixed_precision`, `gradient_clip`, ...) and of other groups
+            (`{"scheduler": {...}}`).
+        graphs: monthly as-of snapshots for the panel's stocks; None takes the model's standing
+            graph for the days from its as-of day on.
+        run_dir: folder for logs and the best weights; None writes nothing.
+        callbacks: further Lightning callbacks.
+
+    Raises:
+        ConfigError: an unknown or contradictory setting.
+        DataError: features and model disagree, or validation does not come after training.
+    """
+
+    def __init__(
+        self,
+        model: ATFTGATFANModel,
+        train_data: PanelSlice | polars.DataFrame,
+        val_data: PanelSlice | polars.DataFrame,
+        config: RunConfig | Mapping[str, Any] | None = None,
+        *,
+        graphs: GraphSchedule | None = None,
+        run_dir: Path | None = None,
+        callbacks: Sequence[pl.Callback] = (),
+    ) -> None:
+        self.model = model
+        self.config = _resolve_config(config, model)
+        self.run_dir = run_dir
+        length = self.config.time_series.sequence_length
+        if isinstance(train_data, PanelSlice) and isinstance(val_data, PanelSlice):
+            self.train_data, self.val_data = train_data, val_data
+            samples = train_data.panel.sample_mask(length)
+        elif isinstance(train_data, polars.DataFrame) and isinstance(val_data, polars.DataFrame):
+            self.train_data, self.val_data, samples = _join_frames(
+                train_data, val_data, model.prediction_horizons, length
+            )
+        else:
+            raise DataError("train_data and val_data must both be frames or both be panel slices")
+        self.panel = self.train_data.panel
+        _check_fit(model, self.train_data, self.val_data)
+        self.model.gradient_checkpointing = self.config.training.gradient_checkpointing
+        self.batches = PanelBatches(self.panel, self._labels(), length, samples=samples)
+        if graphs is not None:
+            self.batches.set_graphs(stack_graphs(graphs))
+        elif model.graph_info is not None:
+            self._use_standing_graph()
+        self.callbacks = list(callbacks)
+
+    def fit(self) -> dict[str, Any]:
+        """Train, and leave the model with the weights of its best validation epoch.
+
+        Returns:
+            `epochs`, `best_epoch`, `best_score` (of the monitored score), `history` (scores an
+            epoch), `stopped_early`, `duration_s`, `samples_per_s`, `n_parameters`, `precision`.
+        """
+        training = self.config.training
+        seed_everything(training.seed)
+        train_packs = DayPacks(
+            self.batches.samples_by_day, self.train_data.days, training.batch_size, training.seed
+        )
+        val_packs = self._scoring_packs(self.val_data.days)
+        for packs, what in ((train_packs, "training"), (val_packs, "validation")):
+            if not len(packs):
+                raise DataError(
+                    f"no {what} day has a full window of {self.batches.sequence_length} days; bring more "
+                    "days, or lower time_series.sequence_length"
+                )
+        steps = -(-len(train_packs) // training.accumulate_grad_batches)
+        module = ATFTModule(self.model, self.panel, self.batches, self.config, steps)
+        metrics = FinancialMetricsCallback(
+            self.config.early_stopping.monitor,
+            self.run_dir / "best.safetensors" if self.run_dir else None,
+        )
+        lightning = self._lightning([metrics, *self.callbacks])
+        started = time.perf_counter()
+        with _quiet_lightning():
+            lightning.fit(module, _loader(train_packs), _loader(val_packs))
+        duration = time.perf_counter() - started
+        if lightning.interrupted:
+            raise KeyboardInterrupt
+        if metrics.best_weights is not None:
+            self.model.load_state_dict(metrics.best_weights)
+        self.model.eval()
+        samples = int(self.batches.samples_by_day[train_packs.days].sum())
+        epochs = len(metrics.history)
+        return {
+            "epochs": epochs,
+            "best_epoch": metrics.best_epoch,
+            "best_score": metrics.best_score,
+            "history": metrics.history,
+            "stopped_early": epochs < training.epochs,
+            "duration_s": duration,
+            "samples_per_s": samples * epochs / duration,
+            "n_parameters": self.model.n_parameters,
+            "precision": str(lightning.precision),
+        }
+
+    def predict(self, data: PanelSlice) -> polars.DataFrame:
+        """Predict every sample of some days of the same panel.
+
+        Returns:
+            `date, code, prediction_{h}d` (Float32), ordered by date, then code.
+        """
+        module = ATFTModule(self.model, self.panel, self.batches, self.config, 1)
+        packs = self._scoring_packs(data.days)
+        with _quiet_lightning():
+            outputs = self._lightning([], scoring=True).predict(module, _loader(packs)) or []
+        predictions, day, stock = (
+            torch.cat([output[name] for output in outputs]).cpu().numpy()
+            for name in ("predictions", "day", "stock")
+        )
+        keys = {
+            "date": polars.Series(self.panel.dates[day], dtype=polars.Date),
+            "code": np.array(self.panel.codes)[stock],
+        }
+        columns = {f"prediction_{h}d": predictions[:, i] for i, h in enumerate(self.model.prediction_horizons)}
+        return polars.DataFrame({**keys, **columns})
+
+    def _labels(self) -> np.ndarray:
+        """Treated labels of training and validation days; every other day is blank."""
+        labels = np.full(self.panel.targets.shape, np.nan, dtype=np.float32)
+        for part in (self.train_data, self.val_data):
+            days = slice(part.days.start, part.days.stop)
+            labels[days] = treat_labels(self.panel.targets[days], self.config.training.label)
+        return labels
+
+    def _use_standing_graph(self) -> None:
+        graph: Any = self.model.graph_info
+        stacked = standing_graph(graph, self.panel)
+        self.batches.set_graphs(stacked)
+        days = slice(self.train_data.days.start, self.train_data.days.stop)
+        unserved = int((stacked.snapshot[days] < 0).sum())
+        if unserved:
+            warnings.warn(
+                f"the model's graph is as of {graph.as_of}: {unserved} training days before it see no "
+                "neighbours, because a graph may not look ahead. Pass graphs=GraphSchedule.build(...) or a "
+                "DynamicGraphCallback for a snapshot a month",
+                stacklevel=3,
+            )
+
+    def _scoring_packs(self, days: range) -> DayPacks:
+        rows = self.config.training.batch_size * _SCORING_BATCHES
+        return DayPacks(self.batches.samples_by_day, days, rows)
+
+    def _lightning(self, callbacks: list[pl.Callback], scoring: bool = False) -> pl.Trainer:
+        training = self.config.training
+        stopping = self.config.early_stopping
+        accelerator = training.accelerator
+        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+        mixed = training.mixed_precision and bfloat16_runs_fast("cuda" if on_gpu else "cpu")
+        if not scoring:
+            callbacks = [
+                *callbacks,
+                EarlyStopping(
+                    stopping.monitor,
+                    min_delta=stopping.min_delta,
+                    patience=stopping.patience,
+                    mode="min" if stopping.monitor == "val/loss" else "max",
+                    check_finite=False,
+                ),
+            ]
+        with _quiet_lightning():
+            return pl.Trainer(
+                accelerator=accelerator,
+                devices=1,
+                precision="bf16-mixed" if mixed else "32-true",
+                max_epochs=training.epochs,
+                gradient_clip_val=training.gradient_clip_val or None,
+                accumulate_grad_batches=training.accumulate_grad_batches,
+                callbacks=callbacks,
+                logger=False if scoring else self._loggers(),
+                enable_progress_bar=training.progress_bar and not scoring,
+                enable_model_summary=False,
+                enable_checkpointing=False,
+                num_sanity_val_steps=0,
+                log_every_n_steps=10,
+                default_root_dir=self.run_dir,
+                deterministic="warn" if on_gpu else None,
+            )
+
+    def _loggers(self) -> list[Logger]:
+        loggers: list[Logger] = []
+        if self.run_dir is None:
+            return loggers
+        if self.config.logging.tensorboard:
+            loggers.append(TensorBoardLogger(self.run_dir, name="tensorboard", version=""))
+        if self.config.logging.wandb:
+            from lightning.pytorch.loggers import WandbLogger
+
+            try:
+                loggers.append(WandbLogger(project=self.config.logging.wandb_project, save_dir=self.run_dir))
+            except ModuleNotFoundError:
+                raise ConfigError(
+                    "logging.wandb is true but wandb is not installed; pip install 'gogooku3[wandb]'"
+                ) from None
+        return loggers
+
+
+def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGATFANModel) -> RunConfig:
+    """A whole configuration from one, or from a mapping of training settings and groups."""
+    if isinstance(config, RunConfig):
+        return config
+    groups: dict[str, Any] = {"training": {}}
+    for key, value in (config or {}).items():
+        if key in RunConfig.model_fields:
+            groups[key] = {**groups.get(key, {}), **value}
+        else:
+            name = "gradient_clip_val" if key == "gradient_clip" else key
+            groups["training"] = {**groups["training"], name: value}
+    horizons = list(model.prediction_horizons)
+    weights = {1: 1.0, 5: 0.7}
+    groups.setdefault("loss", {}).setdefault("horizon_weights", {h: weights.get(h, 0.5) for h in horizons})
+    groups["model"] = {k: v for k, v in model.settings.items() if k != "sequence_length"}
+    groups["time_series"] = {
+        **groups.get("time_series", {}),
+        "sequence_length": model.settings["sequence_length"],
+        "prediction_horizons": horizons,
+    }
+    groups["split"] = {"embargo_days": max(20, *horizons), **groups.get("split", {})}
+    if 5 not in horizons:
+        groups.setdefault("early_stopping", {}).setdefault("monitor", f"val/rank_ic_{horizons[0]}d")
+    return RunConfig.from_mapping(groups, "the trainer's config")
+
+
+def _join_frames(
+    train: polars.DataFrame, val: polars.DataFrame, horizons: Sequence[int], sequence_length: int
+) -> tuple[PanelSlice, PanelSlice, np.ndarray]:
+    """Two frames as slices of one panel, and the rows whose window stays inside its own frame."""
+    if train.is_empty() or val.is_empty():
+        raise DataError(f"expected rows to train and to validate on, got {train.height} and {val.height}")
+    if train["date"].max() >= val["date"].min():  # type: ignore[operator]
+        raise DataError(
+            f"validation must come after training, but it starts on {val['date'].min()} and training ends "
+            f"on {train['date'].max()}"
+        )
+    features = [
+        name
+        for name, dtype in train.schema.items()
+        if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
+    ]
+    panel = Panel.from_frame(polars.concat([train, val], how="diagonal_relaxed"), features, horizons)
+    panel.values[np.isnan(panel.values)] = 0
+    border = train["date"].n_unique()
+    samples = panel.sample_mask(sequence_length)
+    samples[border : border + sequence_length - 1] = False
+    return PanelSlice(panel, range(border)), PanelSlice(panel, range(border, panel.n_days)), samples
+
+
+def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice) -> None:
+    width = len(train.panel.features)
+    if width != model.settings["input_dim"]:
+        raise DataError(
+            f"the model takes {model.settings['input_dim']} features but the data has {width}; build it with "
+            f"input_dim={width}, or choose dataset.feature_columns"
+        )
+    if train.panel is not val.panel:
+        raise DataError("train_data and val_data are slices of two panels; take both from one")
+    if train.panel.horizons != model.prediction_horizons:
+        raise DataError(
+            f"the panel has the horizons {list(train.panel.horizons)} and the model "
+            f"{list(model.prediction_horizons)}; make them equal"
+        )
+    if train.days.stop > val.days.start:
+        raise DataError("validation days must come after training days")
+
+
+def _loader(packs: DayPacks) -> DataLoader[Any]:
+    """Ships lists of day numbers; Lightning sets the epoch of the sampler."""
+    return DataLoader(_Days(), batch_sampler=packs, collate_fn=list, num_workers=0)  # type: ignore[arg-type]
+
+
+class _Days(torch.utils.data.Dataset[int]):
+    """Day d is the number d: the panel is on the device already."""
+
+    def __getitem__(self, day: int) -> int:
+        return day
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep what Lightning says about hardware and loaders out of the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [found.level for found in loggers]
+    for found in loggers:
+        found.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+        try:
+            yield
+        finally:
+            for found, level in zip(loggers, levels, strict=True):
+                found.setLevel(level)
