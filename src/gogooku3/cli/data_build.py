@@ -1,6 +1,5 @@
 """`gogooku3 data build`: prices in, a data set of 139 features and four targets out."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -26,11 +25,16 @@ def build(
     """
     from gogooku3.features.build import build_dataset
 
-    start = time.perf_counter()
     with progress_bar("building") as progress:
         report = build_dataset(prices, out, progress=progress)
-    seconds = time.perf_counter() - start
-    typer.echo(f"{report.rows:,} rows in {seconds:.1f} s: {out}")
-    if any(report.dropped.values()):
-        rows = [[reason, f"{count:,}"] for reason, count in report.dropped.items()]
-        print_table("Left out", ["reason", "rows"], rows)
+    found = report.prices
+    size = f"{report.n_stocks:,} stocks x {report.n_days:,} days, {report.n_features} features"
+    typer.echo(f"{report.rows:,} rows: {size}, {found.first_date} to {found.last_date}")
+    # Rows first, then single values: what the file held and the data set does not.
+    repairs = [*found.dropped.items(), *((f"{what} (value unknown)", n) for what, n in found.nulled.items())]
+    rows = [[reason, f"{count:,}"] for reason, count in repairs if count]
+    if rows:
+        print_table(f"Of {found.rows_read:,} rows read, left out", ["reason", "count"], rows)
+    typer.echo(f"{sum(report.seconds.values()):.1f} s: {report.out_path}")
+    if report.copied:
+        typer.echo("beside it: " + ", ".join(path.name for path in report.copied))

@@ -26,7 +26,7 @@ def features(
     chosen = [feature for feature in CATALOG if family in (None, feature.family)]
     rows = [[str(getattr(feature, column)) for column in COLUMNS] for feature in chosen]
     if not markdown:
-        print_table(f"{len(rows)} features", COLUMNS, rows, text=len(COLUMNS))
+        print_table(f"{len(rows)} features", COLUMNS, rows, text=len(COLUMNS), wrapped=("formula",))
         return
     typer.echo("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     for row in rows:

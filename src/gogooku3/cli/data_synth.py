@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,9 +35,9 @@ def synth(
 
     if preset not in PRESETS:
         raise ConfigError(f"--preset is '{preset}', but the presets are {choices(PRESETS)}")
-    sizes = {"n_stocks": stocks, "n_days": days}
-    changes = {name: value for name, value in {**sizes, "seed": seed}.items() if value is not None}
-    if stocks is not None or days is not None:
+    changes: dict[str, Any] = {"n_stocks": stocks, "n_days": days, "seed": seed}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes.keys() & {"n_stocks", "n_days"}:
         # The preset's exact number of rows belongs to the preset's size.
         changes["exact_rows"] = None
     config = dataclasses.replace(PRESETS[preset], **changes)

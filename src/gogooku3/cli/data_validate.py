@@ -30,7 +30,8 @@ def validate(
         [p.severity, p.column, p.check, _example(p.example), p.advice, f"{p.count:,}"]
         for p in report.problems
     ]
-    print_table(size, ["severity", "column", "problem", "such as", "what to do", "count"], rows, text=5)
+    columns = ["severity", "column", "problem", "such as", "what to do", "count"]
+    print_table(size, columns, rows, text=5, wrapped=("problem", "such as", "what to do"))
     if not report.ok:
         raise DataError(
             f"{file} has {len(report.errors)} errors and can't be used; mend them and check again"

@@ -1,7 +1,7 @@
 """How commands speak: results as tables on standard output, progress on standard error."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -17,22 +17,48 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
-    """Print a table; the first `text` columns are words, aligned left, the others numbers, aligned right.
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    text: int = 1,
+    wrapped: Collection[str] = (),
+) -> None:
+    """Print a table; the first `text` columns hold words, the others numbers, aligned right.
 
-    In a pipe or file nothing is wrapped or cut, whatever the width.
+    On a terminal the columns named in `wrapped` take the width that is left; in a pipe or a file nothing
+    is wrapped. Numbers are never cut.
     """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        # Numbers need no second blank between them; eight columns of them then fit in 80 characters.
+        padding=(0, 1 if wrapped else 0),
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < text else "right", overflow="fold")
+        is_number = position >= text
+        table.add_column(
+            column.replace(" ", "\n") if is_number else column,
+            justify="right" if is_number else "left",
+            no_wrap=column not in wrapped,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*row)
     console = Console(markup=False, highlight=False)
-    console.print(table, width=None if console.is_terminal else Console(width=10_000).measure(table).maximum)
+    whole = max(Console(width=10_000).measure(table).maximum, len(title))
+    if not (console.is_terminal and wrapped):
+        # Too narrow a terminal would cut digits off; let it break the line instead.
+        console.width = max(console.width, whole) if console.is_terminal else whole
+    console.print(table)
 
 
 @contextmanager

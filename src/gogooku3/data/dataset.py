@@ -11,16 +11,14 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.sources import (
-    Parsed,
     collect,
     is_sorted_by,
-    parse_codes,
-    parse_dates,
+    read_keys,
     refuse_duplicate_keys,
     scan_table,
 )
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns, target_column
+from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +86,8 @@ class ProductionDatasetV3:
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise ConfigError(f"start_date {self.start_date} lies after end_date {self.end_date}; swap them")
         _require_file(self.data_path)
-        self._schema = scan_table(self.data_path, typed=True).collect_schema()
+        self._scan = scan_table(self.data_path, typed=True)
+        self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
         self._dropped: dict[str, int] = {}
         self._fingerprint: str | None = None
@@ -131,11 +130,11 @@ class ProductionDatasetV3:
         Raises:
             DataError: keys are missing, unreadable or double, no row is left, or a feature equals a target.
         """
-        scan = scan_table(self.data_path, typed=True)
+        scan = self._scan
         if not (self.use_lazy_scan and self.column_projection):
             scan = collect(scan, self.data_path).lazy()
-        frame = self._canonical_keys(collect(self._selection(scan), self.data_path))
-        frame = self._within_dates(frame)
+        frame = collect(self._selection(scan), self.data_path)
+        frame = self._within_dates(frame.with_columns(read_keys(frame, self.data_path.name)))
         if not is_sorted_by(frame, KEYS):
             frame = frame.sort(KEYS)
         refuse_duplicate_keys(frame, self.data_path.name)
@@ -166,16 +165,6 @@ class ProductionDatasetV3:
                 for found, name in values.items()
             ),
         )
-
-    def _canonical_keys(self, frame: pl.DataFrame) -> pl.DataFrame:
-        file = self.data_path.name
-        frame = frame.with_columns(
-            _read_key(parse_dates(frame[DATE]), DATE, file), _read_key(parse_codes(frame[CODE]), CODE, file)
-        )
-        for key in KEYS:
-            if nulls := frame[key].null_count():
-                raise DataError(f"{file}: {nulls:,} rows have no {key}; fill it in or remove those rows")
-        return frame
 
     def _within_dates(self, frame: pl.DataFrame) -> pl.DataFrame:
         self._dropped = {}
@@ -338,15 +327,6 @@ def _equal_where_known(feature: pl.Series, target: pl.Series) -> bool:
     known = ~(np.isnan(one) | np.isnan(other))
     shared = one[known]
     return bool(shared.size and np.array_equal(shared, other[known]) and (shared != shared[0]).any())
-
-
-def _read_key(parsed: Parsed, key: str, file: str) -> pl.Series:
-    if parsed.unreadable.len():
-        examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
-        form = "days as 2024-01-31" if key == DATE else "codes as text"
-        count = f"{parsed.unreadable.len():,}"
-        raise DataError(f"{file}: {count} rows have an unreadable {key} such as {examples}; write {form}")
-    return parsed.values
 
 
 def _key_order(item: tuple[str, str]) -> int:

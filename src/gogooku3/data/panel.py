@@ -6,6 +6,7 @@ Made once; splits are day ranges over it, windows are slices of it, and nothing 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ class PanelSlice:
 def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
     """Contiguous day ranges, one a worker; day-wise NumPy work releases the interpreter lock."""
     bounds = np.linspace(0, n_days, workers + 1).astype(int)
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         if stop > start:
             yield range(int(start), int(stop))
 

@@ -122,8 +122,8 @@ class PlantedSignals:
         """Expected relative return over each horizon by kind, `[H, 4, ..., S]`, as a fraction.
 
         Runs the recursion ahead with zero shocks and adds the days up. A kind's part is what its
-        own term adds on those days, so the kinds add up to the whole. Compounding is left out: its
-        terms are products of daily returns and don't differ visibly between stocks.
+        own term adds on those days, so the kinds add up to the whole. Exact for returns that are added
+        up; compounding adds products of daily returns, which count from about 20 days on.
         """
         total = np.zeros((len(KINDS), *state.slow.shape))
         by_horizon = {}
@@ -156,11 +156,11 @@ def loop_gain(strengths: Mapping[str, float], group_size: int, peer_correlation:
     >>> loop_gain(dict.fromkeys(KINDS, 0.0), group_size=6, peer_correlation=0.5)
     0.0
     """
-    lags = np.arange(1, 400)
+    lags = np.arange(1, 200)
     echo = np.isin(lags, ECHO_LAGS) / np.sqrt(len(ECHO_LAGS))
     band = np.real(_POLE**lags) / _BAND_NORM
     peers = PEER_DECAY ** (lags - 1) / peer_norm(max(group_size - 1.0, 1.0), peer_correlation)
-    waves = np.exp(-1j * np.outer(np.linspace(0.0, np.pi, 600), lags))
+    waves = np.exp(-1j * np.outer(np.linspace(0.0, np.pi, 300), lags))
     gain = sum(
         strengths[kind] * np.abs(waves @ kernel)
         for kind, kernel in (("temporal", echo), ("frequency", band), ("neighbour", peers))

@@ -39,8 +39,8 @@ _SUSPENSION_CONTINUES = 0.6
 class SyntheticMarketConfig:
     """Size, hazards and planted strengths of a market; checked when it is made.
 
-    Extending `n_days` leaves all earlier days as they were, but for the split adjustment, and
-    the stocks of a smaller market have the same shocks in a larger one.
+    Without `exact_rows`, extending `n_days` leaves all earlier days as they were, but for the split
+    adjustment; and the stocks of a smaller market have the same shocks in a larger one.
 
     Raises:
         ConfigError: a value is out of its range, or the signals together would not die away.

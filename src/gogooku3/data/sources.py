@@ -20,6 +20,8 @@ from gogooku3.schema import CODE, DATE, INDEX_CLOSE, KEYS, OHLCV, SECTOR, map_co
 logger = logging.getLogger(__name__)
 
 PRICES = ("open", "high", "low", "close")
+COLUMNS = (*KEYS, *OHLCV, SECTOR, INDEX_CLOSE)
+"""Every column that prices may have, in order; the last two need not be there."""
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None")
 """Texts that mean "no value" in a CSV file."""
@@ -107,6 +109,7 @@ def read_prices(path: Path | str) -> PricesTable:
     rows_read = frame.height
     if rows_read == 0:
         raise DataError(f"{path} has a header but no rows; expected one row a stock and day")
+    frame = frame.select(name for name in COLUMNS if name in frame.columns)
     frame = _sorted_unique(frame, str(path))
     frame, nulled = _clean_values(frame)
     frame = frame.filter(pl.col("close").is_not_null())
@@ -267,6 +270,41 @@ def parse_numbers(column: pl.Series) -> Parsed:
     return Parsed(values, text.filter(lost))
 
 
+def readable(parsed: Parsed, column: str, what: str, advice: str) -> pl.Series:
+    """The values of a parsed column, if all could be read.
+
+    Raises:
+        DataError: with the count, examples and the advice.
+    """
+    if parsed.unreadable.len():
+        examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
+        raise DataError(
+            f"{what}: {parsed.unreadable.len():,} values of column '{column}' cannot be read, such as "
+            f"{examples}; {advice}"
+        )
+    return parsed.values.alias(column)
+
+
+def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
+    """The columns `date` and `code` in their canonical types, none missing.
+
+    Raises:
+        DataError: a value cannot be read or is null, with count and example.
+    """
+    keys = [
+        readable(parse_dates(frame[DATE]), DATE, what, "write days as 2024-01-31"),
+        readable(parse_codes(frame[CODE]), CODE, what, "write codes as text"),
+    ]
+    for key in keys:
+        if nulls := key.null_count():
+            row = (key.is_null().arg_max() or 0) + 1
+            raise DataError(
+                f"{what}: {nulls:,} rows have no {key.name} (the first is row {row:,}); "
+                f"fill it in or remove those rows"
+            )
+    return keys
+
+
 def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
     """Each way in which a row's prices contradict each other, and the columns not to be believed then.
 
@@ -299,40 +337,19 @@ def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
     """One file's canonical columns in canonical types, and `{found: canonical}`."""
     scan = scan_table(path)
     present = scan.collect_schema().names()
-    mapping = map_columns(present, (*KEYS, *OHLCV, SECTOR, INDEX_CLOSE))
+    mapping = map_columns(present, COLUMNS)
     lacking = [name for name in (*KEYS, *OHLCV) if name not in mapping.values()]
     if lacking:
         require_columns(present, lacking, f"{path.name} (or another usual spelling of them)")
     raw = collect(scan.select(list(mapping)), path).rename(mapping)
-    columns = [
-        _readable(parse_dates(raw[DATE]), DATE, path, "write days as 2024-01-31"),
-        _readable(parse_codes(raw[CODE]), CODE, path, "write codes as text"),
-    ]
+    columns = read_keys(raw, path.name)
     for name in (*OHLCV, INDEX_CLOSE):
         if name in raw.columns:
-            advice = "write plain numbers without separators"
-            columns.append(_readable(parse_numbers(raw[name]), name, path, advice))
+            parsed = parse_numbers(raw[name])
+            columns.append(readable(parsed, name, path.name, "write plain numbers without separators"))
     if SECTOR in raw.columns:
         columns.append(_as_text(raw[SECTOR]))
-    frame = pl.DataFrame(columns)
-    for key in KEYS:
-        if nulls := frame[key].null_count():
-            row = frame[key].is_null().arg_max()
-            raise DataError(
-                f"{path.name}: {nulls:,} rows have no {key} (the first is row {(row or 0) + 1:,}); "
-                f"fill it in or remove those rows"
-            )
-    return frame, mapping
-
-
-def _readable(parsed: Parsed, column: str, path: Path, advice: str) -> pl.Series:
-    if parsed.unreadable.len():
-        examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
-        raise DataError(
-            f"{path.name}: {parsed.unreadable.len():,} values of column '{column}' cannot be read, such as "
-            f"{examples}; {advice}"
-        )
-    return parsed.values.alias(column)
+    return pl.DataFrame(columns), mapping
 
 
 def _refuse_mixed_prices(mappings: Mapping[str, Mapping[str, str]]) -> None:

@@ -53,7 +53,9 @@ class SyntheticMarket:
     prices: `date, code, open, high, low, close, volume, sector`, sorted by (code, date), adjusted for
         splits backwards, as vendors' files are; a suspended day has no row.
     oracle: `date, code, oracle_{h}d`, sorted by (date, code): the expected return over h trading days
-        beyond the day's average, given all up to the close of `date`.
+        beyond the day's average, given all up to the close of `date`. It adds days up: compounding,
+        which lifts volatile stocks a little where moves continue, is left out, and so are later limits
+        and halts. Realised returns rise 1.01 for one with it over 1 and 5 days, 0.99 over 10, 0.94 over 20.
     summary: JSON-ready: config, counts, splits, oracle IC by horizon, overall and by kind.
     """
 

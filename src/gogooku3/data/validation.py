@@ -14,6 +14,7 @@ import polars as pl
 
 from gogooku3.data.dataset import features_equal_to_targets, resolve_columns
 from gogooku3.data.sources import (
+    COLUMNS,
     PRICES,
     Parsed,
     collect,
@@ -28,7 +29,7 @@ from gogooku3.data.sources import (
     scan_table,
 )
 from gogooku3.errors import DataError, choices
-from gogooku3.schema import CODE, DATE, INDEX_CLOSE, KEYS, OHLCV, SECTOR, is_target_column, map_columns
+from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, map_columns
 
 MIN_STOCKS = 10
 """A day with fewer stocks carries no cross-section worth standardising."""
@@ -85,8 +86,8 @@ class ValidationReport:
         return [problem for problem in self.problems if problem.severity == "error"]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values for JSON."""
-        problems = [asdict(problem) for problem in self.problems]
+        """The report as plain values for JSON (dates, infinities and NaN in examples as text)."""
+        problems = [asdict(problem) | {"example": _plain(problem.example)} for problem in self.problems]
         return {
             "kind": self.kind,
             "rows": self.rows,
@@ -171,7 +172,7 @@ def _dataset_problems(frame: pl.DataFrame, target_columns: Mapping[int, str] | N
 
 def _prices_problems(frame: pl.DataFrame) -> Iterator[Problem]:
     try:
-        mapping = map_columns(frame.columns, (*KEYS, *OHLCV, SECTOR, INDEX_CLOSE))
+        mapping = map_columns(frame.columns, COLUMNS)
     except DataError as error:
         yield Problem("unusable columns", choices(frame.columns, 4), 1, None, str(error), "error")
         return
@@ -310,6 +311,8 @@ def _gaps(frame: pl.DataFrame, days: pl.DataFrame) -> Iterator[Problem]:
 
 def _value_problems(frame: pl.DataFrame, names: Sequence[str], role: str) -> Iterator[Problem]:
     """Infinite, NaN, constant and mostly unknown columns, from one pass over each."""
+    if not names:
+        return
     floats = [name for name in names if frame.schema[name].is_float()]
     extremes = frame.select(
         *(pl.col(name).min().alias(f"min {name}") for name in names),
@@ -354,6 +357,17 @@ def _at_rows(
     if column not in KEYS:
         example["value"] = frame[column][row]
     return Problem(check, column, int(mask.sum()), example, advice, severity)
+
+
+def _plain(example: dict[str, Any] | None) -> dict[str, Any] | None:
+    if example is None:
+        return None
+    return {
+        name: str(value)
+        if isinstance(value, dt.date) or (isinstance(value, float) and not math.isfinite(value))
+        else value
+        for name, value in example.items()
+    }
 
 
 def _problem(check: str, column: str, count: int, advice: str, severity: Severity = "error") -> Problem:

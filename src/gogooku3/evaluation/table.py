@@ -126,7 +126,7 @@ def _above_zero(interval: list[float] | None) -> bool:
 def _skill(pooled: Mapping[int, Scores], headline: int) -> str:
     block = pooled[headline]
     if block["mean_ic"] is None or block["ic_interval"] is None:
-        return f"too few days with known {days(headline)} returns to tell skill from luck."
+        return f"too few days can be scored {days(headline)} ahead to tell skill from luck."
     low, high = block["ic_interval"]
     if low > 0.0:
         claim = f"its ranking {days(headline)} ahead carries information"
@@ -145,7 +145,7 @@ def _skill(pooled: Mapping[int, Scores], headline: int) -> str:
 def _profit(block: Scores, cost_bps: float) -> str:
     gross, net = block["sharpe_gross"], block["sharpe_net"]
     if gross is None or net is None:
-        return "Its portfolio has too few days for a Sharpe ratio."
+        return "Its portfolio has no Sharpe ratio: too few days, or nothing to tell the stocks apart."
     interval = block["sharpe_net_interval"]
     if net <= 0.0 < gross:
         claim = f"costs of {cost_bps:g} bp a trade eat the profit"

@@ -18,5 +18,6 @@ CATALOG: tuple[Feature, ...] = (
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOG)
 
 HISTORY_DAYS = max(feature.lookback for feature in CATALOG) + STALE_DAYS
-"""So many trading days before a day give that day's features bit for bit as the whole history does, for a stock
-without holes (indicators skip holes, so theirs reach back by as many days more)."""
+"""So many trading days before a day give that day's features bit for bit as the whole history does.
+
+For a stock without holes, that is: indicators skip holes, so theirs reach back by as many days more."""

@@ -24,11 +24,11 @@ Progress = Callable[[str, float], None]
 
 
 def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> pl.DataFrame:
-    """Compute the catalogue for every row of a price table: `date, code`, 139 Float32, sorted by (date, code).
+    """Compute the catalogue for every row of prices: `date, code`, 139 Float32, sorted by (date, code).
 
     Each value is known at the close of its day; later rows change no bit of it. Unknown is null: too little
-    history (a rolling statistic needs two thirds of its window, an indicator all of it), a missing price, a zero to
-    divide by. No value is infinite or NaN.
+    history (a rolling statistic needs two thirds of its window, an indicator all of it), a missing price, a
+    zero to divide by. No value is infinite or NaN.
 
     Args:
         prices: `date, code, open, high, low, close, volume` and, where known, `sector`, `index_close`;

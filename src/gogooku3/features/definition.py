@@ -25,9 +25,9 @@ class Feature:
     formula: str
     """For people: what is computed, in words and signs."""
     lookback: int
-    """Trading days before the day itself whose prices can matter; recursive indicators: until 1e-14 is left."""
+    """Trading days before the day itself whose prices matter; recursive indicators: until 1e-14 is left."""
     unit: str
     compute: Callable[[Any], Array] = field(repr=False, compare=False)
     stage: Stage = "stock"
-    """`stock`: takes a `StockBlock`, one stock's own past and the market's; `day`: takes a `DayView`, needs the
+    """`stock`: takes a `StockBlock`, one stock's own past and the market's; `day`: takes a `DayView`, the
     other stocks of the day too."""

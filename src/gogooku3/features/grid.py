@@ -25,15 +25,15 @@ STALE_DAYS = 5
 """A previous close older than this many trading days is not a previous close any more."""
 
 RETURN_CLIP = (-0.5, 1.0)
-"""Daily returns are clipped to this range inside rolling statistics, so that one bad tick can't rule a window."""
+"""Daily returns are clipped to this inside rolling statistics, so that one bad tick can't rule a window."""
 
 
 @dataclass(frozen=True)
 class MarketGrid:
     """All prices on the market's calendar.
 
-    `present` [days, stocks] marks the rows that came in; `market` [days] is the market's daily return; `group`
-    [days, stocks] numbers each row's sector, -1 where unknown.
+    `present` [days, stocks] marks the rows that came in; `market` [days] is the market's daily return;
+    `group` [days, stocks] numbers each row's sector, -1 where unknown.
     """
 
     dates: pl.Series
@@ -63,14 +63,18 @@ def build_grid(prices: pl.DataFrame) -> MarketGrid:
         raise DataError("the price table has no rows; features need at least one stock and day")
     for key in KEYS:
         if prices[key].null_count():
-            raise DataError(f"{prices[key].null_count():,} rows of the price table have no {key}; remove them")
+            raise DataError(
+                f"{prices[key].null_count():,} rows of the price table have no {key}; remove them"
+            )
     dates, codes = prices[DATE].unique().sort(), prices[CODE].unique().sort()
     day = _positions(prices[DATE], dates)
     stock = _positions(prices[CODE], codes)
     present = np.zeros((len(dates), len(codes)), bool)
     present[day, stock] = True
     if (double := len(prices) - int(present.sum())) > 0:
-        raise DataError(f"{double:,} rows of the price table repeat a (date, code); keep one row a stock and day")
+        raise DataError(
+            f"{double:,} rows of the price table repeat a (date, code); keep one row a stock and day"
+        )
     grids = {}
     for name in OHLCV:
         values = prices[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -84,10 +88,7 @@ def build_grid(prices: pl.DataFrame) -> MarketGrid:
         group[day, stock] = labels.rank("dense").cast(pl.Int32).fill_null(-1).to_numpy()
     else:
         group[present] = 0
-    if INDEX_CLOSE in prices.columns:
-        market = _index_return(prices)
-    else:
-        market = _universe_return(grids["close"])
+    market = _index_return(prices) if INDEX_CLOSE in prices.columns else _universe_return(grids["close"])
     return MarketGrid(dates, codes, present, grids, market, group)
 
 
@@ -105,7 +106,9 @@ def _index_return(prices: pl.DataFrame) -> Array:
     differing = by_day.filter(pl.col("low") != pl.col("high"))
     if not differing.is_empty():
         day, low, high = differing.row(0)
-        raise DataError(f"index_close has the values {low} and {high} on {day}; the index has one close a day")
+        raise DataError(
+            f"index_close has the values {low} and {high} on {day}; the index has one close a day"
+        )
     level = by_day["low"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     level = np.where(np.isfinite(level) & (level > 0), level, np.nan)[:, None]
     with np.errstate(all="ignore"):
@@ -144,7 +147,7 @@ def nonzero(values: Array) -> Array:
 
 
 class StockBlock:
-    """A few stocks' prices `[days, stocks]` with daily series derived from them and rolling statistics, cached.
+    """A few stocks' prices `[days, stocks]` with daily series and rolling statistics of them, cached.
 
     Statistics name a series of this class: `block.mean("clipped", 20)`. They use the known days of the window
     and are NaN with fewer than two thirds of it.
@@ -294,9 +297,7 @@ class StockBlock:
 
     def filled(self, name: str) -> Array:
         """The series with 0.0 where unknown."""
-        return self.remember(
-            ("filled", name), lambda: np.where(self.known(name) > 0, self.series(name), 0.0)
-        )
+        return self.remember(("filled", name), lambda: np.where(self.known(name) > 0, self.series(name), 0.0))
 
     def count(self, name: str, window: int) -> Array:
         """Known days of the window, NaN when too few."""

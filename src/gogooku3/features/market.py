@@ -1,7 +1,7 @@
 """A stock against its market, its sector and the calendar: relative strength, beta, idiosyncratic parts.
 
-The market is the index where the prices carry `index_close`, else the mean of all stocks' clipped daily returns;
-the sector is the `sector` column, else everyone.
+The market is the index where the prices carry `index_close`, else the mean of all stocks' clipped daily
+returns; the sector is the `sector` column, else everyone.
 """
 
 import math
@@ -46,6 +46,16 @@ def with_market(block: StockBlock, window: int, lag: int = 0) -> PairMoments:
     return moments
 
 
+def beta(block: StockBlock, window: int, lag: int = 0) -> Array:
+    """Slope of the stock's daily returns on the market's of `lag` days before."""
+    return with_market(block, window, lag).slope
+
+
+def market_correlation(block: StockBlock, window: int) -> Array:
+    """Correlation of the stock's daily returns with the market's."""
+    return with_market(block, window).correlation
+
+
 def residual_volatility(block: StockBlock, window: int) -> Array:
     """Standard deviation of what beta leaves unexplained."""
     moments = with_market(block, window)
@@ -62,7 +72,7 @@ def residual_return(block: StockBlock, days: int, window: int) -> Array:
 
 
 def down_capture(block: StockBlock, window: int) -> Array:
-    """Mean return on days the market fell over the market's mean on those days; NaN with fewer than 5 such days."""
+    """Mean return on days the market fell over the market's mean then; NaN with fewer than 5 such days."""
     falling = np.isfinite(block.clipped) & (block.market < 0)
     own = rolling_sum(np.where(falling, block.clipped, 0.0), window)
     market = rolling_sum(np.where(falling, block.market, 0.0), window)
@@ -79,7 +89,7 @@ def information_ratio(block: StockBlock, window: int) -> Array:
 class DayView:
     """What a feature that compares stocks within a day may see: features already made, sectors, dates.
 
-    `values` are `[days, stocks]` Float32 features by name; `group` [days, stocks] numbers sectors, -1 unknown.
+    `values` are Float32 features by name, `group` numbers sectors (-1 unknown); all are `[days, stocks]`.
     """
 
     dates: pl.Series
@@ -127,7 +137,9 @@ def _quantile(values: NDArray[np.float32], group: NDArray[np.int32]) -> Array:
     order = np.lexsort((values, group))
     values, group = values[order], group[order]
     new_group = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
-    new_value = np.flatnonzero((np.diff(values, prepend=np.nan) != 0) | (np.diff(group, prepend=group[0] - 1) != 0))
+    new_value = np.flatnonzero(
+        (np.diff(values, prepend=np.nan) != 0) | (np.diff(group, prepend=group[0] - 1) != 0)
+    )
     end = len(values)
     group_size = np.diff(new_group, append=end)
     group_start = np.repeat(new_group, group_size)
@@ -136,6 +148,16 @@ def _quantile(values: NDArray[np.float32], group: NDArray[np.int32]) -> Array:
     out = np.empty(end)
     out[order] = (middle - group_start) / np.repeat(group_size, group_size)
     return out
+
+
+def sector_relative(day: DayView, name: str) -> Array:
+    """A feature less its mean over the sector."""
+    return less_group_mean(day.values[name], day.group)
+
+
+def sector_rank(day: DayView, name: str) -> Array:
+    """A feature's place within the sector."""
+    return group_quantile(day.values[name], day.group)
 
 
 def turn_of_month(day: DayView) -> Array:
@@ -150,48 +172,164 @@ def month_angle(day: DayView, wave: Callable[[Array], Array]) -> Array:
 
 
 MARKET = (
-    *(Feature(f"market_rel_ret_{n}d", "market", f"ret_{n}d - the market's return over the same days", n, "ratio",
-              partial(relative_return, days=n)) for n in (1, 5, 20, 60)),
-    Feature("beat_market_share_20d", "market", "share of 20 days on which the return beat the market's", 20, "0 to 1",
-            lambda b: b.mean("beat", 20)),
-    Feature("info_ratio_60d", "market", "mean / standard deviation of 60 daily returns less the market's", 60,
-            "standard deviations", partial(information_ratio, window=60)),
-    Feature("down_capture_60d", "market", "mean return / mean market return on the falling days of 60", 60, "ratio",
-            partial(down_capture, window=60)),
+    *(
+        Feature(
+            f"market_rel_ret_{n}d",
+            "market",
+            f"ret_{n}d - the market's return over the same days",
+            n,
+            "ratio",
+            partial(relative_return, days=n),
+        )
+        for n in (1, 5, 20, 60)
+    ),
+    Feature(
+        "beat_market_share_20d",
+        "market",
+        "share of 20 days on which the return beat the market's",
+        20,
+        "0 to 1",
+        lambda b: b.mean("beat", 20),
+    ),
+    Feature(
+        "info_ratio_60d",
+        "market",
+        "mean / standard deviation of 60 daily returns less the market's",
+        60,
+        "standard deviations",
+        partial(information_ratio, window=60),
+    ),
+    Feature(
+        "down_capture_60d",
+        "market",
+        "mean return / mean market return on the falling days of 60",
+        60,
+        "ratio",
+        partial(down_capture, window=60),
+    ),
 )
 
 BETA = (
-    *(Feature(f"beta_{n}d", "beta", f"slope of {n} daily returns on the market's", n, "ratio",
-              lambda b, n=n: with_market(b, n).slope) for n in (60, 120)),
-    *(Feature(f"market_corr_{n}d", "beta", f"correlation of {n} daily returns with the market's", n, "-1 to 1",
-              lambda b, n=n: with_market(b, n).correlation) for n in (60, 120)),
-    *(Feature(f"idio_vol_{n}d", "beta", f"standard deviation of {n} daily returns' residuals on the market", n,
-              "ratio a day", partial(residual_volatility, window=n)) for n in (60, 120)),
-    *(Feature(f"idio_ret_{n}d", "beta", f"sum of {n} days' return - beta_60d x market return", 60, "ratio",
-              partial(residual_return, days=n, window=60)) for n in (1, 5, 20)),
-    Feature("lag_beta_60d", "beta", "slope of 60 daily returns on the market's of the day before", 61, "ratio",
-            lambda b: with_market(b, 60, lag=1).slope),
+    *(
+        Feature(
+            f"beta_{n}d",
+            "beta",
+            f"slope of {n} daily returns on the market's",
+            n,
+            "ratio",
+            partial(beta, window=n),
+        )
+        for n in (60, 120)
+    ),
+    *(
+        Feature(
+            f"market_corr_{n}d",
+            "beta",
+            f"correlation of {n} daily returns with the market's",
+            n,
+            "-1 to 1",
+            partial(market_correlation, window=n),
+        )
+        for n in (60, 120)
+    ),
+    *(
+        Feature(
+            f"idio_vol_{n}d",
+            "beta",
+            f"standard deviation of {n} daily returns' residuals on the market",
+            n,
+            "ratio a day",
+            partial(residual_volatility, window=n),
+        )
+        for n in (60, 120)
+    ),
+    *(
+        Feature(
+            f"idio_ret_{n}d",
+            "beta",
+            f"sum of {n} days' return - beta_60d x market return",
+            60,
+            "ratio",
+            partial(residual_return, days=n, window=60),
+        )
+        for n in (1, 5, 20)
+    ),
+    Feature(
+        "lag_beta_60d",
+        "beta",
+        "slope of 60 daily returns on the market's of the day before",
+        61,
+        "ratio",
+        partial(beta, window=60, lag=1),
+    ),
 )
 
 _RANKED = (("ret_1d", 1), ("ret_5d", 5), ("ret_20d", 20), ("vol_20d", 20))
 
 SECTOR = (
-    *(Feature(f"sector_rel_ret_{n}d", "sector", f"ret_{n}d - its mean over the sector that day", n, "ratio",
-              lambda d, n=n: less_group_mean(d.values[f"ret_{n}d"], d.group), "day") for n in (1, 5, 20)),
-    *(Feature(f"sector_rank_{name}", "sector", f"(rank of {name} within the sector that day - 0.5) / size", days,
-              "0 to 1", lambda d, name=name: group_quantile(d.values[name], d.group), "day")
-      for name, days in _RANKED),
+    *(
+        Feature(
+            f"sector_rel_ret_{n}d",
+            "sector",
+            f"ret_{n}d - its mean over the sector that day",
+            n,
+            "ratio",
+            partial(sector_relative, name=f"ret_{n}d"),
+            "day",
+        )
+        for n in (1, 5, 20)
+    ),
+    *(
+        Feature(
+            f"sector_rank_{name}",
+            "sector",
+            f"(rank of {name} within the sector that day - 0.5) / size",
+            days,
+            "0 to 1",
+            partial(sector_rank, name=name),
+            "day",
+        )
+        for name, days in _RANKED
+    ),
 )
 
 CALENDAR = (
-    Feature("weekday", "calendar", "day of the week, Monday 0", 0, "0 to 6",
-            lambda d: d.by_day(d.dates.dt.weekday() - 1), "day"),
-    Feature("month_sin", "calendar", "sin(2 pi (month - 1) / 12)", 0, "-1 to 1",
-            partial(month_angle, wave=np.sin), "day"),
-    Feature("month_cos", "calendar", "cos(2 pi (month - 1) / 12)", 0, "-1 to 1",
-            partial(month_angle, wave=np.cos), "day"),
-    Feature("turn_of_month", "calendar", "1 on the first and last 3 calendar days of a month, else 0", 0, "0 or 1",
-            turn_of_month, "day"),
+    Feature(
+        "weekday",
+        "calendar",
+        "day of the week, Monday 0",
+        0,
+        "0 to 6",
+        lambda d: d.by_day(d.dates.dt.weekday() - 1),
+        "day",
+    ),
+    Feature(
+        "month_sin",
+        "calendar",
+        "sin(2 pi (month - 1) / 12)",
+        0,
+        "-1 to 1",
+        partial(month_angle, wave=np.sin),
+        "day",
+    ),
+    Feature(
+        "month_cos",
+        "calendar",
+        "cos(2 pi (month - 1) / 12)",
+        0,
+        "-1 to 1",
+        partial(month_angle, wave=np.cos),
+        "day",
+    ),
+    Feature(
+        "turn_of_month",
+        "calendar",
+        "1 on the first and last 3 calendar days of a month, else 0",
+        0,
+        "0 or 1",
+        turn_of_month,
+        "day",
+    ),
 )
 
 FEATURES = (*MARKET, *SECTOR, *BETA, *CALENDAR)

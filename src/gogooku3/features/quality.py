@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gogooku3.data.sources import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.schema import DATE, KEYS, is_target_column, require_columns
 
@@ -18,10 +19,10 @@ QUALITY_FEATURES: dict[str, str] = {
     "quality_outlier_share": "share of the known features with |z| > sigma_threshold",
     "quality_mean_abs_z": "mean |z| of the known features",
     "quality_z_spread": "standard deviation of z over the known features",
-    "quality_tail_balance": "share of the known features with z > sigma_threshold less share with z < -sigma_threshold",
+    "quality_tail_balance": "share of the known features with z above sigma_threshold, less share below -it",
     "quality_max_abs_z": "largest |z| of the known features, at most 10",
 }
-"""Name and meaning, in the order of the columns. z is by day: (value - mean) / standard deviation of the day's stocks."""
+"""Name and meaning, in the order of the columns. z: (value - mean) / standard deviation of the day's stocks."""
 
 QUANTILE_FEATURES = 4
 """The last four are given as quantiles of the day when `use_cross_sectional_quantiles` is set."""
@@ -35,11 +36,13 @@ _WORKERS = 2
 Float32 = NDArray[np.float32]
 
 
-def quality_block(values: Float32, sigma_threshold: float = 2.0, use_cross_sectional_quantiles: bool = True) -> Float32:
+def quality_block(
+    values: Float32, sigma_threshold: float = 2.0, use_cross_sectional_quantiles: bool = True
+) -> Float32:
     """The six quality features of one day: `[stocks, features]` -> `[stocks, 6]`, NaN where unknown.
 
-    NaN and infinities count as unknown. A column that is constant that day (the weekday, say) has z = 0. A row
-    with nothing known has coverage 0 and NaN in the others. Stocks are summed in their order: sort them by code.
+    NaN and infinities count as unknown. A column that is constant that day (the weekday, say) has z = 0. A
+    row with nothing known has coverage 0 and NaN in the others. Stocks are summed in the order given.
 
     >>> quality_block(np.float32([[1, 5], [3, 5], [np.nan, 5]]), 0.5, False)[:, :3].round(2).tolist()
     [[1.0, 0.5, 0.5], [1.0, 0.5, 0.5], [0.5, 0.0, 0.0]]
@@ -48,27 +51,22 @@ def quality_block(values: Float32, sigma_threshold: float = 2.0, use_cross_secti
     out = np.full((n_stocks, len(QUALITY_FEATURES)), np.nan, np.float32)
     if not n_stocks or not n_features:
         return out
-    known = np.isfinite(values)
-    z = _day_z(values, known)
+    z, n_known = _day_z(values)
+    out[:, 0] = n_known / np.float32(n_features)
+    n_known[n_known == 0] = np.nan
     size = np.abs(z)
     # Counted as bits, eight flags a word: far faster than summing booleans along rows, and exact.
     flags = np.zeros((n_stocks, -(-n_features // 8) * 8), bool)
-
-    def count(flag: NDArray[np.bool_]) -> Float32:
-        flags[:, :n_features] = flag
-        return np.bitwise_count(flags.view(np.uint64)).sum(axis=1, dtype=np.int64).astype(np.float32)
-
-    n_known = count(known)
-    out[:, 0] = n_known / np.float32(n_features)
-    if not (n_known > 0).any():
-        return out
-    n_known[n_known == 0] = np.nan
-    above, below = count(z > sigma_threshold), count(z < -sigma_threshold)
+    words = flags.view(np.uint64)
+    np.greater(z, sigma_threshold, out=flags[:, :n_features])
+    above = np.bitwise_count(words).sum(axis=1, dtype=np.float32)
+    np.greater(size, sigma_threshold, out=flags[:, :n_features])
+    outside = np.bitwise_count(words).sum(axis=1, dtype=np.float32)
     mean = z.sum(axis=1) / n_known
-    out[:, 1] = (above + below) / n_known
+    out[:, 1] = outside / n_known
     out[:, 2] = size.sum(axis=1) / n_known
     out[:, 3] = np.sqrt(np.maximum(np.einsum("sf,sf->s", z, z) / n_known - mean * mean, 0.0))
-    out[:, 4] = (above - below) / n_known
+    out[:, 4] = (2 * above - outside) / n_known
     out[:, 5] = np.minimum(size.max(axis=1), MAX_Z) + 0.0 * n_known
     if use_cross_sectional_quantiles:
         for column in range(len(QUALITY_FEATURES) - QUANTILE_FEATURES, len(QUALITY_FEATURES)):
@@ -76,38 +74,48 @@ def quality_block(values: Float32, sigma_threshold: float = 2.0, use_cross_secti
     return out
 
 
-def _day_z(values: Float32, known: NDArray[np.bool_]) -> Float32:
-    """Standardise each column over the stocks that know it; 0 where unknown or the column is constant."""
-    number = np.maximum(known.sum(axis=0, dtype=np.float32), 1)
-    if known.all():
-        mean = values.sum(axis=0) / number
-        z = values - mean
-    else:
-        filled = np.where(known, values, np.float32(0))
-        mean = filled.sum(axis=0) / number
-        z = np.where(known, filled - mean, np.float32(0))
+def _day_z(values: Float32) -> tuple[Float32, Float32]:
+    """Standardise each column over the stocks that know it, and count what each row knows.
+
+    z is 0 where the value is unknown or the column constant.
+    """
+    n_stocks, n_features = values.shape
+    n_known = np.full(n_stocks, n_features, np.float32)
+    number = np.full(n_features, n_stocks, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum(axis=0)
+        z = values - total / number
+    # A sum that isn't finite gives away the few columns with something unknown; only those pay for it.
+    if len(holes := np.flatnonzero(~np.isfinite(total))):
+        part = values[:, holes]
+        known = np.isfinite(part)
+        number[holes] = np.maximum(known.sum(axis=0), 1)
+        total[holes] = np.where(known, part, 0).sum(axis=0)
+        z[:, holes] = np.where(known, part - total[holes] / number[holes], 0)
+        n_known -= (~known).sum(axis=1)
     # The first mean carries Float32 rounding of the level; what it missed is a small second one.
     rest = z.sum(axis=0) / number
-    variance = np.einsum("sf,sf->f", z, z) / number - rest * rest
-    std = np.sqrt(np.maximum(variance, 0.0))
-    varies = std > _CONSTANT * np.abs(mean)
-    scale = np.where(varies, 1 / np.where(varies, std, 1), 0).astype(np.float32)
+    std = np.sqrt(np.maximum(np.einsum("sf,sf->f", z, z) / number - rest * rest, 0.0))
+    varies = std > _CONSTANT * np.abs(total / number)
     z -= rest
-    z *= scale
-    if not known.all():
-        z[~known] = 0
-    return z
+    z *= np.where(varies, 1 / np.where(varies, std, 1), 0).astype(np.float32)
+    if len(holes):
+        z[:, holes] = np.where(known, z[:, holes], 0)
+    return z, n_known
 
 
 def _quantiles(values: Float32) -> Float32:
     """(Average rank - 0.5) / number among the known values: in (0, 1), ties share it."""
     out = np.full(values.shape, np.nan, np.float32)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known])]
+    order = np.argsort(values)
     ranked = values[order]
-    start = np.flatnonzero(np.diff(ranked, prepend=np.float32(np.nan)) != 0)
-    run = np.diff(start, append=len(ranked))
-    out[order] = np.repeat((start + run / 2) / max(len(ranked), 1), run)
+    n = len(ranked) - int(np.isnan(ranked).sum())
+    order, ranked = order[:n], ranked[:n]
+    new = np.ones(n, bool)
+    np.not_equal(ranked[1:], ranked[:-1], out=new[1:])
+    edges = np.append(np.flatnonzero(new), n)
+    middle = (edges[:-1] + edges[1:]) / (2 * max(n, 1))
+    out[order] = middle if len(middle) == n else np.repeat(middle, edges[1:] - edges[:-1])
     return out
 
 
@@ -117,7 +125,7 @@ def quality_cube(
     sigma_threshold: float = 2.0,
     use_cross_sectional_quantiles: bool = True,
 ) -> Float32:
-    """Quality features of a panel: `[days, stocks, features]` and its mask -> `[days, stocks, 6]`, NaN outside it.
+    """Quality features of a panel: `[days, stocks, features]` and mask -> `[days, stocks, 6]`, NaN outside.
 
     Bit for bit what `QualityFinancialFeaturesGenerator` gives for the same rows in the order of codes.
     """
@@ -138,11 +146,17 @@ def _each(work: Callable[[int], None], numbers: Sequence[int]) -> None:
         list(pool.map(work, numbers))
 
 
+def _numbers(column: pl.Series, order: pl.Series | None) -> Float32:
+    """Float32 with NaN for null; without a copy where the column is so already."""
+    column = column.cast(pl.Float32) if order is None else column.cast(pl.Float32)[order]
+    return column.rechunk().to_numpy() if column.null_count() == 0 else column.fill_null(np.nan).to_numpy()
+
+
 class QualityFinancialFeaturesGenerator:
     """Adds the six `QUALITY_FEATURES` (Float32) to a data set: 139 features become 145.
 
     Args:
-        use_cross_sectional_quantiles: give the last four as the day's quantile in (0, 1); otherwise as they are.
+        use_cross_sectional_quantiles: give the last four as the day's quantile in (0, 1), else as they are.
         sigma_threshold: |z| beyond which a value is an outlier, in standard deviations of the day.
         feature_columns: the columns to judge; every numeric one that is neither key nor target unless given.
 
@@ -162,7 +176,7 @@ class QualityFinancialFeaturesGenerator:
     ) -> None:
         if not sigma_threshold > 0:
             raise ConfigError(
-                f"sigma_threshold is {sigma_threshold} standard deviations; give a number above 0, such as 2.0"
+                f"sigma_threshold is {sigma_threshold}, standard deviations; give one above 0, such as 2.0"
             )
         self.use_cross_sectional_quantiles = use_cross_sectional_quantiles
         self.sigma_threshold = float(sigma_threshold)
@@ -176,39 +190,31 @@ class QualityFinancialFeaturesGenerator:
                 already exists.
         """
         columns = self._columns(frame)
-        place = pl.int_range(pl.len(), dtype=pl.UInt32).alias("__place")
-        keys = frame.select(*KEYS, place)
-        in_order = keys.equals(keys.sort(KEYS))
-        if not in_order:
-            keys = keys.sort(KEYS)
-        chosen = frame.select(pl.col(columns).cast(pl.Float32))
-        if not in_order:
-            chosen = chosen[keys["__place"]]
-        rows = self._by_day(chosen, keys[DATE])
-        if not in_order:
-            back = np.empty_like(rows)
-            back[keys["__place"].to_numpy()] = rows
-            rows = back
+        keys = frame.select(*KEYS)
+        order = None
+        if not is_sorted_by(keys, KEYS):
+            order = keys.select(pl.arg_sort_by(*KEYS)).to_series()
+            keys = keys[order]
+        views = [_numbers(frame[name], order) for name in columns]
+        rows = self._by_day(views, keys[DATE])
+        if order is not None:
+            rows[order.to_numpy()] = rows.copy()
         return frame.with_columns(
             pl.Series(name, np.ascontiguousarray(rows[:, number]), nan_to_null=True)
             for number, name in enumerate(QUALITY_FEATURES)
         )
 
-    def _by_day(self, chosen: pl.DataFrame, dates: pl.Series) -> Float32:
+    def _by_day(self, columns: Sequence[Float32], dates: pl.Series) -> Float32:
         lengths = dates.rle().struct.field("len").to_numpy().astype(np.int64)
         ends = np.cumsum(lengths)
         out = np.empty((len(dates), len(QUALITY_FEATURES)), np.float32)
-        columns = [column.rechunk() for column in chosen.iter_columns()]
-        known = [None if column.null_count() == 0 else column for column in columns]
-        views = [column.to_numpy() if plain is None else column.fill_null(np.nan).to_numpy()
-                 for column, plain in zip(columns, known, strict=True)]
 
         def day(number: int) -> None:
             rows = slice(ends[number] - lengths[number], ends[number])
             # Columns lie apart in a frame; a day of them side by side fits in the cache.
-            block = np.empty((lengths[number], len(views)), np.float32)
-            for place, view in enumerate(views):
-                block[:, place] = view[rows]
+            block = np.empty((lengths[number], len(columns)), np.float32)
+            for place, column in enumerate(columns):
+                block[:, place] = column[rows]
             out[rows] = quality_block(block, self.sigma_threshold, self.use_cross_sectional_quantiles)
 
         _each(day, range(len(ends)))

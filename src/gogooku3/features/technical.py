@@ -219,7 +219,7 @@ def adx(candles: Candles, period: int) -> Array:
 
 
 def mfi(candles: Candles, window: int) -> Array:
-    """Money flow index: share of money traded on bars whose typical price rose, percent; ties count for neither."""
+    """Money flow index: money traded on bars whose typical price rose, percent; ties count for neither."""
     change = candles.typical - shift(candles.typical, 1)
     money, tie = candles.typical * candles.volume, SAME_PRICE * candles.typical
     rising = np.where(change > tie, money, 0.0 * money * change)
@@ -258,7 +258,9 @@ def _on_candles(indicator: Callable[[Candles], Array]) -> Callable[[StockBlock],
     return compute
 
 
-def _closes(name: str, formula: str, bars: int, unit: str, indicator: Callable[[ClosePrices], Array]) -> Feature:
+def _closes(
+    name: str, formula: str, bars: int, unit: str, indicator: Callable[[ClosePrices], Array]
+) -> Feature:
     return Feature(name, "technical", formula, bars, unit, _on_closes(indicator))
 
 
@@ -276,34 +278,114 @@ _MACD_SIGNAL = _MACD + ema_terms(2 / 10) + 9
 _TRIX = 3 * (ema_terms(2 / 16) + 15)
 
 FEATURES = (
-    *(_closes(f"rsi_{n}d", f"relative strength index of {n} days (Wilder)", _wilder(n), "0 to 100",
-              partial(rsi, period=n)) for n in (6, 14)),
+    *(
+        _closes(
+            f"rsi_{n}d",
+            f"relative strength index of {n} days (Wilder)",
+            _wilder(n),
+            "0 to 100",
+            partial(rsi, period=n),
+        )
+        for n in (6, 14)
+    ),
     _closes("macd_12d_26d", "(12-day - 26-day exponential mean of close) / close", _MACD, "ratio", macd),
-    _closes("macd_signal_9d", "9-day exponential mean of the MACD line / close", _MACD_SIGNAL, "ratio", macd_signal),
-    _closes("macd_hist_9d", "(MACD line - its 9-day exponential mean) / close", _MACD_SIGNAL, "ratio", macd_histogram),
-    _closes("trix_15d", "one-day change of the triple 15-day exponential mean of close", _TRIX, "percent", trix),
-    _closes("bollinger_b_20d", "(close - lower band) / (upper - lower band), mean +- 2 deviations of 20 days", 19,
-            "0 to 1 inside the bands", partial(bollinger_position, window=20)),
-    _closes("bollinger_width_20d", "(upper - lower band) / mean close of 20 days", 19, "ratio",
-            partial(bollinger_width, window=20)),
-    _candles("atr_14d", "average true range of 14 days (Wilder) / close", _wilder(14), "ratio", partial(atr, period=14)),
-    _candles("stoch_k_14d", "3-day mean of (close - lowest low) / (highest high - lowest low) of 14 days", 15,
-             "0 to 100", partial(stochastic, window=14, smooth=3)),
-    _candles("stoch_d_14d", "3-day mean of stoch_k_14d", 17, "0 to 100", partial(stochastic_signal, window=14)),
-    _candles("williams_r_14d", "-(highest high - close) / (highest high - lowest low) of 14 days", 13, "-100 to 0",
-             partial(williams_r, window=14)),
-    _candles("cci_20d", "(typical price - its mean) / (0.015 x mean absolute deviation) of 20 days", 19, "1",
-             partial(cci, window=20)),
-    _candles("plus_di_14d", "upward directional movement / true range of 14 days (Wilder)", _wilder(14), "0 to 100",
-             partial(plus_di, period=14)),
-    _candles("minus_di_14d", "downward directional movement / true range of 14 days (Wilder)", _wilder(14), "0 to 100",
-             partial(minus_di, period=14)),
-    _candles("adx_14d", "average directional index of 14 days (Wilder)", 2 * _wilder(14), "0 to 100",
-             partial(adx, period=14)),
+    _closes(
+        "macd_signal_9d",
+        "9-day exponential mean of the MACD line / close",
+        _MACD_SIGNAL,
+        "ratio",
+        macd_signal,
+    ),
+    _closes(
+        "macd_hist_9d",
+        "(MACD line - its 9-day exponential mean) / close",
+        _MACD_SIGNAL,
+        "ratio",
+        macd_histogram,
+    ),
+    _closes(
+        "trix_15d", "one-day change of the triple 15-day exponential mean of close", _TRIX, "percent", trix
+    ),
+    _closes(
+        "bollinger_b_20d",
+        "(close - lower band) / (upper - lower band), mean +- 2 deviations of 20 days",
+        19,
+        "0 to 1 inside the bands",
+        partial(bollinger_position, window=20),
+    ),
+    _closes(
+        "bollinger_width_20d",
+        "(upper - lower band) / mean close of 20 days",
+        19,
+        "ratio",
+        partial(bollinger_width, window=20),
+    ),
+    _candles(
+        "atr_14d",
+        "average true range of 14 days (Wilder) / close",
+        _wilder(14),
+        "ratio",
+        partial(atr, period=14),
+    ),
+    _candles(
+        "stoch_k_14d",
+        "3-day mean of (close - lowest low) / (highest high - lowest low) of 14 days",
+        15,
+        "0 to 100",
+        partial(stochastic, window=14, smooth=3),
+    ),
+    _candles(
+        "stoch_d_14d", "3-day mean of stoch_k_14d", 17, "0 to 100", partial(stochastic_signal, window=14)
+    ),
+    _candles(
+        "williams_r_14d",
+        "-(highest high - close) / (highest high - lowest low) of 14 days",
+        13,
+        "-100 to 0",
+        partial(williams_r, window=14),
+    ),
+    _candles(
+        "cci_20d",
+        "(typical price - its mean) / (0.015 x mean absolute deviation) of 20 days",
+        19,
+        "1",
+        partial(cci, window=20),
+    ),
+    _candles(
+        "plus_di_14d",
+        "upward directional movement / true range of 14 days (Wilder)",
+        _wilder(14),
+        "0 to 100",
+        partial(plus_di, period=14),
+    ),
+    _candles(
+        "minus_di_14d",
+        "downward directional movement / true range of 14 days (Wilder)",
+        _wilder(14),
+        "0 to 100",
+        partial(minus_di, period=14),
+    ),
+    _candles(
+        "adx_14d",
+        "average directional index of 14 days (Wilder)",
+        2 * _wilder(14),
+        "0 to 100",
+        partial(adx, period=14),
+    ),
     _candles("mfi_14d", "money flow index of 14 days", 14, "0 to 100", partial(mfi, window=14)),
-    _candles("aroon_up_25d", "100 x (25 - days since the highest high of 25 days) / 25", 25, "0 to 100",
-             lambda c: aroon(c.high, 25)),
-    _candles("aroon_down_25d", "100 x (25 - days since the lowest low of 25 days) / 25", 25, "0 to 100",
-             lambda c: aroon(-c.low, 25)),
+    _candles(
+        "aroon_up_25d",
+        "100 x (25 - days since the highest high of 25 days) / 25",
+        25,
+        "0 to 100",
+        lambda c: aroon(c.high, 25),
+    ),
+    _candles(
+        "aroon_down_25d",
+        "100 x (25 - days since the lowest low of 25 days) / 25",
+        25,
+        "0 to 100",
+        lambda c: aroon(-c.low, 25),
+    ),
     _candles("ultimate_28d", "ultimate oscillator of 7, 14 and 28 days", 28, "0 to 100", ultimate),
 )

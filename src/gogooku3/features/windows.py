@@ -84,7 +84,7 @@ def _max_shifted(values: Array, days: int) -> Array:
 
 
 def days_since_max(values: Array, window: int) -> Array:
-    """Days since the largest value of the last `window` days, the latest one at ties; NaN with any day unknown.
+    """Days since the largest value of the last `window` days, the latest at ties; NaN with any day unknown.
 
     >>> days_since_max(np.array([[1.0], [3.0], [3.0], [2.0]]), 3).ravel().tolist()
     [nan, nan, 0.0, 1.0]

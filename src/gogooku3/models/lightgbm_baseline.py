@@ -170,7 +170,7 @@ class LightGBMFinancialBaseline:
             performance[horizon] = {
                 "mean_ic": information_coefficient(prediction, target, day),
                 "mean_rank_ic": rank_information_coefficient(prediction, target, day),
-                "n_days": int(len(np.unique(day[known]))),
+                "n_days": len(np.unique(day[known])),
                 "n_rows": int(known.sum()),
                 "n_trees": int(self.boosters[horizon].best_iteration),
             }

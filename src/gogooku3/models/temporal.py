@@ -157,7 +157,9 @@ class ATFTCore(nn.Module):
         absent = None
         if step_mask is not None:
             absent = ~step_mask
-            projected = torch.where(step_mask.t()[:, :, None], projected, self.absent_step.to(projected.dtype))
+            projected = torch.where(
+                step_mask.t()[:, :, None], projected, self.absent_step.to(projected.dtype)
+            )
         read, _ = self.lstm(projected)
         history = (read + projected).transpose(0, 1)
         state, current = read[-1], projected[-1]

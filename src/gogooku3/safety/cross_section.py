@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,10 @@ def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndar
     """
     missing = np.isnan(block)
     has_missing = bool(missing.any())
-    count = block.shape[0] - np.count_nonzero(missing, axis=0) if has_missing else np.full(
-        block.shape[1], block.shape[0]
+    count = (
+        block.shape[0] - np.count_nonzero(missing, axis=0)
+        if has_missing
+        else np.full(block.shape[1], block.shape[0])
     )
     known = np.maximum(count, 1).astype(np.float32)
     work = np.where(missing, np.float32(0), block) if has_missing else block.copy()
@@ -199,7 +202,7 @@ class CrossSectionalNormalizerV2:
         order = None if bool((days[1:] >= days[:-1]).all()) else np.argsort(days, kind="stable")
         ordered = values if order is None else values[order]
         bounds = np.searchsorted(days if order is None else days[order], np.arange(days.max(initial=-1) + 2))
-        self._transform_blocks([ordered[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+        self._transform_blocks([ordered[a:b] for a, b in pairwise(bounds)])
         if order is not None:
             values[order] = ordered
         normalized = [pl.Series(name, values[:, i]) for i, name in enumerate(self.columns)]
@@ -286,9 +289,7 @@ class CrossSectionalNormalizerV2:
                 report.missing_cells += missing
                 fallback += served
         report.fallback_cells = int(fallback.sum())
-        report.fallback_by_feature = {
-            c: int(n) for c, n in zip(self.columns, fallback, strict=True) if n
-        }
+        report.fallback_by_feature = {c: int(n) for c, n in zip(self.columns, fallback, strict=True) if n}
         self.report = report
         if report.fallback_cells:
             logger.info(

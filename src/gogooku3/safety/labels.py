@@ -50,9 +50,7 @@ def _average_ranks(targets: np.ndarray) -> np.ndarray:
     for day in range(targets.shape[0]):
         for horizon in range(targets.shape[2]):
             known = np.flatnonzero(np.isfinite(targets[day, :, horizon]))
-            _, group, size = np.unique(
-                targets[day, known, horizon], return_inverse=True, return_counts=True
-            )
+            _, group, size = np.unique(targets[day, known, horizon], return_inverse=True, return_counts=True)
             last = np.cumsum(size)
             ranks[day, known, horizon] = (last - (size - 1) / 2)[group]
     return ranks

@@ -51,7 +51,9 @@ def financial_scores(
         mine = predictions[:, position].astype(np.float64)
         scores[f"ic_{horizon}d"] = information_coefficient(mine, targets[:, position], day)
         scores[f"rank_ic_{horizon}d"] = rank_information_coefficient(mine, targets[:, position], day)
-        scores[f"sharpe_{horizon}d"] = compute_sharpe_ratio(mine, targets[:, 0], day, periods_per_year=periods)
+        scores[f"sharpe_{horizon}d"] = compute_sharpe_ratio(
+            mine, targets[:, 0], day, periods_per_year=periods
+        )
         scores[f"drawdown_{horizon}d"] = compute_max_drawdown(mine, targets[:, 0], day)
         mean = np.bincount(number, mine) / count
         variance = np.bincount(number, (mine - mean[number]) ** 2) / count
@@ -84,6 +86,15 @@ class FinancialMetricsCallback(pl.Callback):
         self.best_score = float("nan")
         self.best_weights: dict[str, Tensor] | None = None
         self._outputs: list[dict[str, Tensor]] = []
+        self._train_losses: list[Tensor] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._train_losses = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any
+    ) -> None:
+        self._train_losses.append(outputs["loss"].detach())
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._outputs = []
@@ -112,8 +123,11 @@ class FinancialMetricsCallback(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ATFTModule)
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.history.append({"epoch": trainer.current_epoch, **logged})
+        logged = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
+        }
+        train_loss = float(torch.stack(self._train_losses).mean())
+        self.history.append({"epoch": trainer.current_epoch, "train/loss": train_loss, **logged})
         score = logged.get(self.monitor, float("nan"))
         if self._improves(score):
             self.best_epoch, self.best_score = trainer.current_epoch, score

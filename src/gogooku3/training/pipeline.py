@@ -193,7 +193,11 @@ class _Run:
     def _panel(self, frame: pl.DataFrame) -> Panel:
         """The cube, with the six quality features in the places reserved for them."""
         features = self.loader.feature_names
-        shape = (self.data_facts["n_days"], self.data_facts["n_stocks"], len(features) + len(QUALITY_FEATURES))
+        shape = (
+            self.data_facts["n_days"],
+            self.data_facts["n_stocks"],
+            len(features) + len(QUALITY_FEATURES),
+        )
         storage = None
         if plan_memory(shape, frame.estimated_size(), self.config.performance.memory_limit_gb):
             storage = self.folder.path / "panel.f32"
@@ -202,7 +206,7 @@ class _Run:
             frame,
             features,
             self.config.time_series.prediction_horizons,
-            reserve=QUALITY_FEATURES,
+            reserve=tuple(QUALITY_FEATURES),
             storage=storage,
         )
         width = len(features)
@@ -268,9 +272,7 @@ class _Run:
         folder = self.folder.fold(fold.number)
         for horizon, booster in baseline.boosters.items():
             self.folder.write_text(f"{folder.name}/lightgbm_{horizon}d.txt", booster.model_to_string())
-        self.folder.write_table(
-            f"{folder.name}/lightgbm_importance.parquet", baseline.feature_importance()
-        )
+        self.folder.write_table(f"{folder.name}/lightgbm_importance.parquet", baseline.feature_importance())
 
     def _graphs(self, panel: Panel, returns: np.ndarray | None) -> GraphSchedule | None:
         if returns is None:
@@ -446,7 +448,9 @@ def _oracle_tables(data_path: Path, tables: list[pl.DataFrame]) -> list[pl.DataF
         if column in oracle.columns:
             found.append(
                 table.join(oracle.select(DATE, CODE, column), on=[DATE, CODE], how="left")
-                .with_columns(pl.lit(ORACLE).alias("model"), pl.col(column).cast(pl.Float32).alias("prediction"))
+                .with_columns(
+                    pl.lit(ORACLE).alias("model"), pl.col(column).cast(pl.Float32).alias("prediction")
+                )
                 .select(table.columns)
                 .drop_nulls("prediction")
             )

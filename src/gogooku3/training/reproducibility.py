@@ -14,7 +14,7 @@ _RECORDED = ("gogooku3", "torch", "lightning", "polars", "numpy", "lightgbm", "h
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries underneath still read the global generator
+    np.random.seed(seed)
     torch.manual_seed(seed)
 
 

@@ -9,7 +9,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from gogooku3.config import SchedulerConfig
 
 
-def cosine_factor(config: SchedulerConfig, learning_rate: float, steps_per_epoch: int) -> Callable[[int], float]:
+def cosine_factor(
+    config: SchedulerConfig, learning_rate: float, steps_per_epoch: int
+) -> Callable[[int], float]:
     """Factor on the learning rate: half a cosine over `T_max` epochs down to `eta_min`, then flat."""
     period = max(1, config.T_max * steps_per_epoch)
     floor = min(1.0, config.eta_min / learning_rate)
@@ -21,7 +23,9 @@ def cosine_factor(config: SchedulerConfig, learning_rate: float, steps_per_epoch
     return factor
 
 
-def one_cycle_factor(config: SchedulerConfig, learning_rate: float, total_steps: int) -> Callable[[int], float]:
+def one_cycle_factor(
+    config: SchedulerConfig, learning_rate: float, total_steps: int
+) -> Callable[[int], float]:
     """Factor on the learning rate: up to `max_lr` over the first 30 % of the steps, then down.
 
     Cosine both ways, from max_lr / 25 and to max_lr / 250,000 (Smith and Topin, 2018; torch's defaults).

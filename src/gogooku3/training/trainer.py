@@ -156,7 +156,9 @@ class ATFTTrainer:
             "date": polars.Series(self.panel.dates[day], dtype=polars.Date),
             "code": np.array(self.panel.codes)[stock],
         }
-        columns = {f"prediction_{h}d": predictions[:, i] for i, h in enumerate(self.model.prediction_horizons)}
+        columns = {
+            f"prediction_{h}d": predictions[:, i] for i, h in enumerate(self.model.prediction_horizons)
+        }
         return polars.DataFrame({**keys, **columns})
 
     def _labels(self) -> np.ndarray:

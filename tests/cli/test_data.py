@@ -1,0 +1,90 @@
+"""The `data` commands on a market of a few stocks."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gogooku3.cli.main import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, *capsys.readouterr()
+
+
+def test_synth_writes_the_market_and_prints_its_oracle_ic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "prices.parquet"
+    options = ("--preset", "reference", "--stocks", "12", "--days", "40", "--seed", "3", "--out", str(out))
+    code, text, _ = run(capsys, "data", "synth", *options)
+    assert code == 0
+    summary = json.loads((tmp_path / "prices.oracle.json").read_text())
+    assert (summary["seed"], summary["config"]["n_stocks"], summary["days"]) == (3, 12, 40)
+    assert f"{pl.read_parquet(out).height:,} rows: {out}" in text
+    assert f"{summary['oracle_ic']['5d']:.3f}" in text
+
+
+def test_synth_refuses_an_unknown_preset_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "data", "synth", "--preset", "huge", "--out", "x.parquet")
+    assert (code, err) == (2, "error: --preset is 'huge', but the presets are demo, reference\n")
+
+
+def test_features_prints_the_whole_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = run(capsys, "data", "features")
+    assert code == 0
+    assert text.startswith("139 features")
+    assert "trading day before" in text
+
+
+def test_features_prints_one_family_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = run(capsys, "data", "features", "--family", "volatility", "--markdown")
+    header, rule, *rows = text.splitlines()
+    assert header == "| name | family | formula | lookback | unit |"
+    assert rule == "|---|---|---|---|---|"
+    assert rows
+    assert all(row.split(" | ")[1] == "volatility" for row in rows)
+
+
+def test_features_refuses_an_unknown_family_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "data", "features", "--family", "vibes")
+    assert code == 2
+    assert err.startswith("error: --family is 'vibes', but the families are beta, calendar, ")
+
+
+def test_validate_names_each_problem_and_exits_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text(
+        "date,code,open,high,low,close,volume\n2024-01-04,1301,1,1,1,inf,5\nsoon,1301,1,1,1,1,5\n"
+    )
+    code, text, err = run(capsys, "data", "validate", str(file))
+    assert code == 2
+    assert "date" in text and "soon" in text
+    assert err.startswith(f"error: {file} has ")
+
+
+def test_build_makes_a_data_set_that_validate_accepts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices, out = tmp_path / "prices.parquet", tmp_path / "data" / "set.parquet"
+    run(capsys, "data", "synth", "--stocks", "12", "--days", "60", "--out", str(prices))
+    code, text, _ = run(capsys, "data", "build", "--prices", str(prices), "--out", str(out))
+    assert code == 0
+    frame = pl.read_parquet(out)
+    assert text.startswith(f"{frame.height:,} rows: 12 stocks x 60 days, 139 features, ")
+    assert "set.oracle.parquet" in text
+    assert frame.width == 2 + 4 + 139
+    assert run(capsys, "data", "validate", str(out))[0] == 0
+
+
+def test_build_says_how_to_get_prices_where_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "data", "build", "--prices", "nowhere", "--out", "x.parquet")
+    assert code == 2
+    assert "gogooku3 data synth" in err

@@ -1,0 +1,80 @@
+"""Help, exit codes and what a failure looks like."""
+
+import pytest
+
+import gogooku3.cli.evaluate
+from gogooku3 import __version__
+from gogooku3.cli.main import main
+
+
+def run(*arguments: str) -> int:
+    """Exit code of a command."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    code = exit_.value.code
+    assert isinstance(code, int)
+    return code
+
+
+COMMANDS = (
+    ("train",),
+    ("demo",),
+    ("evaluate",),
+    ("data", "synth"),
+    ("data", "build"),
+    ("data", "features"),
+    ("data", "validate"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_teaches_by_an_example(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*command, "--help") == 0
+    assert f"gogooku3 {' '.join(command)}" in capsys.readouterr().out.split("Example")[1]
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"gogooku3 {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("trian",), ("train", "--epochs", "many"), ("data", "build"), ("demo", "x")]
+)
+def test_a_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments) == 2
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "model.hiden_dim=64") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: unknown setting 'model.hiden_dim'; did you mean 'hidden_dim'? model has: ")
+    assert err.count("\n") == 1
+
+
+def test_a_bug_says_how_to_see_the_traceback_and_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("the wheel came off")
+
+    monkeypatch.setattr(gogooku3.cli.evaluate, "_predictions_file", broken)
+    assert run("evaluate", "x") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("internal error: RuntimeError: the wheel came off\n")
+    assert "GOGOOKU3_DEBUG=1" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("GOGOOKU3_DEBUG", "1")
+    assert run("evaluate", "x") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gogooku3.cli.evaluate, "_predictions_file", interrupted)
+    assert run("evaluate", "x") == 130

@@ -1,0 +1,141 @@
+"""What `gogooku3 train`, `gogooku3 demo` and the old scripts hand to the pipeline."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gogooku3.training
+from gogooku3.cli import demo, train
+from gogooku3.cli.demo_market import DEMO_DATASET
+from gogooku3.cli.main import main
+from gogooku3.config import RunConfig, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ("train_atft", "integrated_ml_training_pipeline", "run_safe_training")
+
+
+class Recorder:
+    """Stands in for the pipeline and keeps what it was given."""
+
+    calls: list[dict[str, Any]] = []  # noqa: RUF012
+
+    def __init__(self, **arguments: Any) -> None:
+        self.arguments = arguments
+
+    def run_pipeline(self, **arguments: Any) -> dict[str, Any]:
+        self.calls.append(self.arguments | arguments)
+        found = {
+            "total_duration": 61.2,
+            "peak_memory_gb": 0.9,
+            "run_dir": "r",
+            "report_path": "r/report.html",
+        }
+        return found | {"scores": {}}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """Calls of the pipeline, from an empty working directory."""
+    monkeypatch.setitem(vars(gogooku3.training), "SafeTrainingPipeline", Recorder)
+    monkeypatch.setattr(train, "print_headline", lambda scores: None)
+    monkeypatch.setattr(train, "ensure_demo_dataset", lambda path: pytest.fail(f"made {path}"))
+    monkeypatch.setattr(Recorder, "calls", [])
+    monkeypatch.chdir(tmp_path)
+    return Recorder.calls
+
+
+def run(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 0
+
+
+def test_without_options_the_shipped_configuration_is_trained(calls: list[dict[str, Any]]) -> None:
+    run("train")
+    (call,) = calls
+    assert call["model_config"] == RunConfig()
+    assert call["data_path"] == Path("data/raw/large_scale/ml_dataset_full.parquet")
+    assert call["experiment_name"] == "train"
+    assert call["runs_dir"] is None
+    assert (call["n_splits"], call["embargo_days"], call["memory_limit_gb"]) == (5, 20, 8.0)
+
+
+def test_every_option_changes_its_setting(calls: list[dict[str, Any]]) -> None:
+    options = ["--config", "configs/model/atft/train.yaml", "--data", "my data,x=1.parquet", "--epochs", "2"]
+    options += ["--batch-size", "256", "--memory-limit", "6", "--gradient-checkpointing", "--n-splits", "3"]
+    options += ["--experiment", "mine", "--out", "elsewhere", "--verbose"]
+    run("train", *options, "model.hidden_dim=64", "split.embargo_days=30")
+    (call,) = calls
+    config: RunConfig = call["model_config"]
+    assert call["data_path"] == config.dataset.data_path == Path("my data,x=1.parquet")
+    assert (config.training.epochs, config.training.batch_size) == (2, 256)
+    assert config.training.gradient_checkpointing is True
+    assert config.model.hidden_dim == 64
+    assert (call["n_splits"], call["embargo_days"], call["memory_limit_gb"]) == (3, 30, 6.0)
+    assert (call["experiment_name"], call["runs_dir"], call["verbose"]) == ("mine", Path("elsewhere"), True)
+
+
+def test_the_end_says_where_the_report_lies(
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("train")
+    assert capsys.readouterr().out == "61 s, peak memory 0.9 GB\nrun:    r\nreport: r/report.html\n"
+
+
+def test_the_quickstart_makes_its_market_where_it_is_missing(
+    calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(train, "ensure_demo_dataset", made.append)
+    run("train", "--config", "model/atft/quickstart")
+    assert made == [DEMO_DATASET]
+    assert calls[0]["data_path"] == DEMO_DATASET
+    assert calls[0]["experiment_name"] == "quickstart"
+
+
+def test_the_quickstart_makes_no_market_in_place_of_a_file_of_ones_own(calls: list[dict[str, Any]]) -> None:
+    run("train", "--config", "model/atft/quickstart", "--data", "mine.parquet")
+    run("train", "--config", "model/atft/quickstart", "dataset.data_path=mine.parquet")
+    assert [call["data_path"] for call in calls] == [Path("mine.parquet")] * 2
+
+
+def test_the_demo_trains_the_quickstart_on_the_market_in_the_data_folder(
+    calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(demo.settings, "data_dir", tmp_path / "big disk")
+    monkeypatch.setattr(demo, "ensure_demo_dataset", lambda path: path)
+    run("demo")
+    (call,) = calls
+    assert call["data_path"] == tmp_path / "big disk" / "demo" / "ml_dataset_full.parquet"
+    expected = load_config("model/atft/quickstart", values={"dataset.data_path": call["data_path"]})
+    assert call["model_config"] == expected
+
+
+def script(name: str, *arguments: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *flags, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_old_script_fails_where_deprecations_are_errors(name: str) -> None:
+    done = script(name, flags=("-W", "error::DeprecationWarning"))
+    assert done.returncode == 1
+    assert f"DeprecationWarning: scripts/{name}.py is deprecated; use `gogooku3 train" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("train_atft", ["--config-path", "configs/model/atft", "--config-name", "train"]),
+        ("integrated_ml_training_pipeline", ["--verbose", "--n-splits", "5"]),
+        ("run_safe_training", ["--memory-limit", "8", "--n-splits", "5"]),
+    ],
+)
+def test_an_old_script_warns_and_goes_on_to_the_new_command(name: str, flags: list[str]) -> None:
+    done = script(name, *flags, "--data", "none.parquet", "model.hiden_dim=1")
+    assert done.returncode == 2
+    assert "DeprecationWarning" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: unknown setting 'model.hiden_dim'")

@@ -1,0 +1,223 @@
+"""The data set file, loaded: what is a key, a target, a feature, and what is refused."""
+
+import datetime as dt
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gogooku3.data.dataset import (
+    BLOCK_BYTES,
+    BLOCKS,
+    ProductionDatasetV3,
+    features_equal_to_targets,
+    file_fingerprint,
+)
+from gogooku3.errors import ConfigError, DataError
+
+DAYS = [dt.date(2024, 1, 4) + dt.timedelta(days=d) for d in range(6)]
+CODES = ["0130", "1301", "7203"]
+
+
+def market() -> pl.DataFrame:
+    random = np.random.default_rng(0)
+    keys = pl.DataFrame({"date": DAYS}).join(pl.DataFrame({"code": CODES}), how="cross")
+    names = ["target_5d", "target_1d", "ret_1d", "volume_z"]
+    values = {name: random.standard_normal(keys.height) for name in names}
+    return keys.with_columns(**{name: pl.Series(v) for name, v in values.items()}, sector=pl.lit("Autos"))
+
+
+def write(tmp_path: Path, frame: pl.DataFrame, name: str = "d.parquet") -> Path:
+    path = tmp_path / name
+    frame.write_csv(path) if name.endswith(".csv") else frame.write_parquet(path)
+    return path
+
+
+def test_a_file_loads_as_keys_targets_and_features_in_float32(tmp_path: Path) -> None:
+    dataset = ProductionDatasetV3(write(tmp_path, market()))
+    frame = dataset.load_data()
+    assert frame.columns == ["date", "code", "target_1d", "target_5d", "ret_1d", "volume_z"]
+    assert frame.dtypes == [pl.Date, pl.String, *[pl.Float32] * 4]
+    assert dataset.feature_names == ["ret_1d", "volume_z"]
+    assert dataset.target_names == ["target_1d", "target_5d"]
+    assert dataset.horizons == (1, 5)
+    assert dataset.columns.ignored == ("sector",)
+    assert dataset.dropped == {}
+
+
+@pytest.mark.parametrize("name", ["d.parquet", "d.csv"])
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize("projection", [True, False])
+def test_every_mode_and_format_gives_the_same_frame(
+    tmp_path: Path, name: str, lazy: bool, projection: bool
+) -> None:
+    expected = ProductionDatasetV3(write(tmp_path, market(), "reference.parquet")).load_data()
+    dataset = ProductionDatasetV3(write(tmp_path, market(), name), lazy, projection)
+    assert dataset.load_data().equals(expected)
+
+
+def test_rows_come_out_sorted_by_date_and_code(tmp_path: Path) -> None:
+    expected = ProductionDatasetV3(write(tmp_path, market(), "sorted.parquet")).load_data()
+    shuffled = write(tmp_path, market().sample(fraction=1, shuffle=True, seed=1), "shuffled.parquet")
+    assert ProductionDatasetV3(shuffled).load_data().equals(expected)
+
+
+def test_other_spellings_and_types_of_keys_are_mapped_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = market().rename({"date": "Date", "code": "LocalCode"})
+    frame = frame.with_columns(pl.col("Date").cast(pl.Datetime), pl.col("LocalCode").cast(pl.Int64))
+    with caplog.at_level(logging.INFO, "gogooku3"):
+        dataset = ProductionDatasetV3(write(tmp_path, frame))
+        loaded = dataset.load_data()
+    assert loaded["code"].unique().sort().to_list() == ["130", "1301", "7203"]
+    assert loaded.schema["date"] == pl.Date
+    assert dataset.mapping["LocalCode"] == "code"
+    assert "'LocalCode': 'code'" in caplog.text
+
+
+def test_dates_as_text_are_converted_and_bad_ones_refused(tmp_path: Path) -> None:
+    frame = market().with_columns(pl.col("date").dt.strftime("%Y/%m/%d"))
+    assert ProductionDatasetV3(write(tmp_path, frame)).load_data()["date"][0] == DAYS[0]
+    bad = write(tmp_path, frame.with_columns(date=pl.lit("04.01.24")))
+    with pytest.raises(DataError, match=r"18 values of column 'date' cannot be read, such as '04\.01\.24'"):
+        ProductionDatasetV3(bad).load_data()
+
+
+def test_a_second_spelling_of_a_key_is_no_feature(tmp_path: Path) -> None:
+    frame = market().with_columns(LocalCode=pl.lit(13010))
+    dataset = ProductionDatasetV3(write(tmp_path, frame))
+    assert "LocalCode" not in dataset.feature_names
+    assert "LocalCode" in dataset.columns.ignored
+
+
+def test_named_target_columns_are_renamed_and_never_features(tmp_path: Path) -> None:
+    frame = market().drop("target_1d").rename({"target_5d": "returns_5d"})
+    path = write(tmp_path, frame)
+    dataset = ProductionDatasetV3(path, target_columns={5: "returns_5d"})
+    assert dataset.load_data().columns[2:] == ["target_5d", "ret_1d", "volume_z"]
+    assert dataset.mapping["returns_5d"] == "target_5d"
+    with pytest.raises(DataError, match=r"never be a feature: returns_5d \(a target\)"):
+        ProductionDatasetV3(path, target_columns={5: "returns_5d"}, feature_columns=["returns_5d", "ret_1d"])
+
+
+def test_target_columns_must_exist_be_numeric_and_not_clash(tmp_path: Path) -> None:
+    path = write(tmp_path, market())
+    for target_columns, message in (
+        ({5: "nothing"}, "nothing, which is not there"),
+        ({5: "ret_1d"}, "5-day target has two columns, target_5d and ret_1d"),
+        ({10: "ret_1d", 20: "ret_1d"}, "one column two horizons"),
+        ({10: "sector"}, r"target columns must be numeric; not so are sector \(String\)"),
+    ):
+        with pytest.raises(DataError, match=message):
+            ProductionDatasetV3(path, target_columns=target_columns)
+
+
+def test_a_file_without_targets_lists_its_columns_and_shows_the_setting(tmp_path: Path) -> None:
+    path = write(tmp_path, market().drop("target_1d", "target_5d"))
+    with pytest.raises(DataError, match=r"date, code, ret_1d.*dataset\.target_columns=\{5: COLUMN\}"):
+        ProductionDatasetV3(path)
+
+
+def test_listed_features_come_alone_and_in_their_order(tmp_path: Path) -> None:
+    path = write(tmp_path, market())
+    assert ProductionDatasetV3(path, feature_columns=["volume_z", "ret_1d"]).load_data().columns[4:] == [
+        "volume_z",
+        "ret_1d",
+    ]
+    for features, message in (
+        (["target_1d"], r"target_1d \(a target\)"),
+        (["code"], r"code \(a key\)"),
+        (["ret_2d"], "ret_2d, which is not there; it has date"),
+        (["sector"], r"feature columns must be numeric; not so are sector"),
+        (["ret_1d", "ret_1d"], "distinct names"),
+        ([], "distinct names"),
+    ):
+        with pytest.raises(DataError, match=message):
+            ProductionDatasetV3(path, feature_columns=features)
+
+
+def test_a_feature_that_equals_a_target_is_refused_naming_both(tmp_path: Path) -> None:
+    frame = market().with_columns(pl.when(pl.col("code") != "7203").then("target_5d").alias("target_5d"))
+    leaky = frame.with_columns(signal=pl.col("target_5d").fill_null(0).cast(pl.Float32))
+    with pytest.raises(DataError, match="signal = target_5d"):
+        ProductionDatasetV3(write(tmp_path, leaky)).load_data()
+    assert ProductionDatasetV3(write(tmp_path, leaky), feature_columns=["ret_1d"]).load_data().height == 18
+
+
+def test_equality_needs_every_common_row_and_more_than_a_constant() -> None:
+    n = 20_000
+    target = np.random.default_rng(1).standard_normal(n).astype(np.float32)
+    almost = target.copy()
+    almost[n // 2 + 3] += 1  # a row that the sample does not see
+    frame = pl.DataFrame({"target_1d": target, "almost": almost, "same": target, "unknown": [None] * n})
+    frame = frame.with_columns(pl.col("unknown").cast(pl.Float32))
+    assert features_equal_to_targets(frame, ["almost", "same", "unknown"], ["target_1d"]) == [
+        ("same", "target_1d")
+    ]
+    flat = pl.DataFrame({"target_1d": [0.0, 0.0], "holiday": [0.0, 0.0]})
+    assert features_equal_to_targets(flat, ["holiday"], ["target_1d"]) == []
+
+
+def test_not_a_number_is_null_after_loading(tmp_path: Path) -> None:
+    frame = market().with_columns(ret_1d=pl.Series([float("nan"), None] + [1.0, 2.0] * 8))
+    assert ProductionDatasetV3(write(tmp_path, frame)).load_data()["ret_1d"].null_count() == 2
+
+
+def test_days_outside_the_range_are_dropped_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, market())
+    dataset = ProductionDatasetV3(path, start_date="2024-01-05", end_date=DAYS[3])
+    assert dataset.load_data()["date"].unique().sort().to_list() == DAYS[1:4]
+    assert dataset.dropped == {"before 2024-01-05": 3, "after 2024-01-07": 6}
+    with pytest.raises(DataError, match="it covers 2024-01-04 to 2024-01-09"):
+        ProductionDatasetV3(path, start_date="2030-01-01").load_data()
+    with pytest.raises(ConfigError, match="lies after"):
+        ProductionDatasetV3(path, start_date="2024-02-01", end_date="2024-01-01")
+    with pytest.raises(ConfigError, match="start_date is a day such as"):
+        ProductionDatasetV3(path, start_date="January")
+
+
+def test_double_and_missing_keys_are_refused(tmp_path: Path) -> None:
+    twice = pl.concat([market(), market().slice(4, 1)])
+    with pytest.raises(DataError, match=r"1 rows repeat .*2024-01-05, 1301; the rows are equal"):
+        ProductionDatasetV3(write(tmp_path, twice)).load_data()
+    nameless = market().with_columns(pl.when(pl.col("code") != "1301").then("code").alias("code"))
+    with pytest.raises(DataError, match="6 rows have no code"):
+        ProductionDatasetV3(write(tmp_path, nameless)).load_data()
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.parquet", tmp_path):
+        with pytest.raises(DataError, match=r"gogooku3 data synth.*gogooku3 data build --prices FILE --out"):
+            ProductionDatasetV3(path)
+
+
+def test_a_file_without_rows_or_features_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no rows"):
+        ProductionDatasetV3(write(tmp_path, market().clear())).load_data()
+    with pytest.raises(DataError, match="needs numeric columns beside keys and targets"):
+        ProductionDatasetV3(write(tmp_path, market().drop("ret_1d", "volume_z")))
+
+
+def test_the_fingerprint_is_of_the_content_not_of_the_place_or_time(tmp_path: Path) -> None:
+    one = write(tmp_path, market(), "one.parquet")
+    two = tmp_path / "two.parquet"
+    two.write_bytes(one.read_bytes())
+    os.utime(two, (0, 0))
+    assert file_fingerprint(one) == file_fingerprint(two) == ProductionDatasetV3(one).fingerprint
+    assert file_fingerprint(one) != file_fingerprint(write(tmp_path, market().reverse(), "other.parquet"))
+
+
+def test_the_fingerprint_of_a_large_file_sees_a_changed_value_through_the_footer(tmp_path: Path) -> None:
+    n = BLOCKS * BLOCK_BYTES // 4
+    values = np.random.default_rng(0).standard_normal(n)
+    names = []
+    for change in (0.0, 9.0):  # a new maximum between two sampled blocks: only the statistics show it
+        values[1_000_000] += change
+        names.append(tmp_path / f"{change}.parquet")
+        pl.DataFrame({"x": values}).write_parquet(names[-1], compression="uncompressed")
+    assert names[0].stat().st_size == names[1].stat().st_size > BLOCKS * BLOCK_BYTES
+    assert file_fingerprint(names[0]) != file_fingerprint(names[1])

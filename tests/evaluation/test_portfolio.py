@@ -1,0 +1,159 @@
+"""Profit of overlapping books: a slow twin, worlds with a known answer, what is missing."""
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.evaluation.portfolio import one_day_returns, portfolio_returns
+
+
+def _slow_twin(table: pl.DataFrame, quantile: float, cost_bps: float) -> dict[tuple, tuple[float, ...]]:
+    """Books as dictionaries of positions, opened, aged and closed one at a time; no ties expected."""
+    one_day = {(r["date"], r["code"]): r["target"] for r in table.filter(horizon=1).iter_rows(named=True)}
+    result = {}
+    for (model, horizon, fold), rows in table.group_by("model", "horizon", "fold"):
+        books: list[dict[str, float]] = []
+        before: dict[str, float] = {}
+        for day in sorted(set(rows["date"])):
+            ranking = rows.filter(date=day).sort("prediction")["code"].to_list()
+            places = max(1, int(len(ranking) * quantile + 1e-9))
+            book = {code: -1 / places / horizon for code in ranking[:places]}
+            book |= {code: 1 / places / horizon for code in ranking[-places:]}
+            books = [*books, book][-horizon:]
+            now: dict[str, float] = {}
+            for each in books:
+                for code, weight in each.items():
+                    now[code] = now.get(code, 0.0) + weight
+            gross = sum(weight * (one_day.get((day, code)) or 0.0) for code, weight in now.items())
+            traded = sum(
+                abs(now.get(code, 0.0) - before.get(code, 0.0)) for code in now.keys() | before.keys()
+            )
+            before = now
+            result[(model, horizon, fold, day)] = (gross, gross - traded * cost_bps / 1e4, traded)
+    return result
+
+
+def test_the_books_equal_a_slow_twin_that_keeps_each_one(make_table):
+    table = make_table(n_stocks=12, n_days=30, horizons=(1, 5, 20))
+    twin = _slow_twin(table, 0.25, 10.0)
+    result = portfolio_returns(table, 0.25, 10.0)
+    last = table["date"].max()
+    assert len(result) == sum(key[3] != last for key in twin)
+    for row in result.iter_rows(named=True):
+        expected = twin[(row["model"], row["horizon"], row["fold"], row["date"])]
+        assert (row["gross"], row["net"], row["turnover"]) == pytest.approx(expected, abs=1e-12)
+
+
+def _steady_world(horizon: int, n_days: int = 40, daily: float = 0.01) -> pl.DataFrame:
+    """Two stocks, one gaining `daily` a day, one flat; predictions always right."""
+    days = pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 1, 1) + dt.timedelta(n_days - 1), eager=True)
+    frames = [
+        pl.DataFrame({"date": days}).with_columns(
+            code=pl.lit(code),
+            fold=0,
+            model=pl.lit("m"),
+            horizon=h,
+            prediction=pl.lit(gain),
+            target=pl.lit((1 + gain) ** h - 1),
+        )
+        for h in {1, horizon}
+        for code, gain in (("UP", daily), ("FLAT", 0.0))
+    ]
+    return pl.concat(frames)
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 20])
+def test_no_day_is_counted_twice_whatever_the_horizon(horizon):
+    result = portfolio_returns(_steady_world(horizon), cost_bps=0.0).filter(horizon=horizon)
+    invested = np.minimum(np.arange(40) + 1, horizon) / horizon
+    assert np.allclose(result["gross"], 0.01 * invested)
+    assert result["turnover"].sum() == pytest.approx(2.0)
+
+
+def test_predictions_that_repeat_the_day_before_cost_nothing_after_the_opening():
+    result = portfolio_returns(_steady_world(1), cost_bps=10.0)
+    assert np.allclose(result["gross"] - result["net"], [0.002] + [0.0] * 39)
+
+
+def test_a_fold_starts_with_empty_books(make_table):
+    table = make_table(n_days=40, horizons=(1, 5))
+    second = portfolio_returns(table).filter(fold=1, horizon=5, model="lightgbm")
+    alone = portfolio_returns(table.filter(fold=1)).filter(horizon=5, model="lightgbm")
+    assert_frame_equal(second, alone)
+    assert second["turnover"][0] <= 2 / 5 + 1e-12
+
+
+def test_a_held_stock_without_a_return_earns_nothing_and_is_counted():
+    table = _steady_world(1, n_days=5).with_columns(
+        pl.when((pl.col("code") == "UP") & (pl.col("date") == dt.date(2024, 1, 3)))
+        .then(None)
+        .otherwise("target")
+        .alias("target")
+    )
+    result = portfolio_returns(table, cost_bps=0.0)
+    assert result["gross"].to_list() == pytest.approx([0.01, 0.01, 0.0, 0.01, 0.01])
+    assert result["n_unknown"].to_list() == [0, 0, 1, 0, 0]
+    assert result["n_held"].to_list() == [2] * 5
+
+
+def test_a_suspended_stock_stays_in_the_books_that_hold_it():
+    # No row at all on 3 January: the books of the two days before still hold it.
+    gone = (pl.col("code") == "UP") & (pl.col("date") == dt.date(2024, 1, 3))
+    result = portfolio_returns(_steady_world(5, n_days=8).filter(~gone)).filter(horizon=5)
+    assert result["n_unknown"].to_list() == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert result["n_held"].to_list() == [2] * 8
+
+
+def test_the_last_day_of_a_market_has_no_profit_yet(market):
+    result = portfolio_returns(market)
+    assert result["date"].max() == market["date"].unique().sort()[-2]
+
+
+def test_the_order_of_rows_changes_nothing(market):
+    shuffled = market.sample(fraction=1.0, shuffle=True, seed=5)
+    assert_frame_equal(portfolio_returns(market), portfolio_returns(shuffled))
+
+
+def test_given_returns_stand_in_for_the_one_day_targets(market):
+    given = one_day_returns(market)
+    direct = portfolio_returns(market).filter(horizon=5)
+    assert_frame_equal(portfolio_returns(market.filter(horizon=5), daily_returns=given), direct)
+
+
+def test_a_market_day_without_predictions_opens_no_book_but_keeps_the_others(market):
+    day = market["date"].unique().sort()[10]
+    without = market.filter(pl.col("date") != day)
+    result = portfolio_returns(without, daily_returns=one_day_returns(market))
+    mine = result.filter(model="lightgbm", horizon=5, fold=0)
+    assert mine.filter(date=day)["n_held"].item() > 0
+    assert result.filter(model="lightgbm", horizon=1, date=day)["n_held"].item() == 0
+
+
+def test_a_table_without_one_day_returns_says_what_to_add(market):
+    with pytest.raises(DataError, match="horizons 5 and not 1; add horizon 1, or pass daily_returns"):
+        portfolio_returns(market.filter(horizon=5))
+
+
+def test_returns_that_lack_a_predicted_stock_are_refused_with_an_example(market):
+    given = one_day_returns(market)
+    with pytest.raises(DataError, match="such as 1300 on 2024-01-01"):
+        portfolio_returns(market, daily_returns=given.filter(pl.col("code") != "1300"))
+    with pytest.raises(DataError, match="more than one row"):
+        portfolio_returns(market, daily_returns=pl.concat([given, given]))
+    with pytest.raises(DataError, match="column return"):
+        portfolio_returns(market, daily_returns=given.drop("return"))
+
+
+def test_a_negative_cost_is_refused(market):
+    with pytest.raises(ConfigError, match="cost_bps is -1"):
+        portfolio_returns(market, cost_bps=-1)
+
+
+def test_an_empty_table_with_returns_has_no_profit(market):
+    result = portfolio_returns(market.clear(), daily_returns=one_day_returns(market))
+    assert result.is_empty()
+    assert result.schema == portfolio_returns(market).schema

@@ -1,0 +1,100 @@
+"""The words and rows that people read: no claim beyond its interval."""
+
+import copy
+
+import polars as pl
+import pytest
+
+from gogooku3.evaluation.scores import score_predictions
+from gogooku3.evaluation.table import fold_rows, headline_rows, verdict
+
+
+@pytest.fixture(scope="module")
+def scores(market):
+    return score_predictions(market)
+
+
+def _with(scores, **values):
+    changed = copy.deepcopy(scores)
+    for model in ("atft_gat_fan", "lightgbm"):
+        changed["models"][model]["horizons"]["5"]["pooled"].update(values)
+    return changed
+
+
+def test_there_is_a_row_for_each_model_and_horizon_with_the_oracle_last(scores):
+    rows = headline_rows(scores)
+    assert [(row["Model"], row["Horizon"]) for row in rows] == [
+        (model, horizon)
+        for model in ("atft_gat_fan", "lightgbm", "oracle")
+        for horizon in ("1 day", "5 days")
+    ]
+    assert all(isinstance(cell, str) for row in rows for cell in row.values())
+    oracle = scores["models"]["oracle"]["horizons"]["1"]["pooled"]["mean_ic"]
+    assert rows[0]["Oracle IC"] == rows[2]["Oracle IC"] == f"{oracle:+.4f}"
+    assert rows[-1]["Oracle IC"] == "-"
+
+
+def test_without_an_oracle_there_is_no_column_for_it(market):
+    rows = headline_rows(score_predictions(market.filter(pl.col("model") != "oracle")))
+    assert "Oracle IC" not in rows[0]
+
+
+def test_a_score_that_cannot_be_had_is_a_dash(scores):
+    row = headline_rows(_with(scores, sharpe_net=None, ic_interval=None))[1]
+    assert (row["Sharpe net"], row["95% interval"]) == ("-", "-")
+
+
+def test_every_fold_has_its_row(scores):
+    assert len(fold_rows(scores)) == 3 * 2 * 2
+    assert {row["Fold"] for row in fold_rows(scores)} == {"0", "1"}
+
+
+def test_the_verdict_claims_what_its_intervals_exclude(scores):
+    sure = _with(
+        scores, mean_ic=0.05, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[0.5, 3.0]
+    )
+    assert verdict(sure)[0] == "There is something here, and it survives costs."
+    assert "carries information (mean IC +0.0500" in verdict(sure)[1]
+    assert "earns after costs of 10 bp" in verdict(sure)[1]
+
+
+def test_profit_that_luck_would_explain_is_said_to_be_so(scores):
+    lucky = _with(scores, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[-0.5, 3.0])
+    assert "no profit after costs that luck couldn't explain" in verdict(lucky)[0]
+    assert "luck would explain that too" in verdict(lucky)[1]
+    eaten = _with(lucky, sharpe_gross=1.0, sharpe_net=-1.0, sharpe_net_interval=[-3.0, 0.5])
+    assert "costs of 10 bp a trade eat the profit" in verdict(eaten)[1]
+
+
+def test_an_interval_around_zero_is_no_skill(scores):
+    unsure = _with(scores, ic_interval=[-0.01, 0.09])
+    assert verdict(unsure)[0] == "Nothing here can be told from luck."
+    assert "no skill can be told from luck 5 days ahead" in verdict(unsure)[1]
+    assert "points the wrong way" in verdict(_with(scores, ic_interval=[-0.09, -0.01]))[1]
+
+
+def test_models_that_score_nothing_still_get_a_sentence(scores):
+    blank = _with(scores, mean_ic=None, ic_interval=None, sharpe_gross=None, sharpe_net=None)
+    assert "too few days can be scored" in verdict(blank)[1]
+    assert "no Sharpe ratio" in verdict(blank)[1]
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "claim"),
+    [
+        (0.02, [0.01, 0.03], "atft_gat_fan is better than lightgbm"),
+        (-0.02, [-0.03, -0.01], "lightgbm is better than atft_gat_fan"),
+        (0.02, [-0.01, 0.05], "can't be told apart"),
+    ],
+)
+def test_two_models_are_ranked_only_when_their_difference_is_sure(scores, difference, interval, claim):
+    changed = copy.deepcopy(scores)
+    for pair in changed["comparisons"]:
+        pair["ic"].update(difference=difference, interval=interval)
+    assert claim in verdict(changed)[-1]
+
+
+def test_the_oracle_is_no_competitor_unless_it_is_alone(market, scores):
+    assert not any(sentence.startswith("oracle") for sentence in verdict(scores))
+    alone = score_predictions(market.filter(model="oracle"))
+    assert verdict(alone)[1].startswith("oracle: ")
