@@ -22,7 +22,7 @@ QUALITY_FEATURES: dict[str, str] = {
     "quality_tail_balance": "share of the known features with z above sigma_threshold, less share below -it",
     "quality_max_abs_z": "largest |z| of the known features, at most 10",
 }
-"""Name and meaning, in the order of the columns. z: (value - mean) / standard deviation of the day's stocks."""
+"""Name and meaning, in the order of the columns. z: (value - mean) / standard deviation, over the day."""
 
 QUANTILE_FEATURES = 4
 """The last four are given as quantiles of the day when `use_cross_sectional_quantiles` is set."""
@@ -62,9 +62,9 @@ def quality_block(
     above = np.bitwise_count(words).sum(axis=1, dtype=np.float32)
     np.greater(size, sigma_threshold, out=flags[:, :n_features])
     outside = np.bitwise_count(words).sum(axis=1, dtype=np.float32)
-    mean = z.sum(axis=1) / n_known
+    mean = np.einsum("sf->s", z) / n_known
     out[:, 1] = outside / n_known
-    out[:, 2] = size.sum(axis=1) / n_known
+    out[:, 2] = np.einsum("sf->s", size) / n_known
     out[:, 3] = np.sqrt(np.maximum(np.einsum("sf,sf->s", z, z) / n_known - mean * mean, 0.0))
     out[:, 4] = (2 * above - outside) / n_known
     out[:, 5] = np.minimum(size.max(axis=1), MAX_Z) + 0.0 * n_known

@@ -72,14 +72,16 @@ def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndar
     cannot carry (fewer than `MIN_STOCKS` known values, or no spread) are left as they came.
 
     Args:
-        block: float32 `[stocks, features]`, NaN where missing.
+        block: float32 `[stocks, features]`; what is not finite is missing.
         clip: largest |z| that stays, in standard deviations.
 
     Returns:
         (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
     """
-    missing = np.isnan(block)
+    missing = ~np.isfinite(block)
     has_missing = bool(missing.any())
+    if has_missing:
+        block[missing] = np.nan
     count = (
         block.shape[0] - np.count_nonzero(missing, axis=0)
         if has_missing
@@ -110,24 +112,38 @@ def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndar
 def _tame_tails(
     work: np.ndarray, missing: np.ndarray | None, known: np.ndarray, helpless: np.ndarray, clip: float
 ) -> None:
-    """Clip standardised columns in place, standardising again those that clipping moved too far."""
+    """Clip standardised columns in place, moving and scaling those that clipping put too far off.
+
+    With k cells beyond the clip (d more above than below) and the other m cells at mean u and
+    deviation s, the clipped column has mean 0 and deviation 1 after `(x - a) / b` where
+    `a = u + b clip d / m` and `b^2 = m s^2 / (n - clip^2 k - clip^2 d^2 / m)`. Who is beyond may
+    change by that, so it is solved again. A column of which only two values are left has no solution.
+    """
     wild = (work.max(axis=0) > clip) | (work.min(axis=0) < -clip)
     columns = np.flatnonzero(wild & ~helpless)
+    part = work[:, columns]
+    present = np.ones_like(part, dtype=bool) if missing is None else ~missing[:, columns]
     for _ in range(_MAX_PASSES):
         if not len(columns):
             return
-        part = np.clip(work[:, columns], -clip, clip)
-        weight = known[columns]
-        mean = part.sum(axis=0) / weight
-        std = np.sqrt(np.maximum(np.einsum("sf,sf->f", part, part) / weight - mean**2, 1e-12))
-        work[:, columns] = part
-        off = (np.abs(mean) > 0.6 * _TOLERANCE) | (np.abs(std - 1) > 0.6 * _TOLERANCE)
-        part = (part[:, off] - mean[off]) / std[off]
-        columns = columns[off]
-        if missing is not None:
-            part[missing[:, columns]] = 0
-        work[:, columns] = part
-    work[:, columns] = np.clip(work[:, columns], -clip, clip)
+        clipped = np.clip(part, -clip, clip) * present
+        work[:, columns] = clipped
+        n = known[columns]
+        mean = clipped.sum(axis=0) / n
+        deviation = np.sqrt(np.maximum(np.einsum("sf,sf->f", clipped, clipped) / n - mean**2, 0))
+        off = (np.abs(mean) > 0.6 * _TOLERANCE) | (np.abs(deviation - 1) > 0.6 * _TOLERANCE)
+        columns, part, present, n = columns[off], part[:, off], present[:, off], n[off]
+        above, below = (part > clip) & present, (part < -clip) & present
+        inner = present & ~(above | below)
+        high, low, rest = above.sum(axis=0), below.sum(axis=0), np.maximum(inner.sum(axis=0), 1)
+        centre = (part * inner).sum(axis=0) / rest
+        variance = ((part - centre) ** 2 * inner).sum(axis=0) / rest
+        room = n - clip**2 * (high + low) - clip**2 * (high - low) ** 2 / rest
+        solvable = (room > 0) & (variance > 1e-11 * centre**2)
+        columns, part, present = columns[solvable], part[:, solvable], present[:, solvable]
+        scale = np.sqrt(rest * variance / np.where(room > 0, room, 1))[solvable]
+        shift = centre[solvable] + scale * clip * ((high - low) / rest)[solvable]
+        part = ((part - shift) / scale).astype(np.float32)
 
 
 class CrossSectionalNormalizerV2:
@@ -177,7 +193,8 @@ class CrossSectionalNormalizerV2:
         require_columns(frame.columns, [DATE, *columns], "a frame to normalise")
         if frame.is_empty() or not columns:
             raise DataError("nothing to fit: expected rows and numeric features, got none")
-        known = frame.select(pl.col(columns).cast(pl.Float64).fill_nan(None))
+        cells = pl.col(columns).cast(pl.Float64)
+        known = frame.select(pl.when(cells.is_finite()).then(cells))
         mean = known.mean().row(0)
         std = known.std(ddof=0).row(0)
         self.columns = tuple(columns)
@@ -189,7 +206,8 @@ class CrossSectionalNormalizerV2:
     def transform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Standardise each day of `frame`; rows, their order and other columns stay.
 
-        Missing values become 0, the day's mean; `missing_mask` of the frame before tells them.
+        Missing values (null, NaN, infinite) become 0, the day's mean; `missing_mask` of the frame
+        before tells them.
 
         Raises:
             DataError: not fitted, or a fitted column is missing.
@@ -215,40 +233,48 @@ class CrossSectionalNormalizerV2:
     def missing_mask(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Which cells are unknown: the fitted columns as booleans, in the order of the rows."""
         require_columns(frame.columns, self.columns, "a frame to normalise")
-        return frame.select(pl.col(self.columns).cast(pl.Float64).fill_nan(None).is_null())
+        return frame.select(~pl.col(self.columns).cast(pl.Float64).is_finite().fill_null(False))
 
     def validate_transform(self, frame: pl.DataFrame) -> dict[str, Any]:
         """Measure a normalised frame: worst |mean|, |std - 1| and |z| over its normal days.
 
-        A normal day has at least `MIN_STOCKS` rows and some spread in the feature.
+        A feature's day is normal when it has at least `MIN_STOCKS` values other than 0 and some
+        spread among them. A 0 may stand for a missing value, and m of n missing bring the deviation
+        down to sqrt(1 - m / n): the error is the distance to what the zeros allow.
 
         Returns:
             `max_abs_mean`, `max_std_error`, `max_abs_value`, `days`, `violations` (feature and
-            days beyond 0.05) and `ok`.
+            days beyond 0.05, or with a cell that is not finite) and `ok`.
         """
         columns = list(self.columns)
         require_columns(frame.columns, [DATE, *columns], "a normalised frame")
+        cells = pl.col(columns).cast(pl.Float64)
         by_day = frame.group_by(DATE).agg(
             pl.len().alias("__n"),
-            pl.col(columns).mean().name.suffix("__mean"),
-            pl.col(columns).std(ddof=0).name.suffix("__std"),
+            (~cells.is_finite()).fill_null(True).any().name.suffix("__unknown"),
+            (cells != 0).sum().name.suffix("__known"),
+            cells.filter(cells != 0).std(ddof=0).name.suffix("__spread"),
+            cells.mean().name.suffix("__mean"),
+            cells.std(ddof=0).name.suffix("__std"),
         )
-        normal = by_day.filter(pl.col("__n") >= MIN_STOCKS)
-        mean = normal.select(f"{c}__mean" for c in columns).to_numpy()
-        std = normal.select(f"{c}__std" for c in columns).to_numpy()
-        carried = std > 1e-3
-        mean_error = np.where(carried, np.abs(mean), 0)
-        std_error = np.where(carried, np.abs(std - 1), 0)
-        broken = (mean_error >= _TOLERANCE) | (std_error >= _TOLERANCE)
-        extreme = frame.select(pl.max_horizontal(pl.col(columns).abs().max())).item() if columns else 0.0
-        violations = {c: int(n) for c, n in zip(columns, broken.sum(axis=0), strict=True) if n}
+        n = by_day["__n"].to_numpy()[:, None]
+        unknown, known, spread, mean, std = (
+            by_day.select(f"{column}__{name}" for column in columns).to_numpy()
+            for name in ("unknown", "known", "spread", "mean", "std")
+        )
+        normal = (known >= MIN_STOCKS) & (spread > 1e-3)
+        mean_error = np.where(normal, np.abs(mean), 0)
+        std_error = np.where(normal, np.maximum(std - 1, np.sqrt(known / n) - std), 0)
+        broken = unknown | ~(mean_error < _TOLERANCE) | ~(std_error < _TOLERANCE)
+        extreme = float(frame.select(pl.max_horizontal(cells.abs().max())).item() or 0.0)
+        violations = {c: int(days) for c, days in zip(columns, broken.sum(axis=0), strict=True) if days}
         return {
-            "days": normal.height,
+            "days": int((n >= MIN_STOCKS).sum()),
             "max_abs_mean": float(mean_error.max(initial=0)),
             "max_std_error": float(std_error.max(initial=0)),
-            "max_abs_value": float(extreme or 0.0),
+            "max_abs_value": extreme,
             "violations": violations,
-            "ok": not violations and float(extreme or 0) <= self.robust_clip + 1e-4,
+            "ok": not violations and extreme <= self.robust_clip + 1e-4,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -278,8 +304,8 @@ class CrossSectionalNormalizerV2:
             missing, served = 0, np.zeros(len(self.columns), dtype=np.int64)
             for day in days:
                 block = blocks[day]
-                missing += int(np.isnan(block).sum())
-                _, _, _, helpless = standardize_day(block, self.robust_clip)
+                count, _, _, helpless = standardize_day(block, self.robust_clip)
+                missing += block.size - int(count.sum())
                 _serve_fallback(block, helpless, self.fallback_mean, self.fallback_std, self.robust_clip)
                 served += helpless * len(block)
             return missing, served

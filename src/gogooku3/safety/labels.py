@@ -8,6 +8,8 @@ from gogooku3.errors import ConfigError
 
 LabelTreatment = Literal["raw", "zscore", "rank"]
 _CLIP = 5.0
+_MAX_PASSES = 8
+"""Times a day is clipped and standardised again, so that one bad tick doesn't flatten the others."""
 
 
 def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
@@ -15,8 +17,8 @@ def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
 
     Args:
         targets: float32 `[days, stocks, horizons]`; NaN is unknown and stays NaN.
-        how: "raw" keeps returns; "zscore" standardises each day and clips at 5 deviations;
-            "rank" takes the average rank, scaled to mean 0 and deviation 1.
+        how: "raw" keeps returns; "zscore" standardises each day, clips at 5 deviations, and standardises
+            what is left again; "rank" takes the average rank, scaled to mean 0 and deviation 1.
 
     Returns:
         float32 of the same shape; a day with fewer than two known values, or no spread, is 0.
@@ -36,12 +38,22 @@ def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
     else:
         raise ConfigError(f"label is '{how}'; expected raw, zscore or rank")
     known = np.isfinite(values)
+    scaled = _standardized(values, known)
+    for _ in range(_MAX_PASSES):
+        wild = (np.abs(scaled) > _CLIP).any(axis=1, keepdims=True)
+        if not wild.any():
+            break
+        scaled = np.where(wild, _standardized(np.clip(scaled, -_CLIP, _CLIP), known), scaled)
+    return np.where(known, np.clip(scaled, -_CLIP, _CLIP), np.nan).astype(np.float32)
+
+
+def _standardized(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean 0 and deviation 1 over the known values of each day and horizon; 0 elsewhere."""
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
     filled = np.where(known, values, 0)
     centred = np.where(known, filled - filled.sum(axis=1, keepdims=True) / count, 0)
     spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    scaled = np.clip(centred / np.where(spread > 1e-12, spread, np.inf), -_CLIP, _CLIP)
-    return np.where(known, scaled, np.nan).astype(np.float32)
+    return centred / np.where(spread > 1e-12, spread, np.inf)
 
 
 def _average_ranks(targets: np.ndarray) -> np.ndarray:

@@ -176,7 +176,7 @@ class WalkForwardSplitterV2:
         return {"overlaps": overlaps, "smallest_gap_days": min(gaps), "folds": folds}
 
 
-def _day_numbers(X: Any, groups: object) -> tuple[np.ndarray, np.ndarray]:
+def _day_numbers(X: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
     """Day number of each row and the calendar it counts."""
     if groups is None:
         if not hasattr(X, "columns"):

@@ -1,0 +1,43 @@
+"""A small embedded market, built once a session: prices, data set and oracle."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
+from gogooku3.features.build import build_dataset
+
+SMALL_MARKET = SyntheticMarketConfig(n_stocks=30, n_days=230, seed=5, n_sectors=4)
+
+SMALL_RUN = {
+    "model": {"hidden_dim": 16, "num_heads": 2, "num_layers": 1},
+    "training": {"epochs": 1, "batch_size": 256, "progress_bar": False},
+    "time_series": {"sequence_length": 20},
+    "split": {"min_train_days": 100},
+    "lightgbm": {"num_boost_round": 20, "min_data_in_leaf": 20},
+    "logging": {"tensorboard": False},
+}
+"""Settings that train in seconds; every other setting is the shipped default."""
+
+
+@pytest.fixture(scope="session")
+def small_prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prices of 30 stocks over 230 days, with the oracle beside them."""
+    path = tmp_path_factory.mktemp("market") / "prices.parquet"
+    write_market(generate_market(SMALL_MARKET), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_prices: Path) -> Path:
+    """The data set built from `small_prices`."""
+    path = small_prices.with_name("ml_dataset_full.parquet")
+    build_dataset(small_prices, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_frame(small_dataset: Path) -> pl.DataFrame:
+    """The rows of `small_dataset`."""
+    return pl.read_parquet(small_dataset)

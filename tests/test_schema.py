@@ -1,0 +1,95 @@
+"""Names of columns: the usual spellings are found, and two claims to one name are refused."""
+
+import pytest
+
+from gogooku3.errors import ConfigError, DataError, GogookuError, choices
+from gogooku3.schema import (
+    HORIZONS,
+    KEYS,
+    OHLCV,
+    is_target_column,
+    map_columns,
+    require_columns,
+    target_column,
+)
+
+
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_a_targets_name_is_recognised_as_one(horizon: int) -> None:
+    assert is_target_column(target_column(horizon))
+
+
+@pytest.mark.parametrize(
+    "name", ["returns_5d", "target_5", "target_d", "my_target_5d", "target_5d_rank", "date"]
+)
+def test_nothing_else_is_taken_for_a_target(name: str) -> None:
+    assert not is_target_column(name)
+
+
+@pytest.mark.parametrize(
+    "found", ["date", "Date", "DATE", "datetime", "Timestamp", "trade_date", " Date ", "日付"]
+)
+def test_the_usual_spellings_of_the_date_are_found(found: str) -> None:
+    assert map_columns([found, "x"], KEYS) == {found: "date"}
+
+
+@pytest.mark.parametrize(
+    "found", ["code", "Code", "LocalCode", "local_code", "symbol", "Ticker", "銘柄コード"]
+)
+def test_the_usual_spellings_of_the_code_are_found(found: str) -> None:
+    assert map_columns(["x", found], KEYS) == {found: "code"}
+
+
+def test_an_exact_name_wins_over_another_spelling() -> None:
+    assert map_columns(["Ticker", "code", "Date", "date"], KEYS) == {"code": "code", "date": "date"}
+
+
+def test_two_columns_that_claim_one_name_are_refused_by_name() -> None:
+    with pytest.raises(DataError, match="columns Date, DATE could each be 'date'"):
+        map_columns(["Date", "DATE"], KEYS)
+
+
+def test_split_adjusted_prices_are_taken_where_every_price_has_one() -> None:
+    columns = ["Date", "Code", "O", "H", "L", "C", "Vo", "AdjO", "AdjH", "AdjL", "AdjC", "AdjVo"]
+    assert map_columns(columns, (*KEYS, *OHLCV)) == {
+        "Date": "date",
+        "Code": "code",
+        "AdjO": "open",
+        "AdjH": "high",
+        "AdjL": "low",
+        "AdjC": "close",
+        "AdjVo": "volume",
+    }
+
+
+def test_one_adjusted_price_alone_is_not_mixed_with_raw_ones() -> None:
+    mapping = map_columns(["Open", "High", "Low", "Close", "Adj Close", "Volume"], OHLCV)
+    assert mapping == {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
+
+
+def test_an_absent_name_is_not_in_the_mapping() -> None:
+    assert map_columns(["date"], KEYS) == {"date": "date"}
+
+
+def test_a_missing_column_is_named_beside_those_that_exist() -> None:
+    with pytest.raises(
+        DataError, match="the frame needs the column close, which is not there; it has date, code"
+    ):
+        require_columns(["date", "code"], ["date", "close"], "the frame")
+    with pytest.raises(DataError, match="the columns high, low, which are not there"):
+        require_columns(["date"], ["high", "low"], "the frame")
+
+
+def test_nothing_missing_is_nothing_said() -> None:
+    require_columns(["date", "code"], ["code"], "the frame")
+
+
+def test_long_lists_of_names_are_shortened_and_counted() -> None:
+    assert choices([]) == "none"
+    assert choices([f"f{i}" for i in range(30)], limit=3) == "f0, f1, f2, ... (30 in all)"
+
+
+@pytest.mark.parametrize("kind", [DataError, ConfigError])
+def test_the_users_errors_are_one_family(kind: type[Exception]) -> None:
+    assert issubclass(kind, GogookuError)
+    assert issubclass(kind, ValueError)

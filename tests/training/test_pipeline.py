@@ -1,0 +1,151 @@
+"""The seven steps leave a run folder that explains itself, and refuse what they can't do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.evaluation.scores import score_predictions
+from gogooku3.training import SafeTrainingPipeline
+from gogooku3.training.checkpoint import load_model
+from tests.conftest import SMALL_RUN
+
+
+@pytest.fixture(scope="module")
+def results(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    pipeline = SafeTrainingPipeline(
+        "small", small_dataset, SMALL_RUN, runs_dir=tmp_path_factory.mktemp("runs")
+    )
+    return pipeline.run_pipeline(n_splits=2)
+
+
+def test_the_results_hold_what_the_contract_names(results: dict[str, Any]) -> None:
+    assert results["total_duration"] > 0
+    assert 0.1 < results["peak_memory_gb"] < 8
+    assert isinstance(results["best_sharpe"], float)
+    assert Path(results["model_path"]).suffix == ".safetensors"
+    assert [step["name"] for step in results["steps"]] == [
+        "load data",
+        "quality features",
+        "normalise by day",
+        "split walk-forward",
+        "train LightGBM",
+        "build graphs",
+        "train ATFT-GAT-FAN",
+        "score and report",
+    ]
+
+
+def test_the_scores_are_those_of_the_predictions_that_were_written(results: dict[str, Any]) -> None:
+    table = pl.read_parquet(results["predictions_path"])
+    again = score_predictions(table)
+    assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(json.dumps(again))
+    assert set(again["models"]) == {"lightgbm", "atft_gat_fan", "oracle"}
+
+
+def test_both_models_are_scored_on_the_same_rows(results: dict[str, Any]) -> None:
+    table = pl.read_parquet(results["predictions_path"])
+    rows = {
+        model: table.filter(pl.col("model") == model).select("date", "code", "horizon", "target")
+        for model in ("lightgbm", "atft_gat_fan")
+    }
+    assert rows["lightgbm"].equals(rows["atft_gat_fan"])
+
+
+def test_every_test_day_of_every_fold_is_predicted_once(results: dict[str, Any]) -> None:
+    manifest = json.loads((Path(results["run_dir"]) / "manifest.json").read_text())
+    table = pl.read_parquet(results["predictions_path"]).filter(
+        (pl.col("model") == "lightgbm") & (pl.col("horizon") == 1)
+    )
+    assert not table.select("date", "code").is_duplicated().any()
+    for fold in manifest["folds"]:
+        days = table.filter(pl.col("fold") == fold["fold"])["date"]
+        assert (str(days.min()), str(days.max())) == (fold["test_start"], fold["test_end"])
+        assert fold["gap_days"] == fold["embargo_days"] == 20
+        assert fold["train_end"] < fold["validation_start"] <= fold["validation_end"] < fold["test_start"]
+
+
+def test_the_run_folder_explains_itself(results: dict[str, Any]) -> None:
+    run = Path(results["run_dir"])
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "complete"
+    assert manifest["data"]["rows"] > 6000
+    assert {"torch", "polars", "gogooku3"} <= set(manifest["versions"])
+    assert any("window" in entry["reason"] for entry in manifest["dropped"])
+    assert "hidden_dim: 16" in (run / "config.yaml").read_text()
+    assert "<html" in (run / "report.html").read_text(encoding="utf-8")
+    assert pl.read_parquet(run / "graphs.parquet").height >= 10
+    assert not list(run.rglob("*.tmp")) and not (run / "panel.f32").exists()
+
+
+def test_the_weights_rebuild_the_model_with_what_a_later_day_needs(results: dict[str, Any]) -> None:
+    model, state = load_model(Path(results["model_path"]).parent)
+    assert model.settings["hidden_dim"] == 16
+    assert len(state["features"]) == 145
+    assert state["normalizer"]["columns"] == state["features"]
+
+
+def test_a_panel_on_disk_changes_no_prediction(
+    results: dict[str, Any], small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gogooku3.training.pipeline.plan_memory", lambda *_: True)
+    mapped = SafeTrainingPipeline("mapped", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=2)
+    assert pl.read_parquet(mapped["predictions_path"]).equals(pl.read_parquet(results["predictions_path"]))
+
+
+def test_a_memory_limit_that_nothing_fits_in_is_refused_with_the_number_that_would_do(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    pipeline = SafeTrainingPipeline("tight", small_dataset, SMALL_RUN, runs_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"memory_limit_gb is 0\.1 .* allow 0\.8"):
+        pipeline.run_pipeline(n_splits=2, memory_limit_gb=0.1)
+
+
+def test_too_few_days_are_refused_with_the_days_needed(small_dataset: Path, tmp_path: Path) -> None:
+    pipeline = SafeTrainingPipeline(
+        "short", small_dataset, {**SMALL_RUN, "split": {"min_train_days": 252}}, runs_dir=tmp_path
+    )
+    with pytest.raises(DataError, match="230 trading days are too few"):
+        pipeline.run_pipeline(n_splits=2)
+
+
+def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: Path, tmp_path: Path) -> None:
+    pipeline = SafeTrainingPipeline("leaky", small_dataset, SMALL_RUN, runs_dir=tmp_path)
+    with pytest.raises(ConfigError, match="embargo_days is 5 trading days but the longest horizon is 20"):
+        pipeline.run_pipeline(n_splits=2, embargo_days=5)
+
+
+def test_another_number_of_features_names_the_setting_that_fits(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    config = {**SMALL_RUN, "dataset": {"feature_columns": ["ret_1d", "ret_5d", "vol_20d"]}}
+    pipeline = SafeTrainingPipeline("narrow", small_dataset, config, runs_dir=tmp_path)
+    with pytest.raises(ConfigError, match="set model.input_dim=9"):
+        pipeline.run_pipeline(n_splits=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_without_returns_is_refused(small_dataset: Path, tmp_path: Path) -> None:
+    config = {
+        **SMALL_RUN,
+        "dataset": {"feature_columns": ["ret_5d", "vol_20d"]},
+        "model": {**SMALL_RUN["model"], "input_dim": 8},
+    }
+    pipeline = SafeTrainingPipeline("blind", small_dataset, config, runs_dir=tmp_path)
+    with pytest.raises(DataError, match=r"'ret_1d'.*graph\.return_column"):
+        pipeline.run_pipeline(n_splits=2)
+
+
+def test_without_a_graph_and_with_fewer_features_it_still_runs(small_dataset: Path, tmp_path: Path) -> None:
+    config = {
+        **SMALL_RUN,
+        "dataset": {"feature_columns": ["ret_5d", "vol_20d"]},
+        "model": {**SMALL_RUN["model"], "input_dim": 8},
+        "graph": {"enabled": False},
+        "normalization": {"cross_sectional": {"enabled": False}},
+    }
+    outcome = SafeTrainingPipeline("plain", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
+    assert Path(outcome["report_path"]).is_file()
