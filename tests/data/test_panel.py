@@ -134,7 +134,7 @@ def test_an_empty_frame_and_a_missing_feature_are_refused() -> None:
     frame = pl.DataFrame({"date": [DAY], "code": ["A"], "x": [1.0]})
     with pytest.raises(DataError, match="no rows"):
         Panel.from_frame(frame.clear(), ["x"])
-    with pytest.raises(DataError, match="needs the column nope.*it has date, code, x"):
+    with pytest.raises(DataError, match=r"needs the column nope.*it has date, code, x"):
         Panel.from_frame(frame, ["x", "nope"])
 
 

@@ -48,7 +48,7 @@ def market(seed: int, n_days: int = 12, n_stocks: int = 40, missing: float = 0.0
     values = cube[stock_day, stock]
     return pl.DataFrame(
         {
-            "date": [day(d) for d in stock_day],
+            "date": [day(d) for d in stock_day.tolist()],
             "code": [f"{s:04}" for s in stock],
             "target_1d": rng.normal(size=len(stock)),
             **{name: values[:, i] for i, name in enumerate(FEATURES)},

@@ -114,3 +114,20 @@ def test_the_targets_themselves_stay(how: LabelTreatment) -> None:
 def test_an_unknown_treatment_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="label is 'gauss'; expected raw, zscore or rank"):
         treat_labels(targets(1), "gauss")  # type: ignore[arg-type]
+
+
+def test_one_bad_tick_does_not_flatten_the_others() -> None:
+    values = np.random.default_rng(0).normal(0, 0.02, size=(1, 100, 1)).astype(np.float32)
+    calm = treat_labels(values, "zscore")
+    values[0, 0] = 50
+    treated = treat_labels(values, "zscore")
+    assert treated[0, 0, 0] == 5
+    assert 0.5 < treated[0, 1:].std() / calm[0, 1:].std() < 1
+    assert np.corrcoef(treated[0, 1:, 0], calm[0, 1:, 0])[0, 1] > 0.999
+
+
+def test_a_bad_tick_on_one_day_moves_no_bit_of_another() -> None:
+    values = np.random.default_rng(1).normal(0.01, 0.02, size=(60, 50, 2)).astype(np.float32)
+    calm = treat_labels(values, "zscore")
+    values[-1, 0] = 50
+    np.testing.assert_array_equal(treat_labels(values, "zscore")[:-1], calm[:-1])

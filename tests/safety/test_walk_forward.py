@@ -173,7 +173,7 @@ def test_numbers_out_of_range_are_refused_by_name(setting: dict[str, int]) -> No
 def test_a_calendar_that_is_too_short_is_refused_with_what_is_needed() -> None:
     splitter = WalkForwardSplitterV2(n_splits=3, embargo_days=20, min_train_days=30)
     assert len(splitter.folds(53)) == 3
-    with pytest.raises(DataError, match="52 trading days are too few.* need 53"):
+    with pytest.raises(DataError, match=r"52 trading days are too few.* need 53"):
         list(splitter.split(pl.DataFrame({"date": calendar(52)})))
 
 

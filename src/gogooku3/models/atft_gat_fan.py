@@ -1,27 +1,18 @@
 """ATFT-GAT-FAN: FAN -> LSTM and temporal attention -> graph attention -> one head a horizon."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gogooku3.errors import ConfigError
+from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
 from gogooku3.models.temporal import ATFTCore
 from gogooku3.schema import HORIZONS
-
-
-class GraphLike(Protocol):
-    """What the model reads of a stock graph."""
-
-    codes: tuple[str, ...]
-    neighbours: np.ndarray
-    weights: np.ndarray
-    valid: np.ndarray
 
 
 class ModelOutput(NamedTuple):
@@ -68,7 +59,7 @@ class ATFTGATFANModel(nn.Module):
         num_heads: int = 8,
         num_layers: int = 4,
         prediction_horizons: Sequence[int] = HORIZONS,
-        graph_info: GraphLike | None = None,
+        graph_info: StockGraph | None = None,
         *,
         sequence_length: int = 60,
         dropout: float = 0.3,
@@ -76,12 +67,19 @@ class ATFTGATFANModel(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if hidden_dim % num_heads:
+        least = {"input_dim": 1, "num_heads": 1, "num_layers": 1, "sequence_length": 2, "num_frequencies": 1}
+        given = (input_dim, num_heads, num_layers, sequence_length, num_frequencies)
+        for (name, smallest), value in zip(least.items(), given, strict=True):
+            if value < smallest:
+                raise ConfigError(f"{name} is {value}; it must be at least {smallest}")
+        if hidden_dim < 1 or hidden_dim % num_heads:
             raise ConfigError(
                 f"hidden_dim is {hidden_dim} and num_heads {num_heads}; hidden_dim must be a multiple"
             )
-        if min(input_dim, num_layers, sequence_length, len(prediction_horizons)) < 1:
-            raise ConfigError("input_dim, num_layers, sequence_length and horizons must be at least 1")
+        if not prediction_horizons or len(set(prediction_horizons)) < len(prediction_horizons):
+            raise ConfigError(
+                f"prediction_horizons is {list(prediction_horizons)}; give at least one, and each once"
+            )
         self.settings: dict[str, Any] = {
             "input_dim": input_dim,
             "hidden_dim": hidden_dim,
@@ -111,18 +109,18 @@ class ATFTGATFANModel(nn.Module):
                 for horizon in prediction_horizons
             }
         )
-        self.graph_info: GraphLike | None = None
+        self.graph_info: StockGraph | None = None
         self._standing: Neighbours | None = None
         if graph_info is not None:
             self.update_graph(graph_info)
 
-    def update_graph(self, graph: GraphLike) -> None:
+    def update_graph(self, graph: StockGraph) -> None:
         """Replace the standing graph that `forward` uses when it is given no neighbours."""
         self.graph_info = graph
         self._standing = Neighbours(
-            torch.as_tensor(np.array(graph.neighbours), dtype=torch.long),
-            torch.as_tensor(np.array(graph.weights), dtype=torch.float32),
-            torch.as_tensor(np.array(graph.valid), dtype=torch.bool),
+            torch.from_numpy(graph.neighbours),
+            torch.from_numpy(graph.weights),
+            torch.from_numpy(graph.valid),
         )
 
     @property

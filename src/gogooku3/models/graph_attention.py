@@ -15,7 +15,7 @@ class Neighbours(NamedTuple):
         weight float `[nodes, K]`: signed correlation; valid bool `[nodes, K]`.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which a table has no use for
     weight: Tensor
     valid: Tensor
 
@@ -36,7 +36,12 @@ class Neighbours(NamedTuple):
 
     @staticmethod
     def from_edges(edge_index: Tensor, edge_weight: Tensor, nodes: int) -> "Neighbours":
-        """From lists of edges: edge_index int64 `[2, edges]` (source, receiver), weights `[edges]`."""
+        """From lists of edges: edge_index int64 `[2, edges]` (source, receiver), weights `[edges]`.
+
+        A node always listens to itself, so self-loops are left out.
+        """
+        between = edge_index[0] != edge_index[1]
+        edge_index, edge_weight = edge_index[:, between], edge_weight[between]
         order = torch.argsort(edge_index[1], stable=True)
         source, receiver = edge_index[:, order]
         degree = torch.bincount(receiver, minlength=nodes)

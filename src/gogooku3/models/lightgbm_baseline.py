@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.panel import Panel, PanelSlice
-from gogooku3.errors import ConfigError, DataError
+from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.evaluation.metrics import information_coefficient, rank_information_coefficient
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
 from gogooku3.safety.labels import LabelTreatment, treat_labels
@@ -103,7 +103,7 @@ class LightGBMFinancialBaseline:
             DataError: too few days, or a horizon without any target.
         """
         if isinstance(data, PanelSlice):
-            train, self._held_out = data, None
+            train, self._held_out, self._normalizer = data, None, None
         else:
             train = self._prepare(data)
         self.features = train.panel.features
@@ -172,7 +172,7 @@ class LightGBMFinancialBaseline:
                 "mean_rank_ic": rank_information_coefficient(prediction, target, day),
                 "n_days": len(np.unique(day[known])),
                 "n_rows": int(known.sum()),
-                "n_trees": int(self.boosters[horizon].best_iteration),
+                "n_trees": _n_trees(self.boosters[horizon]),
             }
         return performance
 
@@ -215,6 +215,11 @@ class LightGBMFinancialBaseline:
     def _rows(self, part: PanelSlice) -> _Rows:
         day, stock = part.rows(self.sequence_length)
         panel, days = part.panel, part.days
+        if missing := set(self.prediction_horizons) - set(panel.horizons):
+            raise DataError(
+                f"the panel has targets for the horizons {choices(panel.horizons)}, not for horizon "
+                f"{choices(sorted(missing))}; build it with prediction_horizons"
+            )
         wanted = [panel.horizons.index(h) for h in self.prediction_horizons]
         labels = treat_labels(panel.targets[days.start : days.stop, :, wanted], self.label)
         return _Rows(panel.values[day, stock], labels[day - days.start, stock])
@@ -226,7 +231,7 @@ class LightGBMFinancialBaseline:
         parameters = dict(self.parameters)
         rounds = parameters.pop("num_boost_round")
         patience = parameters.pop("early_stopping_rounds")
-        sets = []
+        sets: list[Any] = []
         for rows in (fit, stop):
             known = np.isfinite(rows.labels[:, position])
             if not known.any():
@@ -258,3 +263,8 @@ class LightGBMFinancialBaseline:
             valid_sets=[sets[1]],
             callbacks=[lightgbm.early_stopping(patience, verbose=False)] if patience else None,
         )
+
+
+def _n_trees(booster: Any) -> int:
+    """Trees that predict: up to the best iteration, or all where nothing stopped early."""
+    return int(booster.best_iteration) if booster.best_iteration > 0 else int(booster.num_trees())

@@ -103,7 +103,8 @@ class ATFTModule(pl.LightningModule):
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay; biases, norms and other vectors don't, nor the FAN's neutral-at-one weights."""
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and not name.endswith(("lag_bias", "frequency_weights"))
         (decayed if matrix else kept).append(parameter)

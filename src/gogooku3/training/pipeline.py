@@ -178,7 +178,7 @@ class _Run:
             )
         for reason, rows in self.loader.dropped.items():
             self.log.drop("load data", reason, rows)
-        self.data_facts = {
+        self.data_facts: dict[str, Any] = {
             "path": str(self.loader.data_path),
             "fingerprint": self.loader.fingerprint,
             "rows": frame.height,
@@ -199,7 +199,7 @@ class _Run:
             len(features) + len(QUALITY_FEATURES),
         )
         storage = None
-        if plan_memory(shape, frame.estimated_size(), self.config.performance.memory_limit_gb):
+        if plan_memory(shape, int(frame.estimated_size()), self.config.performance.memory_limit_gb):
             storage = self.folder.path / "panel.f32"
             self.log.say("   the panel goes to a memory-mapped file, to keep within the memory limit")
         panel = Panel.from_frame(

@@ -147,7 +147,7 @@ class ATFTTrainer:
         module = ATFTModule(self.model, self.panel, self.batches, self.config, 1)
         packs = self._scoring_packs(data.days)
         with _quiet_lightning():
-            outputs = self._lightning([], scoring=True).predict(module, _loader(packs)) or []
+            outputs: list[Any] = self._lightning([], scoring=True).predict(module, _loader(packs)) or []
         predictions, day, stock = (
             torch.cat([output[name] for output in outputs]).cpu().numpy()
             for name in ("predictions", "day", "stock")
@@ -273,10 +273,11 @@ def _join_frames(
     """Two frames as slices of one panel, and the rows whose window stays inside its own frame."""
     if train.is_empty() or val.is_empty():
         raise DataError(f"expected rows to train and to validate on, got {train.height} and {val.height}")
-    if train["date"].max() >= val["date"].min():  # type: ignore[operator]
+    training_ends, validation_starts = train["date"].sort()[-1], val["date"].sort()[0]
+    if training_ends >= validation_starts:
         raise DataError(
-            f"validation must come after training, but it starts on {val['date'].min()} and training ends "
-            f"on {train['date'].max()}"
+            f"validation must come after training, but it starts on {validation_starts} and training ends "
+            f"on {training_ends}"
         )
     features = [
         name
@@ -311,7 +312,7 @@ def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice) -> No
 
 def _loader(packs: DayPacks) -> DataLoader[Any]:
     """Ships lists of day numbers; Lightning sets the epoch of the sampler."""
-    return DataLoader(_Days(), batch_sampler=packs, collate_fn=list, num_workers=0)  # type: ignore[arg-type]
+    return DataLoader(_Days(), batch_sampler=packs, collate_fn=list, num_workers=0)
 
 
 class _Days(torch.utils.data.Dataset[int]):

@@ -1,0 +1,252 @@
+"""The network: its size, what may change a prediction and what may not, and what explains it."""
+
+import datetime as dt
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gogooku3.errors import ConfigError
+from gogooku3.graph.stock_graph import StockGraph
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.graph_attention import Neighbours
+
+STOCKS, STEPS, FEATURES = 6, 8, 5
+
+
+def network(**changes: object) -> ATFTGATFANModel:
+    """A small network whose every weight is random, the neutral ones too; no dropout in evaluation."""
+    settings = {
+        "input_dim": FEATURES,
+        "hidden_dim": 16,
+        "num_heads": 2,
+        "num_layers": 2,
+        "prediction_horizons": [1, 5],
+        "sequence_length": STEPS,
+    }
+    torch.manual_seed(1)
+    model = ATFTGATFANModel(**{**settings, **changes})  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def stock_graph(seed: int = 0) -> StockGraph:
+    """Three neighbours a stock, some negative, some absent."""
+    rng = np.random.default_rng(seed)
+    neighbours = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
+    valid = rng.random((STOCKS, 3)) < 0.8
+    weights = np.where(valid, rng.uniform(-1, 1, (STOCKS, 3)), 0).astype(np.float32)
+    codes = tuple(f"{i:04}" for i in range(STOCKS))
+    return StockGraph(codes, neighbours, weights, valid, dt.date(2024, 1, 31))
+
+
+def as_neighbours(graph: StockGraph) -> Neighbours:
+    return Neighbours(
+        torch.from_numpy(graph.neighbours), torch.from_numpy(graph.weights), torch.from_numpy(graph.valid)
+    )
+
+
+def windows(samples: int = STOCKS, seed: int = 2) -> tuple[Tensor, Tensor]:
+    """Windows with absent steps, which hold 0; the current step is always there."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(samples, STEPS, FEATURES, generator=generator)
+    mask = torch.rand(samples, STEPS, generator=generator) < 0.8
+    mask[:, -1] = True
+    return x * mask[:, :, None], mask
+
+
+def two_days(neighbours: Neighbours) -> Neighbours:
+    """The same edges on two days that lie one after the other in a batch."""
+    return Neighbours(
+        torch.cat([neighbours.index, neighbours.index + STOCKS]),
+        neighbours.weight.repeat(2, 1),
+        neighbours.valid.repeat(2, 1),
+    )
+
+
+def test_the_default_network_has_5_6_million_parameters() -> None:
+    model = ATFTGATFANModel()
+    assert 5_550_000 <= model.n_parameters <= 5_650_000
+    assert model.prediction_horizons == (1, 5, 10, 20)
+
+
+def test_a_window_becomes_one_number_a_horizon() -> None:
+    x, mask = windows()
+    predictions = network()(x, mask)
+    assert predictions.shape == (STOCKS, 2)
+    assert predictions.dtype == torch.float32
+    assert network(prediction_horizons=[3])(x).shape == (STOCKS, 1)
+
+
+def test_permuting_stocks_permutes_predictions() -> None:
+    model, (x, mask) = network(), windows()
+    neighbours = as_neighbours(stock_graph())
+    predictions = model(x, mask, neighbours=neighbours)
+    order = torch.randperm(STOCKS)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(STOCKS)
+    moved = Neighbours(place[neighbours.index[order]], neighbours.weight[order], neighbours.valid[order])
+    permuted = model(x[order], mask[order], neighbours=moved)
+    torch.testing.assert_close(permuted, predictions[order], atol=1e-6, rtol=1e-5)
+
+
+def test_other_days_in_the_batch_change_no_prediction() -> None:
+    model, (x, mask), (later, later_mask) = network(), windows(), windows(seed=3)
+    neighbours = as_neighbours(stock_graph())
+    alone = model(x, mask, neighbours=neighbours)
+    day = torch.arange(2).repeat_interleave(STOCKS)
+    for scale in (1, -20):
+        both = model(
+            torch.cat([x, scale * later]), torch.cat([mask, later_mask]), day, two_days(neighbours), n_days=2
+        )
+        torch.testing.assert_close(both[:STOCKS], alone, atol=1e-6, rtol=0)
+    shuffled = torch.randperm(2 * STOCKS)
+    nobody = Neighbours.none(2 * STOCKS)
+    both = model(torch.cat([x, later]), torch.cat([mask, later_mask]), day, nobody, n_days=2)
+    mixed = model(
+        torch.cat([x, later])[shuffled],
+        torch.cat([mask, later_mask])[shuffled],
+        day[shuffled],
+        nobody,
+        n_days=2,
+    )
+    torch.testing.assert_close(mixed, both[shuffled], atol=1e-6, rtol=0)
+
+
+def test_stocks_of_the_same_day_do_speak_to_one_another() -> None:
+    model, (x, mask) = network(), windows()
+    neighbours = as_neighbours(stock_graph())
+    heard = int(neighbours.index[0][neighbours.valid[0]][0])
+    before = model(x, mask, neighbours=neighbours)[0]
+    x[heard] *= -1
+    assert not torch.allclose(model(x, mask, neighbours=neighbours)[0], before)
+
+
+def test_without_a_graph_and_with_an_empty_one_predictions_are_equal() -> None:
+    model, (x, mask) = network(), windows()
+    torch.testing.assert_close(model(x, mask), model(x, mask, neighbours=Neighbours.none(STOCKS)))
+
+
+def test_the_graph_at_construction_serves_the_windows_of_its_stocks() -> None:
+    graph, (x, mask) = stock_graph(), windows()
+    expected = network()(x, mask, neighbours=as_neighbours(graph))
+    model = network(graph_info=graph)
+    torch.testing.assert_close(model(x, mask), expected)
+    assert model.graph_info is graph
+
+
+def test_update_graph_replaces_the_standing_graph() -> None:
+    (x, mask), later = windows(), stock_graph(9)
+    model = network(graph_info=stock_graph())
+    before = model(x, mask)
+    model.update_graph(later)
+    assert model.graph_info is later
+    assert not torch.allclose(model(x, mask), before)
+    torch.testing.assert_close(model(x, mask), network()(x, mask, neighbours=as_neighbours(later)))
+
+
+def test_a_standing_graph_and_another_number_of_stocks_is_refused_with_both_numbers() -> None:
+    x, mask = windows(4)
+    with pytest.raises(ValueError, match="standing graph has 6 stocks but 4 samples came"):
+        network(graph_info=stock_graph())(x, mask)
+
+
+def test_an_explanation_has_the_documented_shapes() -> None:
+    x, mask = windows()
+    model = network(graph_info=stock_graph())
+    output = model.explain(x, mask)
+    assert output.predictions.shape == (STOCKS, 2)
+    assert output.temporal_attention.shape == (STOCKS, 2, 2, STEPS)
+    assert output.feature_importance.shape == (STOCKS, FEATURES)
+    assert output.graph_attention.shape == (STOCKS, 2, 4)
+    assert output.graph_embeddings.shape == (STOCKS, 16)
+
+
+def test_what_explains_a_prediction_adds_up_to_one() -> None:
+    x, mask = windows()
+    output = network(graph_info=stock_graph()).explain(x, mask)
+    for shares in (output.temporal_attention, output.graph_attention, output.feature_importance):
+        assert (shares >= 0).all()
+        torch.testing.assert_close(shares.sum(dim=-1), torch.ones(shares.shape[:-1]))
+    assert (output.temporal_attention.permute(0, 3, 1, 2)[~mask] == 0).all()
+
+
+def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
+    model, (x, mask) = network(), windows()
+    with torch.no_grad():
+        model.frequency.frequency_weights[:, 2] = 0
+        model.temporal.input_projection.weight[:, 4] = 0
+    importance = model.explain(x, mask).feature_importance
+    assert (importance[:, [2, 4]] == 0).all()
+    assert (importance[:, [0, 1, 3]] > 0).all()
+
+
+def test_explaining_changes_no_prediction() -> None:
+    model, (x, mask) = network(), windows()
+    neighbours = as_neighbours(stock_graph())
+    torch.testing.assert_close(
+        model.explain(x, mask, neighbours=neighbours).predictions,
+        model(x, mask, neighbours=neighbours),
+        atol=0,
+        rtol=0,
+    )
+
+
+def test_dropout_is_off_in_evaluation() -> None:
+    model, (x, mask) = network(), windows()
+    torch.testing.assert_close(model(x, mask), model(x, mask), atol=0, rtol=0)
+    model.train()
+    assert not torch.allclose(model(x, mask), model(x, mask))
+
+
+def test_the_gradient_reaches_every_weight() -> None:
+    model, (x, mask) = network(), windows()
+    model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_gradient_checkpointing_gives_the_same_gradients_dropout_and_all() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model, (x, mask) = network(gradient_checkpointing=checkpointing), windows()
+        model.train()
+        torch.manual_seed(4)
+        model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], msg=name)
+
+
+def test_a_network_is_rebuilt_from_its_settings_and_weights() -> None:
+    model, (x, mask) = network(dropout=0.1, num_frequencies=3), windows()
+    again = ATFTGATFANModel(**model.settings)
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again.eval()(x, mask), model(x, mask), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"hidden_dim": 15}, "hidden_dim is 15 and num_heads 2"),
+        ({"hidden_dim": 0}, "hidden_dim is 0"),
+        ({"prediction_horizons": []}, "give at least one"),
+        ({"prediction_horizons": [5, 5]}, "each once"),
+        ({"num_layers": 0}, "num_layers is 0; it must be at least 1"),
+        ({"input_dim": 0}, "input_dim is 0; it must be at least 1"),
+        ({"num_frequencies": 0}, "num_frequencies is 0; it must be at least 1"),
+        ({"num_heads": 0}, "num_heads is 0; it must be at least 1"),
+        ({"sequence_length": 1}, "sequence_length is 1; it must be at least 2"),
+    ],
+)
+def test_wrong_sizes_are_refused_at_construction(wrong: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        network(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(STOCKS, STEPS + 1, FEATURES), (STOCKS, STEPS, FEATURES - 1)])
+def test_windows_of_another_size_are_refused(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=f"expected windows of {STEPS} steps x {FEATURES} features"):
+        network()(torch.zeros(shape))

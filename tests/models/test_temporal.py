@@ -1,0 +1,201 @@
+"""The current step asks its history: the maths of plain attention, as sharp as the day's state says."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gogooku3.models.temporal import ATFTCore, HistoryAttention, RegimeSharpness
+
+
+def attention(hidden: int = 8, heads: int = 2, steps: int = 6, dropout: float = 0.0) -> HistoryAttention:
+    layer = HistoryAttention(hidden, heads, steps, 2 * hidden, dropout)
+    for parameter in layer.parameters():
+        if parameter is not layer.lag_bias:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return layer
+
+
+def plain_attention(layer: HistoryAttention, state: Tensor, history: Tensor, absent: Tensor) -> Tensor:
+    """The layer with keys and values written out, by torch's own attention."""
+    samples, _, hidden = history.shape
+
+    def split(x: Tensor) -> Tensor:
+        return x.view(samples, -1, layer.num_heads, layer.head_dim).transpose(1, 2)
+
+    query = split(layer.query(layer.attention_norm(state))[:, None])
+    allowed = ~absent[:, None, None, :]
+    heard = functional.scaled_dot_product_attention(
+        query, split(layer.key(history)), split(layer.value(history)), attn_mask=allowed
+    )
+    state = state + layer.output(heard.transpose(1, 2).reshape(samples, hidden))
+    return state + layer.feedforward(layer.feedforward_norm(state))
+
+
+def holes(samples: int, steps: int) -> Tensor:
+    """Steps that are absent; the current one never is."""
+    absent = torch.rand(samples, steps) < 0.4
+    absent[:, -1] = False
+    return absent
+
+
+# --- attention over the history ----------------------------------------------------------------------------
+
+
+def test_folded_attention_equals_multi_head_attention_with_keys_and_values() -> None:
+    layer = attention()
+    state, history, absent = torch.randn(5, 8), torch.randn(5, 6, 8), holes(5, 6)
+    found, weights = layer(state, history, absent, torch.ones(5, 2))
+    torch.testing.assert_close(found, plain_attention(layer, state, history, absent), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(5, 2))
+
+
+def test_without_a_mask_every_step_is_heard() -> None:
+    layer = attention()
+    state, history = torch.randn(5, 8), torch.randn(5, 6, 8)
+    nobody = torch.zeros(5, 6, dtype=torch.bool)
+    found, weights = layer(state, history, None, torch.ones(5, 2))
+    torch.testing.assert_close(found, plain_attention(layer, state, history, nobody), atol=1e-5, rtol=1e-5)
+    assert (weights > 0).all()
+
+
+def test_absent_steps_get_no_weight_and_their_values_do_not_matter() -> None:
+    layer = attention()
+    state, history, absent = torch.randn(5, 8), torch.randn(5, 6, 8), holes(5, 6)
+    found, weights = layer(state, history, absent, torch.ones(5, 2))
+    assert (weights.transpose(1, 2)[absent] == 0).all()
+    history[absent] = 100 * torch.randn(int(absent.sum()), 8)
+    torch.testing.assert_close(layer(state, history, absent, torch.ones(5, 2))[0], found)
+
+
+def test_the_lag_bias_adds_to_the_scores_of_its_head_and_lag() -> None:
+    layer = attention(hidden=4, heads=2, steps=3)
+    with torch.no_grad():
+        layer.query.weight.zero_()
+        layer.query.bias.zero_()
+        layer.lag_bias.copy_(torch.tensor([[0.0, math.log(2), 0.0], [0.0, 0.0, 0.0]]))
+    _, weights = layer(torch.randn(1, 4), torch.randn(1, 3, 4), None, torch.ones(1, 2))
+    torch.testing.assert_close(weights[0], torch.tensor([[0.25, 0.5, 0.25], [1 / 3, 1 / 3, 1 / 3]]))
+
+
+def test_a_higher_sharpness_sharpens_its_own_head() -> None:
+    layer = attention()
+    state, history = torch.randn(5, 8), torch.randn(5, 6, 8)
+
+    def entropy(sharpness: Tensor) -> Tensor:
+        _, weights = layer(state, history, None, sharpness)
+        return -(weights * weights.clamp(min=1e-12).log()).sum(dim=-1)
+
+    plain, sharp = entropy(torch.ones(5, 2)), entropy(torch.tensor([[2.0, 1.0]]).expand(5, 2))
+    assert (sharp[:, 0] < plain[:, 0]).all()
+    torch.testing.assert_close(sharp[:, 1], plain[:, 1])
+
+
+# --- the day's state ---------------------------------------------------------------------------------------
+
+
+def random_regime() -> RegimeSharpness:
+    regime = RegimeSharpness(8, 3)
+    for parameter in regime.parameters():
+        torch.nn.init.normal_(parameter)
+    return regime
+
+
+def test_sharpness_starts_at_one() -> None:
+    factor = RegimeSharpness(8, 3)(torch.randn(7, 8), torch.zeros(7, dtype=torch.long), 1)
+    torch.testing.assert_close(factor, torch.ones(7, 3))
+
+
+def test_sharpness_is_one_number_a_day_between_1_over_e_and_e() -> None:
+    day = torch.tensor([0, 0, 0, 1, 1])
+    factor = random_regime()(5 * torch.randn(5, 8), day, 2)
+    torch.testing.assert_close(factor[0], factor[2])
+    torch.testing.assert_close(factor[3], factor[4])
+    assert not torch.allclose(factor[0], factor[3])
+    assert (factor >= 1 / math.e).all() and (factor <= math.e).all()
+
+
+def test_the_order_of_stocks_does_not_change_sharpness() -> None:
+    regime, states, day = random_regime(), torch.randn(9, 8), torch.tensor([0, 1, 2] * 3)
+    order = torch.randperm(9)
+    torch.testing.assert_close(regime(states[order], day[order], 3), regime(states, day, 3)[order])
+
+
+def test_other_days_in_the_batch_do_not_change_sharpness() -> None:
+    regime, states = random_regime(), torch.randn(9, 8)
+    day = torch.tensor([0] * 4 + [1] * 5)
+    both = regime(states, day, 2)
+    torch.testing.assert_close(both[:4], regime(states[:4], day[:4], 1), atol=1e-6, rtol=1e-6)
+    changed = states.clone()
+    changed[4:] *= -30
+    torch.testing.assert_close(regime(changed, day, 2)[:4], both[:4], atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(regime(changed, day, 2)[4:], both[4:])
+
+
+def test_sharpness_equals_a_day_by_day_twin() -> None:
+    regime, states, day = random_regime(), torch.randn(9, 8), torch.tensor([2, 0, 1, 0, 2, 2, 1, 1, 0])
+    found = regime(states, day, 3)
+    for number in range(3):
+        own = states[day == number]
+        summary = torch.cat([own.mean(dim=0), (own.var(dim=0, unbiased=False) + 1e-6).sqrt()])
+        expected = regime.network(summary).exp()
+        torch.testing.assert_close(found[day == number], expected.expand(len(own), -1))
+
+
+def test_a_day_with_one_stock_has_a_finite_gradient() -> None:
+    states = torch.randn(1, 8, requires_grad=True)
+    random_regime()(states, torch.zeros(1, dtype=torch.long), 1).sum().backward()
+    assert states.grad is not None
+    assert states.grad.isfinite().all()
+
+
+# --- the core ----------------------------------------------------------------------------------------------
+
+
+def core(**changes: object) -> ATFTCore:
+    settings = {"input_dim": 5, "hidden_dim": 8, "num_heads": 2, "sequence_length": 6, "num_layers": 2}
+    return ATFTCore(**{**settings, **changes}).eval()  # type: ignore[arg-type]
+
+
+def test_a_window_becomes_one_state_and_the_attention_of_every_layer() -> None:
+    state, weights = core()(torch.randn(7, 6, 5))
+    assert state.shape == (7, 8)
+    assert weights.shape == (7, 2, 2, 6)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(7, 2, 2))
+
+
+def test_masked_steps_of_a_window_are_not_attended_to() -> None:
+    mask = ~holes(7, 6)
+    _, weights = core()(torch.randn(7, 6, 5), mask)
+    assert (weights.permute(0, 3, 1, 2)[~mask] == 0).all()
+
+
+def test_what_stands_at_masked_steps_does_not_matter() -> None:
+    model, x, mask = core(), torch.randn(7, 6, 5), ~holes(7, 6)
+    state, _ = model(x, mask)
+    x[~mask] = 1e3
+    torch.testing.assert_close(model(x, mask)[0], state)
+
+
+def test_a_full_mask_is_no_mask() -> None:
+    model, x = core(), torch.randn(7, 6, 5)
+    torch.testing.assert_close(model(x, torch.ones(7, 6, dtype=torch.bool))[0], model(x)[0])
+
+
+def test_the_default_day_index_is_one_day() -> None:
+    model, x = core(), torch.randn(7, 6, 5)
+    torch.testing.assert_close(model(x, None, torch.zeros(7, dtype=torch.long), 1)[0], model(x)[0])
+
+
+def test_the_oldest_step_still_reaches_the_state() -> None:
+    model, x = core(), torch.randn(3, 6, 5, requires_grad=True)
+    (model(x)[0] * torch.randn(3, 8)).sum().backward()
+    assert x.grad is not None
+    assert (x.grad.abs().sum(dim=(0, 2)) > 0).all()
+
+
+def test_a_width_that_the_heads_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="hidden_dim 8 is not a multiple of num_heads 3"):
+        core(num_heads=3)
