@@ -28,10 +28,11 @@ def main(folder: Path) -> None:
         normalizer = CrossSectionalNormalizerV2(robust_clip=5.0).fit(train)
         measured = normalizer.validate_transform(normalizer.transform(test))
         print(
-            f"fold {number}: {train.height:,} and {test.height:,} rows, worst |mean| "
-            f"{measured['max_abs_mean']:.3f}, worst |std - 1| {measured['max_std_error']:.3f}, "
-            f"{normalizer.report.fallback_cells:,} cells from training statistics"
+            f"fold {number}: {train.height:,} and {test.height:,} rows, worst |mean| of a day "
+            f"{measured['max_abs_mean']:.3f}, largest |z| {measured['max_abs_value']:.1f}"
         )
+        # One number for all stocks of a day, such as the weekday, has no cross-section to stand on.
+        print(f"  from training statistics: {sorted(normalizer.report.fallback_by_feature)[:4]} ...")
 
     try:
         WalkForwardSplitterV2(embargo_days=5)

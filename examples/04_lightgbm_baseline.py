@@ -9,7 +9,7 @@ from gogooku3.features.build import build_dataset
 
 
 def main(folder: Path) -> None:
-    market = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=400, seed=7))
+    market = generate_market(SyntheticMarketConfig(n_stocks=80, n_days=400, seed=7))
     prices, _, _ = write_market(market, folder / "prices.parquet")
     build_dataset(prices, folder / "data.parquet")
     frame = ProductionDatasetV3(folder / "data.parquet").load_data()
@@ -19,19 +19,19 @@ def main(folder: Path) -> None:
     baseline = LightGBMFinancialBaseline(
         prediction_horizons=[1, 5],
         embargo_days=20,
-        parameters={"num_boost_round": 60, "early_stopping_rounds": 10, "min_data_in_leaf": 50},
+        parameters={"num_boost_round": 60, "early_stopping_rounds": 10, "feature_fraction": 0.3},
     )
     baseline.fit(frame)
     for horizon, scores in baseline.evaluate_performance().items():
         print(
-            f"{horizon} days: IC {scores['mean_ic']:+.3f}, rank IC {scores['mean_rank_ic']:+.3f} on "
+            f"{horizon}d: IC {scores['mean_ic']:+.3f}, rank IC {scores['mean_rank_ic']:+.3f} on "
             f"{scores['n_days']} days, {scores['n_trees']} trees; oracle IC over the whole market "
             f"{market.summary['oracle_ic'][f'{horizon}d']:+.3f}"
         )
 
     strongest = baseline.feature_importance().sort("importance", descending=True).head(5)
     for row in strongest.iter_rows(named=True):
-        print(f"  {row['feature']} ({row['horizon']} days): {row['importance']:.0%} of the gain")
+        print(f"  {row['feature']} ({row['horizon']}d): {row['importance']:.0%} of the gain")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from gogooku3.training import SafeTrainingPipeline
 
 
 def main(folder: Path) -> None:
-    market = generate_market(SyntheticMarketConfig(n_stocks=30, n_days=400, seed=7))
+    market = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=360, seed=7))
     prices, _, _ = write_market(market, folder / "prices.parquet")
     dataset = build_dataset(prices, folder / "data.parquet").out_path
 
@@ -26,8 +26,8 @@ def main(folder: Path) -> None:
             "time_series.sequence_length=20",
             "training.epochs=2",
             "training.progress_bar=false",
-            "lightgbm.num_boost_round=40",
-            "split.min_train_days=180",
+            "lightgbm.num_boost_round=20",
+            "split.min_train_days=150",
         ],
     )
     pipeline = SafeTrainingPipeline("example", dataset, config, verbose=True, runs_dir=folder / "runs")

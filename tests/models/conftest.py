@@ -6,10 +6,14 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def one_thread_one_seed() -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    torch.manual_seed(0)

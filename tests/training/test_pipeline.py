@@ -42,7 +42,9 @@ def test_the_results_hold_what_the_contract_names(results: dict[str, Any]) -> No
 def test_the_scores_are_those_of_the_predictions_that_were_written(results: dict[str, Any]) -> None:
     table = pl.read_parquet(results["predictions_path"])
     again = score_predictions(table)
-    assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(json.dumps(again))
+    assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(
+        json.dumps(again)
+    )
     assert set(again["models"]) == {"lightgbm", "atft_gat_fan", "oracle"}
 
 
@@ -92,7 +94,9 @@ def test_a_panel_on_disk_changes_no_prediction(
     results: dict[str, Any], small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gogooku3.training.pipeline.plan_memory", lambda *_: True)
-    mapped = SafeTrainingPipeline("mapped", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=2)
+    mapped = SafeTrainingPipeline("mapped", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(
+        n_splits=2
+    )
     assert pl.read_parquet(mapped["predictions_path"]).equals(pl.read_parquet(results["predictions_path"]))
 
 
@@ -118,9 +122,7 @@ def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: P
         pipeline.run_pipeline(n_splits=2, embargo_days=5)
 
 
-def test_another_number_of_features_names_the_setting_that_fits(
-    small_dataset: Path, tmp_path: Path
-) -> None:
+def test_another_number_of_features_names_the_setting_that_fits(small_dataset: Path, tmp_path: Path) -> None:
     config = {**SMALL_RUN, "dataset": {"feature_columns": ["ret_1d", "ret_5d", "vol_20d"]}}
     pipeline = SafeTrainingPipeline("narrow", small_dataset, config, runs_dir=tmp_path)
     with pytest.raises(ConfigError, match="set model.input_dim=9"):

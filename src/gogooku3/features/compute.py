@@ -100,4 +100,5 @@ def _keys(grid: MarketGrid) -> list[pl.Series]:
 
 def _workers() -> int:
     """Cores this process may use, at most four: beyond that memory, not arithmetic, is the limit."""
-    return max(1, min(4, len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores)

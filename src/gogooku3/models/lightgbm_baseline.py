@@ -163,8 +163,8 @@ class LightGBMFinancialBaseline:
         predictions = self.predict(data)
         day, stock = data.rows(self.sequence_length)
         performance = {}
-        for horizon in self.prediction_horizons:
-            target = data.panel.targets[day, stock, data.panel.horizons.index(horizon)]
+        for horizon, position in zip(self.prediction_horizons, self._positions(data.panel), strict=True):
+            target = data.panel.targets[day, stock, position]
             prediction = predictions[f"prediction_{horizon}d"].to_numpy()
             known = np.isfinite(target)
             performance[horizon] = {
@@ -215,14 +215,17 @@ class LightGBMFinancialBaseline:
     def _rows(self, part: PanelSlice) -> _Rows:
         day, stock = part.rows(self.sequence_length)
         panel, days = part.panel, part.days
+        labels = treat_labels(panel.targets[days.start : days.stop, :, self._positions(panel)], self.label)
+        return _Rows(panel.values[day, stock], labels[day - days.start, stock])
+
+    def _positions(self, panel: Panel) -> list[int]:
+        """Where the panel holds the targets of each horizon."""
         if missing := set(self.prediction_horizons) - set(panel.horizons):
             raise DataError(
                 f"the panel has targets for the horizons {choices(panel.horizons)}, not for horizon "
                 f"{choices(sorted(missing))}; build it with prediction_horizons"
             )
-        wanted = [panel.horizons.index(h) for h in self.prediction_horizons]
-        labels = treat_labels(panel.targets[days.start : days.stop, :, wanted], self.label)
-        return _Rows(panel.values[day, stock], labels[day - days.start, stock])
+        return [panel.horizons.index(horizon) for horizon in self.prediction_horizons]
 
     def _boost(self, fit: _Rows, stop: _Rows, position: int, horizon: int) -> Any:
         """Train the model of one horizon on the rows whose label is known."""

@@ -73,7 +73,11 @@ class Batch(NamedTuple):
 
 
 class DayPacks(Sampler[list[int]]):
-    """Whole days packed up to `batch_size` samples; a day larger than that is a batch of its own.
+    """Whole days, as many a batch as fit in `batch_size` samples whichever days they are.
+
+    So no batch is larger than `batch_size`, except that a batch has at least one day; and every
+    epoch has the same number of batches, whatever its order, which the learning-rate schedule and
+    Lightning's loop count on.
 
     Args:
         samples_by_day: number of samples of each day of the calendar, `[days]`.
@@ -87,9 +91,10 @@ class DayPacks(Sampler[list[int]]):
     ) -> None:
         self.samples_by_day = samples_by_day
         self.days = np.array([day for day in days if samples_by_day[day]], dtype=np.int64)
-        self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        largest = int(samples_by_day[self.days].max(initial=1))
+        self.days_a_batch = max(1, batch_size // largest)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch; called by the loop."""
@@ -100,22 +105,14 @@ class DayPacks(Sampler[list[int]]):
         days = self.days
         if self.seed is not None:
             days = np.random.default_rng((self.seed, self.epoch)).permutation(days)
-        packs: list[list[int]] = []
-        room = 0
-        for day in days.tolist():
-            samples = int(self.samples_by_day[day])
-            if not packs or samples > room:
-                packs.append([])
-                room = self.batch_size
-            packs[-1].append(day)
-            room -= samples
-        return packs
+        size = self.days_a_batch
+        return [days[start : start + size].tolist() for start in range(0, len(days), size)]
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.packs())
 
     def __len__(self) -> int:
-        return len(self.packs())
+        return -(-len(self.days) // self.days_a_batch)
 
 
 class PanelBatches:

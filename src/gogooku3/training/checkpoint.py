@@ -48,7 +48,7 @@ def load_model(folder: Path) -> tuple[ATFTGATFANModel, dict[str, Any]]:
         state = json.loads(settings.read_text(encoding="utf-8"))
         model = ATFTGATFANModel(**state["model"])
         model.load_state_dict(load_file(weights))
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{folder} does not hold a model of ours: {reason}") from None
     model.eval()

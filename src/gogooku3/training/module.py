@@ -39,7 +39,8 @@ class ATFTModule(pl.LightningModule):
         self.batches = batches
         self.config = config
         self.steps_per_epoch = steps_per_epoch
-        self.loss = MultiHorizonFinancialLoss(config.loss.horizon_weights)
+        weights = config.loss.horizon_weights
+        self.loss = MultiHorizonFinancialLoss({h: weights[h] for h in model.prediction_horizons})
 
     def setup(self, stage: str) -> None:
         self.batches.to(self.device)

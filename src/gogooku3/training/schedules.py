@@ -28,17 +28,19 @@ def one_cycle_factor(
 ) -> Callable[[int], float]:
     """Factor on the learning rate: up to `max_lr` over the first 30 % of the steps, then down.
 
-    Cosine both ways, from max_lr / 25 and to max_lr / 250,000 (Smith and Topin, 2018; torch's defaults).
+    Cosine both ways, from max_lr / 25 and to max_lr / 250,000 (Smith and Topin, 2018; the numbers are
+    those of torch's `OneCycleLR` with its defaults, which counts steps from 0 and turns on the last of the
+    30 %).
     """
     top = config.max_lr / learning_rate
-    turn = max(1.0, 0.3 * total_steps)
+    turn, last = 0.3 * total_steps - 1, total_steps - 1
     start, end = top / 25, top / 250_000
 
     def factor(step: int) -> float:
         if step < turn:
             low, high, progress = start, top, step / turn
         else:
-            low, high, progress = top, end, min((step - turn) / max(1.0, total_steps - turn), 1.0)
+            low, high, progress = top, end, min((step - turn) / (last - turn), 1.0)
         return high + (low - high) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return factor

@@ -102,12 +102,8 @@ class ATFTTrainer:
             self.batches.samples_by_day, self.train_data.days, training.batch_size, training.seed
         )
         val_packs = self._scoring_packs(self.val_data.days)
-        for packs, what in ((train_packs, "training"), (val_packs, "validation")):
-            if not len(packs):
-                raise DataError(
-                    f"no {what} day has a full window of {self.batches.sequence_length} days; bring more "
-                    "days, or lower time_series.sequence_length"
-                )
+        self._require_samples(train_packs, "training day")
+        self._require_samples(val_packs, "validation day")
         steps = -(-len(train_packs) // training.accumulate_grad_batches)
         module = ATFTModule(self.model, self.panel, self.batches, self.config, steps)
         metrics = FinancialMetricsCallback(
@@ -143,11 +139,17 @@ class ATFTTrainer:
 
         Returns:
             `date, code, prediction_{h}d` (Float32), ordered by date, then code.
+
+        Raises:
+            DataError: the days are of another panel, or none of them has a full window.
         """
+        if data.panel is not self.panel:
+            raise DataError("the days to predict are of another panel than the trainer's; slice its panel")
         module = ATFTModule(self.model, self.panel, self.batches, self.config, 1)
         packs = self._scoring_packs(data.days)
+        self._require_samples(packs, "day to predict")
         with _quiet_lightning():
-            outputs: list[Any] = self._lightning([], scoring=True).predict(module, _loader(packs)) or []
+            outputs: Any = self._lightning([], scoring=True).predict(module, _loader(packs))
         predictions, day, stock = (
             torch.cat([output[name] for output in outputs]).cpu().numpy()
             for name in ("predictions", "day", "stock")
@@ -186,6 +188,13 @@ class ATFTTrainer:
     def _scoring_packs(self, days: range) -> DayPacks:
         rows = self.config.training.batch_size * _SCORING_BATCHES
         return DayPacks(self.batches.samples_by_day, days, rows)
+
+    def _require_samples(self, packs: DayPacks, what: str) -> None:
+        if not len(packs):
+            raise DataError(
+                f"no {what} has a full window of {self.batches.sequence_length} days; bring more days, or "
+                "lower time_series.sequence_length"
+            )
 
     def _lightning(self, callbacks: list[pl.Callback], scoring: bool = False) -> pl.Trainer:
         training = self.config.training
@@ -311,15 +320,15 @@ def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice) -> No
 
 
 def _loader(packs: DayPacks) -> DataLoader[Any]:
-    """Ships lists of day numbers; Lightning sets the epoch of the sampler."""
-    return DataLoader(_Days(), batch_sampler=packs, collate_fn=list, num_workers=0)
+    """Ships lists of day numbers; Lightning tells the epoch to a sampler, but never to a batch sampler."""
+    return DataLoader(_Days(), sampler=packs, batch_size=None, collate_fn=list, num_workers=0)
 
 
-class _Days(torch.utils.data.Dataset[int]):
-    """Day d is the number d: the panel is on the device already."""
+class _Days(torch.utils.data.Dataset[list[int]]):
+    """The item at some days is their numbers: the panel is on the device already."""
 
-    def __getitem__(self, day: int) -> int:
-        return day
+    def __getitem__(self, days: list[int]) -> list[int]:
+        return days
 
 
 @contextmanager

@@ -1,0 +1,290 @@
+"""Batches hold whole days, gathered as a slow twin gathers them, and nothing of a later day."""
+
+import datetime as dt
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gogooku3.data.panel import Panel
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.graph.stock_graph import StockGraph
+from gogooku3.training.batches import (
+    Batch,
+    DayPacks,
+    PanelBatches,
+    StackedGraphs,
+    stack_graphs,
+    standing_graph,
+)
+
+DAYS, STOCKS, FEATURES, STEPS = 45, 7, 3, 5
+
+
+def panel(seed: int = 0, present: float = 0.7) -> Panel:
+    """Stocks that come and go; values are 0 where they did not trade."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random((DAYS, STOCKS)) < present
+    values = rng.normal(size=(DAYS, STOCKS, FEATURES)) * mask[:, :, None]
+    targets = np.where(mask[:, :, None], rng.normal(size=(DAYS, STOCKS, 2)), np.nan)
+    return Panel(
+        dates=np.datetime64("2024-01-22") + np.arange(DAYS),
+        codes=tuple(f"{s:04}" for s in range(STOCKS)),
+        features=tuple(f"f{i}" for i in range(FEATURES)),
+        values=values.astype(np.float32),
+        mask=mask,
+        targets=targets.astype(np.float32),
+        horizons=(1, 5),
+    )
+
+
+def schedule(market: Panel) -> GraphSchedule:
+    builder = FinancialGraphBuilder(
+        correlation_window=10, max_edges_per_node=3, min_edges_per_node=1, correlation_threshold=0.3
+    )
+    returns = np.where(market.mask, market.values[:, :, 0], np.nan)
+    return GraphSchedule.build(market.dates, market.codes, returns, builder)
+
+
+def graph(codes: tuple[str, ...], as_of: dt.date | None) -> StockGraph:
+    """Each stock hears the next one."""
+    n = len(codes)
+    neighbours = (np.arange(n)[:, None] + 1) % n
+    weights = np.linspace(-1, 1, n, dtype=np.float32)[:, None]
+    return StockGraph(codes, neighbours, weights, np.ones((n, 1), dtype=bool), as_of)
+
+
+def keys(batch: Batch) -> list[tuple[int, int]]:
+    return list(zip(batch.day.tolist(), batch.stock.tolist(), strict=True))
+
+
+# --- which days make a batch -------------------------------------------------------------------------------
+
+
+def test_batches_by_hand_keep_the_calendar_without_a_seed() -> None:
+    sizes = np.array([0, 2, 3, 0, 1, 3, 2])
+    packs = DayPacks(sizes, range(1, 7), batch_size=7)
+    # The largest day has 3 samples, so 2 days fit; day 3 has none.
+    assert list(packs) == [[1, 2], [4, 5], [6]]
+    assert len(packs) == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 12), min_size=1, max_size=60),
+    batch_size=st.integers(1, 60),
+    seed=st.one_of(st.none(), st.integers(0, 99)),
+    epoch=st.integers(0, 3),
+)
+def test_every_day_with_samples_is_served_once_and_batches_are_not_too_large(
+    sizes: list[int], batch_size: int, seed: int | None, epoch: int
+) -> None:
+    packs = DayPacks(np.array(sizes), range(len(sizes)), batch_size, seed)
+    count = len(packs)
+    packs.set_epoch(epoch)
+    served = list(packs)
+    assert sorted(day for pack in served for day in pack) == [day for day, size in enumerate(sizes) if size]
+    assert len(served) == len(packs) == count, "the loop and the schedule count on it"
+    for pack in served:
+        assert len(pack) == 1 or sum(sizes[day] for day in pack) <= batch_size
+
+
+def test_the_order_follows_from_seed_and_epoch_alone() -> None:
+    sizes = np.full(40, 5)
+
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        packs = DayPacks(sizes, range(40), 20, seed)
+        packs.set_epoch(epoch)
+        torch.rand(3), np.random.default_rng().random()
+        return list(packs)
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+    assert order(1, 3) == order(1, 3)
+
+
+def test_no_days_make_no_batches() -> None:
+    packs = DayPacks(np.array([0, 0, 3]), range(0, 2), 10, seed=1)
+    assert len(packs) == 0
+    assert list(packs) == []
+
+
+# --- what a batch holds ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    present=st.floats(0.2, 1),
+    days=st.lists(st.integers(STEPS - 1, DAYS - 1), min_size=1, max_size=4, unique=True),
+)
+def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int]) -> None:
+    market = panel(seed, present)
+    days = [day for day in days if market.mask[day].any()]
+    if not days:
+        return
+    graphs = schedule(market)
+    batch = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs)).gather(days)
+
+    expected = [(day, stock) for day in days for stock in range(STOCKS) if market.mask[day, stock]]
+    assert keys(batch) == expected
+    assert batch.n_days == len(days)
+    assert batch.day_index.tolist() == [days.index(day) for day, _ in expected]
+    for row, (day, stock) in enumerate(expected):
+        window = slice(day - STEPS + 1, day + 1)
+        np.testing.assert_array_equal(batch.x[row], market.values[window, stock])
+        np.testing.assert_array_equal(batch.step_mask[row], market.mask[window, stock])
+        np.testing.assert_array_equal(batch.labels[row], market.targets[day, stock])
+        own = graphs.graph_for(market.dates[day])
+        heard = {
+            expected.index((day, other)): weight
+            for other, weight, valid in zip(
+                own.neighbours[stock].tolist(), own.weights[stock].tolist(), own.valid[stock], strict=True
+            )
+            if valid and (day, other) in expected
+        }
+        valid = batch.neighbours.valid[row]
+        found = zip(batch.neighbours.index[row][valid], batch.neighbours.weight[row][valid], strict=True)
+        assert {int(i): float(w) for i, w in found} == heard
+        assert (batch.neighbours.weight[row][~valid] == 0).all()
+    assert batch.neighbours.index.min() >= 0
+
+
+def test_there_are_neighbours_absent_ones_and_days_without_a_graph_in_these_tests() -> None:
+    market = panel(3)
+    graphs = schedule(market)
+    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs))
+    early, late = batches.gather([STEPS]), batches.gather([DAYS - 1])
+    assert not early.neighbours.valid.any()
+    assert late.neighbours.valid.any()
+    present = graphs.valid[-1][late.stock.numpy()]
+    assert late.neighbours.valid.sum() < present.sum()
+
+
+def test_without_graphs_nobody_has_neighbours() -> None:
+    market = panel()
+    batch = PanelBatches(market, market.targets, STEPS).gather([9, 12])
+    assert batch.neighbours.index.shape == (len(batch.day), 0)
+
+
+def test_graphs_may_be_replaced_and_taken_away() -> None:
+    market = panel(3)
+    batches = PanelBatches(market, market.targets, STEPS)
+    batches.set_graphs(stack_graphs(schedule(market)))
+    assert batches.gather([DAYS - 1]).neighbours.valid.any()
+    batches.set_graphs(None)
+    assert not batches.gather([DAYS - 1]).neighbours.valid.any()
+
+
+def test_rows_to_serve_may_be_chosen() -> None:
+    market = panel()
+    chosen = market.sample_mask(STEPS)
+    chosen[:, ::2] = False
+    batches = PanelBatches(market, market.targets, STEPS, samples=chosen)
+    np.testing.assert_array_equal(batches.samples_by_day, chosen.sum(axis=1))
+    assert set(batches.gather([10, 11]).stock.tolist()) <= {1, 3, 5}
+
+
+def test_windows_stay_right_from_batch_to_batch_in_the_shared_buffer() -> None:
+    market = panel(present=1)
+    batches = PanelBatches(market, market.targets, STEPS)
+    for days in ([10], [20, 21, 22], [11], [30, 4]):
+        batch = batches.gather(days)
+        np.testing.assert_array_equal(batch.x[-1, -1], market.values[days[-1], -1])
+        assert batch.x.shape == (len(days) * STOCKS, STEPS, FEATURES)
+
+
+def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
+    market = panel(5)
+    last = 36
+    rng = np.random.default_rng(1)
+    values, targets, mask = market.values.copy(), market.targets.copy(), market.mask.copy()
+    mask[last + 1 :] = rng.random(mask[last + 1 :].shape) < 0.5
+    values[last + 1 :] = rng.normal(size=values[last + 1 :].shape) * mask[last + 1 :, :, None]
+    targets[last + 1 :] = 9
+    changed = replace(market, values=values, targets=targets, mask=mask)
+    first, second = (PanelBatches(p, p.targets, STEPS, stack_graphs(schedule(p))) for p in (market, changed))
+    packs = DayPacks(first.samples_by_day, range(last + 1), 20, seed=1)
+    assert list(packs) == list(DayPacks(second.samples_by_day, range(last + 1), 20, seed=1))
+    for days in packs:
+        one = first.gather(days)
+        two = second.gather(days)
+        for name in ("x", "step_mask", "day_index", "labels", "day", "stock"):
+            assert torch.equal(torch.nan_to_num(getattr(one, name)), torch.nan_to_num(getattr(two, name))), (
+                name
+            )
+        for part, other in zip(one.neighbours, two.neighbours, strict=True):
+            assert torch.equal(part, other)
+
+
+def test_moving_to_a_device_keeps_what_a_batch_holds() -> None:
+    market = panel()
+    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
+    before = batches.gather([40, 41])
+    x = before.x.clone()
+    after = batches.to(torch.device("cpu")).gather([40, 41])
+    torch.testing.assert_close(after.x, x)
+    assert torch.equal(after.neighbours.index, before.neighbours.index)
+
+
+# --- a standing graph --------------------------------------------------------------------------------------
+
+
+def test_a_standing_graph_serves_the_days_from_its_own_on() -> None:
+    market = panel()
+    stacked = standing_graph(graph(market.codes, dt.date(2024, 2, 1)), market)
+    assert stacked.snapshot.tolist() == [-1] * 10 + [0] * (DAYS - 10)
+    batches = PanelBatches(market, market.targets, STEPS, stacked)
+    assert not batches.gather([9]).neighbours.valid.any()
+    assert batches.gather([10]).neighbours.valid.any()
+
+
+def test_a_graph_that_does_not_know_its_day_serves_none() -> None:
+    market = panel()
+    assert (standing_graph(graph(market.codes, None), market).snapshot == -1).all()
+
+
+def test_a_standing_graph_is_moved_to_the_panels_stocks() -> None:
+    market = panel(present=1)
+    # The graph's order is another one; "9999" is not in the panel, and three of its stocks not in the graph.
+    codes = ("0005", "9999", "0002", "0000", "0003")
+    stacked = standing_graph(graph(codes, dt.date(2024, 1, 22)), market)
+    batch = PanelBatches(market, market.targets, STEPS, stacked).gather([20])
+    valid = batch.neighbours.valid
+    heard = {
+        stock: batch.neighbours.index[stock][valid[stock]].tolist()
+        for stock in range(STOCKS)
+        if valid[stock].any()
+    }
+    # 0005 hears 9999 (gone), 9999 hears 0002 (gone), 0002 hears 0000, 0000 hears 0003, 0003 hears 0005.
+    assert heard == {2: [0], 0: [3], 3: [5]}
+    assert batch.neighbours.weight[2, valid[2]].tolist() == [0.0]
+    assert batch.neighbours.weight[3, valid[3]].tolist() == [1.0]
+
+
+def test_snapshots_without_any_graph_are_no_graphs() -> None:
+    market = panel()
+    empty = StackedGraphs(
+        np.full(DAYS, -1),
+        np.zeros((0, STOCKS, 2), dtype=int),
+        np.zeros((0, STOCKS, 2)),
+        np.zeros((0, STOCKS, 2), bool),
+    )
+    batch = PanelBatches(market, market.targets, STEPS, empty).gather([20])
+    assert batch.neighbours.index.shape[1] == 0
+
+
+@pytest.mark.parametrize("days", [[20], [20, 30]])
+def test_neighbours_are_of_the_same_day(days: list[int]) -> None:
+    market = panel(7)
+    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
+    batch = batches.gather(days)
+    receiver, slot = batch.neighbours.valid.nonzero(as_tuple=True)
+    source = batch.neighbours.index[receiver, slot]
+    assert torch.equal(batch.day[source], batch.day[receiver])
+    assert not torch.equal(batch.stock[source], batch.stock[receiver])

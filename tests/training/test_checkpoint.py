@@ -1,0 +1,97 @@
+"""What is saved comes back; what is not ours is refused, and a failed write leaves the old file."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from gogooku3.errors import DataError
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.training.checkpoint import copy_weights, load_model, save_model
+
+
+def network(seed: int = 0) -> ATFTGATFANModel:
+    torch.manual_seed(seed)
+    return ATFTGATFANModel(3, 8, 2, 1, [1, 5], sequence_length=6, dropout=0.1, num_frequencies=2)
+
+
+def test_a_model_comes_back_with_its_settings_weights_and_what_was_said_beside(tmp_path: Path) -> None:
+    model = network()
+    path = save_model(tmp_path, model, {"features": ["a", "b", "c"]})
+    assert path == tmp_path / "model.safetensors"
+    again, state = load_model(tmp_path)
+    assert again.settings == model.settings
+    assert state["features"] == ["a", "b", "c"]
+    assert not again.training
+    x = torch.randn(4, 6, 3)
+    torch.testing.assert_close(again(x), model.eval()(x), atol=0, rtol=0)
+
+
+def test_a_later_save_replaces_both_files_and_leaves_nothing_else(tmp_path: Path) -> None:
+    save_model(tmp_path, network(1))
+    save_model(tmp_path, network(2))
+    again, _ = load_model(tmp_path)
+    for name, weight in network(2).state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_a_failed_write_leaves_the_old_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_model(tmp_path, network(1))
+
+    def fails(weights: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    with pytest.raises(OSError, match="no space left"):
+        save_model(tmp_path, network(2))
+    again, _ = load_model(tmp_path)
+    assert torch.equal(again.graph.W.weight, network(1).graph.W.weight)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "model.json"])
+def test_a_folder_without_a_file_is_refused_by_its_name(tmp_path: Path, missing: str) -> None:
+    save_model(tmp_path, network())
+    (tmp_path / missing).unlink()
+    with pytest.raises(DataError, match=rf"{missing} is not there"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04pickle", b"\xff" * 64])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_foreign_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    save_model(tmp_path, network())
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="does not hold a model of ours"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "state", [[], {}, {"model": {"width": 3}}, {"model": {"hidden_dim": 9, "num_heads": 2}}]
+)
+def test_settings_of_something_else_are_refused(tmp_path: Path, state: object) -> None:
+    save_model(tmp_path, network())
+    (tmp_path / "model.json").write_text(json.dumps(state))
+    with pytest.raises(DataError, match="does not hold a model of ours"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    save_model(tmp_path, network())
+    settings = {"model": {**network().settings, "hidden_dim": 16}}
+    (tmp_path / "model.json").write_text(json.dumps(settings))
+    with pytest.raises(DataError, match="does not hold a model of ours"):
+        load_model(tmp_path)
+
+
+def test_a_copy_of_the_weights_does_not_change_with_the_model() -> None:
+    model = network()
+    kept = copy_weights(model)
+    before = model.graph.W.weight.detach().clone()
+    with torch.no_grad():
+        model.graph.W.weight.add_(1)
+    assert torch.equal(kept["graph.W.weight"], before)
+    assert not kept["graph.W.weight"].requires_grad

@@ -1,0 +1,97 @@
+"""The loss by hand; an unknown target drops out of its own horizon alone."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gogooku3.errors import ConfigError
+from gogooku3.training.losses import MultiHorizonFinancialLoss
+
+NAN = float("nan")
+
+
+def test_two_horizons_by_hand() -> None:
+    loss = MultiHorizonFinancialLoss({1: 1.0, 5: 0.7})
+    predictions = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
+    targets = torch.tensor([[1.0, 1.0], [0.0, 3.0]])
+    # (1.0 * (1 + 4) / 2 + 0.7 * (0 + 4) / 2) / 2
+    assert loss(predictions, targets).item() == pytest.approx((2.5 + 1.4) / 2)
+
+
+def test_the_default_weights_are_those_of_the_four_horizons() -> None:
+    loss = MultiHorizonFinancialLoss()
+    assert loss.horizon_weights == {1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5}
+    assert loss(torch.zeros(3, 4), torch.ones(3, 4)).item() == pytest.approx(2.7 / 4)
+
+
+def test_weights_belong_to_columns_in_their_own_order() -> None:
+    predictions, targets = torch.zeros(1, 2), torch.tensor([[1.0, 10.0]])
+    assert MultiHorizonFinancialLoss({1: 1.0, 5: 0.0})(predictions, targets).item() == pytest.approx(0.5)
+    assert MultiHorizonFinancialLoss({5: 0.0, 1: 1.0})(predictions, targets).item() == pytest.approx(50)
+
+
+def test_an_unknown_target_drops_out_of_its_horizon_alone() -> None:
+    loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})
+    predictions = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    targets = torch.tensor([[2.0, NAN], [4.0, 3.0]])
+    assert loss(predictions, targets).item() == pytest.approx(((4 + 16) / 2 + 9) / 2)
+
+
+def test_a_horizon_without_any_known_target_contributes_nothing() -> None:
+    loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})
+    predictions = torch.randn(3, 2, requires_grad=True)
+    targets = torch.stack([torch.tensor([1.0, 2.0, 3.0]), torch.full((3,), NAN)], dim=1)
+    value = loss(predictions, targets)
+    assert value.item() == pytest.approx((predictions[:, 0] - targets[:, 0]).square().mean().item() / 2)
+    value.backward()
+    assert predictions.grad is not None
+    assert predictions.grad.isfinite().all()
+    assert (predictions.grad[:, 1] == 0).all()
+
+
+def test_nothing_known_at_all_is_a_loss_of_zero_with_a_gradient_of_zero() -> None:
+    predictions = torch.randn(3, 4, requires_grad=True)
+    value = MultiHorizonFinancialLoss()(predictions, torch.full((3, 4), NAN))
+    value.backward()
+    assert value.item() == 0
+    assert predictions.grad is not None
+    assert (predictions.grad == 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), samples=st.integers(1, 20), missing=st.floats(0, 1))
+def test_the_loss_equals_a_slow_twin(seed: int, samples: int, missing: float) -> None:
+    torch.manual_seed(seed)
+    weights = {1: 0.3, 2: 1.1, 7: 0.0}
+    predictions, targets = torch.randn(samples, 3), torch.randn(samples, 3)
+    targets[torch.rand(samples, 3) < missing] = NAN
+    total = 0.0
+    for column, weight in enumerate(weights.values()):
+        errors = [
+            (p - t) ** 2
+            for p, t in zip(predictions[:, column].tolist(), targets[:, column].tolist(), strict=True)
+            if t == t
+        ]
+        total += weight * sum(errors) / len(errors) if errors else 0
+    found = MultiHorizonFinancialLoss(weights)(predictions, targets)
+    assert found.item() == pytest.approx(total / 3, rel=1e-4, abs=1e-6)
+
+
+def test_a_prediction_that_is_not_finite_shows() -> None:
+    predictions = torch.tensor([[NAN, 0.0]])
+    assert not MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})(predictions, torch.zeros(1, 2)).isfinite()
+
+
+@pytest.mark.parametrize("weights", [{}, {1: 1.0, 5: -0.1}])
+def test_no_weights_and_negative_ones_are_refused(weights: dict[int, float]) -> None:
+    with pytest.raises(ConfigError, match="horizon_weights"):
+        MultiHorizonFinancialLoss(weights)
+
+
+def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
+    loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})
+    with pytest.raises(ValueError, match=r"\[samples, 2\], got \(3, 2\) and \(4, 2\)"):
+        loss(torch.zeros(3, 2), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match=r"\[samples, 2\]"):
+        loss(torch.zeros(3, 4), torch.zeros(3, 4))

@@ -1,0 +1,50 @@
+"""One seed sets every generator, and a manifest says what decides the bits."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from gogooku3.training.reproducibility import bfloat16_runs_fast, cpu_threads, seed_everything, versions
+
+
+def draws() -> tuple[float, float, float]:
+    return random.random(), float(np.random.random()), float(torch.rand(1))  # noqa: NPY002
+
+
+def test_one_seed_sets_every_generator() -> None:
+    seed_everything(7)
+    first = draws()
+    assert all(a != b for a, b in zip(first, draws(), strict=True))
+    seed_everything(7)
+    assert draws() == first
+    seed_everything(8)
+    assert all(a != b for a, b in zip(first, draws(), strict=True))
+
+
+def test_versions_name_what_decides_the_bits() -> None:
+    found = versions()
+    assert {"python", "platform", "torch", "lightning", "polars", "numpy", "lightgbm"} <= set(found)
+    assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert all(found.values())
+
+
+def test_the_threads_are_those_this_process_may_use() -> None:
+    assert cpu_threads() >= 1
+
+
+def test_what_the_processor_says_decides_about_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+    import io
+
+    for flags, expected in (("fma avx512_bf16", True), ("amx_bf16", True), ("avx2", False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(builtins, "open", lambda *_, flags=flags, **__: io.StringIO(f"flags : {flags}\n"))
+            assert bfloat16_runs_fast("cpu") is expected
+
+    def absent(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(builtins, "open", absent)
+    assert bfloat16_runs_fast("cpu") is False
