@@ -216,6 +216,8 @@ def test_a_wrong_setting_is_named_with_what_was_expected_and_what_to_try(overrid
         (["loss.horizon_weights.7=1.0"], "loss.horizon_weights covers the horizons 1, 5, 7, 10, 20 but"),
         (["dataset.target_columns={1:a}"], "dataset.target_columns names the horizons 1 but"),
         (["normalization.batch_norm.enabled=true"], "batch norm mixes the statistics of different days"),
+        (["time_series.use_tensor_sequences=false"], "windows are always cut from the panel"),
+        (["time_series.drop_historical_columns=false"], "windows are always cut from the panel"),
         (["early_stopping.monitor=val/rank_ic_3d"], "did you mean 'val/rank_ic_5d'? there are val/loss, "),
         (
             ["graph.min_edges_per_node=11"],

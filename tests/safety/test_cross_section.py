@@ -481,3 +481,18 @@ def test_the_normaliser_of_a_fold_serves_frames_of_later_days() -> None:
     done = to_panel(CrossSectionalNormalizerV2.from_dict(state).transform(later))
     stocks = np.isin(panel.codes, done.codes)
     np.testing.assert_allclose(panel.values[9:, stocks], np.nan_to_num(done.values), atol=1e-3)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_each_day_said_is_kept_on_request_and_undoes_the_transformation(kept: bool) -> None:
+    frame = market(6, missing=0).sort("date", "code")
+    normalizer = CrossSectionalNormalizerV2(cache_stats=kept, feature_columns=["calm"])
+    normalized = normalizer.fit_transform(frame)
+    if not kept:
+        assert normalizer.day_statistics is None
+        return
+    said = normalizer.day_statistics
+    assert said is not None
+    number = frame["date"].rank("dense").to_numpy() - 1
+    back = normalized["calm"].to_numpy() * np.sqrt(said.variance[number, 0]) + said.mean[number, 0]
+    np.testing.assert_allclose(back, frame["calm"].to_numpy(), rtol=1e-4)

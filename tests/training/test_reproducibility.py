@@ -10,7 +10,7 @@ from gogooku3.training.reproducibility import bfloat16_runs_fast, cpu_threads, s
 
 
 def draws() -> tuple[float, float, float]:
-    return random.random(), float(np.random.random()), float(torch.rand(1))  # noqa: NPY002
+    return random.random(), float(np.random.random()), float(torch.rand(1))
 
 
 def test_one_seed_sets_every_generator() -> None:

@@ -1,4 +1,4 @@
-"""The trainer finds what is planted, keeps the best epoch, repeats bit for bit and never looks at the test."""
+"""The trainer finds what is planted, keeps the best epoch, repeats bit for bit, never looks at the test."""
 
 import datetime as dt
 import warnings
@@ -29,7 +29,7 @@ TRAIN, VALIDATION, TEST = range(0, 55), range(60, 75), range(80, 90)
 
 
 def market(seed: int = 0, strength: float = 0.6) -> Panel:
-    """A normalised market whose targets follow today's first feature; some stocks don't trade on some days."""
+    """A normalised market whose targets follow today's first feature; not every stock trades every day."""
     rng = np.random.default_rng(seed)
     mask = rng.random((DAYS, STOCKS)) < 0.9
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)) * mask[:, :, None]
@@ -303,6 +303,8 @@ def test_short_names_and_groups_make_a_whole_configuration() -> None:
 def test_a_whole_configuration_is_taken_as_it_is() -> None:
     config = trainer().config
     assert trainer(config=config).config is config
+    with pytest.raises(ConfigError, match="config says sequence_length 8 but the model was built with 9"):
+        trainer(network(sequence_length=9), config=config)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +317,9 @@ def test_a_whole_configuration_is_taken_as_it_is() -> None:
         ({"split": {"embargo_days": 3}}, "embargo_days is 3 trading days but the longest horizon is 5"),
         ({"early_stopping": {"monitor": "val/rank_ic_20d"}}, "monitor"),
         ({"loss": {"horizon_weights": {1: 1.0}}}, "horizon_weights"),
-        ({"model": {"hidden_dim": 32}}, "hidden_dim"),
-        ({"time_series": {"sequence_length": 9}}, "sequence_length"),
-        ({"scheduler": "one_cycle"}, "scheduler"),
+        ({"model": {"hidden_dim": 32}}, "config says hidden_dim 32 but the model was built with 16"),
+        ({"time_series": {"sequence_length": 9}}, "config says sequence_length 9 .* built with 8"),
+        ({"scheduler": "one_cycle"}, "'scheduler' is a group of settings"),
     ],
 )
 def test_an_unknown_or_contradictory_setting_is_refused_by_name(changes: dict[str, Any], match: str) -> None:

@@ -278,9 +278,19 @@ class TimeSeriesConfig(Group):
     prediction_horizons: Horizons = (1, 5, 10, 20)
     """Horizons of the targets, in trading days; the same as the model's."""
     drop_historical_columns: bool = True
-    """Keep the window in one cube instead of a lagged column a step."""
+    """Must stay true: the window lies in one cube, never as a lagged column a step."""
     use_tensor_sequences: bool = True
-    """Cut windows as views of the cube, when asked for, instead of storing each."""
+    """Must stay true: windows are cut from the cube when asked for, never stored one by one."""
+
+    @field_validator("drop_historical_columns", "use_tensor_sequences")
+    @classmethod
+    def _windows_are_cut_from_the_cube(cls, kept: bool) -> bool:
+        if not kept:
+            raise ValueError(
+                "expected true, came false: windows are always cut from the panel; stored or flattened ones "
+                "would take 60 times the memory for the same numbers"
+            )
+        return kept
 
 
 class CrossSectionalConfig(Group):

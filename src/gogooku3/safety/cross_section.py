@@ -150,14 +150,16 @@ class CrossSectionalNormalizerV2:
     """Standardise every feature by day; `fit` on training rows serves only as a fallback.
 
     Args:
-        cache_stats: keep the day statistics of the last `fit` and reuse them for the fallback of
-            later fits on the same panel.
+        cache_stats: keep what each day said before it was standardised, in `day_statistics`, to
+            undo a transformation or to watch inputs drift.
         robust_clip: largest |z| that stays, in standard deviations.
         feature_columns: columns to normalise; None takes every numeric column that is neither a
             key nor a target.
 
     Attributes:
         report: how many cells the last `transform` filled or served from the fallback.
+        day_statistics: count, mean and variance of each day (ascending) and feature in the last
+            `transform`; None before it, or without `cache_stats`.
 
     Raises:
         ConfigError: `robust_clip` is not above 1.
@@ -178,6 +180,7 @@ class CrossSectionalNormalizerV2:
         self.fallback_mean = np.empty(0)
         self.fallback_std = np.empty(0)
         self.report = NormalizationReport()
+        self.day_statistics: DayStatistics | None = None
 
     def fit(self, frame: pl.DataFrame) -> "CrossSectionalNormalizerV2":
         """Record the columns, their order and pooled statistics of training rows.
@@ -299,12 +302,14 @@ class CrossSectionalNormalizerV2:
         """Standardise day blocks in place with two threads, then serve the fallbacks."""
         report = NormalizationReport(rows=sum(len(block) for block in blocks))
         fallback = np.zeros(len(self.columns), dtype=np.int64)
+        statistics = DayStatistics.empty(len(blocks), len(self.columns))
 
         def work(days: range) -> tuple[int, np.ndarray]:
             missing, served = 0, np.zeros(len(self.columns), dtype=np.int64)
             for day in days:
                 block = blocks[day]
-                count, _, _, helpless = standardize_day(block, self.robust_clip)
+                count, mean, variance, helpless = standardize_day(block, self.robust_clip)
+                statistics.count[day], statistics.mean[day], statistics.variance[day] = count, mean, variance
                 missing += block.size - int(count.sum())
                 _serve_fallback(block, helpless, self.fallback_mean, self.fallback_std, self.robust_clip)
                 served += helpless * len(block)
@@ -317,6 +322,7 @@ class CrossSectionalNormalizerV2:
         report.fallback_cells = int(fallback.sum())
         report.fallback_by_feature = {c: int(n) for c, n in zip(self.columns, fallback, strict=True) if n}
         self.report = report
+        self.day_statistics = statistics if self.cache_stats else None
         if report.fallback_cells:
             logger.info(
                 "%d of %d cells took training statistics (too few stocks or no spread that day): %s",

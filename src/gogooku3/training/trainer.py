@@ -25,6 +25,7 @@ from gogooku3.safety.labels import treat_labels
 from gogooku3.schema import KEYS, is_target_column
 from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
+from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
 
@@ -251,29 +252,45 @@ class ATFTTrainer:
 
 
 def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGATFANModel) -> RunConfig:
-    """A whole configuration from one, or from a mapping of training settings and groups."""
-    if isinstance(config, RunConfig):
-        return config
-    groups: dict[str, Any] = {"training": {}}
-    for key, value in (config or {}).items():
-        if key in RunConfig.model_fields:
+    """A whole configuration from one, or from a mapping of settings and groups; it fits the model."""
+    if not isinstance(config, RunConfig):
+        config = RunConfig.from_mapping(_as_groups(config or {}, model), "the trainer's config")
+    asked = {**config.model.model_dump(), **config.time_series.model_dump()}
+    for name, built in model.settings.items():
+        wanted = list(asked[name]) if isinstance(built, list) else asked[name]
+        if wanted != built:
+            raise ConfigError(
+                f"the config says {name} {wanted} but the model was built with {built}; make them equal"
+            )
+    return config
+
+
+def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, Any]:
+    """Nested settings of a mapping; what it leaves open follows from the model."""
+    groups: dict[str, Any] = {name: {} for name in ("training", "model", "time_series", "loss", "split")}
+    for key, value in config.items():
+        if key not in RunConfig.model_fields:
+            groups["training"]["gradient_clip_val" if key == "gradient_clip" else key] = value
+        elif isinstance(value, Mapping):
             groups[key] = {**groups.get(key, {}), **value}
         else:
-            name = "gradient_clip_val" if key == "gradient_clip" else key
-            groups["training"] = {**groups["training"], name: value}
-    horizons = list(model.prediction_horizons)
-    weights = {1: 1.0, 5: 0.7}
-    groups.setdefault("loss", {}).setdefault("horizon_weights", {h: weights.get(h, 0.5) for h in horizons})
-    groups["model"] = {k: v for k, v in model.settings.items() if k != "sequence_length"}
+            raise ConfigError(f"'{key}' is a group of settings; give it a mapping, not {value!r}")
+    built = dict(model.settings)
+    horizons = built["prediction_horizons"]
+    length = built.pop("sequence_length")
+    weights = {h: DEFAULT_HORIZON_WEIGHTS.get(h, 0.5) for h in horizons}
+    groups["model"] = {**built, **groups["model"]}
     groups["time_series"] = {
-        **groups.get("time_series", {}),
-        "sequence_length": model.settings["sequence_length"],
+        "sequence_length": length,
         "prediction_horizons": horizons,
+        **groups["time_series"],
     }
-    groups["split"] = {"embargo_days": max(20, *horizons), **groups.get("split", {})}
+    groups["loss"] = {"horizon_weights": weights, **groups["loss"]}
+    groups["split"] = {"embargo_days": max(20, *horizons), **groups["split"]}
     if 5 not in horizons:
-        groups.setdefault("early_stopping", {}).setdefault("monitor", f"val/rank_ic_{horizons[0]}d")
-    return RunConfig.from_mapping(groups, "the trainer's config")
+        monitor = {"monitor": f"val/rank_ic_{horizons[0]}d"}
+        groups["early_stopping"] = {**monitor, **groups.get("early_stopping", {})}
+    return groups
 
 
 def _join_frames(
