@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from tests.conftest import SMALL_RUN
 
 from gogooku3 import (
     ATFTCore,
@@ -30,14 +31,15 @@ from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, writ
 from gogooku3.features.build import build_dataset
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.training import SafeTrainingPipeline
-from tests.conftest import SMALL_RUN
 
 
 @pytest.fixture(scope="module")
 def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty stocks over 330 days: long enough for five folds after a year of training."""
     folder = tmp_path_factory.mktemp("seed")
-    market = generate_market(SyntheticMarketConfig(n_stocks=60, n_days=330, seed=3, start_date=dt.date(2023, 10, 2)))
+    market = generate_market(
+        SyntheticMarketConfig(n_stocks=60, n_days=330, seed=3, start_date=dt.date(2023, 10, 2))
+    )
     write_market(market, folder / "prices.parquet")
     build_dataset(folder / "prices.parquet", folder / "ml_dataset_full.parquet")
     return folder / "ml_dataset_full.parquet"
@@ -132,7 +134,11 @@ def test_the_parts_of_the_network_take_the_arguments_of_the_document() -> None:
         torch.randn(3, 16), torch.rand(3, 3)
     )
     assert aggregated.shape == (3, 16) and attention_weights.shape == (2, 3, 3)
-    assert FrequencyAdaptiveNorm(num_features=12, num_frequencies=5)(torch.randn(3, 60, 12)).shape == (3, 60, 12)
+    assert FrequencyAdaptiveNorm(num_features=12, num_frequencies=5)(torch.randn(3, 60, 12)).shape == (
+        3,
+        60,
+        12,
+    )
     loss = MultiHorizonFinancialLoss(horizon_weights={1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5})
     assert float(loss(torch.zeros(3, 4), torch.ones(3, 4))) == pytest.approx(2.7 / 4)
 

@@ -54,29 +54,29 @@ def test_the_verdict_claims_what_its_intervals_exclude(scores):
         scores, mean_ic=0.05, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[0.5, 3.0]
     )
     assert verdict(sure)[0] == "There is something here, and it survives costs."
-    assert "carries information (mean IC +0.0500" in verdict(sure)[1]
-    assert "earns after costs of 10 bp" in verdict(sure)[1]
+    assert "carries information (mean IC +0.0500" in verdict(sure)[2]
+    assert "earns after costs of 10 bp" in verdict(sure)[2]
 
 
 def test_profit_that_luck_would_explain_is_said_to_be_so(scores):
     lucky = _with(scores, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[-0.5, 3.0])
     assert "no profit after costs that luck couldn't explain" in verdict(lucky)[0]
-    assert "luck would explain that too" in verdict(lucky)[1]
+    assert "luck would explain that too" in verdict(lucky)[2]
     eaten = _with(lucky, sharpe_gross=1.0, sharpe_net=-1.0, sharpe_net_interval=[-3.0, 0.5])
-    assert "costs of 10 bp a trade eat the profit" in verdict(eaten)[1]
+    assert "costs of 10 bp a trade eat the profit" in verdict(eaten)[2]
 
 
 def test_an_interval_around_zero_is_no_skill(scores):
     unsure = _with(scores, ic_interval=[-0.01, 0.09])
     assert verdict(unsure)[0] == "Nothing here can be told from luck."
-    assert "no skill can be told from luck 5 days ahead" in verdict(unsure)[1]
-    assert "points the wrong way" in verdict(_with(scores, ic_interval=[-0.09, -0.01]))[1]
+    assert "no skill can be told from luck 5 days ahead" in verdict(unsure)[2]
+    assert "points the wrong way" in verdict(_with(scores, ic_interval=[-0.09, -0.01]))[2]
 
 
 def test_models_that_score_nothing_still_get_a_sentence(scores):
     blank = _with(scores, mean_ic=None, ic_interval=None, sharpe_gross=None, sharpe_net=None)
-    assert "too few days can be scored" in verdict(blank)[1]
-    assert "no Sharpe ratio" in verdict(blank)[1]
+    assert "too few days can be scored" in verdict(blank)[2]
+    assert "no Sharpe ratio" in verdict(blank)[2]
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,10 @@ def test_two_models_are_ranked_only_when_their_difference_is_sure(scores, differ
 def test_the_oracle_is_no_competitor_unless_it_is_alone(market, scores):
     assert not any(sentence.startswith("oracle") for sentence in verdict(scores))
     alone = score_predictions(market.filter(model="oracle"))
-    assert verdict(alone)[1].startswith("oracle: ")
+    assert verdict(alone)[2].startswith("oracle: ")
+
+
+def test_an_invented_market_is_called_one_right_after_the_summary(market, scores):
+    assert "says nothing about a real market" in verdict(scores)[1]
+    real = score_predictions(market.filter(pl.col("model") != "oracle"))
+    assert not any("invented" in sentence for sentence in verdict(real))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import SMALL_RUN
 
 from gogooku3.features.build import build_dataset
 from gogooku3.training import SafeTrainingPipeline
-from tests.conftest import SMALL_RUN
 
 
 def predictions(prices: pl.DataFrame, folder: Path) -> pl.DataFrame:

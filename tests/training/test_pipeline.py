@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.conftest import SMALL_RUN
 
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.training import SafeTrainingPipeline
 from gogooku3.training.checkpoint import load_model
-from tests.conftest import SMALL_RUN
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: P
 def test_another_number_of_features_names_the_setting_that_fits(small_dataset: Path, tmp_path: Path) -> None:
     config = {**SMALL_RUN, "dataset": {"feature_columns": ["ret_1d", "ret_5d", "vol_20d"]}}
     pipeline = SafeTrainingPipeline("narrow", small_dataset, config, runs_dir=tmp_path)
-    with pytest.raises(ConfigError, match="set model.input_dim=9"):
+    with pytest.raises(ConfigError, match=r"set model\.input_dim=9"):
         pipeline.run_pipeline(n_splits=2)
     assert not list(tmp_path.iterdir())
 

@@ -8,6 +8,7 @@ import typer
 
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError, choices
+from gogooku3.settings import settings
 
 
 def synth(
@@ -57,4 +58,6 @@ def synth(
         ],
     )
     typer.echo(f"{market.prices.height:,} rows: {prices}\noracle: {oracle}, {summary}")
-    say(f"next: gogooku3 data build --prices {prices} --out {prices.with_name('ml_dataset_full.parquet')}")
+    # The default data set of `train`, and not the prices' folder: that may be built as a whole some day.
+    dataset = settings.data_dir / "raw/large_scale/ml_dataset_full.parquet"
+    say(f"next: gogooku3 data build --prices {prices} --out {dataset}")

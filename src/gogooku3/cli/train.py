@@ -34,7 +34,7 @@ def train(
         float | None, typer.Option(metavar="GB", help="Memory the run may take, in GB.")
     ] = None,
     gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, about a third slower.")
+        bool, typer.Option("--gradient-checkpointing", help="Recompute activations: less memory, more time.")
     ] = False,
     n_splits: Annotated[int | None, typer.Option(help="Walk-forward folds.")] = None,
     experiment: Annotated[

@@ -112,9 +112,9 @@ class TrainingConfig(Group):
     gradient_clip_val: From0 = 1.0
     """Largest gradient norm; 0 clips nothing."""
     mixed_precision: bool = True
-    """bfloat16 where the hardware has it: half the memory, no loss scaling."""
+    """bfloat16 where the hardware has it, float32 elsewhere; needs no loss scaling."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third slower."""
+    """Recompute activations in the backward pass: less memory, more time."""
     accumulate_grad_batches: Positive = 1
     """Batches a step of the optimiser."""
     seed: NotNegative = 42

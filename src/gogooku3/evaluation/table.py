@@ -3,6 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+_INVENTED = (
+    "The market is invented and what can be predicted was planted: this shows that the machinery finds it, "
+    "and says nothing about a real market."
+)
+
 Scores = Mapping[str, Any]
 Format = Callable[[float], str]
 
@@ -88,8 +93,9 @@ def days(horizon: int) -> str:
 def verdict(scores: Scores) -> list[str]:
     """Say in sentences what the scores amount to: is there something, how sure, what after costs.
 
-    A claim is made only where a 95 % interval excludes zero. First the answer in one sentence, then each
-    competing model at the headline horizon, then each pair of them.
+    A claim is made only where a 95 % interval excludes zero. First the answer in one sentence, then (where an
+    oracle is scored) that the market is invented, then each competing model at the headline horizon, then
+    each pair of them.
 
     Args:
         scores: as `score_predictions` returns them.
@@ -106,7 +112,8 @@ def verdict(scores: Scores) -> list[str]:
         for model, pooled in rivals.items()
     ]
     summary = _summary([pooled[headline] for pooled in rivals.values()])
-    return [summary, *each, *_rivalry(scores["comparisons"], headline)]
+    invented = [_INVENTED] if any(entry["is_oracle"] for entry in scores["models"].values()) else []
+    return [summary, *invented, *each, *_rivalry(scores["comparisons"], headline)]
 
 
 def _summary(blocks: list[Scores]) -> str:

@@ -46,7 +46,7 @@ class ATFTGATFANModel(nn.Module):
         dropout: share dropped in training.
         num_frequencies: bands of the FAN.
         gradient_checkpointing: recompute the temporal part in the backward pass instead of
-            keeping it: less memory for about a third more time.
+            keeping it: less memory, more time.
 
     Raises:
         ConfigError: a size is out of range or `hidden_dim` is not a multiple of `num_heads`.

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
 from gogooku3.config import RunConfig, load_config
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
-from gogooku3.errors import ConfigError, DataError
+from gogooku3.errors import DataError
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
@@ -32,13 +33,16 @@ from gogooku3.schema import CODE, DATE
 from gogooku3.settings import settings
 from gogooku3.training.callbacks import DynamicGraphCallback
 from gogooku3.training.checkpoint import save_model
+from gogooku3.training.inputs import check_inputs
 from gogooku3.training.memory import plan_memory
-from gogooku3.training.reproducibility import seed_everything, versions
+from gogooku3.training.prediction_table import long_tables, oracle_tables
+from gogooku3.training.progress import cpu_hours
+from gogooku3.training.reproducibility import cpu_threads, seed_everything, versions
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.steps import StepLog
 from gogooku3.training.trainer import ATFTTrainer
 
-NETWORK, BASELINE, ORACLE = "atft_gat_fan", "lightgbm", "oracle"
+NETWORK, BASELINE = "atft_gat_fan", "lightgbm"
 
 
 class SafeTrainingPipeline:
@@ -127,7 +131,7 @@ class _Run:
             start_date=config.dataset.start_date,
             end_date=config.dataset.end_date,
         )
-        _check_inputs(self.loader, config)
+        check_inputs(self.loader, config)
         self.folder = RunFolder(runs_dir, experiment)
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.tables: list[pl.DataFrame] = []
@@ -154,6 +158,7 @@ class _Run:
                 self._baseline(panel, fold)
         with log.step("build graphs"):
             schedule = self._graphs(panel, returns)
+        self._warn_if_slow(panel, folds)
         with log.step("train ATFT-GAT-FAN"):
             for fold in folds:
                 fitted = self._normalizer_of(normalizer, panel, fold)
@@ -250,6 +255,13 @@ class _Run:
                     **{f"{name}_end": str(panel.dates[days.stop - 1]) for name, days in spans.items()},
                 }
             )
+        longest = max(self.splitter.horizons)
+        shortest = min(len(fold.test) for fold in folds)
+        if shortest < longest:
+            self.log.warn(
+                f"a fold tests {shortest} days, fewer than the longest horizon of {longest}: its scores at "
+                "long horizons rest on one overlapping period. Lower split.n_splits or split.min_train_days"
+            )
         embargoed = sum(int(panel.mask[f.train.stop : f.test.start].sum()) for f in folds)
         self.log.drop("split", "in the embargo before a fold's test days, summed over folds", embargoed)
         return folds
@@ -291,10 +303,7 @@ class _Run:
     ) -> Path:
         config = self.config
         seed_everything(config.training.seed)
-        model = ATFTGATFANModel(
-            **config.model.model_dump(exclude={"name"}),
-            sequence_length=config.time_series.sequence_length,
-        )
+        model = self._new_model()
         fit_days, validation_days = self._fit_days(fold)
         folder = self.folder.fold(fold.number)
         callbacks = []
@@ -323,26 +332,36 @@ class _Run:
         (folder / "best.safetensors").unlink(missing_ok=True)
         return path
 
-    def _keep(self, wide: pl.DataFrame, panel: Panel, fold: Fold, model: str) -> None:
-        """Add one model's predictions of a fold to the prediction table, with their targets."""
-        test = PanelSlice(panel, fold.test)
-        day, stock = test.rows(self.config.time_series.sequence_length)
-        for position, horizon in enumerate(panel.horizons):
-            self.tables.append(
-                wide.select(
-                    DATE,
-                    CODE,
-                    pl.lit(fold.number, pl.Int32).alias("fold"),
-                    pl.lit(model).alias("model"),
-                    pl.lit(horizon, pl.Int32).alias("horizon"),
-                    pl.col(f"prediction_{horizon}d").cast(pl.Float32).alias("prediction"),
-                    pl.Series("target", panel.targets[day, stock, position]).fill_nan(None),
-                )
+    def _new_model(self) -> ATFTGATFANModel:
+        return ATFTGATFANModel(
+            **self.config.model.model_dump(exclude={"name"}),
+            sequence_length=self.config.time_series.sequence_length,
+        )
+
+    def _warn_if_slow(self, panel: Panel, folds: list[Fold]) -> None:
+        """Say beforehand when a CPU would take hours."""
+        training = self.config.training
+        if training.accelerator == "gpu" or (training.accelerator == "auto" and torch.cuda.is_available()):
+            return
+        by_day = panel.sample_mask(self.config.time_series.sequence_length).sum(axis=1)
+        samples = sum(int(by_day[: self._fit_days(fold)[0].stop].sum()) for fold in folds)
+        hours = cpu_hours(self._new_model(), samples * training.epochs, cpu_threads())
+        if hours > 2:
+            self.log.warn(
+                f"training {samples:,} samples for up to {training.epochs} epochs may take about {hours:.0f} "
+                "hours on this CPU; use a GPU, or start small: model.hidden_dim=64 training.epochs=3"
             )
+
+    def _keep(self, wide: pl.DataFrame, panel: Panel, fold: Fold, model: str) -> None:
+        """Add one model's predictions of a fold's test days to the prediction table."""
+        length = self.config.time_series.sequence_length
+        self.tables += long_tables(wide, PanelSlice(panel, fold.test), length, fold.number, model)
 
     def _score(self, panel: Panel) -> tuple[dict[str, Any], Path, Path]:
         """Write the prediction table, then score and report what was written."""
-        table = pl.concat([*self.tables, *_oracle_tables(self.config.dataset.data_path, self.tables)])
+        table = pl.concat(
+            [*self.tables, *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK)]
+        )
         predictions_path = self.folder.write_table("predictions.parquet", table)
         evaluation = self.config.evaluation
         scores = score_predictions(table, evaluation.cost_bps, evaluation.quantile)
@@ -381,6 +400,7 @@ class _Run:
             "folds": self.fold_dates,
             "steps": self.log.steps,
             "dropped": self.log.dropped,
+            "warnings": self.log.warnings,
             "config": self.config.model_dump(mode="json"),
         }
 
@@ -398,60 +418,3 @@ def _with_settings(
 
 def _graph_builder(config: RunConfig) -> FinancialGraphBuilder:
     return FinancialGraphBuilder(**config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"}))
-
-
-def _check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> None:
-    """Refuse what the data set's columns already show, before any row is read.
-
-    Raises:
-        DataError: a horizon has no target, or the returns for the graph are missing.
-        ConfigError: the model expects another number of features.
-    """
-    missing = [h for h in config.time_series.prediction_horizons if h not in loader.horizons]
-    if missing:
-        raise DataError(
-            f"{loader.data_path} has targets for the horizons {list(loader.horizons)}, not for {missing}; "
-            "add them, name them in dataset.target_columns, or train on the horizons it has"
-        )
-    taken = [name for name in QUALITY_FEATURES if name in loader.feature_names]
-    if taken:
-        raise DataError(
-            f"{loader.data_path} already has {taken}; the pipeline adds the quality features itself, so "
-            "leave them out of dataset.feature_columns"
-        )
-    width = len(loader.feature_names) + len(QUALITY_FEATURES)
-    if width != config.model.input_dim:
-        raise ConfigError(
-            f"model.input_dim is {config.model.input_dim}, but {loader.data_path} has "
-            f"{len(loader.feature_names)} features and {len(QUALITY_FEATURES)} quality features are added; "
-            f"set model.input_dim={width}"
-        )
-    column = config.graph.return_column or "ret_1d"
-    if config.graph.enabled and column not in loader.feature_names:
-        raise DataError(
-            f"the graph needs the past one-day return '{column}', which is not among the features; name "
-            "yours in graph.return_column, or train without a graph: graph.enabled=false"
-        )
-
-
-def _oracle_tables(data_path: Path, tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """The known expectation of a synthetic market as one more model, on the network's rows."""
-    sidecar = data_path.with_name(f"{data_path.stem}.oracle.parquet")
-    if not sidecar.is_file():
-        return []
-    oracle = pl.read_parquet(sidecar)
-    found = []
-    for table in tables:
-        if table["model"][0] != NETWORK:
-            continue
-        column = f"oracle_{table['horizon'][0]}d"
-        if column in oracle.columns:
-            found.append(
-                table.join(oracle.select(DATE, CODE, column), on=[DATE, CODE], how="left")
-                .with_columns(
-                    pl.lit(ORACLE).alias("model"), pl.col(column).cast(pl.Float32).alias("prediction")
-                )
-                .select(table.columns)
-                .drop_nulls("prediction")
-            )
-    return found

@@ -1,5 +1,6 @@
 """The steps of a run, each timed and with its peak memory; rows dropped, and why."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,11 +20,13 @@ class StepLog:
     Attributes:
         steps: `name, seconds, peak_memory_gb` of each step.
         dropped: `step, reason, rows`.
+        warnings: what the user should know before trusting or awaiting the result.
     """
 
     verbose: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -46,6 +49,11 @@ class StepLog:
         """Print a line when verbose."""
         if self.verbose:
             print(line, flush=True)
+
+    def warn(self, line: str) -> None:
+        """Record a warning and say it on standard error, verbose or not."""
+        self.warnings.append(line)
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
     @property
     def peak_memory_gb(self) -> float:

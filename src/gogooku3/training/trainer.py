@@ -27,6 +27,7 @@ from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, stan
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
+from gogooku3.training.progress import EpochBar
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -214,6 +215,8 @@ class ATFTTrainer:
                     check_finite=False,
                 ),
             ]
+            if training.progress_bar:
+                callbacks.append(EpochBar())
         with _quiet_lightning():
             return pl.Trainer(
                 accelerator=accelerator,

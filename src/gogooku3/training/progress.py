@@ -1,0 +1,40 @@
+"""What a person sees while the network trains, and how long that may take."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+
+_CPU_FLOPS_A_CORE = 2e10
+"""Float operations a second that one CPU core brings to training; an order of magnitude."""
+
+
+class EpochBar(TQDMProgressBar):
+    """One bar an epoch, counted from 1, with the time left and the monitored score."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
+        super().on_train_epoch_start(trainer, *rest)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
+
+    def init_validation_tqdm(self) -> Tqdm:
+        bar = super().init_validation_tqdm()
+        bar.set_description("validating")
+        return bar
+
+
+def cpu_hours(model: ATFTGATFANModel, samples: int, cores: int) -> float:
+    """Rough hours that `samples` training samples (all epochs together) take on CPU cores.
+
+    Six operations a parameter and use; the projection and the LSTM are used at every step.
+
+    >>> cpu_hours(ATFTGATFANModel(), samples=1_000_000, cores=2) > 1
+    True
+    """
+    every_step = sum(p.numel() for p in model.temporal.lstm.parameters()) + sum(
+        p.numel() for p in model.temporal.input_projection.parameters()
+    )
+    uses = every_step * model.temporal.sequence_length + (model.n_parameters - every_step)
+    return 6 * uses * samples / (_CPU_FLOPS_A_CORE * cores) / 3600
