@@ -219,6 +219,18 @@ def test_later_returns_change_no_graph_of_an_earlier_day() -> None:
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_the_standing_graph_knows_nothing_after_the_month_in_which_training_ends() -> None:
+    panel = market()
+    fitted = trainer(panel, (DynamicGraphCallback(builder(), panel.values[:, :, 0]),))
+    fitted.fit()
+    standing = fitted.model.graph_info
+    last = panel.dates[fitted.train_data.days.stop - 1]
+    assert standing is not None and standing.as_of is not None
+    assert standing.as_of < last.item() < panel.dates[-1].item()
+    expected = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder())
+    assert standing == expected.graph_for(last)
+
+
 def as_frame(panel: Panel, days: range, column: str = "ret_1d") -> pl.DataFrame:
     day, stock = PanelSlice(panel, days).rows()
     return PanelSlice(panel, days).keys().with_columns(pl.Series(column, panel.values[day, stock, 0]))

@@ -94,7 +94,8 @@ class FinancialMetricsCallback(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any
     ) -> None:
-        self._train_losses.append(outputs["loss"].detach())
+        # Lightning hands the loss over as it was accumulated: divided by the number of batches.
+        self._train_losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._outputs = []
@@ -153,7 +154,8 @@ class FinancialMetricsCallback(pl.Callback):
 class DynamicGraphCallback(pl.Callback):
     """Keeps the graph current: a snapshot a month along the calendar, all rebuilt every few epochs.
 
-    A day is served by the snapshot made of returns before its month; no day sees a later one.
+    A day is served by the snapshot made of returns before its month; no day sees a later one. The
+    model's standing graph becomes the snapshot that serves the last training day.
 
     Args:
         graph_builder: rules for edges; its settings may be changed between epochs.
@@ -194,7 +196,8 @@ class DynamicGraphCallback(pl.Callback):
             returns = returns_on(panel, returns, self.graph_builder.return_column or "ret_1d")
         self.schedule = GraphSchedule.build(panel.dates, panel.codes, returns, self.graph_builder)
         pl_module.batches.set_graphs(stack_graphs(self.schedule))
-        pl_module.model.update_graph(self.schedule.graphs[-1])
+        last_day = pl_module.train_days.stop - 1
+        pl_module.model.update_graph(self.schedule.graphs[self.schedule.snapshot_index[last_day]])
 
 
 def returns_on(panel: Panel, frame: polars.DataFrame, column: str) -> np.ndarray:

@@ -23,6 +23,7 @@ class ATFTModule(pl.LightningModule):
         batches: gathers from the panel; moved to the module's device when a loop starts.
         config: training, scheduler and loss settings.
         steps_per_epoch: optimiser steps an epoch, for the schedule.
+        train_days: days of the panel that are trained on.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class ATFTModule(pl.LightningModule):
         batches: PanelBatches,
         config: RunConfig,
         steps_per_epoch: int,
+        train_days: range,
     ) -> None:
         super().__init__()
         self.model = model
@@ -39,6 +41,7 @@ class ATFTModule(pl.LightningModule):
         self.batches = batches
         self.config = config
         self.steps_per_epoch = steps_per_epoch
+        self.train_days = train_days
         weights = config.loss.horizon_weights
         self.loss = MultiHorizonFinancialLoss({h: weights[h] for h in model.prediction_horizons})
 

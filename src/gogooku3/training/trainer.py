@@ -107,7 +107,7 @@ class ATFTTrainer:
         self._require_samples(train_packs, "training day")
         self._require_samples(val_packs, "validation day")
         steps = -(-len(train_packs) // training.accumulate_grad_batches)
-        module = ATFTModule(self.model, self.panel, self.batches, self.config, steps)
+        module = ATFTModule(self.model, self.panel, self.batches, self.config, steps, self.train_data.days)
         metrics = FinancialMetricsCallback(
             self.config.early_stopping.monitor,
             self.run_dir / "best.safetensors" if self.run_dir else None,
@@ -147,7 +147,7 @@ class ATFTTrainer:
         """
         if data.panel is not self.panel:
             raise DataError("the days to predict are of another panel than the trainer's; slice its panel")
-        module = ATFTModule(self.model, self.panel, self.batches, self.config, 1)
+        module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
         packs = self._scoring_packs(data.days)
         self._require_samples(packs, "day to predict")
         with _quiet_lightning():
