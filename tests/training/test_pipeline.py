@@ -114,6 +114,32 @@ def test_too_few_days_are_refused_with_the_days_needed(small_dataset: Path, tmp_
     )
     with pytest.raises(DataError, match="230 trading days are too few"):
         pipeline.run_pipeline(n_splits=2)
+    assert not list((tmp_path / "short").iterdir()), "a refused run leaves no folder"
+
+
+def test_a_run_that_breaks_says_so_in_its_folder(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("gogooku3.training.pipeline.score_predictions", explode)
+    with pytest.raises(OSError, match="no space left"):
+        SafeTrainingPipeline("broken", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=1)
+    (folder,) = (tmp_path / "broken").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["error"]) == ("failed", "OSError: no space left")
+    assert (folder / "predictions.parquet").is_file(), "what was finished is kept"
+
+
+def test_a_thin_fold_is_warned_of_and_the_warning_is_kept(
+    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {**SMALL_RUN, "split": {"min_train_days": 195}}
+    results = SafeTrainingPipeline("thin", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
+    manifest = json.loads((Path(results["run_dir"]) / "manifest.json").read_text())
+    assert any("fewer than the longest horizon of 20" in line for line in manifest["warnings"])
+    assert "warning: a fold tests 15 days" in capsys.readouterr().err
 
 
 def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from gogooku3.config import RunConfig, load_config
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
-from gogooku3.errors import DataError
+from gogooku3.errors import DataError, GogookuError
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
@@ -43,6 +43,7 @@ from gogooku3.training.steps import StepLog
 from gogooku3.training.trainer import ATFTTrainer
 
 NETWORK, BASELINE = "atft_gat_fan", "lightgbm"
+PANEL_FILE = "panel.f32"
 
 
 class SafeTrainingPipeline:
@@ -136,8 +137,22 @@ class _Run:
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.tables: list[pl.DataFrame] = []
         self.fold_dates: list[dict[str, Any]] = []
+        self.data_facts: dict[str, Any] = {}
 
     def execute(self) -> dict[str, Any]:
+        """All steps; a refusal before training leaves no folder, a later failure says so in it."""
+        try:
+            return self._steps()
+        except BaseException as error:
+            (self.folder.path / PANEL_FILE).unlink(missing_ok=True)
+            if isinstance(error, GogookuError) and not self.tables:
+                self.folder.discard()
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                self.folder.write_json("manifest.json", {**self._manifest("failed", None), "error": reason})
+            raise
+
+    def _steps(self) -> dict[str, Any]:
         started = time.perf_counter()
         config, log = self.config, self.log
         seed_everything(config.training.seed)
@@ -154,18 +169,19 @@ class _Run:
             folds = self._split(panel)
         with log.step("train LightGBM"):
             for fold in folds:
-                self._normalizer_of(normalizer, panel, fold)
+                _fit_fallback(normalizer, fold)
                 self._baseline(panel, fold)
         with log.step("build graphs"):
             schedule = self._graphs(panel, returns)
         self._warn_if_slow(panel, folds)
         with log.step("train ATFT-GAT-FAN"):
             for fold in folds:
-                fitted = self._normalizer_of(normalizer, panel, fold)
+                fitted = _fit_fallback(normalizer, fold)
                 model_path = self._network(panel, fold, fitted, schedule, returns)
         with log.step("score and report"):
             scores, report_path, predictions_path = self._score(panel)
-        self._forget_storage(panel)
+        # The data set still holds what a memory-mapped panel held.
+        (self.folder.path / PANEL_FILE).unlink(missing_ok=True)
         results = self._results(scores, time.perf_counter() - started)
         results |= {
             "model_path": str(model_path),
@@ -183,7 +199,7 @@ class _Run:
             )
         for reason, rows in self.loader.dropped.items():
             self.log.drop("load data", reason, rows)
-        self.data_facts: dict[str, Any] = {
+        self.data_facts = {
             "path": str(self.loader.data_path),
             "fingerprint": self.loader.fingerprint,
             "rows": frame.height,
@@ -205,7 +221,7 @@ class _Run:
         )
         storage = None
         if plan_memory(shape, int(frame.estimated_size()), self.config.performance.memory_limit_gb):
-            storage = self.folder.path / "panel.f32"
+            storage = self.folder.path / PANEL_FILE
             self.log.say("   the panel goes to a memory-mapped file, to keep within the memory limit")
         panel = Panel.from_frame(
             frame,
@@ -234,12 +250,6 @@ class _Run:
             return PanelNormalizer(panel, cross_section.robust_clip)
         np.nan_to_num(panel.values, copy=False)
         return None
-
-    def _normalizer_of(
-        self, normalizer: PanelNormalizer | None, panel: Panel, fold: Fold
-    ) -> CrossSectionalNormalizerV2 | None:
-        """Serve the fallback cells from the fold's own training days."""
-        return normalizer.fit_fold(fold.train) if normalizer else None
 
     def _split(self, panel: Panel) -> list[Fold]:
         folds = self.splitter.folds(panel.n_days)
@@ -370,10 +380,6 @@ class _Run:
         write_report(report_path, self._manifest("complete", None), scores, table)
         return scores, report_path, predictions_path
 
-    def _forget_storage(self, panel: Panel) -> None:
-        """Remove the memory-mapped panel; the data set still holds it."""
-        (self.folder.path / "panel.f32").unlink(missing_ok=True)
-
     def _results(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         network = scores["models"][NETWORK]
         return {
@@ -414,6 +420,11 @@ def _with_settings(
     plain["split"] |= {"n_splits": n_splits, "embargo_days": embargo_days}
     plain["performance"]["memory_limit_gb"] = float(memory_limit_gb)
     return RunConfig.from_mapping(plain)
+
+
+def _fit_fallback(normalizer: PanelNormalizer | None, fold: Fold) -> CrossSectionalNormalizerV2 | None:
+    """Serve the cells that no day carries from the fold's own training days."""
+    return normalizer.fit_fold(fold.train) if normalizer else None
 
 
 def _graph_builder(config: RunConfig) -> FinancialGraphBuilder:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ class RunFolder:
         folder = self.path / f"fold_{number}"
         folder.mkdir(exist_ok=True)
         return folder
+
+    def discard(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self.path)
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write a JSON file; dates and paths become text."""
