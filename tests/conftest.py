@@ -1,9 +1,11 @@
-"""A small embedded market, built once a session: prices, data set and oracle."""
+"""One thread, one seed, and a small embedded market, built once a session."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.features.build import build_dataset
@@ -19,6 +21,21 @@ SMALL_RUN = {
     "logging": {"tensorboard": False},
 }
 """Settings that train in seconds; every other setting is the shipped default."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The bits of a test do not depend on the machine's cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    """Nor on which tests ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
