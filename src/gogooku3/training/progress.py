@@ -20,9 +20,8 @@ class EpochBar(TQDMProgressBar):
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
     def init_validation_tqdm(self) -> Tqdm:
-        bar = super().init_validation_tqdm()
-        bar.set_description("validating")
-        return bar
+        """None: validation takes seconds, and a second bar would only flicker."""
+        return Tqdm(disable=True)
 
 
 def cpu_hours(model: ATFTGATFANModel, samples: int, cores: int) -> float:
