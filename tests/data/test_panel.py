@@ -180,11 +180,8 @@ def test_a_slice_without_samples_has_no_keys() -> None:
     assert PanelSlice(panel, range(0, 4)).keys(sequence_length=9).is_empty()
 
 
-def test_days_are_found_by_date_and_features_by_name() -> None:
+def test_features_are_found_by_name() -> None:
     panel = Panel.from_frame(random_frame(5, 4, 3, 0), FEATURES, (1,))
-    assert panel.day_index("2024-01-04") == 0
-    assert panel.day_index("2024-01-05") == 1
-    assert panel.day_index(np.datetime64("2030-01-01")) == 4
     assert panel.feature_index("y") == 1
     with pytest.raises(DataError, match="the panel needs the column z"):
         panel.feature_index("z")

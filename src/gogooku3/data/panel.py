@@ -65,10 +65,6 @@ class Panel:
         require_columns(self.features, [name], "the panel")
         return self.features.index(name)
 
-    def day_index(self, date: str | np.datetime64) -> int:
-        """Number of the first trading day on or after `date`."""
-        return int(np.searchsorted(self.dates, np.datetime64(str(date), "D")))
-
     def sample_mask(self, sequence_length: int) -> np.ndarray:
         """Bool `[days, stocks]`: rows whose window of `sequence_length` market days lies in the data."""
         samples = self.mask.copy()

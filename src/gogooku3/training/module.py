@@ -45,9 +45,7 @@ class ATFTModule(pl.LightningModule):
         weights = config.loss.horizon_weights
         self.loss = MultiHorizonFinancialLoss({h: weights[h] for h in model.prediction_horizons})
 
-    def setup(self, stage: str) -> None:
-        self.batches.to(self.device)
-
+    # Lightning calls these once the module is on its device; `setup` comes too early for that.
     def on_fit_start(self) -> None:
         self.batches.to(self.device)
 
