@@ -141,6 +141,26 @@ def test_a_mapping_override_replaces_so_that_horizons_can_be_dropped() -> None:
     assert config.loss.horizon_weights == {1: 1.0, 5: 0.5}
 
 
+def test_seeds_averages_and_the_correlation_are_set_from_the_command_line() -> None:
+    config = load_config(
+        "model/atft/train",
+        [
+            "training.seeds=[0,1,2]",
+            "training.ema_decay=0.999",
+            "loss.correlation_weight=0.5",
+            "early_stopping.monitor=val/rank_ic",
+            "model.use_regime=false",
+        ],
+    )
+    assert config.training.seeds == (0, 1, 2)
+    assert (config.training.ema_decay, config.loss.correlation_weight) == (0.999, 0.5)
+    assert config.early_stopping.monitor == "val/rank_ic"
+    assert config.model.use_regime is False
+    assert RunConfig().training.seeds is None
+    assert load_config("model/atft/train", ["training.seeds=null"]) == RunConfig()
+    assert RunConfig.from_mapping(yaml.safe_load(config.to_yaml())) == config
+
+
 def test_an_override_may_refer_to_another_setting() -> None:
     config = load_config(
         "model/atft/train", ["scheduler.T_max=${training.epochs}"], values={"training.epochs": 3}
@@ -191,6 +211,12 @@ def test_values_come_after_overrides_and_need_no_quoting() -> None:
         ("dataset.start_date=2013-1-2", "dataset.start_date: expected a day as YYYY-MM-DD, came '2013-1-2'"),
         ("dataset.start_date=20130102", "dataset.start_date: expected a day as YYYY-MM-DD, came 20130102"),
         ("model.prediction_horizons=[5,1]", "expected different horizons in ascending order, came [5, 1]"),
+        ("training.seeds=[]", "training.seeds: expected at least one seed, each once, came []"),
+        ("training.seeds=[1,1]", "training.seeds: expected at least one seed, each once, came [1, 1]"),
+        ("training.seeds=[-1]", "training.seeds"),
+        ("training.ema_decay=1.0", "training.ema_decay: expected a number below 1.0, came 1.0"),
+        ("loss.correlation_weight=-1", "loss.correlation_weight: expected a number from 0.0 up, came -1"),
+        ("early_stopping.monitor=val/icc", "did you mean 'val/ic'? there are val/loss, "),
         ("loss=null", "loss: expected a group of settings, came null"),
         ("model.prediction_horizons=5", "model.prediction_horizons: expected a list such as [1, 5], came 5"),
     ],

@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from gogooku3.errors import DataError, choices
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DATE = "date"
 CODE = "code"
@@ -54,6 +58,20 @@ def is_target_column(name: str) -> bool:
     (True, False)
     """
     return re.fullmatch(r"target_\d+d", name) is not None
+
+
+def feature_columns(schema: "pl.Schema") -> list[str]:
+    """Columns that can be features: numeric, neither key nor target, in the table's order.
+
+    >>> import polars as pl
+    >>> feature_columns(pl.Schema({"date": pl.Date, "code": pl.String, "target_1d": pl.Float32, "x": pl.Int8}))
+    ['x']
+    """
+    return [
+        name
+        for name, dtype in schema.items()
+        if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
+    ]
 
 
 def map_columns(columns: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:

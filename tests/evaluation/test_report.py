@@ -30,6 +30,7 @@ RUN = {
             "validation_end": "2023-09-29",
             "test_start": "2023-10-30",
             "test_end": "2023-12-29",
+            "prediction_spread": {"1": 0.0123, "5": None},
         }
     ],
     "steps": [{"name": "load", "seconds": 0.5, "peak_memory_gb": 0.25}, {"name": "train", "seconds": 2.0}],
@@ -73,9 +74,17 @@ def scores(market):
     return score_predictions(market)
 
 
+EXPLANATIONS = {
+    "features": pl.DataFrame(
+        {"model": ["lightgbm"], "feature": [HOSTILE], "horizon": [1], "importance": [1.0]}
+    ),
+    "graphs": pl.DataFrame({"month": ["2024-01"], "n_edges": [12], "turnover": [0.5]}),
+}
+
+
 @pytest.fixture(scope="module")
 def html(market, scores):
-    return render_report(RUN, scores, market)
+    return render_report(RUN, scores, market, explanations=EXPLANATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +116,25 @@ def test_the_page_holds_the_verdict_every_score_and_every_section(page, scores):
         assert sentence in text
     for row in headline_rows(scores):
         assert all(cell in text for cell in row.values())
-    assert {"verdict", "scores", "charts", "folds", "steps", "rows", "data", "reproduce"} <= page.ids
+    sections = {"verdict", "scores", "charts", "explanations", "folds", "steps", "rows", "data", "reproduce"}
+    assert sections <= page.ids
     for part in ("606,127", "starts before the data", "7,080", "model.hidden_dim", "fold 3", "2023-10-30"):
         assert part in text
 
 
 def test_every_horizon_has_both_charts(page):
     assert {"ic-1", "ic-5", "equity-1", "equity-5"} <= page.ids
+
+
+def test_what_the_network_looks_at_stands_beside_how_to_read_it(page):
+    assert {"explain-importance", "explain-schedule"} <= page.ids
+    assert not {"explain-attention", "explain-graph"} & page.ids, "no table, no figure"
+    assert any("The longer the bar" in words for words in page.words)
+
+
+def test_the_spread_of_predictions_is_shown_by_fold_and_horizon(page):
+    text = " ".join(" ".join(page.words).split())
+    assert "Fold 1 day 5 days 3 0.012 -" in text
 
 
 def test_the_embargo_is_left_open_between_the_phases(html):
@@ -125,7 +146,7 @@ def test_the_embargo_is_left_open_between_the_phases(html):
 
 def test_a_run_that_says_nothing_has_no_empty_sections(market, scores):
     page = _read(render_report({}, scores, market))
-    assert not {"folds", "steps", "rows", "data"} & page.ids
+    assert not {"explanations", "folds", "steps", "rows", "data"} & page.ids
     assert {"verdict", "scores", "charts", "reproduce"} <= page.ids
 
 

@@ -91,6 +91,20 @@ def test_the_difference_of_two_models_is_tested_day_by_day(market, scores):
     assert {each["horizon"] for each in scores["comparisons"]} == {1, 5}
 
 
+def test_an_average_of_models_is_compared_last_and_takes_no_row_away(market, make_table):
+    names = {"atft_gat_fan": 1.0, "zoo": 0.5, "rank_average": 0.8}
+    table = make_table(strengths=names)
+    result = score_predictions(table)
+    pairs = [(each["first"], each["second"]) for each in result["comparisons"] if each["horizon"] == 5]
+    assert pairs == [("atft_gat_fan", "zoo"), ("atft_gat_fan", "rank_average"), ("zoo", "rank_average")]
+    fewer = table.filter((pl.col("model") == "atft_gat_fan") | (pl.col("code") != "1300"))
+    assert score_predictions(fewer)["rows"]["lost_by_model"] == {
+        "atft_gat_fan": 120 * 2,
+        "rank_average": 0,
+        "zoo": 0,
+    }
+
+
 def test_costs_change_the_net_figures_alone(market, scores):
     free = score_predictions(market, cost_bps=0.0)["models"]["lightgbm"]["horizons"]["5"]["pooled"]
     dear = scores["models"]["lightgbm"]["horizons"]["5"]["pooled"]

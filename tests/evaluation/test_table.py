@@ -94,6 +94,33 @@ def test_two_models_are_ranked_only_when_their_difference_is_sure(scores, differ
     assert claim in verdict(changed)[-1]
 
 
+@pytest.fixture(scope="module")
+def averaged(make_table):
+    strengths = {"atft_gat_fan": 1.0, "lightgbm": 0.9, "rank_average": 1.1, "oracle": 1e6}
+    return score_predictions(make_table(strengths=strengths))
+
+
+def test_the_average_of_models_follows_them_and_the_oracle_is_last(averaged):
+    order = ["atft_gat_fan", "lightgbm", "rank_average", "oracle"]
+    assert list(dict.fromkeys(row["Model"] for row in headline_rows(averaged))) == order
+    assert list(dict.fromkeys(row["Model"] for row in fold_rows(averaged))) == order
+    assert [sentence.split(":")[0] for sentence in verdict(averaged)[2:5]] == order[:3]
+
+
+def test_the_models_are_compared_first_and_their_average_only_where_it_is_sure(averaged):
+    changed = copy.deepcopy(averaged)
+    for pair in changed["comparisons"]:
+        pair["ic"].update(difference=-0.02, interval=[-0.05, 0.01])
+    (only,) = verdict(changed)[5:]
+    assert only.startswith("lightgbm and atft_gat_fan can't be told apart at 5 days")
+    for pair in changed["comparisons"]:
+        if pair["first"] == "lightgbm":
+            pair["ic"].update(difference=-0.02, interval=[-0.03, -0.01])
+    rivals, average = verdict(changed)[5:]
+    assert "can't be told apart" in rivals
+    assert average.startswith("rank_average is better than lightgbm at 5 days")
+
+
 def test_the_oracle_is_no_competitor_unless_it_is_alone(market, scores):
     assert not any(sentence.startswith("oracle") for sentence in verdict(scores))
     alone = score_predictions(market.filter(model="oracle"))

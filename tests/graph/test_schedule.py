@@ -122,12 +122,78 @@ def test_stacked_arrays_hold_every_snapshot() -> None:
 def test_the_summary_has_a_row_a_snapshot() -> None:
     schedule = GraphSchedule.build(trading_days(150), CODES, noise(150), BUILDER)
     table = schedule.summary()
-    assert table.columns == ["month", "as_of", "days", "n_edges", "turnover"]
+    assert table.columns == [
+        "month",
+        "as_of",
+        "days",
+        "n_edges",
+        "turnover",
+        "n_stocks_with_edges",
+        "negative_share",
+        "mean_abs_correlation",
+    ]
     assert table["days"].sum() == 150
     assert table["month"][0] == "2023-01" and table["as_of"][0] is None and table["turnover"][0] is None
     assert table["n_edges"].to_list() == [graph.n_edges for graph in schedule.graphs]
     assert table["turnover"][1] == 1.0
     assert table["turnover"][2:].is_between(0, 1).all() and (table["turnover"][2:] > 0).any()
+    assert table["n_stocks_with_edges"].to_list() == [0, *[9] * (table.height - 1)]
+    assert table["negative_share"][0] is None and table["mean_abs_correlation"][0] is None
+
+
+# Over twenty days A and B move as one, C against them, and D has no returns.
+_MOVES = np.tile([[1.0, 1.0, -1.0, np.nan], [-1.0, -1.0, 1.0, np.nan]], (16, 1))
+
+
+def hand_schedule(second_month: tuple[int, ...] = (0, 1, 2, 3), **changes: object) -> GraphSchedule:
+    """32 days in January and February, one in March; from day 20 on the stocks may change places."""
+    dates = np.append(trading_days(32, "2024-01-02"), np.datetime64("2024-03-01"))
+    returns = np.vstack([_MOVES, _MOVES[:1]])
+    returns[20:] = returns[20:, second_month]
+    rules = {"correlation_window": 10, "max_edges_per_node": 2, "min_edges_per_node": 0, **changes}
+    return GraphSchedule.build(dates, "ABCD", returns, FinancialGraphBuilder(**rules))  # type: ignore[arg-type]
+
+
+def test_the_summary_by_hand() -> None:
+    table = hand_schedule().summary()
+    assert table["month"].to_list() == ["2024-01", "2024-02", "2024-03"]
+    assert table["days"].to_list() == [22, 10, 1]
+    assert table["n_edges"].to_list() == [0, 6, 6]  # A, B and C hear one another
+    assert table["turnover"].to_list() == [None, 1.0, 0.0]
+    assert table["n_stocks_with_edges"].to_list() == [0, 3, 3]
+    assert table["negative_share"].to_list() == [None, pytest.approx(4 / 6), pytest.approx(4 / 6)]
+    assert table["mean_abs_correlation"].to_list() == [None, pytest.approx(1), pytest.approx(1)]
+
+
+def test_means_are_over_the_months_with_edges_that_serve_the_days() -> None:
+    schedule = hand_schedule(second_month=(3, 1, 2, 0))  # in March, A is silent and D takes its place
+    assert schedule.means() == {
+        "snapshots": 2,
+        "edges": 6.0,
+        "turnover": pytest.approx(4 / 6),  # only B and C still hear each other
+        "negative_share": pytest.approx(4 / 6),
+        "mean_abs_correlation": pytest.approx(1.0),
+        "isolated": 1.0,
+    }
+    assert schedule.means(range(30))["snapshots"] == 1 and schedule.means(range(30))["turnover"] == 0.0
+    assert set(schedule.means(range(5)).values()) == {0}
+    assert str(schedule) == (
+        "3 monthly graphs of 4 stocks, 2 with edges: 6 edges on average, 67% negative, |correlation| 1.00, "
+        "1.0 stocks alone, 67% of edges new each month"
+    )
+
+
+def test_turnover_against_another_schedule_is_the_mean_over_common_months() -> None:
+    both, together = hand_schedule(), hand_schedule(include_negative_correlation=False)
+    assert both.edge_turnover(both) == 0.0
+    # January has no edges in either; later two of six remain.
+    assert together.edge_turnover(both) == both.edge_turnover(together) == pytest.approx((0 + 4 + 4) / 6 / 3)
+    later = GraphSchedule.build(trading_days(5, "2025-01-06"), CODES, noise(5), BUILDER)
+    assert both.edge_turnover(later) == 0.0
+
+
+def test_a_schedule_knows_the_rules_that_made_it() -> None:
+    assert GraphSchedule.build(trading_days(50), CODES, noise(50), BUILDER).builder == BUILDER
 
 
 def test_a_day_outside_the_schedule_is_refused() -> None:

@@ -175,12 +175,59 @@ def test_what_explains_a_prediction_adds_up_to_one() -> None:
 
 def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
     model, (x, mask) = network(), windows()
+    snapshot = model.temporal.snapshot
+    unread = [2, 4]
     with torch.no_grad():
         model.frequency.frequency_weights[:, 2] = 0
+        model.frequency.scale_network[0].weight[:, unread] = 0
         model.temporal.input_projection.weight[:, 4] = 0
+        snapshot.plain.weight[:, unread] = 0
+        snapshot.pieces.weight.view(16, FEATURES, -1)[:, unread] = 0
     importance = model.explain(x, mask).feature_importance
-    assert (importance[:, [2, 4]] == 0).all()
+    assert (importance[:, unread] == 0).all()
     assert (importance[:, [0, 1, 3]] > 0).all()
+
+
+def test_contributions_are_what_predictions_gain_when_a_feature_grows_by_whichever_way() -> None:
+    # The day's predictions against a feature that grows by one part in 10,000, in double precision.
+    model, (x, mask) = network().double(), windows()
+    x, neighbours = x.double(), as_neighbours(stock_graph())
+    neighbours = neighbours._replace(weight=neighbours.weight.double())
+    contributions = model.explain(x, mask, neighbours=neighbours).contributions
+    assert contributions.shape == (STOCKS, 2, FEATURES)
+    for feature in range(FEATURES):
+        step = torch.zeros(FEATURES, dtype=torch.double)
+        step[feature] = 1e-4
+        with torch.no_grad():
+            more = model(x * (1 + step), mask, neighbours=neighbours).double().sum(dim=0)
+            less = model(x * (1 - step), mask, neighbours=neighbours).double().sum(dim=0)
+        gained = (more - less) / 2e-4
+        torch.testing.assert_close(contributions[:, :, feature].sum(dim=0), gained, atol=5e-3, rtol=5e-3)
+
+
+def test_explaining_with_gradient_checkpointing_says_the_same() -> None:
+    x, mask = windows()
+    plain, saving = (network(gradient_checkpointing=on).explain(x, mask) for on in (False, True))
+    for one, other in zip(plain, saving, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_importance_is_the_share_of_a_features_contributions_over_all_horizons() -> None:
+    x, mask = windows()
+    output = network(graph_info=stock_graph()).explain(x, mask)
+    size = output.contributions.abs().sum(dim=1)
+    torch.testing.assert_close(output.feature_importance, size / size.sum(dim=1, keepdim=True))
+
+
+def test_explaining_keeps_mode_and_gradients_and_works_where_none_are_taken() -> None:
+    model, (x, mask) = network(), windows()
+    model.train()
+    with torch.no_grad():
+        output = model.explain(x, mask)
+    assert model.training and not x.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(part.requires_grad for part in output)
+    torch.testing.assert_close(model.explain(x, mask).predictions, output.predictions, atol=0, rtol=0)
 
 
 def test_explaining_changes_no_prediction() -> None:

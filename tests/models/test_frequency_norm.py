@@ -21,11 +21,16 @@ def random_norm(features: int, bands: int, steps: int) -> FrequencyAdaptiveNorm:
 
 
 def fft_twin(norm: FrequencyAdaptiveNorm, x: Tensor) -> Tensor:
-    """The same filter written with torch.fft in double precision."""
+    """The same filter written with torch.fft in double precision, gate and weight of each band apart."""
     steps = x.shape[1]
-    gain = smooth_bands(steps, norm.num_frequencies).double().t() @ norm.frequency_weights.double()
-    spectrum = torch.fft.rfft(x.double(), dim=1) * gain
-    return torch.fft.irfft(spectrum, n=steps, dim=1) * norm.gate(x).double()[:, None, :]
+    gate = 2 * norm.scale_network(x.mean(dim=1)).double().view(len(x), norm.num_frequencies, -1)
+    gain = torch.einsum(
+        "bk,bf,nbf->nkf",
+        smooth_bands(steps, norm.num_frequencies).double(),
+        norm.frequency_weights.double(),
+        gate,
+    )
+    return torch.fft.irfft(torch.fft.rfft(x.double(), dim=1) * gain, n=steps, dim=1)
 
 
 def test_the_basis_of_four_steps_by_hand() -> None:
@@ -98,24 +103,48 @@ def test_a_pure_wave_is_scaled_by_the_weight_of_its_band() -> None:
     torch.testing.assert_close(y[0, :, 1], torch.zeros(steps), atol=1e-6, rtol=0)
 
 
-def test_the_gate_scales_a_feature_by_what_the_windows_mean_says() -> None:
+def test_the_gain_is_weight_times_gate_by_window_band_and_feature() -> None:
     norm = FrequencyAdaptiveNorm(3, 2, 8)
     x = torch.randn(4, 8, 3)
-    torch.testing.assert_close(norm.gate(x), torch.ones(4, 3))
+    assert torch.equal(norm.gain(x), torch.ones(4, 2, 3))
     last = norm.scale_network[2]
     with torch.no_grad():
-        last.bias.copy_(torch.tensor([50.0, 0.0, -50.0]))
+        norm.frequency_weights.copy_(torch.tensor([[1.0, 2, 3], [4, 5, 6]]))
+        last.bias.copy_(torch.tensor([50.0, 0, -50, 0, math.log(3), 50]))  # gates 2, 1, 0 and 1, 1.5, 2
+    expected = torch.tensor([[2.0, 2, 0], [4, 7.5, 12]])
+    torch.testing.assert_close(norm.gain(x), expected.expand(4, 2, 3))
+
+
+def test_the_gate_closes_a_band_of_one_feature_and_no_other() -> None:
+    """Of two waves in each of two features, the fast one of the first feature goes."""
+    steps = 60
+    norm = FrequencyAdaptiveNorm(2, 5, steps)
+    with torch.no_grad():
+        norm.scale_network[2].bias.view(5, 2)[4, 0] = -50
+    fast = torch.tensor([1.0, -1.0]).repeat(steps // 2)
+    x = torch.stack([fast + 1, fast + 1], dim=1)[None]
     y = norm(x)
-    torch.testing.assert_close(y[:, :, 0], 2 * x[:, :, 0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(y[:, :, 1], x[:, :, 1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(y[:, :, 2], 0 * x[:, :, 2], atol=1e-5, rtol=0)
+    torch.testing.assert_close(y[0, :, 0], torch.ones(steps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y[0, :, 1], fast + 1, atol=1e-5, rtol=0)
+
+
+def test_what_passes_of_one_feature_may_depend_on_the_level_of_another() -> None:
+    norm = FrequencyAdaptiveNorm(2, 3, 9)
+    with torch.no_grad():
+        norm.scale_network[0].weight.copy_(torch.tensor([[0.0, 1.0]]))
+        norm.scale_network[0].bias.zero_()
+        norm.scale_network[2].weight.view(3, 2)[:, 0] = -50
+    x = torch.randn(1, 9, 2)
+    for level, kept in ((-1.0, x[0, :, 0]), (1.0, torch.zeros(9))):
+        x[0, :, 1] = level
+        torch.testing.assert_close(norm(x)[0, :, 0], kept, atol=1e-5, rtol=0)
 
 
 def test_the_gate_knows_the_windows_mean_alone() -> None:
     norm = random_norm(3, 2, 8)
     x = torch.randn(4, 8, 3)
-    torch.testing.assert_close(norm.gate(x), norm.gate(x.flip(1)))
-    assert not torch.allclose(norm.gate(x), norm.gate(x + 1))
+    torch.testing.assert_close(norm.gain(x), norm.gain(x.flip(1)))
+    assert not torch.allclose(norm.gain(x), norm.gain(x + 1))
 
 
 def test_windows_know_nothing_of_one_another() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gogooku3.models.temporal import ATFTCore, HistoryAttention, RegimeSharpness
+from gogooku3.models.temporal import ATFTCore, HistoryAttention, Regime
 
 
 def attention(hidden: int = 8, heads: int = 2, steps: int = 6, dropout: float = 0.0) -> HistoryAttention:
@@ -96,57 +96,99 @@ def test_a_higher_sharpness_sharpens_its_own_head() -> None:
 # --- the day's state ---------------------------------------------------------------------------------------
 
 
-def random_regime() -> RegimeSharpness:
-    regime = RegimeSharpness(8, 3)
+def random_regime(market_dim: int = 0) -> Regime:
+    regime = Regime(8, 3, market_dim).eval()
     for parameter in regime.parameters():
         torch.nn.init.normal_(parameter)
     return regime
 
 
-def test_sharpness_starts_at_one() -> None:
-    factor = RegimeSharpness(8, 3)(torch.randn(7, 8), torch.zeros(7, dtype=torch.long), 1)
-    torch.testing.assert_close(factor, torch.ones(7, 3))
+ONE_DAY = torch.zeros(7, dtype=torch.long)
 
 
-def test_sharpness_is_one_number_a_day_between_1_over_e_and_e() -> None:
+def test_sharpness_and_scale_start_at_one_whatever_the_market_does() -> None:
+    sharpness, scale = Regime(8, 3, 2)(torch.randn(7, 8), ONE_DAY, 1, torch.randn(1, 2))
+    assert torch.equal(sharpness, torch.ones(7, 3)) and torch.equal(scale, torch.ones(7, 8))
+
+
+def test_sharpness_and_scale_are_the_days_own() -> None:
     day = torch.tensor([0, 0, 0, 1, 1])
-    factor = random_regime()(5 * torch.randn(5, 8), day, 2)
-    torch.testing.assert_close(factor[0], factor[2])
-    torch.testing.assert_close(factor[3], factor[4])
-    assert not torch.allclose(factor[0], factor[3])
-    assert (factor >= 1 / math.e).all() and (factor <= math.e).all()
+    for factor in random_regime()(5 * torch.randn(5, 8), day, 2, None):
+        torch.testing.assert_close(factor[0], factor[2])
+        torch.testing.assert_close(factor[3], factor[4])
+        assert not torch.allclose(factor[0], factor[3])
 
 
-def test_the_order_of_stocks_does_not_change_sharpness() -> None:
+def test_sharpness_lies_between_1_over_e_and_e() -> None:
+    regime = random_regime()
+    for parameter in regime.parameters():
+        parameter.data *= 100
+    sharpness, _ = regime(torch.randn(7, 8), ONE_DAY, 1, None)
+    assert (sharpness >= 1 / math.e - 1e-6).all() and (sharpness <= math.e + 1e-6).all()
+
+
+def test_the_order_of_stocks_does_not_change_the_regime() -> None:
     regime, states, day = random_regime(), torch.randn(9, 8), torch.tensor([0, 1, 2] * 3)
     order = torch.randperm(9)
-    torch.testing.assert_close(regime(states[order], day[order], 3), regime(states, day, 3)[order])
+    for mixed, plain in zip(
+        regime(states[order], day[order], 3, None), regime(states, day, 3, None), strict=True
+    ):
+        torch.testing.assert_close(mixed, plain[order])
 
 
-def test_other_days_in_the_batch_do_not_change_sharpness() -> None:
-    regime, states = random_regime(), torch.randn(9, 8)
+def test_other_days_in_the_batch_do_not_change_the_regime() -> None:
+    regime, states, market = random_regime(2), torch.randn(9, 8), torch.randn(2, 2)
     day = torch.tensor([0] * 4 + [1] * 5)
-    both = regime(states, day, 2)
-    torch.testing.assert_close(both[:4], regime(states[:4], day[:4], 1), atol=1e-6, rtol=1e-6)
+    both = regime(states, day, 2, market)
+    alone = regime(states[:4], day[:4], 1, market[:1])
     changed = states.clone()
     changed[4:] *= -30
-    torch.testing.assert_close(regime(changed, day, 2)[:4], both[:4], atol=1e-6, rtol=1e-6)
-    assert not torch.allclose(regime(changed, day, 2)[4:], both[4:])
+    other = regime(changed, day, 2, market * torch.tensor([[1.0], [9.0]]))
+    for whole, own, moved in zip(both, alone, other, strict=True):
+        torch.testing.assert_close(whole[:4], own, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(moved[:4], whole[:4], atol=1e-6, rtol=1e-6)
+        assert not torch.allclose(moved[4:], whole[4:])
 
 
-def test_sharpness_equals_a_day_by_day_twin() -> None:
-    regime, states, day = random_regime(), torch.randn(9, 8), torch.tensor([2, 0, 1, 0, 2, 2, 1, 1, 0])
-    found = regime(states, day, 3)
+def test_the_regime_equals_a_day_by_day_twin() -> None:
+    regime, states, market = random_regime(2), torch.randn(9, 8), torch.randn(3, 2)
+    day = torch.tensor([2, 0, 1, 0, 2, 2, 1, 1, 0])
+    sharpness, scale = regime(states, day, 3, market)
     for number in range(3):
         own = states[day == number]
-        summary = torch.cat([own.mean(dim=0), (own.var(dim=0, unbiased=False) + 1e-6).sqrt()])
-        expected = regime.network(summary).exp()
-        torch.testing.assert_close(found[day == number], expected.expand(len(own), -1))
+        deviation = (own.var(dim=0, unbiased=False) + 1e-6).sqrt()
+        summary = regime.summary(torch.cat([own.mean(dim=0), deviation, market[number]]))
+        assert regime.sharpness is not None
+        torch.testing.assert_close(
+            sharpness[day == number], regime.sharpness(summary).tanh().exp().expand(len(own), -1)
+        )
+        torch.testing.assert_close(scale[day == number], 1 + regime.scale(summary).expand(len(own), -1))
+
+
+def test_the_market_is_heard_and_an_unknown_one_is_all_zeros() -> None:
+    regime, states = random_regime(2), torch.randn(7, 8)
+    unknown = regime(states, ONE_DAY, 1, None)
+    for found, zero, up in zip(
+        unknown,
+        regime(states, ONE_DAY, 1, torch.zeros(1, 2)),
+        regime(states, ONE_DAY, 1, torch.ones(1, 2)),
+        strict=True,
+    ):
+        assert torch.equal(found, zero)
+        assert not torch.allclose(found, up)
+
+
+def test_a_regime_without_attention_heads_still_scales() -> None:
+    regime = Regime(8, 0)
+    sharpness, scale = regime(torch.randn(7, 8), ONE_DAY, 1, None)
+    assert sharpness.shape == (7, 0) and scale.shape == (7, 8)
+    assert not [name for name, _ in regime.named_parameters() if "sharpness" in name]
 
 
 def test_a_day_with_one_stock_has_a_finite_gradient() -> None:
     states = torch.randn(1, 8, requires_grad=True)
-    random_regime()(states, torch.zeros(1, dtype=torch.long), 1).sum().backward()
+    sharpness, scale = random_regime()(states, ONE_DAY[:1], 1, None)
+    (sharpness.sum() + scale.sum()).backward()
     assert states.grad is not None
     assert states.grad.isfinite().all()
 
@@ -187,6 +229,54 @@ def test_a_full_mask_is_no_mask() -> None:
 def test_the_default_day_index_is_one_day() -> None:
     model, x = core(), torch.randn(7, 6, 5)
     torch.testing.assert_close(model(x, None, torch.zeros(7, dtype=torch.long), 1)[0], model(x)[0])
+
+
+def test_without_layers_the_state_is_what_the_lstm_remembers() -> None:
+    model, x = core(num_layers=0, market_dim=None), torch.randn(7, 6, 5)
+    state, weights = model(x)
+    assert weights.shape == (7, 0, 2, 6)
+    projected = model.input_projection(x)
+    remembered = model.lstm(projected.transpose(0, 1))[0][-1]
+    current = projected[:, -1] + model.snapshot(x[:, -1])
+    fused = model.feature_fusion(torch.cat([remembered, current], dim=1))
+    torch.testing.assert_close(state, model.norm(remembered + current + fused))
+
+
+def test_the_regime_scales_the_state_and_sharpens_attention() -> None:
+    model, x, market = core(market_dim=2), torch.randn(7, 6, 5), torch.randn(1, 2)
+    plain, calm = model(x, market=market)
+    with torch.no_grad():
+        model.regime.scale.bias[3] = 0.5
+    scaled, same = model(x, market=market)
+    torch.testing.assert_close(scaled[:, 3], 1.5 * plain[:, 3])
+    torch.testing.assert_close(scaled[:, :3], plain[:, :3])
+    torch.testing.assert_close(same, calm)
+    with torch.no_grad():
+        model.regime.sharpness.bias[0] = 3.0  # the first head of the first layer
+    _, sharp = model(x, market=market)
+    assert not torch.allclose(sharp[:, 0, 0], calm[:, 0, 0])
+    torch.testing.assert_close(sharp[:, 0, 1], calm[:, 0, 1])
+
+
+def test_without_a_regime_the_market_and_the_day_do_not_matter() -> None:
+    model, x = core(market_dim=None), torch.randn(7, 6, 5)
+    assert model.regime is None
+    day = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    assert torch.equal(model(x, None, day, 2)[0], model(x)[0])
+
+
+def test_the_snapshot_reads_the_current_step_as_it_came() -> None:
+    model, x = core(), torch.randn(7, 6, 5)
+    state, _ = model(x)
+    assert torch.equal(model(x, today=x[:, -1])[0], state)
+    assert not torch.allclose(model(x, today=2 * x[:, -1])[0], state)
+
+
+def test_reading_in_stretches_is_reading_at_once() -> None:
+    for steps in (6, 7, 9):  # stretches of 2, 2 and 3: whole, with a rest, whole
+        model, x, mask = core(sequence_length=steps), torch.randn(4, steps, 5), ~holes(4, steps)
+        for at_once, stretched in zip(model(x, mask), model(x, mask, recompute=True), strict=True):
+            torch.testing.assert_close(stretched, at_once, atol=1e-6, rtol=1e-6)
 
 
 def test_the_oldest_step_still_reaches_the_state() -> None:

@@ -1,12 +1,13 @@
 """The loss by hand; an unknown target drops out of its own horizon alone."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gogooku3.errors import ConfigError
-from gogooku3.training.losses import MultiHorizonFinancialLoss
+from gogooku3.training.losses import MultiHorizonFinancialLoss, mean_daily_correlation
 
 NAN = float("nan")
 
@@ -95,3 +96,79 @@ def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
         loss(torch.zeros(3, 2), torch.zeros(4, 2))
     with pytest.raises(ValueError, match=r"\[samples, 2\]"):
         loss(torch.zeros(3, 4), torch.zeros(3, 4))
+
+
+# --- the correlation within the day ------------------------------------------------------------------------
+
+
+def test_the_correlation_by_hand() -> None:
+    # Day 0 in perfect order, day 1 in perfect disorder, day 2 with one stock alone: 1 - (1 - 1) / 2 = 1.
+    predictions = torch.tensor([[1.0], [2.0], [5.0], [3.0], [8.0]])
+    targets = torch.tensor([[10.0], [20.0], [1.0], [2.0], [4.0]])
+    day = torch.tensor([0, 0, 1, 1, 2])
+    plain = MultiHorizonFinancialLoss({1: 0.5})(predictions, targets).item()
+    found = MultiHorizonFinancialLoss({1: 0.5}, correlation_weight=4.0)(predictions, targets, day, 3).item()
+    assert found == pytest.approx(plain + 4.0 * 0.5 * 1.0)
+    first = MultiHorizonFinancialLoss({1: 0.5}, 4.0)(predictions[:2], targets[:2])
+    second = MultiHorizonFinancialLoss({1: 0.5})(predictions[:2], targets[:2])
+    assert first.item() == pytest.approx(second.item(), abs=1e-5), "perfect order costs nothing"
+
+
+def test_without_the_correlation_days_change_nothing() -> None:
+    predictions, targets = torch.randn(6, 4), torch.randn(6, 4)
+    loss = MultiHorizonFinancialLoss()
+    assert loss(predictions, targets, torch.tensor([0, 0, 0, 1, 1, 1]), 2) == loss(predictions, targets)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), days=st.integers(1, 5), missing=st.floats(0, 0.9))
+def test_the_correlation_equals_numpys_by_day(seed: int, days: int, missing: float) -> None:
+    torch.manual_seed(seed)
+    day = torch.randint(0, days, (25,))
+    predictions, targets = torch.randn(25, 2), torch.randn(25, 2)
+    targets[torch.rand(25, 2) < missing] = NAN
+    targets[day == 0, 1] = 3.0
+    found, counted = mean_daily_correlation(predictions, targets, day, days)
+    for column in range(2):
+        by_day = []
+        for number in range(days):
+            known = (day == number) & ~targets[:, column].isnan()
+            mine, theirs = predictions[known, column].numpy(), targets[known, column].numpy()
+            if len(mine) > 1 and theirs.std() > 0:
+                by_day.append(np.corrcoef(mine, theirs)[0, 1])
+        assert counted[column] == len(by_day)
+        assert found[column].item() == pytest.approx(np.mean(by_day) if by_day else 0, abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, -7.0])
+def test_constant_predictions_have_a_finite_gradient_and_no_correlation(value: float) -> None:
+    predictions = torch.full((6, 2), value, requires_grad=True)
+    targets = torch.randn(6, 2)
+    day = torch.tensor([0, 0, 0, 1, 1, 1])
+    loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0}, correlation_weight=1.0)(predictions, targets, day, 2)
+    loss.backward()
+    assert predictions.grad is not None
+    assert predictions.grad.isfinite().all()
+    plain = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})(predictions, targets)
+    assert loss.item() == pytest.approx(plain.item())
+
+
+def test_the_gradient_of_the_correlation_is_that_of_finite_differences() -> None:
+    predictions = torch.randn(9, 2, dtype=torch.float64, requires_grad=True)
+    targets = torch.randn(9, 2, dtype=torch.float64)
+    targets[4, 0] = NAN
+    day = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 1])
+    assert torch.autograd.gradcheck(lambda p: mean_daily_correlation(p, targets, day, 3)[0], predictions)
+
+
+def test_moving_or_stretching_a_days_predictions_leaves_its_correlation() -> None:
+    predictions, targets = torch.randn(8, 1), torch.randn(8, 1)
+    day = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    moved = predictions * torch.where(day == 0, 5.0, 0.2)[:, None] + torch.where(day == 0, 1.0, -3.0)[:, None]
+    before, after = (mean_daily_correlation(p, targets, day, 2)[0] for p in (predictions, moved))
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
+
+
+def test_a_negative_weight_of_the_correlation_is_refused() -> None:
+    with pytest.raises(ConfigError, match="correlation_weight is -1"):
+        MultiHorizonFinancialLoss({1: 1.0}, correlation_weight=-1)

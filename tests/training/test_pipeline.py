@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import SMALL_RUN
 
 from gogooku3.errors import ConfigError, DataError
+from gogooku3.evaluation.ensemble import rank_average
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.training import SafeTrainingPipeline
 from gogooku3.training.checkpoint import load_model
@@ -45,16 +46,33 @@ def test_the_scores_are_those_of_the_predictions_that_were_written(results: dict
     assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(
         json.dumps(again)
     )
-    assert set(again["models"]) == {"lightgbm", "atft_gat_fan", "oracle"}
+    assert set(again["models"]) == {"lightgbm", "atft_gat_fan", "rank_average", "oracle"}
 
 
-def test_both_models_are_scored_on_the_same_rows(results: dict[str, Any]) -> None:
+def test_all_models_are_scored_on_the_same_rows(results: dict[str, Any]) -> None:
     table = pl.read_parquet(results["predictions_path"])
     rows = {
         model: table.filter(pl.col("model") == model).select("date", "code", "horizon", "target")
-        for model in ("lightgbm", "atft_gat_fan")
+        for model in ("lightgbm", "atft_gat_fan", "rank_average")
     }
     assert rows["lightgbm"].equals(rows["atft_gat_fan"])
+    assert rows["lightgbm"].equals(rows["rank_average"])
+    assert results["scores"]["rows"]["lost_by_model"].keys() == {*rows, "oracle"}
+    assert not any(results["scores"]["rows"]["lost_by_model"].values())
+
+
+def test_network_and_lightgbm_averaged_by_rank_are_a_model_of_their_own(results: dict[str, Any]) -> None:
+    table = pl.read_parquet(results["predictions_path"])
+    keys = ["date", "code", "horizon"]
+    by_model = {name: table.filter(model=name) for name in ("atft_gat_fan", "lightgbm", "rank_average")}
+    for horizon in (1, 20):
+        network, baseline, found = (
+            each.filter(horizon=horizon).select("date", "code", "prediction") for each in by_model.values()
+        )
+        expected = rank_average([network, baseline]).with_columns(pl.col("prediction").cast(pl.Float32))
+        assert found.equals(expected)
+    assert by_model["rank_average"].join(by_model["lightgbm"], on=keys, how="anti").is_empty()
+    assert results["best_sharpe"] == results["scores"]["models"]["atft_gat_fan"]["best_fold_sharpe"]
 
 
 def test_every_test_day_of_every_fold_is_predicted_once(results: dict[str, Any]) -> None:
@@ -80,6 +98,10 @@ def test_the_run_folder_explains_itself(results: dict[str, Any]) -> None:
     assert "hidden_dim: 16" in (run / "config.yaml").read_text()
     assert "<html" in (run / "report.html").read_text(encoding="utf-8")
     assert pl.read_parquet(run / "graphs.parquet").height >= 10
+    for fold in manifest["folds"]:
+        edges = pl.read_parquet(run / f"fold_{fold['fold']}" / "explanations" / "edges.parquet")
+        assert str(edges["date"][0]) == fold["test_end"]
+    assert 'id="explain-importance"' in (run / "report.html").read_text(encoding="utf-8")
     assert not list(run.rglob("*.tmp")) and not (run / "panel.f32").exists()
 
 
@@ -88,6 +110,31 @@ def test_the_weights_rebuild_the_model_with_what_a_later_day_needs(results: dict
     assert model.settings["hidden_dim"] == 16
     assert len(state["features"]) == 145
     assert state["normalizer"]["columns"] == state["features"]
+
+
+def test_the_manifest_says_how_far_the_predictions_spread(results: dict[str, Any]) -> None:
+    run = Path(results["run_dir"])
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["seeds"] == [42]
+    for fold in manifest["folds"]:
+        training = json.loads((run / f"fold_{fold['fold']}" / "training.json").read_text())
+        assert fold["prediction_spread"] == training["prediction_spread"]
+        assert fold["prediction_spread"].keys() == {"1", "5", "10", "20"}
+        assert all(share > 0 for share in fold["prediction_spread"].values())
+
+
+def test_several_seeds_are_one_model_of_the_table(small_dataset: Path, tmp_path: Path) -> None:
+    config = {**SMALL_RUN, "training": {**SMALL_RUN["training"], "seeds": [0, 1], "ema_decay": 0.9}}
+    results = SafeTrainingPipeline("seeds", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
+    fold = Path(results["run_dir"]) / "fold_0"
+    assert Path(results["model_path"]) == fold / "seed_1" / "model.safetensors"
+    members = [pl.read_parquet(fold / f"seed_{seed}" / "predictions.parquet") for seed in (0, 1)]
+    table = pl.read_parquet(results["predictions_path"]).filter(model="atft_gat_fan", horizon=5)
+    expected = rank_average(members)["prediction_5d"].cast(pl.Float32)
+    assert table["prediction"].equals(expected, check_names=False)
+    manifest = json.loads((Path(results["run_dir"]) / "manifest.json").read_text())
+    assert manifest["seeds"] == [0, 1]
+    assert set(results["scores"]["models"]) == {"lightgbm", "atft_gat_fan", "rank_average", "oracle"}
 
 
 def test_a_panel_on_disk_changes_no_prediction(

@@ -53,5 +53,7 @@ def test_a_fold_has_its_own_folder_once(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "x")
     assert folder.fold(2) == folder.fold(2) == folder.path / "fold_2"
     assert folder.fold(2).is_dir()
+    assert folder.fold(2, seed=7) == folder.fold(2) / "seed_7"
+    assert folder.write_text(folder.fold(3, seed=7) / "note.txt", "x").read_text() == "x"
     folder.write_text("fold_2/history.csv", "x")
     assert (folder.path / "fold_2" / "history.csv").is_file()

@@ -320,6 +320,7 @@ def test_a_whole_configuration_is_taken_as_it_is() -> None:
         ({"model": {"hidden_dim": 32}}, "config says hidden_dim 32 but the model was built with 16"),
         ({"time_series": {"sequence_length": 9}}, "config says sequence_length 9 .* built with 8"),
         ({"scheduler": "one_cycle"}, "'scheduler' is a group of settings"),
+        ({"seeds": [0, 1]}, r"seeds is \[0, 1\], but a trainer trains one network"),
     ],
 )
 def test_an_unknown_or_contradictory_setting_is_refused_by_name(changes: dict[str, Any], match: str) -> None:
@@ -436,12 +437,18 @@ def test_monthly_graphs_go_before_the_models_standing_one() -> None:
 # --- the optimiser -----------------------------------------------------------------------------------------
 
 
-def test_matrices_decay_and_vectors_and_neutral_weights_do_not() -> None:
-    model = network()
+@pytest.mark.parametrize("market_dim", [0, 6])
+def test_matrices_decay_and_vectors_and_neutral_weights_do_not(market_dim: int) -> None:
+    model = network(market_dim=market_dim)
     decayed, kept = decay_groups(model, 0.1)
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     spared = {id(parameter) for parameter in kept["params"]}
     for name, parameter in model.named_parameters():
         neutral = parameter.ndim < 2 or name.endswith(("lag_bias", "frequency_weights"))
         assert (id(parameter) in spared) == neutral, name
+        if name.endswith(("bias", "norm.weight")) or "absent_step" in name:
+            assert id(parameter) in spared, name
+    assert {"frequency.frequency_weights", "temporal.temporal_attention.0.lag_bias"} <= {
+        name for name, parameter in model.named_parameters() if id(parameter) in spared
+    }
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))

@@ -47,6 +47,12 @@ def _ascending(horizons: tuple[int, ...]) -> tuple[int, ...]:
     return horizons
 
 
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"expected at least one seed, each once, came {list(seeds)}")
+    return seeds
+
+
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Above0 = Annotated[float, Field(gt=0)]
@@ -56,6 +62,7 @@ Day = Annotated[date, BeforeValidator(_as_day)]
 FilePath = Annotated[Path, BeforeValidator(_as_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Horizons = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending)]
+Seeds = Annotated[tuple[NotNegative, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
 Label = Literal["raw", "zscore", "rank"]
 
 
@@ -86,6 +93,14 @@ class ModelConfig(Group):
     """Horizons predicted, in trading days: next day to next month."""
     num_frequencies: Positive = 5
     """Bands the window's spectrum is split into."""
+    use_frequency_norm: bool = True
+    """Frequency-adaptive normalisation of the window; off hands it on as it is."""
+    use_temporal_attention: bool = True
+    """Attention over the window's days; off leaves what the LSTM remembers."""
+    use_graph_attention: bool = True
+    """Attention to correlated stocks; off leaves every stock alone."""
+    use_regime: bool = True
+    """The market's state sets how sharp attention is and how much each part of the state counts."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -119,6 +134,10 @@ class TrainingConfig(Group):
     """Batches a step of the optimiser."""
     seed: NotNegative = 42
     """Start of every random generator; the same seed gives the same run."""
+    seeds: Seeds | None = None
+    """Train one network a seed and average their daily ranks; null trains one, with `seed`."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share that the average of the weights keeps a step; the average is validated and saved. 0: none."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of a fold's training days, the latest, that chooses the epoch; test days choose nothing."""
     label: Label = "zscore"
@@ -156,13 +175,15 @@ class LossConfig(Group):
         20: 0.5,
     }
     """Weight a horizon; the longer ones weigh less because their labels overlap."""
+    correlation_weight: From0 = 0.0
+    """Weight of 1 - correlation of predictions and labels, by day; with ranked labels a rank correlation."""
 
 
 class EarlyStoppingConfig(Group):
     """When a fold stops, and which epoch it keeps."""
 
     monitor: str = "val/rank_ic_5d"
-    """`val/ic_5d`, `val/rank_ic_5d` or `val/sharpe_5d`, any horizon, or `val/loss`; ranks resist outliers."""
+    """`val/rank_ic_5d`, `val/ic_5d` or `val/sharpe_5d`, any horizon or (without it) their mean; `val/loss`."""
     patience: NotNegative = 10
     """Epochs without improvement that are waited for."""
     min_delta: From0 = 0.001

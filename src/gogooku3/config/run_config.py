@@ -108,7 +108,8 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f"split.embargo_days is {config.split.embargo_days} trading days but the longest horizon is "
             f"{max(horizons)}; raise it to {max(horizons)} or more"
         )
-    monitors = ["val/loss", *(f"val/{score}_{h}d" for score in ("ic", "rank_ic", "sharpe") for h in horizons)]
+    scores = ("ic", "rank_ic", "sharpe")
+    monitors = ["val/loss", *(f"val/{s}" for s in scores), *(f"val/{s}_{h}d" for s in scores for h in horizons)]
     if config.early_stopping.monitor not in monitors:
         yield (
             f"early_stopping.monitor is '{config.early_stopping.monitor}'"

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 # Distinct for colour-blind readers and legible on white and on near-black (after Okabe and Ito, 2008).
-_COLOURS = ("#2b8ac6", "#d9730d", "#17a37a", "#c2569b", "#b59300", "#6f74dd")
-_REFERENCE = "#8a8f98"
-_GRID = "rgba(128,128,128,0.22)"
+COLOURS = ("#2b8ac6", "#d9730d", "#17a37a", "#c2569b", "#b59300", "#6f74dd")
+REFERENCE = "#8a8f98"
+GRID = "rgba(128,128,128,0.22)"
 # Invisible ticks keep the labels of both axes apart at the origin.
 _CLEAR_TICKS = {"ticks": "outside", "ticklen": 7, "tickcolor": "rgba(0,0,0,0)"}
 
@@ -28,8 +28,8 @@ def model_colours(models: Sequence[str]) -> dict[str, str]:
     '#8a8f98'
     """
     rivals = sorted(set(models) - {ORACLE})
-    colours = {model: _COLOURS[place % len(_COLOURS)] for place, model in enumerate(rivals)}
-    return colours | {ORACLE: _REFERENCE}
+    colours = {model: COLOURS[place % len(COLOURS)] for place, model in enumerate(rivals)}
+    return colours | {ORACLE: REFERENCE}
 
 
 def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
@@ -90,25 +90,38 @@ def _fold_starts(rows: pl.DataFrame) -> list[str]:
 
 
 def _empty(title: str, fold_starts: Sequence[str]) -> "Figure":
-    """A figure with axes, a line where each later fold starts, and no ink of its own."""
+    """A figure over time, with a line where each later fold starts."""
+    figure = canvas(title)
+    figure.update_layout(hovermode="x unified", xaxis={"type": "date"})
+    for start in fold_starts:
+        figure.add_vline(x=start, line={"color": "rgba(128,128,128,0.45)", "width": 1, "dash": "dot"})
+    return figure
+
+
+def canvas(y_title: str = "", x_title: str = "", height: int = 330) -> "Figure":
+    """A figure with axes, room for a phone, and no ink of its own."""
     from plotly.graph_objects import Figure
 
     figure = Figure()
-    axis = {"gridcolor": _GRID, "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
+    axis = {
+        "gridcolor": GRID,
+        "zerolinecolor": "rgba(128,128,128,0.5)",
+        "automargin": True,
+        "nticks": 6,
+        **_CLEAR_TICKS,
+    }
     figure.update_layout(
         template="none",
-        height=330,
+        height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 12},
-        hovermode="x unified",
-        xaxis={**axis, "type": "date", "showgrid": False, "nticks": 6, **_CLEAR_TICKS},
-        yaxis={**axis, "title": {"text": title, "standoff": 8}, "nticks": 6, **_CLEAR_TICKS},
-        legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0},
+        hovermode="closest",
+        xaxis={**axis, "title": {"text": x_title, "standoff": 8}, "showgrid": False},
+        yaxis={**axis, "title": {"text": y_title, "standoff": 8}},
+        legend={"orientation": "h", "y": -0.25 if x_title else -0.12, "yanchor": "top", "x": 0},
         dragmode=False,
         showlegend=True,
     )
-    for start in fold_starts:
-        figure.add_vline(x=start, line={"color": "rgba(128,128,128,0.45)", "width": 1, "dash": "dot"})
     return figure

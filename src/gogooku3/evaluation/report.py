@@ -14,6 +14,7 @@ import polars as pl
 from gogooku3.atomic import write_text_atomic
 from gogooku3.evaluation import charts
 from gogooku3.evaluation.daily import daily_ic
+from gogooku3.evaluation.explanation_charts import explanation_figures
 from gogooku3.evaluation.portfolio import one_day_returns, portfolio_returns
 from gogooku3.evaluation.predictions import ORACLE, check_predictions, shared_rows
 from gogooku3.evaluation.table import days, fold_rows, headline_rows, verdict
@@ -27,23 +28,25 @@ def write_report(
     scores: Mapping[str, Any],
     table: pl.DataFrame,
     daily_returns: pl.DataFrame | None = None,
+    explanations: Mapping[str, pl.DataFrame] | None = None,
 ) -> None:
     """Write a run's report as one HTML file, whole or not at all.
 
     Args:
         path: the file; its folder is created.
         run: the run's manifest. Read where present, left out otherwise: `experiment`, `created`,
-            `command`, `seeds`, `versions`, `data`, `folds` (`fold`, and `_start` and `_end` of `train`,
-            `validation` and `test`), `steps` (`name, seconds, peak_memory_gb`), `dropped` (`step, reason,
-            rows`), `config`.
+            `command`, `seeds`, `versions`, `data`, `folds` (`fold`, `prediction_spread` by horizon, and
+            `_start` and `_end` of `train`, `validation` and `test`), `steps` (`name, seconds,
+            peak_memory_gb`), `dropped` (`step, reason, rows`), `config`.
         scores: as `score_predictions` returned them for `table`.
         table: the prediction table that was scored.
         daily_returns: as given to `score_predictions`.
+        explanations: what the network looks at: tables as `explanation_figures` draws them.
 
     Raises:
         DataError: a malformed table.
     """
-    write_text_atomic(path, render_report(run, scores, table, daily_returns))
+    write_text_atomic(path, render_report(run, scores, table, daily_returns, explanations))
 
 
 def render_report(
@@ -51,6 +54,7 @@ def render_report(
     scores: Mapping[str, Any],
     table: pl.DataFrame,
     daily_returns: pl.DataFrame | None = None,
+    explanations: Mapping[str, pl.DataFrame] | None = None,
 ) -> str:
     """The report's HTML; arguments and errors are those of `write_report`."""
     from jinja2 import Environment
@@ -59,6 +63,7 @@ def render_report(
     source = resources.files("gogooku3.evaluation").joinpath("templates/report.html.j2")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["spell"] = spell
+    colours = charts.model_colours(list(scores["models"]))
     return environment.from_string(source.read_text(encoding="utf-8")).render(
         title=str(run.get("experiment", "gogooku3 run")),
         run=run,
@@ -70,8 +75,13 @@ def render_report(
         has_oracle=ORACLE in scores["models"],
         best_folds={name: entry for name, entry in scores["models"].items() if not entry["is_oracle"]},
         folds=fold_rows(scores),
-        charts=list(_charts(scores, table, daily_returns)),
+        charts=list(_charts(scores, table, daily_returns, colours)),
+        explained=[
+            {**each._asdict(), "html": _html(each.figure, f"explain-{each.name}")}
+            for each in explanation_figures(explanations or {}, colours)
+        ],
         timeline=list(_timeline(run.get("folds") or ())),
+        spreads=_spreads(run.get("folds") or ()),
         dropped=[*(run.get("dropped") or ()), *_lost(scores)],
         slowest=max((step.get("seconds") or 0.0 for step in run.get("steps") or ()), default=0.0),
         config=list(_flat(run.get("config") or {})),
@@ -80,7 +90,10 @@ def render_report(
 
 
 def _charts(
-    scores: Mapping[str, Any], table: pl.DataFrame, daily_returns: pl.DataFrame | None
+    scores: Mapping[str, Any],
+    table: pl.DataFrame,
+    daily_returns: pl.DataFrame | None,
+    colours: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
     """Both charts of every horizon, the headline's first: `horizon` in words, `ic` and `equity` as HTML."""
     settings = scores["settings"]
@@ -89,7 +102,6 @@ def _charts(
     one_day = one_day_returns(checked) if daily_returns is None else daily_returns
     correlations = daily_ic(scored)
     returns = portfolio_returns(scored, settings["quantile"], settings["cost_bps"], one_day)
-    colours = charts.model_colours(list(scores["models"]))
     headline = settings["headline_horizon"]
     for horizon in sorted(scored["horizon"].unique(), key=lambda each: (each != headline, each)):
         yield {
@@ -136,6 +148,18 @@ def _phases(fold: Mapping[str, Any]) -> Iterator[tuple[str, date, date]]:
         first, last = fold.get(f"{name}_start"), fold.get(f"{name}_end")
         if first and last:
             yield name, date.fromisoformat(str(first)[:10]), date.fromisoformat(str(last)[:10])
+
+
+def _spreads(folds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row a fold: its number, and the spread of its predictions by horizon in words."""
+    return [
+        {
+            "fold": fold.get("fold", place),
+            "spread": {days(int(horizon)): value for horizon, value in fold["prediction_spread"].items()},
+        }
+        for place, fold in enumerate(folds)
+        if fold.get("prediction_spread")
+    ]
 
 
 def _lost(scores: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

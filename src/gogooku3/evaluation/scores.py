@@ -9,6 +9,7 @@ import polars as pl
 
 from gogooku3.errors import ConfigError, choices
 from gogooku3.evaluation.daily import daily_ic
+from gogooku3.evaluation.ensemble import RANK_AVERAGE
 from gogooku3.evaluation.metrics import PERIODS_PER_YEAR, annualised_sharpe, compute_max_drawdown
 from gogooku3.evaluation.portfolio import one_day_returns, portfolio_returns
 from gogooku3.evaluation.predictions import ORACLE, check_predictions, shared_rows
@@ -48,11 +49,11 @@ def score_predictions(
 
     Returns:
         `settings`; `rows` (`given`, `scored`, `shared` by the models, `lost_by_model`, and the span);
-        `comparisons`, the mean daily differences of each two models; and `models`, by name. A model has
-        `pooled_sharpe_net` and `pooled_sharpe_gross` (all folds, headline horizon), `best_fold_sharpe` (the
-        highest of its folds, net of costs), `best_fold`, `best_fold_sharpe_gross` (the highest before
-        costs, maybe another fold's) and `horizons`: by horizon (as text) `pooled` and `folds` (by number,
-        as text), each with
+        `comparisons`, the mean daily differences of each two models (by name, `rank_average` last); and
+        `models`, by name. A model has `pooled_sharpe_net` and `pooled_sharpe_gross` (all folds, headline
+        horizon), `best_fold_sharpe` (the highest of its folds, net of costs), `best_fold`,
+        `best_fold_sharpe_gross` (the highest before costs, maybe another fold's) and `horizons`: by horizon
+        (as text) `pooled` and `folds` (by number, as text), each with
 
         - `mean_ic`, `mean_rank_ic`, `icir` (mean over standard deviation of the daily ICs, not annualised),
           `positive_days` (share), `n_days`, `n_rows` (with a known target)
@@ -188,8 +189,8 @@ def _score(correlations: pl.DataFrame, returns: pl.DataFrame, horizon: int) -> d
 
 
 def _comparisons(correlations: pl.DataFrame, returns: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Daily differences of each two competing models, first minus second in alphabetical order."""
-    names = sorted(name for name in returns["model"].unique() if name != ORACLE)
+    """Daily differences of each two competing models, first minus second; an average of others comes last."""
+    names = sorted(set(returns["model"]) - {ORACLE}, key=lambda name: (name == RANK_AVERAGE, name))
     for first, second in combinations(names, 2):
         both = [set(_values(returns.filter(pl.col("model") == name), "horizon")) for name in (first, second)]
         for horizon in sorted(both[0] & both[1]):

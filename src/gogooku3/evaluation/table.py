@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gogooku3.evaluation.ensemble import RANK_AVERAGE
+
 _INVENTED = (
     "The market is invented and what can be predicted was planted: this shows that the machinery finds it, "
     "and says nothing about a real market."
@@ -26,7 +28,7 @@ _COLUMNS: tuple[tuple[str, str, Format], ...] = (
 
 
 def headline_rows(scores: Scores) -> list[dict[str, str]]:
-    """One row of text a model and horizon, pooled over folds; competitors first, the oracle last.
+    """One row of text a model and horizon, pooled over folds; competitors, their average, then the oracle.
 
     Keys, in order: Model, Horizon, IC, 95% interval, IC t, Rank IC, Sharpe gross, Sharpe net, Drawdown
     net, Turnover a day, and Oracle IC where the scores have an oracle (on its own rows: a dash).
@@ -37,7 +39,7 @@ def headline_rows(scores: Scores) -> list[dict[str, str]]:
     models = scores["models"]
     oracle = next((entry for entry in models.values() if entry["is_oracle"]), None)
     rows = []
-    for model, entry in sorted(models.items(), key=lambda item: (item[1]["is_oracle"], item[0])):
+    for model, entry in _in_order(models):
         for horizon, blocks in entry["horizons"].items():
             row = {"Model": model, "Horizon": days(int(horizon)), **_cells(blocks["pooled"])}
             if oracle is not None:
@@ -51,10 +53,15 @@ def fold_rows(scores: Scores) -> list[dict[str, str]]:
     """One row of text a model, horizon and fold: the columns of `headline_rows`, with Fold."""
     return [
         {"Model": model, "Horizon": days(int(horizon)), "Fold": fold, **_cells(block)}
-        for model, entry in sorted(scores["models"].items())
+        for model, entry in _in_order(scores["models"])
         for horizon, blocks in entry["horizons"].items()
         for fold, block in blocks["folds"].items()
     ]
+
+
+def _in_order(models: Mapping[str, Scores]) -> list[tuple[str, Scores]]:
+    """Models by name; the average of others after them, the oracle last."""
+    return sorted(models.items(), key=lambda item: (item[1]["is_oracle"], item[0] == RANK_AVERAGE, item[0]))
 
 
 def _cells(block: Scores) -> dict[str, str]:
@@ -95,7 +102,7 @@ def verdict(scores: Scores) -> list[str]:
 
     A claim is made only where a 95 % interval excludes zero. First the answer in one sentence, then (where an
     oracle is scored) that the market is invented, then each competing model at the headline horizon, then
-    each pair of them.
+    each pair of them. That the average of two can't be told from one of them is left unsaid.
 
     Args:
         scores: as `score_predictions` returns them.
@@ -104,7 +111,7 @@ def verdict(scores: Scores) -> list[str]:
     cost = scores["settings"]["cost_bps"]
     rivals = {
         model: {int(horizon): block["pooled"] for horizon, block in entry["horizons"].items()}
-        for model, entry in sorted(scores["models"].items())
+        for model, entry in _in_order(scores["models"])
         if str(headline) in entry["horizons"] and (not entry["is_oracle"] or len(scores["models"]) == 1)
     }
     each = [
@@ -174,6 +181,8 @@ def _rivalry(comparisons: list[Scores], headline: int) -> Iterator[str]:
         difference = pair["ic"]["difference"]
         better, worse = (pair["first"], pair["second"])[:: 1 if difference >= 0.0 else -1]
         sure = interval[0] > 0.0 or interval[1] < 0.0
+        if not sure and RANK_AVERAGE in (pair["first"], pair["second"]):
+            continue
         claim = f"{better} is better than {worse}" if sure else f"{better} and {worse} can't be told apart"
         yield (
             f"{claim} at {days(headline)}: {pair['first']} minus {pair['second']} has a mean IC difference "

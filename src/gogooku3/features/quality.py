@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gogooku3.data.sources import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.schema import DATE, KEYS, is_target_column, require_columns
+from gogooku3.schema import DATE, KEYS, feature_columns, is_target_column, require_columns
 
 QUALITY_FEATURES: dict[str, str] = {
     "quality_coverage": "share of the row's features that are known",
@@ -231,11 +231,7 @@ class QualityFinancialFeaturesGenerator:
             if text := [name for name in self.feature_columns if not frame.schema[name].is_numeric()]:
                 raise DataError(f"quality features need numbers, but {choices(text)} hold something else")
             return list(self.feature_columns)
-        columns = [
-            name
-            for name, kind in frame.schema.items()
-            if kind.is_numeric() and name not in KEYS and not is_target_column(name)
-        ]
+        columns = feature_columns(frame.schema)
         if not columns:
             raise DataError(
                 f"no numeric feature columns to judge: beside keys and targets the data set has "

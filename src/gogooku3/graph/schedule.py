@@ -29,6 +29,8 @@ class GraphSchedule:
     """One snapshot a month, over the same codes in the same order, `[M]`."""
     snapshot_index: NDArray[np.int64]
     """Position in `graphs` of the snapshot that serves each day, `[D]`."""
+    builder: FinancialGraphBuilder
+    """Rules that made the edges."""
 
     @classmethod
     def build(
@@ -69,7 +71,12 @@ class GraphSchedule:
             )
             for first in first_days.tolist()
         ]
-        return cls(months=months, graphs=graphs, snapshot_index=snapshot_index.astype(np.int64))
+        return cls(
+            months=months,
+            graphs=graphs,
+            snapshot_index=snapshot_index.astype(np.int64),
+            builder=builder,
+        )
 
     @cached_property
     def neighbours(self) -> NDArray[np.int64]:
@@ -101,13 +108,26 @@ class GraphSchedule:
             )
         return self.graphs[position]
 
-    def summary(self) -> pl.DataFrame:
-        """One row a snapshot: `month, as_of, days, n_edges, turnover`.
+    def edge_turnover(self, before: "GraphSchedule") -> float:
+        """Share of edges changed since another schedule, the mean over the months that both have; else 0."""
+        earlier = dict(zip(before.months.tolist(), before.graphs, strict=True))
+        changed = [
+            graph.edge_turnover(earlier[month])
+            for month, graph in zip(self.months.tolist(), self.graphs, strict=True)
+            if month in earlier
+        ]
+        return float(np.mean(changed)) if changed else 0.0
 
-        `days` counts the trading days it serves; `turnover` is the share of edges changed since
-        the snapshot before, null for the first.
+    def summary(self) -> pl.DataFrame:
+        """One row a snapshot: when it was made, whom it serves, and what it holds.
+
+        Returns:
+            `month`, `as_of`, `days` (trading days it serves), `n_edges`, `turnover` (share of edges
+            changed since the snapshot before, null for the first), `n_stocks_with_edges` (stocks that
+            hear another), and over the edges `negative_share` and `mean_abs_correlation` (null without).
         """
         turnover = [now.edge_turnover(before) for before, now in pairwise(self.graphs)]
+        weights = [graph.edge_weight for graph in self.graphs]
         return pl.DataFrame(
             {
                 "month": [str(month) for month in self.months],
@@ -115,6 +135,9 @@ class GraphSchedule:
                 "days": np.bincount(self.snapshot_index, minlength=len(self.graphs)).tolist(),
                 "n_edges": [graph.n_edges for graph in self.graphs],
                 "turnover": [None, *turnover],
+                "n_stocks_with_edges": [int(graph.valid.any(axis=1).sum()) for graph in self.graphs],
+                "negative_share": [float((w < 0).mean()) if len(w) else None for w in weights],
+                "mean_abs_correlation": [float(np.abs(w).mean()) if len(w) else None for w in weights],
             },
             schema={
                 "month": pl.String,
@@ -122,5 +145,46 @@ class GraphSchedule:
                 "days": pl.Int64,
                 "n_edges": pl.Int64,
                 "turnover": pl.Float64,
+                "n_stocks_with_edges": pl.Int64,
+                "negative_share": pl.Float64,
+                "mean_abs_correlation": pl.Float64,
             },
         )
+
+    def means(self, days: range | None = None) -> dict[str, float]:
+        """What the snapshots with edges hold on average.
+
+        Args:
+            days: positions in the calendar; the snapshots that serve them count. None: all.
+
+        Returns:
+            `snapshots` (how many have edges), `edges`, `turnover` (from one of them to the next),
+            `negative_share`, `mean_abs_correlation`, `isolated` (stocks that hear nobody); all 0 where
+            none has edges.
+        """
+        served = self.snapshot_index if days is None else self.snapshot_index[days.start : days.stop]
+        table = self.summary()[np.unique(served)].filter(pl.col("n_edges") > 0)
+        n_stocks = self.graphs[0].n_nodes
+        # From a month without edges to the first with them everything changes, which says nothing.
+        averages = {
+            "edges": table["n_edges"].mean(),
+            "turnover": table["turnover"][1:].mean(),
+            "negative_share": table["negative_share"].mean(),
+            "mean_abs_correlation": table["mean_abs_correlation"].mean(),
+            "isolated": (n_stocks - table["n_stocks_with_edges"]).mean(),
+        }
+        return {"snapshots": table.height, **{name: _number(mean) for name, mean in averages.items()}}
+
+    def __str__(self) -> str:
+        """The schedule in a sentence."""
+        means = self.means()
+        return (
+            f"{len(self.graphs)} monthly graphs of {self.graphs[0].n_nodes:,} stocks, "
+            f"{means['snapshots']} with edges: {means['edges']:,.0f} edges on average, "
+            f"{means['negative_share']:.0%} negative, |correlation| {means['mean_abs_correlation']:.2f}, "
+            f"{means['isolated']:.1f} stocks alone, {means['turnover']:.0%} of edges new each month"
+        )
+
+
+def _number(mean: object) -> float:
+    return mean if isinstance(mean, float) else 0.0

@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gogooku3.errors import ConfigError
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
-from gogooku3.models.temporal import ATFTCore
+from gogooku3.models.temporal import ATFTCore, run_piece
 from gogooku3.schema import HORIZONS
 
 
@@ -21,7 +20,8 @@ class ModelOutput(NamedTuple):
     Shapes:
         predictions `[samples, horizons]`; temporal_attention `[samples, layers, heads, steps]`;
         feature_importance `[samples, features]` (shares of one); graph_attention
-        `[samples, heads, 1 + K]`, the stock itself first; graph_embeddings `[samples, hidden]`.
+        `[samples, heads, 1 + K]`, the stock itself first; graph_embeddings `[samples, hidden]`;
+        contributions `[samples, horizons, features]`, in units of the prediction.
     """
 
     predictions: Tensor
@@ -29,6 +29,7 @@ class ModelOutput(NamedTuple):
     feature_importance: Tensor
     graph_attention: Tensor
     graph_embeddings: Tensor
+    contributions: Tensor
 
 
 class ATFTGATFANModel(nn.Module):
@@ -45,8 +46,11 @@ class ATFTGATFANModel(nn.Module):
         sequence_length: steps of a window.
         dropout: share dropped in training.
         num_frequencies: bands of the FAN.
-        gradient_checkpointing: recompute the temporal part in the backward pass instead of
-            keeping it: less memory, more time.
+        market_dim: raw statistics of a day that the market regime reads besides the day's states.
+        use_frequency_norm, use_temporal_attention, use_graph_attention, use_regime: parts of the
+            network; one that is off is left out, so that its worth can be measured.
+        gradient_checkpointing: keep the borders between pieces of the temporal part alone, and compute
+            what lies inside a piece again in the backward pass: less memory, more time.
 
     Raises:
         ConfigError: a size is out of range or `hidden_dim` is not a multiple of `num_heads`.
@@ -64,6 +68,11 @@ class ATFTGATFANModel(nn.Module):
         sequence_length: int = 60,
         dropout: float = 0.3,
         num_frequencies: int = 5,
+        market_dim: int = 0,
+        use_frequency_norm: bool = True,
+        use_temporal_attention: bool = True,
+        use_graph_attention: bool = True,
+        use_regime: bool = True,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -89,14 +98,31 @@ class ATFTGATFANModel(nn.Module):
             "sequence_length": sequence_length,
             "dropout": dropout,
             "num_frequencies": num_frequencies,
+            "market_dim": market_dim,
+            "use_frequency_norm": use_frequency_norm,
+            "use_temporal_attention": use_temporal_attention,
+            "use_graph_attention": use_graph_attention,
+            "use_regime": use_regime,
         }
         self.prediction_horizons = tuple(prediction_horizons)
         self.gradient_checkpointing = gradient_checkpointing
-        self.frequency = FrequencyAdaptiveNorm(input_dim, num_frequencies, sequence_length)
-        self.temporal = ATFTCore(input_dim, hidden_dim, num_heads, sequence_length, num_layers, dropout)
-        self.graph_norm = nn.LayerNorm(hidden_dim)
-        self.graph = FinancialGraphAttention(hidden_dim, hidden_dim // num_heads, num_heads)
-        self.graph_output = nn.Linear(hidden_dim, hidden_dim)
+        self.frequency = (
+            FrequencyAdaptiveNorm(input_dim, num_frequencies, sequence_length) if use_frequency_norm else None
+        )
+        self.temporal = ATFTCore(
+            input_dim,
+            hidden_dim,
+            num_heads,
+            sequence_length,
+            num_layers if use_temporal_attention else 0,
+            dropout,
+            market_dim=market_dim if use_regime else None,
+        )
+        self.graph: FinancialGraphAttention | None = None
+        if use_graph_attention:
+            self.graph_norm = nn.LayerNorm(hidden_dim)
+            self.graph = FinancialGraphAttention(hidden_dim, hidden_dim // num_heads, num_heads)
+            self.graph_output = nn.Linear(hidden_dim, hidden_dim)
         self.heads_norm = nn.LayerNorm(hidden_dim)
         self.heads = nn.ModuleDict(
             {
@@ -135,6 +161,7 @@ class ATFTGATFANModel(nn.Module):
         day_index: Tensor | None = None,
         neighbours: Neighbours | None = None,
         n_days: int = 1,
+        market: Tensor | None = None,
     ) -> Tensor:
         """Predict.
 
@@ -145,6 +172,7 @@ class ATFTGATFANModel(nn.Module):
             neighbours: positions of each sample's neighbours among the samples of its day; None
                 takes the standing graph, or none when there is no standing graph.
             n_days: days in the batch.
+            market: the days' raw statistics, float `[n_days, market_dim]`; None: unknown, all 0.
 
         Returns:
             `[samples, horizons]`.
@@ -152,7 +180,7 @@ class ATFTGATFANModel(nn.Module):
         Raises:
             ValueError: the standing graph has another number of stocks than there are samples.
         """
-        state, _ = self._read(x, step_mask, day_index, n_days)
+        state, _ = self._read(x, step_mask, day_index, n_days, market)
         embedding, _ = self._listen(state, neighbours)
         return self._predict(embedding)
 
@@ -163,35 +191,57 @@ class ATFTGATFANModel(nn.Module):
         day_index: Tensor | None = None,
         neighbours: Neighbours | None = None,
         n_days: int = 1,
+        market: Tensor | None = None,
     ) -> ModelOutput:
-        """`forward`, with everything that explains it; same arguments.
+        """`forward` in evaluation mode, with everything that explains it; same arguments.
 
-        A feature's importance is the strength with which a unit move of it enters the network:
-        gate x root mean square of its frequency gains x length of its input weights, as a share.
+        A contribution is gradient x input (Shrikumar, Greenside and Kundaje, 2017, "Learning Important
+        Features Through Propagating Activation Differences", sec. 2.2; the gradient alone: Simonyan, Vedaldi
+        and Zisserman, 2014), summed over the steps of the window: to first order, what a sample's feature
+        adds to the predictions of its day, its own and, through the graph, its neighbours', whichever way it
+        takes through the network. Importance is the size of the contributions, over all horizons, as a share;
+        0 where nothing contributes.
+
+        Parameters keep their gradients, the network its mode.
         """
-        state, attention = self._read(x, step_mask, day_index, n_days)
-        embedding, graph_attention = self._listen(state, neighbours)
-        gain = (self.frequency.bands.t() @ self.frequency.frequency_weights).square().mean(dim=0).sqrt()
-        strength = self.frequency.gate(x) * gain * self.temporal.input_projection.weight.norm(dim=0)
-        importance = strength / strength.sum(dim=1, keepdim=True)
-        return ModelOutput(self._predict(embedding), attention, importance, graph_attention, embedding)
+        training = self.training
+        self.eval()
+        try:
+            # cuDNN's LSTM has a backward pass in training mode only.
+            with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+                inputs = x.detach().requires_grad_()
+                state, attention = self._read(inputs, step_mask, day_index, n_days, market)
+                embedding, graph_attention = self._listen(state, neighbours)
+                predictions = self._predict(embedding)
+                contributions = _contributions(predictions, inputs)
+        finally:
+            self.train(training)
+        size = contributions.abs().sum(dim=1)
+        importance = size / size.sum(dim=1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
+        output = (predictions, attention, importance, graph_attention, embedding, contributions)
+        return ModelOutput(*(part.detach() for part in output))
 
     def _read(
-        self, x: Tensor, step_mask: Tensor | None, day_index: Tensor | None, n_days: int
+        self,
+        x: Tensor,
+        step_mask: Tensor | None,
+        day_index: Tensor | None,
+        n_days: int,
+        market: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Windows to one state a sample."""
 
-        def run(x: Tensor) -> tuple[Tensor, Tensor]:
-            state, attention = self.temporal(self.frequency(x), step_mask, day_index, n_days)
-            return state, attention
-
-        if self.gradient_checkpointing and self.training:
-            state, attention = checkpoint(run, x, use_reentrant=False)
-            return state, attention
-        return run(x)
+        recompute = self.gradient_checkpointing and torch.is_grad_enabled()
+        scaled = x if self.frequency is None else run_piece(self.frequency, x, recompute=recompute)
+        state, attention = self.temporal(
+            scaled, step_mask, day_index, n_days, market, today=x[:, -1], recompute=recompute
+        )
+        return state, attention
 
     def _listen(self, state: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
         """States to states that have heard their neighbours."""
+        if self.graph is None:
+            return state, state.new_ones(len(state), self.temporal.num_heads, 1)
         heard, attention = self.graph(self.graph_norm(state), self._neighbours(state, neighbours))
         return state + self.graph_output(heard), attention
 
@@ -210,3 +260,13 @@ class ATFTGATFANModel(nn.Module):
     def _predict(self, embedding: Tensor) -> Tensor:
         ready = self.heads_norm(embedding)
         return torch.cat([head(ready) for head in self.heads.values()], dim=1).float()
+
+
+def _contributions(predictions: Tensor, inputs: Tensor) -> Tensor:
+    """Gradient x input, summed over steps: `[samples, horizons, features]`."""
+    last = predictions.shape[1] - 1
+    found = []
+    for horizon in range(last + 1):
+        (gradient,) = torch.autograd.grad(predictions[:, horizon].sum(), inputs, retain_graph=horizon < last)
+        found.append((gradient * inputs.detach()).sum(dim=1))
+    return torch.stack(found, dim=1)

@@ -48,10 +48,11 @@ def smooth_bands(length: int, num_frequencies: int) -> Tensor:
 
 
 class FrequencyAdaptiveNorm(nn.Module):
-    """Scale each feature of a window by frequency band, and by a gate from the window's mean.
+    """Weigh the frequency bands of each feature of a window, and by how much as the window asks for.
 
-    `y = gate(mean(x)) * B^T (w(band(k), f) * B x)`, `B` the real DFT over the steps. With all
-    band weights 1 and the gate at 1, as it starts, the module is the identity.
+    `y = B^T (sum_b band_b(k) w(b, f) gate(b, f; mean(x)) * B x)`, `B` the real DFT over the steps. With all
+    weights 1 and the gate at 1, as it starts, the module is the identity. The gate sees the window's mean
+    of every feature, so which band of one feature passes may depend on the level of another.
 
     Args:
         num_features: features of a step.
@@ -77,17 +78,21 @@ class FrequencyAdaptiveNorm(nn.Module):
         self.frequency_weights = nn.Parameter(torch.ones(num_frequencies, num_features))
         half = max(1, num_features // 2)
         self.scale_network = nn.Sequential(
-            nn.Linear(num_features, half), nn.ReLU(), nn.Linear(half, num_features), nn.Sigmoid()
+            nn.Linear(num_features, half),
+            nn.ReLU(),
+            nn.Linear(half, num_frequencies * num_features),
+            nn.Sigmoid(),
         )
         last = self.scale_network[2]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
-    def gate(self, x: Tensor) -> Tensor:
-        """Factor of each feature from the window's mean: 0 to 2, neutral at 1, `[windows, features]`."""
-        gate: Tensor = 2 * self.scale_network(x.mean(dim=1))
-        return gate
+    def gain(self, x: Tensor) -> Tensor:
+        """Factor on each band and feature, `[windows, bands, features]`: weight x gate; neutral at 1."""
+        gate = 2 * self.scale_network(x.mean(dim=1)).view(-1, self.num_frequencies, self.num_features)
+        gain: Tensor = self.frequency_weights * gate
+        return gain
 
     def forward(self, x: Tensor) -> Tensor:
         windows, steps, features = x.shape
@@ -97,8 +102,6 @@ class FrequencyAdaptiveNorm(nn.Module):
                 f"got {steps} x {features}"
             )
         by_step = x.transpose(0, 1).reshape(steps, windows * features)
-        spectrum = (self.basis @ by_step).view(steps, windows, features)
-        gain = self.bands.t() @ self.frequency_weights
-        weighed = (spectrum * gain[:, None, :]).view(steps, windows * features)
-        scaled = (self.basis.t() @ weighed).view(steps, windows, features) * self.gate(x)
-        return scaled.transpose(0, 1)
+        gain = self.gain(x).transpose(0, 1).reshape(self.num_frequencies, windows * features)
+        weighed = (self.basis @ by_step) * (self.bands.t() @ gain)
+        return (self.basis.t() @ weighed).view(steps, windows, features).transpose(0, 1)

@@ -13,7 +13,7 @@ from gogooku3.evaluation.metrics import information_coefficient, rank_informatio
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
 from gogooku3.safety.labels import LabelTreatment, treat_labels
 from gogooku3.safety.walk_forward import split_tail
-from gogooku3.schema import DATE, HORIZONS, KEYS, is_target_column
+from gogooku3.schema import DATE, HORIZONS, feature_columns
 
 DEFAULT_PARAMETERS: dict[str, Any] = {
     "num_boost_round": 400,
@@ -187,11 +187,7 @@ class LightGBMFinancialBaseline:
 
     def _prepare(self, frame: pl.DataFrame) -> PanelSlice:
         """Normalise a frame, hold its last days out, and return the days before the embargo."""
-        features = [
-            name
-            for name, dtype in frame.schema.items()
-            if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
-        ]
+        features = feature_columns(frame.schema)
         calendar = frame[DATE].unique().sort()
         days = range(calendar.len())
         train_days, held_out = days, None

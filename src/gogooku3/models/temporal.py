@@ -2,42 +2,83 @@
 how sharply. Only the input projection and the LSTM touch every step; the rest runs once a sample.
 """
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from gogooku3.models.snapshot import SnapshotEncoder
+
+FEEDFORWARD = 4.2
+"""Width inside a feed-forward step, in widths of the state."""
 
 
-class RegimeSharpness(nn.Module):
-    """How sharp attention is today, from a summary of the same day's cross-section.
+State = tuple[Tensor, Tensor]
+"""Hidden and cell state of the LSTM's layers, each `[layers, samples, hidden]`."""
 
-    The summary is the mean and the deviation over the day's stocks of their current states:
-    nothing later than the day, and the order of stocks does not matter.
+
+def run_piece(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
+    """Run a piece of the network; `recompute` keeps its inputs alone and runs it again for its gradient.
+
+    Dropout draws the same masks again (Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost").
+    """
+    return checkpoint(function, *inputs, use_reentrant=False) if recompute else function(*inputs)
+
+
+class Regime(nn.Module):
+    """The market's state today: how sharp attention is, and how much each part of the state counts.
+
+    It reads a summary of the same day's cross-section and nothing later: the mean and the deviation over
+    the day's stocks of their current states and, where given, the day's raw statistics, which day-wise
+    normalisation takes out of the features. The order of stocks does not matter.
+
+    Args:
+        hidden_dim: width of the states.
+        outputs: attention heads of all layers; 0 for none.
+        market_dim: raw statistics of a day; 0 for none.
+        dropout: share of the summary dropped; high, because there are few days.
 
     Shapes:
-        states `[samples, hidden]`, day_index int `[samples]` -> factor `[samples, outputs]`
-        between 1/e and e, 1 at the start.
+        states `[samples, hidden]`, day_index int `[samples]`, market `[days, market_dim]` or None (all 0)
+        -> sharpness `[samples, outputs]` between 1/e and e, scale `[samples, hidden]`; 1 at the start.
     """
 
-    def __init__(self, hidden_dim: int, outputs: int) -> None:
+    def __init__(self, hidden_dim: int, outputs: int, market_dim: int = 0, dropout: float = 0.3) -> None:
         super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(2 * hidden_dim, max(1, hidden_dim // 4)),
-            nn.Tanh(),
-            nn.Linear(max(1, hidden_dim // 4), outputs),
-            nn.Tanh(),
+        self.market_dim = market_dim
+        width = max(1, hidden_dim // 4)
+        self.summary = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(2 * hidden_dim + market_dim, width), nn.Tanh()
         )
-        last = self.network[2]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.sharpness = _zero_linear(width, outputs) if outputs else None
+        self.scale = _zero_linear(width, hidden_dim)
 
-    def forward(self, states: Tensor, day_index: Tensor, n_days: int) -> Tensor:
+    def forward(
+        self, states: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         member = functional.one_hot(day_index, n_days).to(states.dtype).t()
         share = member / member.sum(dim=1, keepdim=True).clamp(min=1)
         mean = share @ states
         deviation = (share @ (states - mean[day_index]).square() + 1e-6).sqrt()
-        factor: Tensor = self.network(torch.cat([mean, deviation], dim=1)).exp()
-        return factor.index_select(0, day_index)
+        if market is None:
+            market = states.new_zeros(n_days, self.market_dim)
+        summary = self.summary(torch.cat([mean, deviation, market.to(states.dtype)], dim=1))
+        scale = 1 + self.scale(summary).index_select(0, day_index)
+        if self.sharpness is None:
+            return states.new_ones(len(states), 0), scale
+        return self.sharpness(summary).tanh().exp().index_select(0, day_index), scale
+
+
+def _zero_linear(width: int, outputs: int) -> nn.Linear:
+    """A layer that says 0 until it has learned."""
+    layer = nn.Linear(width, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class HistoryAttention(nn.Module):
@@ -101,15 +142,17 @@ class ATFTCore(nn.Module):
         hidden_dim: width of the state; a multiple of `num_heads`.
         num_heads: attention heads.
         sequence_length: steps of a window (60 trading days).
-        num_layers: attention layers.
+        num_layers: attention layers; 0 leaves what the LSTM remembers.
         dropout: share dropped after attention and feed-forward.
-        feedforward_dim: width inside a layer's feed-forward step; None is 5.25 x hidden, which
+        feedforward_dim: width inside a layer's feed-forward step; None is FEEDFORWARD x hidden, which
             brings the default network to 5.6M parameters.
+        market_dim: raw statistics of a day that the regime reads; None leaves the regime out.
 
     Shapes:
         x `[samples, steps, features]`, step_mask bool `[samples, steps]` (true: the stock
-        traded), day_index int `[samples]` (which samples share a day) -> state
-        `[samples, hidden]`, attention `[samples, layers, heads, steps]`.
+        traded), day_index int `[samples]` (which samples share a day), market `[days, market_dim]`,
+        today `[samples, features]` (the current step as it came; None takes the window's last)
+        -> state `[samples, hidden]`, attention `[samples, layers, heads, steps]`.
     """
 
     def __init__(
@@ -121,6 +164,7 @@ class ATFTCore(nn.Module):
         num_layers: int = 4,
         dropout: float = 0.3,
         feedforward_dim: int | None = None,
+        market_dim: int | None = 0,
     ) -> None:
         super().__init__()
         if hidden_dim % num_heads:
@@ -131,8 +175,11 @@ class ATFTCore(nn.Module):
         self.input_projection = nn.Linear(input_dim, hidden_dim)
         self.absent_step = nn.Parameter(torch.zeros(hidden_dim))
         self.lstm = nn.LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
-        self.regime = RegimeSharpness(hidden_dim, num_layers * num_heads)
-        width = feedforward_dim or int(5.25 * hidden_dim)
+        self.snapshot = SnapshotEncoder(input_dim, hidden_dim, dropout)
+        self.regime = (
+            None if market_dim is None else Regime(hidden_dim, num_layers * num_heads, market_dim, dropout)
+        )
+        width = feedforward_dim or int(FEEDFORWARD * hidden_dim)
         self.temporal_attention = nn.ModuleList(
             HistoryAttention(hidden_dim, num_heads, sequence_length, width, dropout)
             for _ in range(num_layers)
@@ -151,24 +198,63 @@ class ATFTCore(nn.Module):
         step_mask: Tensor | None = None,
         day_index: Tensor | None = None,
         n_days: int = 1,
+        market: Tensor | None = None,
+        today: Tensor | None = None,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        samples = x.shape[0]
-        projected = self.input_projection(x.transpose(0, 1))
-        absent = None
-        if step_mask is not None:
-            absent = ~step_mask
-            projected = torch.where(
-                step_mask.t()[:, :, None], projected, self.absent_step.to(projected.dtype)
-            )
-        read, _ = self.lstm(projected)
-        history = (read + projected).transpose(0, 1)
-        state, current = read[-1], projected[-1]
+        samples, steps = x.shape[:2]
+        history, state, current = self._read(x, step_mask, recompute)
+        absent = None if step_mask is None else ~step_mask
+        current = current + self.snapshot(x[:, -1] if today is None else today)
         if day_index is None:
             day_index = torch.zeros(samples, dtype=torch.long, device=x.device)
-        sharpness = self.regime(state, day_index, n_days).view(samples, self.num_layers, self.num_heads)
+        sharpness = state.new_ones(samples, self.num_layers * self.num_heads)
+        scale = None
+        if self.regime is not None:
+            sharpness, scale = self.regime(current, day_index, n_days, market)
+        sharpness = sharpness.view(samples, self.num_layers, self.num_heads)
         attention = []
         for number, layer in enumerate(self.temporal_attention):
-            state, weights = layer(state, history, absent, sharpness[:, number])
+            state, weights = run_piece(
+                layer, state, history, absent, sharpness[:, number], recompute=recompute
+            )
             attention.append(weights)
-        fused = self.norm(state + self.feature_fusion(torch.cat([state, current], dim=1)))
+        fused = state + current + self.feature_fusion(torch.cat([state, current], dim=1))
+        fused = self.norm(fused)
+        if scale is not None:
+            fused = fused * scale
+        if not attention:
+            return fused, state.new_zeros(samples, 0, self.num_heads, steps)
         return fused, torch.stack(attention, dim=1)
+
+    def _read(self, x: Tensor, step_mask: Tensor | None, recompute: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """History `[samples, steps, hidden]`, and what was read and projected at the last step.
+
+        To be recomputed it is read in stretches of about the root of the steps: a stretch's inside and all
+        stretches' borders are then held at a time, which together are least.
+        """
+        by_step = x.transpose(0, 1)
+        present = None if step_mask is None else step_mask.t()[:, :, None]
+        stretch = math.isqrt(len(by_step)) if recompute else len(by_step)
+        state: State | None = None
+        parts = []
+        for start in range(0, len(by_step), stretch):
+            steps = slice(start, start + stretch)
+            mask = None if present is None else present[steps]
+            part, read, projected, state = run_piece(
+                self._read_stretch, by_step[steps], mask, state, recompute=recompute
+            )
+            parts.append(part)
+        history = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return history.transpose(0, 1), read, projected
+
+    def _read_stretch(
+        self, by_step: Tensor, present: Tensor | None, state: State | None
+    ) -> tuple[Tensor, Tensor, Tensor, State]:
+        """Some steps of the windows, `[steps, samples, ...]`, from the state that the steps before left."""
+        projected = self.input_projection(by_step)
+        if present is not None:
+            projected = torch.where(present, projected, self.absent_step.to(projected.dtype))
+        read, state = self.lstm(projected, state)
+        assert state is not None
+        return read + projected, read[-1], projected[-1], state

@@ -16,7 +16,7 @@ import polars as pl
 
 from gogooku3.data.panel import Panel, parallel_days
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.schema import DATE, KEYS, is_target_column, require_columns
+from gogooku3.schema import DATE, feature_columns, require_columns
 
 logger = logging.getLogger(__name__)
 
@@ -188,11 +188,7 @@ class CrossSectionalNormalizerV2:
         Raises:
             DataError: there are no rows or no numeric features.
         """
-        columns = self.feature_columns or tuple(
-            name
-            for name, dtype in frame.schema.items()
-            if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
-        )
+        columns = self.feature_columns or feature_columns(frame.schema)
         require_columns(frame.columns, [DATE, *columns], "a frame to normalise")
         if frame.is_empty() or not columns:
             raise DataError("nothing to fit: expected rows and numeric features, got none")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from gogooku3.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from gogooku3.training.callbacks import DynamicGraphCallback, FinancialMetricsCallback
+    from gogooku3.training.callbacks import FinancialMetricsCallback
+    from gogooku3.training.graph_callback import DynamicGraphCallback
     from gogooku3.training.losses import MultiHorizonFinancialLoss
     from gogooku3.training.pipeline import SafeTrainingPipeline
     from gogooku3.training.trainer import ATFTTrainer
@@ -22,7 +23,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ATFTTrainer": "gogooku3.training.trainer",
-        "DynamicGraphCallback": "gogooku3.training.callbacks",
+        "DynamicGraphCallback": "gogooku3.training.graph_callback",
         "FinancialMetricsCallback": "gogooku3.training.callbacks",
         "MultiHorizonFinancialLoss": "gogooku3.training.losses",
         "SafeTrainingPipeline": "gogooku3.training.pipeline",

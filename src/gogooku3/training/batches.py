@@ -59,7 +59,8 @@ class Batch(NamedTuple):
     Shapes:
         x `[samples, steps, features]`; step_mask bool `[samples, steps]`; day_index int
         `[samples]` counting the days of this batch; neighbours into the samples; labels
-        `[samples, horizons]`, NaN unknown; day and stock int `[samples]`: place in the panel.
+        `[samples, horizons]`, NaN unknown; day and stock int `[samples]`: place in the panel;
+        market float `[days of the batch, market_dim]` or None.
     """
 
     x: Tensor
@@ -70,6 +71,7 @@ class Batch(NamedTuple):
     day: Tensor
     stock: Tensor
     n_days: int
+    market: Tensor | None
 
 
 class DayPacks(Sampler[list[int]]):
@@ -124,6 +126,7 @@ class PanelBatches:
         sequence_length: steps of a window.
         graphs: as-of snapshots; None: nobody has neighbours.
         samples: bool `[days, stocks]`, rows to serve; None: every row whose window lies in the data.
+        market: float32 `[days, market_dim]`, the market's state by day; None: not known.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class PanelBatches:
         sequence_length: int,
         graphs: StackedGraphs | None = None,
         samples: np.ndarray | None = None,
+        market: np.ndarray | None = None,
     ) -> None:
         self.n_stocks = panel.n_stocks
         self.n_features = len(panel.features)
@@ -145,6 +149,7 @@ class PanelBatches:
         self._values = torch.from_numpy(panel.values).view(-1, self.n_features)
         self._mask = torch.from_numpy(panel.mask).view(-1)
         self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
+        self._market = None if market is None else torch.from_numpy(market)
         self._steps = torch.arange(1 - sequence_length, 1)
         self._buffer = torch.empty(0)
         self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
@@ -166,6 +171,8 @@ class PanelBatches:
         """Move the panel and the graphs to a device, in place."""
         for name in ("_stock", "_values", "_mask", "_labels", "_steps", "_buffer"):
             setattr(self, name, getattr(self, name).to(device))
+        if self._market is not None:
+            self._market = self._market.to(device)
         if self._graphs is not None:
             first, second, third = self._graphs
             self._graphs = (first.to(device), second.to(device), third.to(device))
@@ -183,11 +190,14 @@ class PanelBatches:
         day_index = torch.repeat_interleave(
             torch.arange(len(days), device=device), repeats, output_size=sum(sizes)
         )
-        day = torch.tensor(list(days), device=device)[day_index]
+        numbers = torch.tensor(list(days), device=device)
+        day = numbers[day_index]
         rows = ((day + self._steps[:, None]) * self.n_stocks + stock).flatten()
         needed = len(rows) * self.n_features
         if self._buffer.numel() < needed:
-            self._buffer = torch.empty(needed, device=device, dtype=self._values.dtype)
+            # Made outside inference mode even when predicting: training may write into it afterwards.
+            with torch.inference_mode(False):
+                self._buffer = torch.empty(needed, device=device, dtype=self._values.dtype)
         flat = self._buffer[:needed].view(len(rows), self.n_features)
         torch.index_select(self._values, 0, rows, out=flat)
         by_step = flat.view(self.sequence_length, len(stock), self.n_features)
@@ -200,6 +210,7 @@ class PanelBatches:
             day=day,
             stock=stock,
             n_days=len(days),
+            market=None if self._market is None else self._market.index_select(0, numbers),
         )
 
     def _neighbours(self, days: Sequence[int], day_index: Tensor, stock: Tensor) -> Neighbours:

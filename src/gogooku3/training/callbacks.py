@@ -1,4 +1,4 @@
-"""Callbacks that observe a fold's training: financial scores by epoch, and the graph kept current."""
+"""The callback that scores a fold's validation epochs as evaluation would, and keeps the best weights."""
 
 import logging
 from pathlib import Path
@@ -6,13 +6,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-import polars
 import torch
 from torch import Tensor
 
 from gogooku3.atomic import atomic_path
-from gogooku3.data.panel import Panel
-from gogooku3.errors import DataError
 from gogooku3.evaluation.metrics import (
     PERIODS_PER_YEAR,
     compute_max_drawdown,
@@ -20,10 +17,8 @@ from gogooku3.evaluation.metrics import (
     information_coefficient,
     rank_information_coefficient,
 )
-from gogooku3.graph.builder import FinancialGraphBuilder
-from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.training.batches import stack_graphs
 from gogooku3.training.checkpoint import copy_weights
+from gogooku3.training.collapse import daily_spread
 from gogooku3.training.module import ATFTModule
 
 logger = logging.getLogger(__name__)
@@ -33,11 +28,12 @@ def financial_scores(
     predictions: np.ndarray, targets: np.ndarray, day: np.ndarray, horizons: tuple[int, ...]
 ) -> dict[str, float]:
     """Scores of one validation pass, by day: `ic_{h}d`, `rank_ic_{h}d`, `sharpe_{h}d`, `drawdown_{h}d`,
-    and `spread_{h}d`.
+    and `spread_{h}d`; and `ic`, `rank_ic` and `sharpe`, their means over horizons.
 
     Sharpe and drawdown are those of a book re-formed daily on the h-day prediction and earning
     the return of the shortest horizon, before costs. `spread` is the mean deviation of the
-    predictions within a day: near zero, they have collapsed.
+    predictions within a day: near zero, they have collapsed. In a mean over horizons, one without a
+    score counts 0, for it has shown no skill; where none has a score, the mean is NaN.
 
     Args:
         predictions, targets: `[samples, horizons]`; a NaN target is unknown.
@@ -45,8 +41,7 @@ def financial_scores(
     """
     scores: dict[str, float] = {}
     periods = PERIODS_PER_YEAR // horizons[0]
-    number = np.unique(day, return_inverse=True)[1]
-    count = np.bincount(number)
+    spread = daily_spread(predictions, day)
     for position, horizon in enumerate(horizons):
         mine = predictions[:, position].astype(np.float64)
         scores[f"ic_{horizon}d"] = information_coefficient(mine, targets[:, position], day)
@@ -55,9 +50,10 @@ def financial_scores(
             mine, targets[:, 0], day, periods_per_year=periods
         )
         scores[f"drawdown_{horizon}d"] = compute_max_drawdown(mine, targets[:, 0], day)
-        mean = np.bincount(number, mine) / count
-        variance = np.bincount(number, (mine - mean[number]) ** 2) / count
-        scores[f"spread_{horizon}d"] = float(np.sqrt(variance).mean())
+        scores[f"spread_{horizon}d"] = float(spread[position])
+    for name in ("ic", "rank_ic", "sharpe"):
+        found = np.array([scores[f"{name}_{horizon}d"] for horizon in horizons])
+        scores[name] = float("nan") if np.isnan(found).all() else float(np.nan_to_num(found).mean())
     return scores
 
 
@@ -65,7 +61,8 @@ class FinancialMetricsCallback(pl.Callback):
     """Scores every validation epoch and keeps the weights of the best one.
 
     Logs `val/ic_{h}d`, `val/rank_ic_{h}d`, `val/sharpe_{h}d`, `val/drawdown_{h}d` and
-    `val/spread_{h}d` to whatever loggers the run has.
+    `val/spread_{h}d`, and `val/ic`, `val/rank_ic` and `val/sharpe`, their means over horizons, to whatever
+    loggers the run has. With a moving average of the weights, it is the average that is scored and kept.
 
     Args:
         monitor: the score that chooses the best epoch, as logged ("val/rank_ic_5d"; "val/loss" is
@@ -132,7 +129,7 @@ class FinancialMetricsCallback(pl.Callback):
         score = logged.get(self.monitor, float("nan"))
         if self._improves(score):
             self.best_epoch, self.best_score = trainer.current_epoch, score
-            self.best_weights = copy_weights(pl_module.model)
+            self.best_weights = copy_weights(pl_module.scored_model)
             if self.checkpoint_path is not None:
                 self._write(self.checkpoint_path)
 
@@ -149,70 +146,3 @@ class FinancialMetricsCallback(pl.Callback):
         assert self.best_weights is not None
         with atomic_path(path) as temporary:
             save_file({name: w.cpu().contiguous() for name, w in self.best_weights.items()}, temporary)
-
-
-class DynamicGraphCallback(pl.Callback):
-    """Keeps the graph current: a snapshot a month along the calendar, all rebuilt every few epochs.
-
-    A day is served by the snapshot made of returns before its month; no day sees a later one. The
-    model's standing graph becomes the snapshot that serves the last training day.
-
-    Args:
-        graph_builder: rules for edges; its settings may be changed between epochs.
-        data: daily returns, as a data set frame with `ret_1d` (or the builder's `return_column`), or
-            float `[days, stocks]` on the panel's calendar and stocks.
-        every_n_epochs: epochs between two rebuilds.
-
-    Attributes:
-        schedule: the snapshots in use.
-    """
-
-    def __init__(
-        self,
-        graph_builder: FinancialGraphBuilder,
-        data: polars.DataFrame | np.ndarray,
-        every_n_epochs: int = 10,
-    ) -> None:
-        self.graph_builder = graph_builder
-        self.data = data
-        self.every_n_epochs = every_n_epochs
-        self.schedule: GraphSchedule | None = None
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._rebuild(pl_module)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.current_epoch and trainer.current_epoch % self.every_n_epochs == 0:
-            self._rebuild(pl_module)
-        assert self.schedule is not None
-        edges = sum(graph.n_edges for graph in self.schedule.graphs) / len(self.schedule.graphs)
-        pl_module.log("graph/edges", edges, on_step=False, on_epoch=True, batch_size=1)
-
-    def _rebuild(self, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, ATFTModule)
-        panel = pl_module.panel
-        returns = self.data
-        if isinstance(returns, polars.DataFrame):
-            returns = returns_on(panel, returns, self.graph_builder.return_column or "ret_1d")
-        self.schedule = GraphSchedule.build(panel.dates, panel.codes, returns, self.graph_builder)
-        pl_module.batches.set_graphs(stack_graphs(self.schedule))
-        last_day = pl_module.train_days.stop - 1
-        pl_module.model.update_graph(self.schedule.graphs[self.schedule.snapshot_index[last_day]])
-
-
-def returns_on(panel: Panel, frame: polars.DataFrame, column: str) -> np.ndarray:
-    """Daily returns of a frame on a panel's calendar and stocks, `[days, stocks]`, NaN where missing.
-
-    Raises:
-        DataError: the frame lacks the column, or none of its rows is in the panel.
-    """
-    own = Panel.from_frame(frame, [column], horizons=())
-    days = np.isin(panel.dates, own.dates)
-    stocks = np.isin(np.array(panel.codes), np.array(own.codes))
-    if not days.any() or not stocks.any():
-        raise DataError("the returns for the graph share no day or no stock with the panel")
-    returns = np.full((panel.n_days, panel.n_stocks), np.nan, dtype=np.float32)
-    own_days = np.searchsorted(own.dates, panel.dates[days])
-    own_stocks = np.searchsorted(np.array(own.codes), np.array(panel.codes)[stocks])
-    returns[np.ix_(days, stocks)] = own.values[np.ix_(own_days, own_stocks)][:, :, 0]
-    return returns

@@ -5,6 +5,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel
@@ -24,6 +25,9 @@ class ATFTModule(pl.LightningModule):
         config: training, scheduler and loss settings.
         steps_per_epoch: optimiser steps an epoch, for the schedule.
         train_days: days of the panel that are trained on.
+
+    Attributes:
+        average: moving average of the weights, `training.ema_decay`; None outside training, or without one.
     """
 
     def __init__(
@@ -43,25 +47,28 @@ class ATFTModule(pl.LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.train_days = train_days
         weights = config.loss.horizon_weights
-        self.loss = MultiHorizonFinancialLoss({h: weights[h] for h in model.prediction_horizons})
+        self.loss = MultiHorizonFinancialLoss(
+            {h: weights[h] for h in model.prediction_horizons}, config.loss.correlation_weight
+        )
+        self.average: AveragedModel | None = None
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The network that is validated, kept and predicts: the average of the weights where there is one."""
+        return self.model if self.average is None else self.average.module
 
     # Lightning calls these once the module is on its device; `setup` comes too early for that.
     def on_fit_start(self) -> None:
         self.batches.to(self.device)
+        if self.config.training.ema_decay:
+            self.average = weight_average(self.model, self.config.training.ema_decay)
 
     def on_predict_start(self) -> None:
         self.batches.to(self.device)
 
-    def predict_batch(self, batch: Batch) -> Tensor:
-        """Predictions `[samples, horizons]`, float32."""
-        predictions: Tensor = self.model(
-            batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days
-        )
-        return predictions
-
     def training_step(self, days: list[int], batch_idx: int) -> Tensor:
         batch = self.batches.gather(days)
-        loss: Tensor = self.loss(self.predict_batch(batch), batch.labels)
+        loss: Tensor = self.loss(_forward(self.model, batch), batch.labels, batch.day_index, batch.n_days)
         if not torch.isfinite(loss):
             named = ", ".join(str(self.panel.dates[day]) for day in days)
             raise FloatingPointError(
@@ -73,14 +80,30 @@ class ATFTModule(pl.LightningModule):
 
     def validation_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
         batch = self.batches.gather(days)
-        predictions = self.predict_batch(batch)
-        loss = self.loss(predictions, batch.labels)
+        predictions = _forward(self.scored_model, batch)
+        loss = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
         self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.day))
         return {"predictions": predictions, "day": batch.day, "stock": batch.stock}
 
     def predict_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
         batch = self.batches.gather(days)
-        return {"predictions": self.predict_batch(batch), "day": batch.day, "stock": batch.stock}
+        return {"predictions": _forward(self.scored_model, batch), "day": batch.day, "stock": batch.stock}
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        super().optimizer_step(*arguments, **options)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning refuses to clip for a fused optimiser under mixed precision, because a loss scaler would
+        # be in the way. bfloat16 has none.
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
         settings = self.config.training
@@ -101,6 +124,39 @@ class ATFTModule(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Day numbers stay on the host; the gather happens where the panel is."""
         return batch
+
+
+def _forward(model: nn.Module, batch: Batch) -> Tensor:
+    """Predictions `[samples, horizons]`, float32."""
+    predictions: Tensor = model(
+        batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
+    )
+    return predictions
+
+
+def weight_average(model: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a network's weights, ready for `update_parameters` after each step.
+
+    It starts at the weights as they are. At step 1, 2, ... it keeps `min(decay, (1 + step) / (10 + step))`
+    of itself, so that the first, unready weights are soon forgotten.
+
+    >>> model = nn.Linear(1, 1)
+    >>> average = weight_average(model, decay=0.99)
+    >>> before = model.weight.item()
+    >>> with torch.no_grad(): _ = model.weight.add_(1.1)
+    >>> average.update_parameters(model)
+    >>> round(average.module.weight.item() - before, 4)
+    0.9
+    """
+
+    def update(averaged: Any, current: Any, step: Tensor | int) -> None:
+        keep = min(decay, (1 + int(step)) / (10 + int(step)))
+        get_ema_multi_avg_fn(keep)(averaged, current, step)
+
+    average = AveragedModel(model, multi_avg_fn=update)
+    # The first update copies: from here on the average's own count is the number of the step.
+    average.update_parameters(model)
+    return average.requires_grad_(False)
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

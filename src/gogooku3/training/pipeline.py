@@ -25,22 +25,21 @@ from gogooku3.evaluation.scores import score_predictions
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
+from gogooku3.safety.market_state import MarketState
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE
 from gogooku3.settings import settings
-from gogooku3.training.callbacks import DynamicGraphCallback
-from gogooku3.training.checkpoint import save_model
+from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.inputs import check_inputs
 from gogooku3.training.memory import plan_memory
-from gogooku3.training.prediction_table import long_tables, oracle_tables
+from gogooku3.training.network_fold import NetworkFold, network_seeds, new_network, train_networks
+from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
 from gogooku3.training.reproducibility import cpu_threads, seed_everything, versions
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.steps import StepLog
-from gogooku3.training.trainer import ATFTTrainer
 
 NETWORK, BASELINE = "atft_gat_fan", "lightgbm"
 PANEL_FILE = "panel.f32"
@@ -97,9 +96,9 @@ class SafeTrainingPipeline:
 
         Returns:
             `total_duration` (s), `best_sharpe` (the best fold's out-of-sample Sharpe of the network,
-            net of costs), `pooled_sharpe` (all folds, net: the headline), `model_path` (weights of
-            the last fold), `peak_memory_gb`, `run_dir`, `report_path`, `predictions_path`, `scores`,
-            `steps` and `dropped`.
+            net of costs), `pooled_sharpe` (all folds, net: the headline), `model_path` (weights of the
+            last fold; of several networks, the last seed's), `peak_memory_gb`, `run_dir`, `report_path`,
+            `predictions_path`, `scores`, `steps` and `dropped`.
 
         Raises:
             DataError: the data set is not what the data contract says, or too short for the folds.
@@ -136,7 +135,7 @@ class _Run:
         self.folder = RunFolder(runs_dir, experiment)
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.tables: list[pl.DataFrame] = []
-        self.fold_dates: list[dict[str, Any]] = []
+        self.fold_facts: list[dict[str, Any]] = []
         self.data_facts: dict[str, Any] = {}
 
     def execute(self) -> dict[str, Any]:
@@ -176,8 +175,7 @@ class _Run:
         self._warn_if_slow(panel, folds)
         with log.step("train ATFT-GAT-FAN"):
             for fold in folds:
-                fitted = _fit_fallback(normalizer, fold)
-                model_path = self._network(panel, fold, fitted, schedule, returns)
+                model_path = self._networks(panel, fold, normalizer, schedule, returns)
         with log.step("score and report"):
             scores, report_path, predictions_path = self._score(panel)
         # The data set still holds what a memory-mapped panel held.
@@ -256,7 +254,7 @@ class _Run:
         for fold in folds:
             fit, validation = self._fit_days(fold)
             spans = {"train": fit, "validation": validation, "test": fold.test}
-            self.fold_dates.append(
+            self.fold_facts.append(
                 {
                     "fold": fold.number,
                     "gap_days": fold.gap_days,
@@ -301,65 +299,60 @@ class _Run:
             return None
         schedule = GraphSchedule.build(panel.dates, panel.codes, returns, self.builder)
         self.folder.write_table("graphs.parquet", schedule.summary())
+        self.log.say(f"   {schedule}")
         return schedule
 
-    def _network(
+    def _networks(
         self,
         panel: Panel,
         fold: Fold,
-        normalizer: CrossSectionalNormalizerV2 | None,
+        normalizer: PanelNormalizer | None,
         schedule: GraphSchedule | None,
         returns: np.ndarray | None,
     ) -> Path:
+        """Train the fold's networks and keep their predictions; returns where the last one's weights lie."""
         config = self.config
-        seed_everything(config.training.seed)
-        model = self._new_model()
+        fitted = _fit_fallback(normalizer, fold)
+        state, market = _market_state(normalizer, fold) if config.model.use_regime else (None, None)
         fit_days, validation_days = self._fit_days(fold)
-        folder = self.folder.fold(fold.number)
-        callbacks = []
-        if returns is not None:
-            callbacks.append(DynamicGraphCallback(self.builder, returns, config.graph.rebuild_every_epochs))
-        self.log.say(f"   fold {fold.number}: {model.n_parameters:,} parameters")
-        trainer = ATFTTrainer(
-            model,
-            PanelSlice(panel, fit_days),
-            PanelSlice(panel, validation_days),
-            config,
-            graphs=schedule,
-            run_dir=folder,
-            callbacks=callbacks,
-        )
-        outcome = trainer.fit()
-        self.folder.write_json(f"{folder.name}/training.json", outcome)
-        self._keep(trainer.predict(PanelSlice(panel, fold.test)), panel, fold, NETWORK)
-        extra = {
+        about = self.fold_facts[fold.number]
+        saved = {
             "features": list(panel.features),
-            "normalizer": normalizer.to_dict() if normalizer else None,
+            "normalizer": fitted.to_dict() if fitted else None,
+            "market_state": state.to_dict() if state else None,
             "graph": config.graph.model_dump(mode="json"),
-            "fold": self.fold_dates[fold.number],
+            "fold": dict(about),
         }
-        path = save_model(folder, model, extra)
-        (folder / "best.safetensors").unlink(missing_ok=True)
-        return path
-
-    def _new_model(self) -> ATFTGATFANModel:
-        return ATFTGATFANModel(
-            **self.config.model.model_dump(exclude={"name"}),
-            sequence_length=self.config.time_series.sequence_length,
+        days = NetworkFold(
+            fold.number,
+            train=PanelSlice(panel, fit_days),
+            validation=PanelSlice(panel, validation_days),
+            test=PanelSlice(panel, fold.test),
+            market=market,
+            schedule=schedule,
+            returns=returns,
+            saved=saved,
+            sectors=read_sectors(self.loader),
         )
+        result = train_networks(days, config, self.builder, self.folder, self.log)
+        about["prediction_spread"] = result.prediction_spread
+        self._keep(result.predictions, panel, fold, NETWORK)
+        return result.model_path
 
     def _warn_if_slow(self, panel: Panel, folds: list[Fold]) -> None:
         """Say beforehand when a CPU would take hours."""
-        training = self.config.training
+        training, networks = self.config.training, len(network_seeds(self.config))
         if training.accelerator == "gpu" or (training.accelerator == "auto" and torch.cuda.is_available()):
             return
         by_day = panel.sample_mask(self.config.time_series.sequence_length).sum(axis=1)
         samples = sum(int(by_day[: self._fit_days(fold)[0].stop].sum()) for fold in folds)
-        hours = cpu_hours(self._new_model(), samples * training.epochs, cpu_threads())
+        hours = cpu_hours(new_network(self.config), samples * training.epochs * networks, cpu_threads())
         if hours > 2:
+            several = f", {networks} times," if networks > 1 else ""
             self.log.warn(
-                f"training {samples:,} samples for up to {training.epochs} epochs may take about {hours:.0f} "
-                "hours on this CPU; use a GPU, or start small: model.hidden_dim=64 training.epochs=3"
+                f"training {samples:,} samples for up to {training.epochs} epochs{several} may take about "
+                f"{hours:.0f} hours on this CPU; use a GPU, or start small: model.hidden_dim=64 "
+                "training.epochs=3"
             )
 
     def _keep(self, wide: pl.DataFrame, panel: Panel, fold: Fold, model: str) -> None:
@@ -370,14 +363,19 @@ class _Run:
     def _score(self, panel: Panel) -> tuple[dict[str, Any], Path, Path]:
         """Write the prediction table, then score and report what was written."""
         table = pl.concat(
-            [*self.tables, *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK)]
+            [
+                *self.tables,
+                *rank_average_tables(self.tables, NETWORK, BASELINE),
+                *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK),
+            ]
         )
         predictions_path = self.folder.write_table("predictions.parquet", table)
         evaluation = self.config.evaluation
         scores = score_predictions(table, evaluation.cost_bps, evaluation.quantile)
         self.folder.write_json("metrics.json", scores)
         report_path = self.folder.path / "report.html"
-        write_report(report_path, self._manifest("complete", None), scores, table)
+        explanations = read_explanations(self.folder.path, NETWORK, BASELINE)
+        write_report(report_path, self._manifest("complete", None), scores, table, explanations=explanations)
         return scores, report_path, predictions_path
 
     def _results(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -400,10 +398,10 @@ class _Run:
             "status": status,
             "total_duration_s": seconds,
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "seeds": [self.config.training.seed],
+            "seeds": list(network_seeds(self.config)),
             "versions": versions(),
             "data": self.data_facts,
-            "folds": self.fold_dates,
+            "folds": self.fold_facts,
             "steps": self.log.steps,
             "dropped": self.log.dropped,
             "warnings": self.log.warnings,
@@ -425,6 +423,16 @@ def _with_settings(
 def _fit_fallback(normalizer: PanelNormalizer | None, fold: Fold) -> CrossSectionalNormalizerV2 | None:
     """Serve the cells that no day carries from the fold's own training days."""
     return normalizer.fit_fold(fold.train) if normalizer else None
+
+
+def _market_state(
+    normalizer: PanelNormalizer | None, fold: Fold
+) -> tuple[MarketState, np.ndarray] | tuple[None, None]:
+    """How the market's state is scaled by the fold's training days, and the state on every day."""
+    if normalizer is None:
+        return None, None
+    state = MarketState.fit(normalizer.statistics, fold.train)
+    return state, state.transform(normalizer.statistics)
 
 
 def _graph_builder(config: RunConfig) -> FinancialGraphBuilder:

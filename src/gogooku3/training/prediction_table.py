@@ -1,10 +1,11 @@
-"""Predictions as the one table that scoring reads, and the oracle of a synthetic market beside them."""
+"""Predictions as the one table that scoring reads, with what follows from them or stands beside them."""
 
 from pathlib import Path
 
 import polars as pl
 
 from gogooku3.data.panel import PanelSlice
+from gogooku3.evaluation.ensemble import RANK_AVERAGE, rank_average
 from gogooku3.evaluation.predictions import ORACLE
 from gogooku3.schema import CODE, DATE
 
@@ -34,6 +35,28 @@ def long_tables(
         )
         for position, horizon in enumerate(test.panel.horizons)
     ]
+
+
+def rank_average_tables(tables: list[pl.DataFrame], first: str, second: str) -> list[pl.DataFrame]:
+    """Two models averaged by rank as one more model, on the rows that both predict.
+
+    Args:
+        tables: as `long_tables` makes them.
+        first, second: names of the models.
+    """
+    found = {(table["model"][0], table["fold"][0], table["horizon"][0]): table for table in tables}
+    averaged = []
+    for (model, fold, horizon), table in found.items():
+        other = found.get((second, fold, horizon))
+        if model == first and other is not None:
+            average = rank_average([each.select(DATE, CODE, "prediction") for each in (table, other)])
+            averaged.append(
+                table.drop("prediction")
+                .join(average, on=[DATE, CODE], how="inner", maintain_order="left")
+                .with_columns(pl.lit(RANK_AVERAGE).alias("model"), pl.col("prediction").cast(pl.Float32))
+                .select(table.columns)
+            )
+    return averaged
 
 
 def oracle_tables(data_path: Path, tables: list[pl.DataFrame], like: str) -> list[pl.DataFrame]:

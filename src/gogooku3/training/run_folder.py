@@ -20,6 +20,8 @@ class RunFolder:
         runs_dir: folder of all runs.
         experiment: name of the experiment: letters, digits, '.', '_' and '-'.
 
+    What is written is named by its path below the folder, or by its whole path.
+
     Raises:
         ConfigError: a name that is no folder name.
     """
@@ -32,29 +34,31 @@ class RunFolder:
             )
         self.path = _fresh_folder(runs_dir / experiment)
 
-    def fold(self, number: int) -> Path:
-        """Folder of one fold's weights and history."""
+    def fold(self, number: int, seed: int | None = None) -> Path:
+        """Folder of one fold's weights and history, or within it that of one of several networks."""
         folder = self.path / f"fold_{number}"
-        folder.mkdir(exist_ok=True)
+        if seed is not None:
+            folder /= f"seed_{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def discard(self) -> None:
         """Remove the folder with all that is in it."""
         shutil.rmtree(self.path)
 
-    def write_json(self, name: str, content: Any) -> Path:
+    def write_json(self, name: Path | str, content: Any) -> Path:
         """Write a JSON file; dates and paths become text."""
         path = self.path / name
         write_text_atomic(path, json.dumps(content, indent=2, default=str) + "\n")
         return path
 
-    def write_text(self, name: str, content: str) -> Path:
+    def write_text(self, name: Path | str, content: str) -> Path:
         """Write a text file."""
         path = self.path / name
         write_text_atomic(path, content)
         return path
 
-    def write_table(self, name: str, table: pl.DataFrame) -> Path:
+    def write_table(self, name: Path | str, table: pl.DataFrame) -> Path:
         """Write a Parquet file."""
         path = self.path / name
         with atomic_path(path) as temporary:

@@ -22,7 +22,7 @@ from gogooku3.errors import ConfigError, DataError
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.safety.labels import treat_labels
-from gogooku3.schema import KEYS, is_target_column
+from gogooku3.schema import feature_columns
 from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
@@ -47,6 +47,8 @@ class ATFTTrainer:
         config: a `RunConfig`, or a mapping of training settings (`epochs`, `batch_size`,
             `learning_rate`, `mixed_precision`, `gradient_clip`, ...) and of other groups
             (`{"scheduler": {...}}`).
+        market: float32 `[days, market_dim]`, the market's state on each day of the panel, for the model's
+            regime; None: the regime reads the day's stocks alone.
         graphs: monthly as-of snapshots for the panel's stocks; None takes the model's standing
             graph for the days from its as-of day on.
         run_dir: folder for logs and the best weights; None writes nothing.
@@ -65,6 +67,7 @@ class ATFTTrainer:
         config: RunConfig | Mapping[str, Any] | None = None,
         *,
         graphs: GraphSchedule | None = None,
+        market: np.ndarray | None = None,
         run_dir: Path | None = None,
         callbacks: Sequence[pl.Callback] = (),
     ) -> None:
@@ -82,9 +85,9 @@ class ATFTTrainer:
         else:
             raise DataError("train_data and val_data must both be frames or both be panel slices")
         self.panel = self.train_data.panel
-        _check_fit(model, self.train_data, self.val_data)
+        _check_fit(model, self.train_data, self.val_data, market)
         self.model.gradient_checkpointing = self.config.training.gradient_checkpointing
-        self.batches = PanelBatches(self.panel, self._labels(), length, samples=samples)
+        self.batches = PanelBatches(self.panel, self._labels(), length, samples=samples, market=market)
         if graphs is not None:
             self.batches.set_graphs(stack_graphs(graphs))
         elif model.graph_info is not None:
@@ -93,6 +96,8 @@ class ATFTTrainer:
 
     def fit(self) -> dict[str, Any]:
         """Train, and leave the model with the weights of its best validation epoch.
+
+        With `training.ema_decay`, these are moving averages of the weights, as validated.
 
         Returns:
             `epochs`, `best_epoch`, `best_score` (of the monitored score), `history` (scores an
@@ -258,8 +263,15 @@ def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGAT
     """A whole configuration from one, or from a mapping of settings and groups; it fits the model."""
     if not isinstance(config, RunConfig):
         config = RunConfig.from_mapping(_as_groups(config or {}, model), "the trainer's config")
+    if config.training.seeds is not None:
+        raise ConfigError(
+            f"training.seeds is {list(config.training.seeds)}, but a trainer trains one network; give it "
+            "training.seed, or use SafeTrainingPipeline, which trains one network a seed and averages them"
+        )
     asked = {**config.model.model_dump(), **config.time_series.model_dump()}
     for name, built in model.settings.items():
+        if name == "market_dim":
+            continue
         wanted = list(asked[name]) if isinstance(built, list) else asked[name]
         if wanted != built:
             raise ConfigError(
@@ -281,6 +293,7 @@ def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, A
     built = dict(model.settings)
     horizons = built["prediction_horizons"]
     length = built.pop("sequence_length")
+    del built["market_dim"]
     weights = {h: DEFAULT_HORIZON_WEIGHTS.get(h, 0.5) for h in horizons}
     groups["model"] = {**built, **groups["model"]}
     groups["time_series"] = {
@@ -308,11 +321,7 @@ def _join_frames(
             f"validation must come after training, but it starts on {validation_starts} and training ends "
             f"on {training_ends}"
         )
-    features = [
-        name
-        for name, dtype in train.schema.items()
-        if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
-    ]
+    features = feature_columns(train.schema)
     panel = Panel.from_frame(polars.concat([train, val], how="diagonal_relaxed"), features, horizons)
     panel.values[np.isnan(panel.values)] = 0
     border = train["date"].n_unique()
@@ -321,12 +330,17 @@ def _join_frames(
     return PanelSlice(panel, range(border)), PanelSlice(panel, range(border, panel.n_days)), samples
 
 
-def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice) -> None:
+def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice, market: np.ndarray | None) -> None:
     width = len(train.panel.features)
     if width != model.settings["input_dim"]:
         raise DataError(
             f"the model takes {model.settings['input_dim']} features but the data has {width}; build it with "
             f"input_dim={width}, or choose dataset.feature_columns"
+        )
+    if market is not None and market.shape != (train.panel.n_days, model.settings["market_dim"]):
+        raise DataError(
+            f"market is {list(market.shape)}; a model with market_dim={model.settings['market_dim']} needs "
+            f"[{train.panel.n_days} days, {model.settings['market_dim']}]"
         )
     if train.panel is not val.panel:
         raise DataError("train_data and val_data are slices of two panels; take both from one")

@@ -1,0 +1,300 @@
+"""Invented markets in which one thing alone predicts, each a pure function of an array of random shocks.
+
+A market is built day by day from `shocks[day, stock, channel]`, so that what a day holds depends on that
+day's and earlier shocks alone; a test changes later ones and sees earlier days stay bit for bit. The
+features go through the product's own day-wise normaliser, and what is predictable is written down beside
+them: `oracle`, the expected return that the past allows. Nothing here knows the network.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import solve_discrete_are
+from scipy.special import ndtri
+
+from gogooku3.data.panel import Panel
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.safety.walk_forward import split_tail
+
+Floats = npt.NDArray[np.float64]
+
+FEATURES = 8
+"""Features of every market; those that say nothing are noise."""
+CHANNELS = 2 * FEATURES + 2
+"""Random numbers a stock and day: one for its return, the rest for what moves features."""
+STRENGTH = 0.3
+"""Correlation of the expected with the realised return: the information coefficient of the oracle."""
+EMBARGO_DAYS = 20
+"""Trading days between training and validation, and between validation and test."""
+
+CYCLE_PERIODS = (30.0, 12.0, 5.0, 2.5)
+"""Frequency: period in days of each cycle; two dials say which one of the four the return follows."""
+CYCLE_DECAY = 0.99
+"""Frequency: what is left of a cycle after a day; sets how narrow the bands are."""
+CYCLE_NOISE = 1.0
+"""Frequency: deviation of the noise over the cycles, each of which has deviation 1."""
+DIAL_DAYS = 500
+"""Frequency: mean days before a stock's dial switches."""
+ECHO_DAYS = 40
+"""Temporal: trading days after which an event echoes in the return."""
+GROUP_SIZE = 6
+"""Neighbour: stocks that move together in a month."""
+GROUP_SHARE = 0.8
+"""Neighbour: share of a return's variance that the group has in common."""
+REGIME_DAYS = 12
+"""Regime: mean days before the market changes its mind."""
+
+
+@dataclass(frozen=True)
+class PlantedMarket:
+    """A market, and what can be known of its returns.
+
+    Attributes:
+        name: of the market; a key of `MARKETS`.
+        owner: switch of the network's part that should find the signal; None where no single one does.
+        window: steps that a model needs to look back.
+        panel: normalised by day; one horizon, 1 day.
+        statistics: what normalisation took out of each day.
+        graphs: monthly snapshots along the returns' correlations, as of.
+        oracle: expected return, float64 `[days, stocks]`, mean 0 and deviation 1 by day; NaN where nothing
+            can be known.
+    """
+
+    name: str
+    owner: str | None
+    window: int
+    panel: Panel
+    statistics: DayStatistics
+    graphs: GraphSchedule
+    oracle: Floats
+
+
+@dataclass(frozen=True)
+class _Plant:
+    """Raw features by name, the expected return (any scale), and the returns that the graph reads."""
+
+    features: dict[str, Floats]
+    expected: Floats | None
+    returns: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a market is planted, the switch of the part that should find it, and the steps to look back."""
+
+    plant: Callable[[Floats, npt.NDArray[np.datetime64]], _Plant]
+    owner: str | None
+    window: int
+    predictable: bool = True
+
+
+def draw_shocks(seed: int, n_days: int = 640, n_stocks: int = 80) -> Floats:
+    """Independent standard normal numbers, `[days, stocks, CHANNELS]`."""
+    return np.random.default_rng(seed).standard_normal((n_days, n_stocks, CHANNELS))
+
+
+def build_market(name: str, shocks: Floats, strength: float = STRENGTH) -> PlantedMarket:
+    """The market of that name.
+
+    The return of the day after t is `strength * expected + sqrt(1 - strength^2) * noise`, the expected
+    return standardised over the day's stocks, the noise a shock that no feature knows.
+
+    Args:
+        name: a key of `MARKETS`.
+        shocks: from `draw_shocks`, `[days, stocks, CHANNELS]`.
+        strength: correlation of the expected with the realised return, 0 to 1.
+
+    Raises:
+        KeyError: no such market.
+    """
+    kind = MARKETS[name]
+    n_days, n_stocks, _ = shocks.shape
+    dates = _weekdays(n_days)
+    plant = kind.plant(shocks[:, :, 1:], dates)
+    target = shocks[:, :, 0]
+    oracle = np.full((n_days, n_stocks), np.nan)
+    if plant.expected is not None:
+        oracle = _by_day(plant.expected)
+        target = strength * np.nan_to_num(oracle) + np.sqrt(1 - strength**2) * target
+    named = dict(plant.features)
+    for number in range(FEATURES - len(named)):
+        named[f"noise_{number}"] = shocks[:, :, -1 - number]
+    codes = tuple(f"{1000 + number}" for number in range(n_stocks))
+    panel = Panel(
+        dates=dates,
+        codes=codes,
+        features=tuple(named),
+        values=np.stack(list(named.values()), axis=2).astype(np.float32),
+        mask=np.ones((n_days, n_stocks), dtype=bool),
+        targets=target[:, :, None].astype(np.float32),
+        horizons=(1,),
+    )
+    returns = named["noise_0"] if plant.returns is None else plant.returns
+    builder = FinancialGraphBuilder(
+        correlation_window=20, max_edges_per_node=GROUP_SIZE - 1, min_edges_per_node=GROUP_SIZE - 1
+    )
+    graphs = GraphSchedule.build(dates, codes, returns, builder)
+    statistics = PanelNormalizer(panel).statistics
+    return PlantedMarket(name, kind.owner, kind.window, panel, statistics, graphs, oracle)
+
+
+def split_days(n_days: int) -> tuple[range, range, range]:
+    """Days to train on, to choose the epoch by, and to score once, an embargo between each two."""
+    rest, test = split_tail(range(n_days), 0.2, EMBARGO_DAYS)
+    train, validation = split_tail(rest, 0.16, EMBARGO_DAYS)
+    return train, validation, test
+
+
+def _frequency(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+    """A wave of four bands; two slow dials of each stock say which of them the return follows.
+
+    The expected return is the best estimate of that band's current value from the wave so far
+    (steady-state Kalman filter), so that a filter of the past can know it.
+    """
+    wave = CYCLE_NOISE * shocks[:, :, 0]
+    for number, period in enumerate(CYCLE_PERIODS):
+        wave = wave + _cycle(shocks[:, :, 1 + number], period)
+    left, right = (_switching(shocks[:, :, number], DIAL_DAYS) for number in (5, 6))
+    chosen = (left > 0) + 2 * (right > 0)
+    expected = np.take_along_axis(_band_estimates(wave), chosen[None].astype(np.int64), axis=0)[0]
+    features = {
+        "wave": wave,
+        "left_dial": left + 0.5 * shocks[:, :, 7],
+        "right_dial": right + 0.5 * shocks[:, :, 8],
+    }
+    return _Plant(features, expected)
+
+
+def _temporal(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+    """An event moves the stock again 40 trading days after it, and on no other day."""
+    event = shocks[:, :, 0]
+    expected = np.full(event.shape, np.nan)
+    expected[ECHO_DAYS:] = event[:-ECHO_DAYS]
+    return _Plant({"event": event}, expected)
+
+
+def _neighbour(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+    """A stock follows today's move of those that it moved together with last month.
+
+    Groups are redrawn monthly, and a stock's own move goes with its new group, so it says nothing.
+    """
+    n_days, n_stocks, _ = shocks.shape
+    _, first_days, month = np.unique(dates.astype("datetime64[M]"), return_index=True, return_inverse=True)
+    # Ranked by a shock of the month's first day; a rank's group is its quotient.
+    groups = np.argsort(np.argsort(shocks[first_days, :, 0], axis=1), axis=1) // GROUP_SIZE
+    returns = np.sqrt(1 - GROUP_SHARE) * shocks[:, :, 1]
+    expected = np.full((n_days, n_stocks), np.nan)
+    for day in range(n_days):
+        now = groups[month[day]]
+        returns[day] += np.sqrt(GROUP_SHARE) * shocks[day, now, 2]
+        if month[day]:
+            expected[day] = _mean_of_peers(returns[day], groups[month[day] - 1])
+    return _Plant({"move": returns}, expected, returns)
+
+
+def _regime(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+    """A tilt pays in a calm market and costs in a stressed one; only raw dispersion tells which it is."""
+    calm = _switching(shocks[:, :1, 0], REGIME_DAYS)
+    tilt = shocks[:, :, 1]
+    return _Plant({"tilt": tilt, "stress": shocks[:, :, 2] * np.exp(-0.4 * calm)}, calm * tilt)
+
+
+def _level(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+    """Today's values alone: a threshold, a valley, and an interaction."""
+    a, b, c, d = (shocks[:, :, number] for number in range(4))
+    expected = 1.5 * (a > 0.7) + (np.abs(b) < 0.6) + 0.7 * np.sign(c) * np.clip(d, -1, 1)
+    return _Plant({"threshold": a, "valley": b, "left": c, "right": d}, expected)
+
+
+def _noise(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+    """Nothing predicts."""
+    return _Plant({}, None)
+
+
+MARKETS = {
+    "frequency": Kind(_frequency, "use_frequency_norm", 60),
+    "temporal": Kind(_temporal, "use_temporal_attention", 50),
+    "neighbour": Kind(_neighbour, "use_graph_attention", 12),
+    "regime": Kind(_regime, "use_regime", 12),
+    "level": Kind(_level, None, 12),
+    "noise": Kind(_noise, None, 12, predictable=False),
+}
+"""Every market, in the order in which they are reported."""
+
+
+def _weekdays(n_days: int) -> npt.NDArray[np.datetime64]:
+    """The first `n_days` weekdays from 2020 on."""
+    return np.busday_offset(np.datetime64("2020-01-01"), np.arange(n_days), roll="forward").astype(
+        "datetime64[D]"
+    )
+
+
+def _by_day(values: Floats) -> Floats:
+    """Mean 0 and deviation 1 over each day's stocks."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    result: Floats = centred / centred.std(axis=1, keepdims=True)
+    return result
+
+
+def _pole(period: float) -> tuple[complex, float]:
+    """The rotation of a day, and the size of a shock that keeps the cycle's deviation at 1."""
+    pole = CYCLE_DECAY * np.exp(2j * np.pi / period)
+    response = np.real(pole ** np.arange(2000))
+    return complex(pole), float(1 / np.sqrt((response**2).sum()))
+
+
+def _cycle(shocks: Floats, period: float) -> Floats:
+    """A random cycle of deviation 1, `[days, stocks]`: the real part of a damped rotation."""
+    pole, size = _pole(period)
+    state = np.zeros(shocks.shape[1], dtype=np.complex128)
+    values = np.empty_like(shocks)
+    for day, shock in enumerate(shocks):
+        state = pole * state + size * shock
+        values[day] = state.real
+    return values
+
+
+def _band_estimates(wave: Floats) -> Floats:
+    """Each cycle's current value as far as the wave up to that day tells, `[cycles, days, stocks]`.
+
+    The steady-state Kalman filter of the cycles and the noise (Anderson and Moore, 1979, chapter 4).
+    """
+    size = 2 * len(CYCLE_PERIODS)
+    turn, spread = np.zeros((size, size)), np.zeros((size, size))
+    for number, period in enumerate(CYCLE_PERIODS):
+        pole, shock = _pole(period)
+        own = slice(2 * number, 2 * number + 2)
+        turn[own, own] = [[pole.real, -pole.imag], [pole.imag, pole.real]]
+        spread[2 * number, 2 * number] = shock**2
+    seen = np.zeros((1, size))
+    seen[0, ::2] = 1
+    noise = np.array([[CYCLE_NOISE**2]])
+    ahead = solve_discrete_are(turn.T, seen.T, spread, noise)
+    gain = ahead @ seen.T / (seen @ ahead @ seen.T + noise)
+    state = np.zeros((size, wave.shape[1]))
+    estimates = np.empty((len(CYCLE_PERIODS), *wave.shape))
+    for day, value in enumerate(wave):
+        state = turn @ state
+        state = state + gain * (value - seen @ state)
+        estimates[:, day] = state[::2]
+    return estimates
+
+
+def _switching(shocks: Floats, mean_days: float) -> Floats:
+    """+1 or -1, changing sign after `mean_days` days on average; starts by the first shock's sign."""
+    threshold = float(-ndtri(1 / mean_days))
+    signs = np.where(shocks > threshold, -1.0, 1.0)
+    signs[0] = np.where(shocks[0] > 0, 1.0, -1.0)
+    return np.cumprod(signs, axis=0)
+
+
+def _mean_of_peers(moves: Floats, group: npt.NDArray[np.int64]) -> Floats:
+    """Mean move of the others in each stock's group; 0 for one that is alone."""
+    count = np.bincount(group)
+    total = np.bincount(group, moves)
+    result: Floats = (total[group] - moves) / np.maximum(count[group] - 1, 1)
+    return result

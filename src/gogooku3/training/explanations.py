@@ -1,0 +1,303 @@
+"""What a trained network looks at, as tables. They are made after the predictions and choose nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gogooku3.atomic import atomic_path
+from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.panel import Panel
+from gogooku3.data.sources import collect, read_keys, scan_table
+from gogooku3.errors import DataError
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelOutput
+from gogooku3.models.graph_attention import Neighbours
+from gogooku3.schema import CODE, DATE, SECTOR, map_columns
+from gogooku3.training.batches import Batch, PanelBatches
+
+MAX_DAYS = 20
+"""Days that are explained at most."""
+MAX_SAMPLES = 5_000
+"""Samples that these days hold at most, unless one day alone holds more: enough for a mean."""
+ITSELF = "itself"
+_BANDS = (0.0, 0.2, 0.4, 0.6, 0.8)
+"""Lower ends of the bands of |correlation| that attention is summed up by."""
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Tables over the explained days; edges and embeddings are those of the last of them."""
+
+    features: pl.DataFrame
+    """`feature, horizon, importance`: mean size of a feature's contributions to the predictions of a
+    horizon, less what it adds to all stocks of the day alike, as a share of the horizon's sum; the largest
+    first."""
+    attention: pl.DataFrame
+    """`layer, head, lag, attention`: mean over the samples; lag 0 is the current day."""
+    neighbours: pl.DataFrame
+    """`heard, links, attention, even`: mean attention a link, over heads, by |correlation|, and what a link
+    would get if a stock heard itself and all its neighbours alike."""
+    edges: pl.DataFrame
+    """`date, receiver, source, correlation, attention`: mean over heads; the largest first."""
+    embeddings: pl.DataFrame
+    """`date, code, x, y, sector, prediction`: the graph embedding's two principal components, and the mean
+    prediction over horizons; sector null where not known."""
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The tables by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def write(self, folder: Path) -> None:
+        """One `<name>.parquet` a table, each whole or not at all."""
+        for name, table in self.tables().items():
+            with atomic_path(folder / f"{name}.parquet") as temporary:
+                table.write_parquet(temporary, compression="zstd")
+
+
+def explain_days(
+    model: ATFTGATFANModel,
+    batches: PanelBatches,
+    panel: Panel,
+    days: range,
+    sectors: Mapping[str, str] | None = None,
+    max_days: int = MAX_DAYS,
+    max_samples: int = MAX_SAMPLES,
+) -> Explanations:
+    """Explain the predictions of some days, or of some of them, evenly spread, where there are many.
+
+    Args:
+        model: trained; it comes back on its device and in its mode, without gradients.
+        batches: gathers the samples of `panel`, with the graphs and market states the model predicts with.
+        panel: names days, stocks and features.
+        days: days of the panel, as a rule those of the test; each is explained by its own past alone.
+        sectors: sector by code, for the table of embeddings; nothing else reads it.
+        max_days: days explained at most.
+        max_samples: fewer days are explained where they would hold more samples, but always one.
+
+    Raises:
+        DataError: none of the days has a sample.
+    """
+    served = [day for day in days if batches.samples_by_day[day]]
+    if not served:
+        raise DataError(f"no day from {days.start} to {days.stop - 1} has a sample to explain")
+    affordable = int(max_samples / batches.samples_by_day[served].mean())
+    chosen = _spread(served, max(1, min(max_days, affordable)))
+    home = next(model.parameters()).device
+    contributions: list[Tensor] = []
+    attention: list[Tensor] = []
+    links: list[np.ndarray] = []
+    try:
+        for day in chosen:
+            batch = batches.gather([day])
+            model.to(batch.x.device)
+            output = model.explain(
+                batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
+            )
+            contributions.append(_told_apart(output.contributions))
+            attention.append(output.temporal_attention.mean(dim=0, dtype=torch.float64).cpu())
+            if model.graph is None:
+                batch = batch._replace(neighbours=Neighbours.none(len(batch.day), batch.x.device))
+            links.append(_links(output, batch.neighbours))
+    finally:
+        model.to(home)
+    weights = torch.tensor(batches.samples_by_day[chosen] / batches.samples_by_day[chosen].sum())
+    return Explanations(
+        features=_features(_weighted(contributions, weights), panel.features, model.prediction_horizons),
+        attention=_attention(_weighted(attention, weights)),
+        neighbours=_neighbours(np.concatenate(links)),
+        edges=_edges(batch, output, panel),
+        embeddings=_embeddings(batch, output, panel, sectors or {}),
+    )
+
+
+def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, pl.DataFrame]:
+    """The tables of a run's folds, joined, each with a column `fold`; `graphs` is the run's graph schedule.
+
+    `features` has a column `model` too, for LightGBM's shares of the gain stand there beside the network's.
+    What the run has not is left out.
+
+    Args:
+        run_dir: the run's folder.
+        network: name of the network in the prediction table.
+        baseline: name of LightGBM there.
+    """
+    found: dict[str, list[pl.DataFrame]] = {}
+    folders = {int(path.name.removeprefix("fold_")): path for path in run_dir.glob("fold_*")}
+    for number, folder in sorted(folders.items()):
+        fold = pl.lit(number, pl.Int32).alias("fold")
+        for path in sorted((folder / "explanations").glob("*.parquet")):
+            table = pl.read_parquet(path)
+            if path.stem == "features":
+                table = table.select(pl.lit(network).alias("model"), pl.all())
+            found.setdefault(path.stem, []).append(table.select(fold, pl.all()))
+        gains = folder / "lightgbm_importance.parquet"
+        if gains.is_file():
+            table = pl.read_parquet(gains).select(fold, pl.lit(baseline).alias("model"), pl.all())
+            found.setdefault("features", []).append(table)
+    tables = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in found.items()}
+    graphs = run_dir / "graphs.parquet"
+    return tables | ({"graphs": pl.read_parquet(graphs)} if graphs.is_file() else {})
+
+
+def read_sectors(dataset: ProductionDatasetV3) -> dict[str, str]:
+    """Sector by code, the last one known, where the data set's file has a column of sectors.
+
+    For pictures only: it is the newest classification, which an earlier day did not know.
+    """
+    found = {canonical: name for name, canonical in map_columns(dataset.columns.ignored, (SECTOR,)).items()}
+    if SECTOR not in found:
+        return {}
+    keys = {canonical: name for name, canonical in dataset.columns.keys.items()}
+    wanted = {DATE: keys[DATE], CODE: keys[CODE], SECTOR: found[SECTOR]}
+    scan = scan_table(dataset.data_path, typed=True).select(
+        pl.col(it).alias(name) for name, it in wanted.items()
+    )
+    rows = collect(scan, dataset.data_path)
+    rows = rows.with_columns(read_keys(rows, dataset.data_path.name)).drop_nulls()
+    last = rows.group_by(CODE).agg(pl.col(SECTOR).cast(pl.String).sort_by(DATE).last())
+    return dict(last.iter_rows())
+
+
+def _spread(days: list[int], most: int) -> list[int]:
+    """At most so many of the days, evenly spread, the last among them."""
+    if len(days) <= most:
+        return days
+    places = np.linspace(0, len(days) - 1, most).round().astype(int) if most > 1 else [len(days) - 1]
+    return [days[place] for place in places]
+
+
+def _told_apart(contributions: Tensor) -> Tensor:
+    """Mean size `[horizons, features]` of a day's contributions, less their mean over the day's stocks.
+
+    Predictions are compared within a day, so what moves all stocks alike, as a month's name does, tells none
+    from another.
+    """
+    apart = contributions.double() - contributions.mean(dim=0, dtype=torch.float64)
+    return apart.abs().mean(dim=0).cpu()
+
+
+def _weighted(by_day: list[Tensor], weights: Tensor) -> np.ndarray:
+    mean: np.ndarray = torch.tensordot(weights, torch.stack(by_day), dims=1).numpy()
+    return mean
+
+
+def _features(size: np.ndarray, features: tuple[str, ...], horizons: tuple[int, ...]) -> pl.DataFrame:
+    """Size of contributions `[horizons, features]` as shares of each horizon."""
+    total = size.sum(axis=1, keepdims=True)
+    shares = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+    return pl.DataFrame(
+        {
+            "feature": list(features) * len(horizons),
+            "horizon": pl.Series(np.repeat(horizons, len(features)), dtype=pl.Int32),
+            "importance": shares.ravel(),
+        }
+    ).sort("horizon", "importance", descending=[False, True], maintain_order=True)
+
+
+def _attention(weights: np.ndarray) -> pl.DataFrame:
+    """Mean attention `[layers, heads, steps]` as rows, the current day first."""
+    layer, head, lag = (axis.ravel() for axis in np.indices(weights.shape))
+    return pl.DataFrame(
+        {
+            "layer": pl.Series(layer, dtype=pl.Int32),
+            "head": pl.Series(head, dtype=pl.Int32),
+            "lag": pl.Series(lag, dtype=pl.Int32),
+            "attention": weights[:, :, ::-1].ravel(),
+        }
+    )
+
+
+def _links(output: ModelOutput, neighbours: Neighbours) -> np.ndarray:
+    """Every link of a day as `[links, 3]`: |correlation| (NaN: the stock itself), attention, even share."""
+    heard = output.graph_attention.mean(dim=1)
+    even = 1.0 / (1 + neighbours.valid.sum(dim=1).to(heard))
+    strength = torch.cat([torch.full_like(heard[:, :1], torch.nan), neighbours.weight.abs()], dim=1)
+    present = functional.pad(neighbours.valid, (1, 0), value=True)
+    links = torch.stack([strength, heard, even[:, None].expand_as(heard)], dim=2)[present]
+    return links.double().cpu().numpy()
+
+
+def _neighbours(links: np.ndarray) -> pl.DataFrame:
+    """Mean attention and even share of a link: the stock itself, then its neighbours by |correlation|."""
+    strength = links[:, 0]
+    itself = np.isnan(strength)
+    band = np.searchsorted(_BANDS, strength, side="right") - 1
+    ends = (*(f"{low:.1f}" for low in _BANDS), "1.0")
+    groups = {ITSELF: itself} | {
+        f"{ends[place]} to {ends[place + 1]}": ~itself & (band == place) for place in range(len(_BANDS))
+    }
+    rows = [
+        {
+            "heard": name,
+            "links": int(member.sum()),
+            "attention": links[member, 1].mean(),
+            "even": links[member, 2].mean(),
+        }
+        for name, member in groups.items()
+        if member.any()
+    ]
+    schema = {"heard": pl.String, "links": pl.Int64, "attention": pl.Float64, "even": pl.Float64}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _edges(batch: Batch, output: ModelOutput, panel: Panel) -> pl.DataFrame:
+    """Who hears whom on the day of a batch."""
+    valid = batch.neighbours.valid.cpu().numpy()
+    heard = output.graph_attention.mean(dim=1)[:, 1:].cpu().numpy()
+    receiver, slot = np.nonzero(valid)
+    codes = np.array(panel.codes)[batch.stock.cpu().numpy()]
+    source = batch.neighbours.index.cpu().numpy()[receiver, slot]
+    return _of_day(
+        panel,
+        batch,
+        {
+            "receiver": codes[receiver],
+            "source": codes[source],
+            "correlation": batch.neighbours.weight.cpu().numpy()[receiver, slot].astype(np.float64),
+            "attention": heard[receiver, slot].astype(np.float64),
+        },
+    ).sort("attention", descending=True, maintain_order=True)
+
+
+def _embeddings(batch: Batch, output: ModelOutput, panel: Panel, sectors: Mapping[str, str]) -> pl.DataFrame:
+    place = principal_components(output.graph_embeddings.double().cpu().numpy())
+    codes = [panel.codes[stock] for stock in batch.stock.tolist()]
+    return _of_day(
+        panel,
+        batch,
+        {
+            "code": codes,
+            "x": place[:, 0],
+            "y": place[:, 1],
+            "sector": pl.Series([sectors.get(code) for code in codes], dtype=pl.String),
+            "prediction": output.predictions.mean(dim=1).double().cpu().numpy(),
+        },
+    )
+
+
+def _of_day(panel: Panel, batch: Batch, columns: dict[str, Any]) -> pl.DataFrame:
+    day = panel.dates[int(batch.day[0])].astype("datetime64[D]").item()
+    return pl.DataFrame(columns).select(pl.lit(day, pl.Date).alias(DATE), pl.all())
+
+
+def principal_components(points: np.ndarray) -> np.ndarray:
+    """Two principal components `[points, 2]`, by SVD, each signed so that its largest loading is positive.
+
+    Points that differ along fewer than two directions get zeros for the rest.
+
+    >>> principal_components(np.array([[0.0, 0.0], [3.0, 4.0]])).round(6).tolist()
+    [[-2.5, 0.0], [2.5, 0.0]]
+    """
+    centred = points - points.mean(axis=0)
+    left, scale, right = np.linalg.svd(centred, full_matrices=False)
+    kept = scale[:2] > 1e-12 * max(scale[0], 1e-300)
+    largest = np.take_along_axis(right, np.abs(right).argmax(axis=1)[:, None], axis=1)[:2, 0]
+    place = np.zeros((len(points), 2))
+    place[:, : len(kept)] = left[:, :2] * scale[:2] * np.where(kept, np.sign(largest), 0.0)
+    return place

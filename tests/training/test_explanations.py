@@ -1,0 +1,305 @@
+"""What is planted is what the explanations name: the feature, the lag, the neighbour, the sectors."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.errors import DataError
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.training.batches import PanelBatches, StackedGraphs
+from gogooku3.training.explanations import (
+    Explanations,
+    explain_days,
+    principal_components,
+    read_explanations,
+    read_sectors,
+)
+from gogooku3.training.trainer import ATFTTrainer
+
+DAYS, STOCKS, FEATURES, STEPS = 130, 40, 6, 20
+TRAIN, VALIDATION, TEST = range(0, 90), range(95, 110), range(115, 130)
+FEATURE, LAG = 3, 12
+STRENGTHS = (0.9, 0.5, 0.3)
+"""|correlation| of each stock's three neighbours; the first carries the label."""
+
+
+def panel(values: np.ndarray, label: np.ndarray, seed: int = 9) -> Panel:
+    """Two horizons, whose targets are the label and a tenth of its deviation in noise."""
+    noise = 0.1 * label.std() * np.random.default_rng(seed).normal(size=(*label.shape, 2))
+    return Panel(
+        dates=np.datetime64("2024-01-04") + np.arange(DAYS),
+        codes=tuple(f"{stock:04}" for stock in range(STOCKS)),
+        features=tuple(f"f{place}" for place in range(FEATURES)),
+        values=values.astype(np.float32),
+        mask=np.ones((DAYS, STOCKS), dtype=bool),
+        targets=(label[:, :, None] + noise).astype(np.float32),
+        horizons=(1, 5),
+    )
+
+
+def noise(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(DAYS, STOCKS, FEATURES))
+
+
+def listening(rows: np.ndarray, correlations: tuple[float, ...] = STRENGTHS) -> StackedGraphs:
+    """One graph for all days: the stocks that each stock hears `[stocks, K]`, and how they correlate."""
+    weights = np.tile(np.array(correlations, dtype=np.float32), (STOCKS, 1))
+    neighbours = rows.astype(np.int64)[None]
+    return StackedGraphs(np.zeros(DAYS, np.int64), neighbours, weights[None], np.ones(neighbours.shape, bool))
+
+
+def network(**changes: Any) -> ATFTGATFANModel:
+    torch.manual_seed(0)
+    return ATFTGATFANModel(FEATURES, 16, 2, 1, [1, 5], sequence_length=STEPS, dropout=0.0, **changes)
+
+
+def trained(market: Panel, epochs: int, graph: StackedGraphs | None = None) -> ATFTTrainer:
+    """A small network that has learned the market's label; it has predicted the test days, too."""
+    settings = {
+        "epochs": epochs,
+        "batch_size": 160,
+        "learning_rate": 1e-2,
+        "mixed_precision": False,
+        "progress_bar": False,
+        "logging": {"tensorboard": False},
+        "early_stopping": {"patience": epochs},
+    }
+    trainer = ATFTTrainer(network(), PanelSlice(market, TRAIN), PanelSlice(market, VALIDATION), settings)
+    trainer.batches.set_graphs(graph)
+    assert trainer.fit()["best_score"] > 0.5, "what was not learned can't be explained"
+    trainer.predict(PanelSlice(market, TEST))
+    return trainer
+
+
+def explain(trainer: ATFTTrainer, **options: Any) -> Explanations:
+    return explain_days(trainer.model, trainer.batches, trainer.panel, TEST, **{"max_days": 4, **options})
+
+
+def untrained(market: Panel, graph: StackedGraphs | None = None) -> tuple[ATFTGATFANModel, PanelBatches]:
+    return network(), PanelBatches(market, market.targets, STEPS, graph)
+
+
+# --- planted truth -----------------------------------------------------------------------------------------
+
+
+def test_the_planted_features_are_the_most_important_in_their_order() -> None:
+    values = noise()
+    label = values[:, :, FEATURE] + 0.5 * values[:, :, 1]
+    features = explain(trained(panel(values, label), epochs=3)).features
+    for horizon in (1, 5):
+        own = features.filter(pl.col("horizon") == horizon)
+        assert own["feature"].to_list()[:2] == ["f3", "f1"]
+        assert own["importance"].to_list()[0] > 0.4
+        assert own["importance"].sum() == pytest.approx(1)
+
+
+def test_what_a_feature_adds_to_all_stocks_alike_does_not_count() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    model, batches = untrained(market)
+    size = explain_days(model, batches, market, TEST, max_days=1).features
+    batch = batches.gather([TEST[-1]])
+    contributions = model.explain(batch.x, batch.step_mask).contributions
+    apart = (contributions - contributions.mean(dim=0)).abs().mean(dim=0)
+    expected = (apart / apart.sum(dim=1, keepdim=True)).double()
+    for place, horizon in enumerate((1, 5)):
+        own = dict(size.filter(pl.col("horizon") == horizon).select("feature", "importance").iter_rows())
+        assert [own[name] for name in market.features] == pytest.approx(expected[place].tolist(), rel=1e-4)
+
+
+def test_temporal_attention_peaks_at_the_planted_lag() -> None:
+    values = noise()
+    label = np.random.default_rng(1).normal(size=(DAYS, STOCKS))
+    label[LAG:] = values[:-LAG, :, 2]
+    explained = explain(trained(panel(values, label), epochs=9))
+    by_lag = explained.attention.group_by("lag").agg(pl.col("attention").mean()).sort("attention")
+    assert by_lag["lag"].to_list()[-1] == LAG
+    assert by_lag["attention"].to_list()[-1] > 2 * by_lag["attention"].to_list()[-2]
+    assert explained.features["feature"].to_list()[0] == "f2"
+
+
+def test_graph_attention_prefers_the_planted_neighbour() -> None:
+    rng = np.random.default_rng(2)
+    heard = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
+    values = noise()
+    label = values[:, heard[:, 0], FEATURE]
+    explained = explain(trained(panel(values, label), epochs=8, graph=listening(heard)))
+    by_neighbour = dict(explained.neighbours.select("heard", "attention").iter_rows())
+    assert by_neighbour["0.8 to 1.0"] > 1.5 * by_neighbour["0.4 to 0.6"]
+    assert by_neighbour["0.8 to 1.0"] > 1.5 * by_neighbour["0.2 to 0.4"]
+    planted = {(f"{i:04}", f"{heard[i, 0]:04}") for i in range(STOCKS)}
+    strongest = set(explained.edges.head(STOCKS).select("receiver", "source").iter_rows())
+    assert len(planted & strongest) > 0.9 * STOCKS
+
+
+def test_the_embeddings_of_a_sector_lie_together() -> None:
+    rng = np.random.default_rng(3)
+    sector = np.arange(STOCKS) % 2
+    factor = rng.choice([-1.0, 1.0], size=(DAYS, 1)) * np.where(sector == 0, 1.0, -1.0)
+    values = noise()
+    values[:, :, 0] += factor
+    heard = np.stack([rng.permutation(np.flatnonzero(sector == sector[i]))[:3] for i in range(STOCKS)])
+    trainer = trained(panel(values, factor), epochs=4, graph=listening(heard, (0.6, 0.6, 0.6)))
+    names = {f"{stock:04}": ("banks", "machines")[sector[stock]] for stock in range(STOCKS)}
+    table = explain(trainer, sectors=names).embeddings
+    assert dict(table.select("code", "sector").iter_rows()) == names
+    place = table.select("x", "y").to_numpy()
+    distance = np.linalg.norm(place[:, None] - place, axis=2)
+    same = table["sector"].to_numpy()[:, None] == table["sector"].to_numpy()
+    within = distance[same & ~np.eye(len(place), dtype=bool)].mean()
+    assert within < 0.6 * distance[~same].mean()
+
+
+# --- what the tables promise -------------------------------------------------------------------------------
+
+
+def test_the_tables_have_the_documented_columns_and_shares_that_add_up_to_one() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    heard = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
+    model, batches = untrained(market, listening(heard))
+    explained = explain_days(model, batches, market, TEST, max_days=2)
+    columns = {name: table.columns for name, table in explained.tables().items()}
+    assert columns == {
+        "features": ["feature", "horizon", "importance"],
+        "attention": ["layer", "head", "lag", "attention"],
+        "neighbours": ["heard", "links", "attention", "even"],
+        "edges": ["date", "receiver", "source", "correlation", "attention"],
+        "embeddings": ["date", "code", "x", "y", "sector", "prediction"],
+    }
+    for _, head in explained.attention.group_by("layer", "head"):
+        assert head["lag"].to_list() == list(range(STEPS))
+        assert head["attention"].sum() == pytest.approx(1, abs=1e-6)
+    heard = explained.neighbours
+    assert heard["links"].to_list() == [2 * STOCKS] * 4
+    assert heard["attention"].sum() == pytest.approx(1, abs=1e-6), "a stock's attention is one whole"
+    assert heard["even"].to_list() == [0.25] * 4
+    assert explained.edges.height == 3 * STOCKS
+    assert (
+        str(explained.edges["date"].unique().item()) == str(explained.embeddings["date"][0]) == "2024-05-12"
+    )
+    assert explained.embeddings["sector"].null_count() == STOCKS
+
+
+def test_a_later_change_moves_no_explanation_by_a_bit() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    days = range(TEST.start, TEST.start + 5)
+    tables = []
+    for _ in range(2):
+        model, batches = untrained(market)
+        tables.append(explain_days(model, batches, market, days).tables())
+        market.values[days.stop :] = 7.0
+        market.targets[days.start :] = -3.0
+    assert all(tables[0][name].equals(tables[1][name]) for name in tables[0])
+
+
+def test_explaining_leaves_the_network_as_it_was() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    model, batches = untrained(market)
+    model.train()
+    model.heads_norm.weight.grad = torch.ones(16)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    explain_days(model, batches, market, TEST, max_days=1)
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    grads = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert grads == {"heads_norm.weight"} and (model.heads_norm.weight.grad == 1).all()
+
+
+def test_evenly_spread_days_are_explained_and_the_last_is_among_them() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    model, batches = untrained(market)
+    asked: list[int] = []
+    gather = batches.gather
+
+    def watched(days: Any) -> Any:
+        asked.extend(days)
+        return gather(days)
+
+    batches.gather = watched  # type: ignore[method-assign]
+    explain_days(model, batches, market, TEST, max_days=3)
+    assert asked == [115, 122, 129]
+    for most, expected in ((2 * STOCKS, [115, 129]), (STOCKS - 1, [129])):
+        asked.clear()
+        explain_days(model, batches, market, TEST, max_samples=most)
+        assert asked == expected, "no more days than the samples they hold allow, but the last"
+    asked.clear()
+    explain_days(model, batches, market, range(10, 25), max_days=20)
+    assert asked == list(range(19, 25)), "days without a full window are left out"
+
+
+def test_without_a_graph_a_stock_hears_itself_alone() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    heard = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
+    for model, graph in ((network(), None), (network(use_graph_attention=False), listening(heard))):
+        batches = PanelBatches(market, market.targets, STEPS, graph)
+        explained = explain_days(model, batches, market, TEST, max_days=1)
+        assert explained.neighbours.rows() == [("itself", STOCKS, 1.0, 1.0)]
+        assert explained.edges.is_empty()
+
+
+def test_without_temporal_attention_the_table_of_lags_is_empty() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    model = network(use_temporal_attention=False)
+    batches = PanelBatches(market, market.targets, STEPS)
+    assert explain_days(model, batches, market, TEST, max_days=1).attention.is_empty()
+
+
+def test_days_without_samples_are_refused_with_the_days() -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    model, batches = untrained(market)
+    with pytest.raises(DataError, match="no day from 0 to 9 has a sample"):
+        explain_days(model, batches, market, range(10))
+
+
+def test_components_by_hand_have_a_fixed_sign() -> None:
+    # Points on a line of slope 3/4, 5 apart; the largest loading (of the first axis) is positive.
+    points = np.array([[0.0, 0.0], [4.0, 3.0], [-4.0, -3.0]])
+    expected = [[0, 0], [5, 0], [-5, 0]]
+    np.testing.assert_allclose(principal_components(points), expected, atol=1e-12)
+    np.testing.assert_allclose(principal_components(np.ones((3, 5))), np.zeros((3, 2)), atol=1e-12)
+
+
+# --- the run folder ----------------------------------------------------------------------------------------
+
+
+def test_what_folds_wrote_is_read_back_joined_with_the_gains_beside(tmp_path: Path) -> None:
+    market = panel(noise(), noise(1)[:, :, 0])
+    model, batches = untrained(market)
+    explained = explain_days(model, batches, market, TEST, max_days=1)
+    for fold in (0, 10):
+        explained.write(tmp_path / f"fold_{fold}" / "explanations")
+    gains = pl.DataFrame({"feature": ["f0"], "horizon": [1], "importance": [1.0]})
+    gains.write_parquet(tmp_path / "fold_0" / "lightgbm_importance.parquet")
+    tables = read_explanations(tmp_path, "net", "trees")
+    assert set(tables) == set(explained.tables())
+    assert tables["embeddings"].filter(pl.col("fold") == 10).drop("fold").equals(explained.embeddings)
+    assert tables["features"].columns == ["fold", "model", "feature", "horizon", "importance"]
+    assert tables["features"].group_by("model").len().sort("model").rows() == [("net", 24), ("trees", 1)]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_run_without_explanations_reads_as_none(tmp_path: Path) -> None:
+    (tmp_path / "fold_0").mkdir()
+    assert read_explanations(tmp_path, "net", "trees") == {}
+
+
+def test_sectors_come_from_the_data_sets_file_the_last_known_of_each_code(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    table = pl.DataFrame(
+        {
+            "Date": ["2024-01-04", "2024-01-05", "2024-01-04"],
+            "Code": ["7203", "7203", "8306"],
+            "Industry": ["old", "cars", None],
+            "target_1d": [0.1, 0.2, 0.3],
+            "ret_1d": [1.0, 2.0, 3.0],
+        }
+    )
+    table.write_parquet(path)
+    assert read_sectors(ProductionDatasetV3(path)) == {"7203": "cars"}
+    table.drop("Industry").write_parquet(path)
+    assert read_sectors(ProductionDatasetV3(path)) == {}
