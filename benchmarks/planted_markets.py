@@ -6,7 +6,7 @@ features go through the product's own day-wise normaliser, and what is predictab
 them: `oracle`, the expected return that the past allows. Nothing here knows the network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,19 +24,23 @@ Floats = npt.NDArray[np.float64]
 
 FEATURES = 8
 """Features of every market; those that say nothing are noise."""
-CHANNELS = 2 * FEATURES + 2
-"""Random numbers a stock and day: one for its return, the rest for what moves features."""
+CHANNELS = 40
+"""Random numbers a stock and day: the first for its return, the rest for what moves features."""
 STRENGTH = 0.3
 """Correlation of the expected with the realised return: the information coefficient of the oracle."""
 EMBARGO_DAYS = 20
 """Trading days between training and validation, and between validation and test."""
 
 CYCLE_PERIODS = (30.0, 12.0, 5.0, 2.5)
-"""Frequency: period in days of each cycle; two dials say which one of the four the return follows."""
+"""Frequency: period in days of each cycle of a wave."""
+WAVE_BANDS = ((0, 1), (2, 3), (3, 0), (1, 2), (2, 0))
+"""Frequency: for each wave, the cycle that counts when the dial is up, and when it is down."""
 CYCLE_DECAY = 0.99
 """Frequency: what is left of a cycle after a day; sets how narrow the bands are."""
+CYCLE_OTHERS = 3.0
+"""Frequency: deviation of the two cycles of a wave that never count; those that may have deviation 1."""
 CYCLE_NOISE = 1.0
-"""Frequency: deviation of the noise over the cycles, each of which has deviation 1."""
+"""Frequency: deviation of the noise over the cycles."""
 DIAL_DAYS = 500
 """Frequency: mean days before a stock's dial switches."""
 ECHO_DAYS = 40
@@ -150,22 +154,23 @@ def split_days(n_days: int) -> tuple[range, range, range]:
 
 
 def _frequency(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
-    """A wave of four bands; two slow dials of each stock say which of them the return follows.
+    """Each of five waves is made of four cycles; a stock's slow dial says which one of each wave counts.
 
-    The expected return is the best estimate of that band's current value from the wave so far
-    (steady-state Kalman filter), so that a filter of the past can know it.
+    The expected return is the sum of the best estimates of those cycles' current values from the waves so
+    far (steady-state Kalman filter), so that filters of the past can know it.
     """
-    wave = CYCLE_NOISE * shocks[:, :, 0]
-    for number, period in enumerate(CYCLE_PERIODS):
-        wave = wave + _cycle(shocks[:, :, 1 + number], period)
-    left, right = (_switching(shocks[:, :, number], DIAL_DAYS) for number in (5, 6))
-    chosen = (left > 0) + 2 * (right > 0)
-    expected = np.take_along_axis(_band_estimates(wave), chosen[None].astype(np.int64), axis=0)[0]
-    features = {
-        "wave": wave,
-        "left_dial": left + 0.5 * shocks[:, :, 7],
-        "right_dial": right + 0.5 * shocks[:, :, 8],
-    }
+    dial = _switching(shocks[:, :, 0], DIAL_DAYS)
+    features = {"dial": dial + 0.5 * shocks[:, :, 1]}
+    expected = np.zeros(dial.shape)
+    for number, (high, low) in enumerate(WAVE_BANDS):
+        own = shocks[:, :, 2 + 5 * number : 7 + 5 * number]
+        wave = CYCLE_NOISE * own[:, :, -1]
+        sizes = [1.0 if band in (high, low) else CYCLE_OTHERS for band in range(len(CYCLE_PERIODS))]
+        for band, (period, size) in enumerate(zip(CYCLE_PERIODS, sizes, strict=True)):
+            wave = wave + size * _cycle(own[:, :, band], period)
+        estimates = _band_estimates(wave, sizes)
+        expected += np.where(dial > 0, estimates[high], estimates[low])
+        features[f"wave_{number}"] = wave
     return _Plant(features, expected)
 
 
@@ -258,18 +263,18 @@ def _cycle(shocks: Floats, period: float) -> Floats:
     return values
 
 
-def _band_estimates(wave: Floats) -> Floats:
+def _band_estimates(wave: Floats, sizes: Sequence[float]) -> Floats:
     """Each cycle's current value as far as the wave up to that day tells, `[cycles, days, stocks]`.
 
     The steady-state Kalman filter of the cycles and the noise (Anderson and Moore, 1979, chapter 4).
     """
     size = 2 * len(CYCLE_PERIODS)
     turn, spread = np.zeros((size, size)), np.zeros((size, size))
-    for number, period in enumerate(CYCLE_PERIODS):
+    for number, (period, deviation) in enumerate(zip(CYCLE_PERIODS, sizes, strict=True)):
         pole, shock = _pole(period)
         own = slice(2 * number, 2 * number + 2)
         turn[own, own] = [[pole.real, -pole.imag], [pole.imag, pole.real]]
-        spread[2 * number, 2 * number] = shock**2
+        spread[2 * number, 2 * number] = (deviation * shock) ** 2
     seen = np.zeros((1, size))
     seen[0, ::2] = 1
     noise = np.array([[CYCLE_NOISE**2]])
@@ -289,7 +294,8 @@ def _switching(shocks: Floats, mean_days: float) -> Floats:
     threshold = float(-ndtri(1 / mean_days))
     signs = np.where(shocks > threshold, -1.0, 1.0)
     signs[0] = np.where(shocks[0] > 0, 1.0, -1.0)
-    return np.cumprod(signs, axis=0)
+    result: Floats = signs.cumprod(axis=0)
+    return result
 
 
 def _mean_of_peers(moves: Floats, group: npt.NDArray[np.int64]) -> Floats:

@@ -2,8 +2,8 @@
 
     python benchmarks/real_market.py --prices nasdaq_ohlcv_2009_2017.parquet
 
-builds the data set, trains every model with three seeds, and prints daily IC and rank IC of every horizon with
-block-bootstrap intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
+builds the data set, trains every model with three seeds, and prints daily IC and rank IC of every horizon
+with block-bootstrap intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
 "Temporal Relational Ranking for Stock Prediction"): training 2013 to 2015, validation 2016, test 2017; a
 second setting trains from 2010. The last 20 days of training and of validation are an embargo, so that every
 label closes before the next part begins. Epochs and numbers of trees are chosen on validation days;
@@ -48,6 +48,7 @@ from gogooku3.settings import settings
 EMBARGO_DAYS = 20
 CONFIG = "model/atft/compact"
 BASELINE, NETWORK, BLEND = "lightgbm", "network", "network + lightgbm"
+TREES: dict[str, list[str]] = {BASELINE: [], "lightgbm on ranks": ["lightgbm.label=rank"]}
 VARIANTS: dict[str, list[str]] = {
     NETWORK: [],
     "without graph": ["graph.enabled=false", "model.use_graph_attention=false"],
@@ -172,7 +173,7 @@ class Market:
 def train(job: Job, market: Market, config: RunConfig, out: Path) -> None:
     """Train one model and write its predictions of the validation and the test days."""
     parts = market.parts(SETTINGS[job.setting])
-    fit = _fit_lightgbm if job.model == BASELINE else _fit_network
+    fit = _fit_lightgbm if job.model in TREES else _fit_network
     predicted, facts = fit(job, market, config, parts)
     for part, wide in predicted.items():
         path = job.file(out, part)
@@ -334,7 +335,7 @@ def compare(table: pl.DataFrame) -> pl.DataFrame:
 def print_comparison(setting: str, part: str, result: pl.DataFrame) -> None:
     """The table, averages of seeds first, then single seeds in brief."""
     whole = result.filter(~pl.col("model").str.contains(", seed "))
-    order = [BASELINE, *VARIANTS, BLEND]
+    order = [*TREES, *VARIANTS, BLEND]
     print(
         f"\nTrained from {setting}, {part} days. Mean [95 % interval]; difference to LightGBM [95 % interval]"
     )
@@ -344,7 +345,8 @@ def print_comparison(setting: str, part: str, result: pl.DataFrame) -> None:
                 named=True
             ):
                 horizon = "mean" if row["horizon"] == 0 else f"{row['horizon']}d"
-                line = f"{title:8}{model:20}{horizon:>5}  {row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+                line = f"{title:8}{model:20}{horizon:>5}  {row['mean']:+.4f} "
+                line += f"[{row['low']:+.4f}, {row['high']:+.4f}]"
                 if model != BASELINE:
                     line += (
                         f"   {row['difference']:+.4f} "
@@ -386,14 +388,14 @@ def _run_jobs(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
 def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
     for setting in arguments.settings:
         for seed in arguments.seeds:
-            for model in (BASELINE, *arguments.models):
+            for model in arguments.models:
                 yield Job(setting, model, seed)
 
 
 def _config(arguments: argparse.Namespace, job: Job) -> RunConfig:
     overrides = [
         *arguments.overrides,
-        *VARIANTS.get(job.model, []),
+        *{**TREES, **VARIANTS}[job.model],
         f"training.seed={job.seed}",
         "training.progress_bar=false",
         "logging.tensorboard=false",
@@ -414,7 +416,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), help="first year"
     )
-    parser.add_argument("--models", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    models = [*TREES, *VARIANTS]
+    parser.add_argument("--models", nargs="+", choices=models, default=models, help=f"{BASELINE} is needed")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--config", default=CONFIG, help="shipped name or YAML file")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
@@ -428,6 +431,8 @@ def _parse() -> argparse.Namespace:
 def main() -> None:
     """Prepare, train, score, print."""
     arguments = _parse()
+    if BASELINE not in arguments.models:
+        raise SystemExit(f"--models needs {BASELINE}: everything is compared with it")
     if arguments.one:
         setting, model, seed = arguments.one
         job = Job(setting, model, int(seed))
@@ -440,8 +445,8 @@ def main() -> None:
     _run_jobs(list(_jobs(arguments)), arguments)
     found = {}
     for setting in arguments.settings:
-        models = [BASELINE, *arguments.models]
-        result = compare(prediction_table(arguments.out, setting, models, arguments.seeds, arguments.score))
+        table = prediction_table(arguments.out, setting, arguments.models, arguments.seeds, arguments.score)
+        result = compare(table)
         print_comparison(setting, arguments.score, result)
         found[setting] = result.to_dicts()
     if arguments.json:

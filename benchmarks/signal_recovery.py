@@ -75,7 +75,7 @@ class Bar:
 
 
 def recover(
-    market: PlantedMarket, model: str, epochs: int = 12, seed: int = 0, **settings: object
+    market: PlantedMarket, model: str, epochs: int = 6, seed: int = 0, **settings: object
 ) -> Recovery:
     """Fit one model on the training days, choose its epoch on the validation days, score the test days.
 
@@ -128,7 +128,7 @@ def train_network(
 ) -> tuple[ATFTTrainer, int]:
     """The trainer after fitting, and the epochs it took; `model` is "full" or "no <part>"."""
     state = MarketState.fit(market.statistics, train.days).transform(market.statistics)
-    off = {PARTS[model.removeprefix("no ")]: False} if model != "full" else {}
+    switches = {switch: model != f"no {part}" for part, switch in PARTS.items()}
     torch.manual_seed(seed)
     network = ATFTGATFANModel(
         len(market.panel.features),
@@ -140,7 +140,10 @@ def train_network(
         dropout=0.05,
         num_frequencies=12,
         market_dim=state.shape[1],
-        **off,
+        use_frequency_norm=switches["use_frequency_norm"],
+        use_temporal_attention=switches["use_temporal_attention"],
+        use_graph_attention=switches["use_graph_attention"],
+        use_regime=switches["use_regime"],
     )
     trainer = ATFTTrainer(
         network,
@@ -261,7 +264,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         help="a market, weights and order of days for each; ICs are averaged over them (default: 0)",
     )
     parser.add_argument(
-        "--epochs", type=int, default=12, help="passes over the training days at most (default: 12)"
+        "--epochs", type=int, default=6, help="passes over the training days at most (default: 6)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")

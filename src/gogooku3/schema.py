@@ -64,7 +64,7 @@ def feature_columns(schema: "pl.Schema") -> list[str]:
     """Columns that can be features: numeric, neither key nor target, in the table's order.
 
     >>> import polars as pl
-    >>> feature_columns(pl.Schema({"date": pl.Date, "code": pl.String, "target_1d": pl.Float32, "x": pl.Int8}))
+    >>> feature_columns(pl.Schema({"date": pl.Date, "target_1d": pl.Float32, "x": pl.Int8}))
     ['x']
     """
     return [

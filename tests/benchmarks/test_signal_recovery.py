@@ -66,7 +66,7 @@ def test_another_future_leaves_the_past_bit_for_bit(name: str) -> None:
         (first.statistics.variance, second.statistics.variance),
     ):
         np.testing.assert_array_equal(one[:90], other[:90])
-        assert not np.array_equal(one[90:], other[90:], equal_nan=True) or np.isnan(one).all()
+    assert not np.array_equal(first.panel.values[90:], second.panel.values[90:])
     last = first.graphs.snapshot_index[89]
     assert first.graphs.graphs[: last + 1] == second.graphs.graphs[: last + 1]
 
@@ -113,21 +113,20 @@ def test_last_months_graph_names_the_peers_and_this_months_would_not() -> None:
     assert abs(correlation(move[days], planted.oracle[days])) < 0.1
 
 
-def test_a_filter_of_the_past_knows_the_band_that_the_dials_choose_and_today_alone_does_not() -> None:
+def test_filters_of_the_past_know_the_bands_that_the_dial_chooses_and_today_alone_does_not() -> None:
     planted = market("frequency")
     values = planted.panel.values.astype(np.float64)
-    windows = sliding_window_view(values, 60, axis=0)
-    left, right = (windows[:, :, feature].mean(axis=-1) > 0 for feature in (1, 2))
-    chosen = np.eye(4)[(left + 2 * right).astype(int)]
+    windows = sliding_window_view(values, 60, axis=0)[:, :, :6]
+    up = windows[:, :, 0].mean(axis=-1, keepdims=True) > 0
     expected = planted.oracle[59:].ravel()
 
-    def explained(inputs: np.ndarray) -> float:
-        by_choice = (inputs[..., None] * chosen[:, :, None]).reshape(len(expected), -1)
-        weights = np.linalg.lstsq(by_choice, expected, rcond=None)[0]
-        return correlation(by_choice @ weights, expected)
+    def explained(waves: np.ndarray) -> float:
+        flat = waves.reshape(*waves.shape[:2], -1)
+        by_dial = np.concatenate([flat * up, flat * ~up], axis=2).reshape(len(expected), -1)
+        return correlation(by_dial @ np.linalg.lstsq(by_dial, expected, rcond=None)[0], expected)
 
-    assert explained(windows[:, :, 0]) > 0.8
-    assert explained(windows[:, :, 0, -1:]) < 0.6
+    assert explained(windows[:, :, 1:]) > 0.75
+    assert explained(windows[:, :, 1:, -1:]) < 0.4
 
 
 def test_days_are_split_with_an_embargo_between() -> None:
@@ -172,7 +171,7 @@ def test_the_script_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "part"), [("regime", "no regime"), ("neighbour", "no graph")])
 def test_a_part_finds_its_signal_and_the_others_do_not(name: str, part: str) -> None:
-    small = replace(build_market(name, draw_shocks(0, n_days=460, n_stocks=48)), window=4)
-    ic = {model: recover(small, model, epochs=6).ic for model in ("oracle", "full", part)}
+    small = replace(build_market(name, draw_shocks(0, n_days=400, n_stocks=40)), window=3)
+    ic = {model: recover(small, model, epochs=5).ic for model in ("oracle", "full", part)}
     assert ic["full"] > 0.6 * ic["oracle"]
     assert ic[part] < 0.5 * ic["full"]

@@ -175,14 +175,12 @@ def test_what_explains_a_prediction_adds_up_to_one() -> None:
 
 def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
     model, (x, mask) = network(), windows()
-    snapshot = model.temporal.snapshot
     unread = [2, 4]
     with torch.no_grad():
         model.frequency.frequency_weights[:, 2] = 0
         model.frequency.scale_network[0].weight[:, unread] = 0
         model.temporal.input_projection.weight[:, 4] = 0
-        snapshot.plain.weight[:, unread] = 0
-        snapshot.pieces.weight.view(16, FEATURES, -1)[:, unread] = 0
+        model.snapshot.layers[1].weight[:, unread] = 0
     importance = model.explain(x, mask).feature_importance
     assert (importance[:, unread] == 0).all()
     assert (importance[:, [0, 1, 3]] > 0).all()

@@ -133,7 +133,7 @@ def test_what_passes_of_one_feature_may_depend_on_the_level_of_another() -> None
     with torch.no_grad():
         norm.scale_network[0].weight.copy_(torch.tensor([[0.0, 1.0]]))
         norm.scale_network[0].bias.zero_()
-        norm.scale_network[2].weight.view(3, 2)[:, 0] = -50
+        norm.scale_network[2].weight.view(3, 2, -1)[:, 0] = -50
     x = torch.randn(1, 9, 2)
     for level, kept in ((-1.0, x[0, :, 0]), (1.0, torch.zeros(9))):
         x[0, :, 1] = level

@@ -237,7 +237,7 @@ def test_without_layers_the_state_is_what_the_lstm_remembers() -> None:
     assert weights.shape == (7, 0, 2, 6)
     projected = model.input_projection(x)
     remembered = model.lstm(projected.transpose(0, 1))[0][-1]
-    current = projected[:, -1] + model.snapshot(x[:, -1])
+    current = projected[:, -1]
     fused = model.feature_fusion(torch.cat([remembered, current], dim=1))
     torch.testing.assert_close(state, model.norm(remembered + current + fused))
 
@@ -265,11 +265,18 @@ def test_without_a_regime_the_market_and_the_day_do_not_matter() -> None:
     assert torch.equal(model(x, None, day, 2)[0], model(x)[0])
 
 
-def test_the_snapshot_reads_the_current_step_as_it_came() -> None:
-    model, x = core(), torch.randn(7, 6, 5)
-    state, _ = model(x)
-    assert torch.equal(model(x, today=x[:, -1])[0], state)
-    assert not torch.allclose(model(x, today=2 * x[:, -1])[0], state)
+def test_the_encoded_current_step_joins_the_projected_one() -> None:
+    model, x, today = (
+        core(num_layers=0, market_dim=None, snapshot_dim=3),
+        torch.randn(7, 6, 5),
+        torch.randn(7, 3),
+    )
+    projected = model.input_projection(x)
+    remembered = model.lstm(projected.transpose(0, 1))[0][-1]
+    current = projected[:, -1] + model.today(today)
+    fused = model.feature_fusion(torch.cat([remembered, current], dim=1))
+    torch.testing.assert_close(model(x, today=today)[0], model.norm(remembered + current + fused))
+    assert core().today is None, "without a width for it only the window is read"
 
 
 def test_reading_in_stretches_is_reading_at_once() -> None:

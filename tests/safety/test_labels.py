@@ -10,7 +10,7 @@ from gogooku3.errors import ConfigError
 from gogooku3.safety.labels import LabelTreatment, treat_labels
 
 NAN = float("nan")
-TREATMENTS: tuple[LabelTreatment, ...] = ("raw", "zscore", "rank")
+TREATMENTS: tuple[LabelTreatment, ...] = ("raw", "zscore", "rank", "blend")
 
 
 def targets(seed: int, missing: float = 0.2, ties: bool = False) -> np.ndarray:
@@ -36,6 +36,12 @@ def test_ranks_by_hand_with_a_tie() -> None:
     root = np.sqrt(0.5)
     treated = treat_labels(one_day(0.1, 0.1, 9), "rank")[0, :, 0]
     np.testing.assert_allclose(treated, [-0.5 / root, -0.5 / root, 1 / root], rtol=1e-6)
+
+
+def test_a_blend_is_half_the_z_score_and_half_the_rank() -> None:
+    # z-scores of 0, 1, 5: mean 2, deviation sqrt(14 / 3); ranks 1, 2, 3: mean 2, deviation sqrt(2 / 3).
+    expected = (np.array([-2, -1, 3]) / np.sqrt(14 / 3) + np.array([-1, 0, 1]) / np.sqrt(2 / 3)) / 2
+    np.testing.assert_allclose(treat_labels(one_day(0, 1, 5), "blend")[0, :, 0], expected, rtol=1e-6)
 
 
 def test_raw_keeps_returns_and_what_is_unknown() -> None:
@@ -80,14 +86,14 @@ def test_one_wild_return_is_clipped_at_five_deviations() -> None:
     assert treat_labels(values, "zscore").max() == 5
 
 
-@pytest.mark.parametrize("how", ["zscore", "rank"])
+@pytest.mark.parametrize("how", ["zscore", "rank", "blend"])
 @pytest.mark.parametrize("day", [one_day(0.1, 0.1, 0.1), one_day(NAN, 0.3, NAN)])
 def test_a_day_without_spread_is_zero_where_known(how: LabelTreatment, day: np.ndarray) -> None:
     treated = treat_labels(day, how)
     np.testing.assert_array_equal(treated, np.where(np.isnan(day), NAN, 0))
 
 
-@pytest.mark.parametrize("how", ["zscore", "rank"])
+@pytest.mark.parametrize("how", ["zscore", "rank", "blend"])
 def test_an_infinite_return_is_unknown(how: LabelTreatment) -> None:
     treated = treat_labels(one_day(1, np.inf, 3), how)[0, :, 0]
     assert np.isnan(treated[1])
@@ -112,7 +118,7 @@ def test_the_targets_themselves_stay(how: LabelTreatment) -> None:
 
 
 def test_an_unknown_treatment_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="label is 'gauss'; expected raw, zscore or rank"):
+    with pytest.raises(ConfigError, match="label is 'gauss'; expected raw, zscore, rank or blend"):
         treat_labels(targets(1), "gauss")  # type: ignore[arg-type]
 
 

@@ -82,7 +82,11 @@ def explain(trainer: ATFTTrainer, **options: Any) -> Explanations:
 
 
 def untrained(market: Panel, graph: StackedGraphs | None = None) -> tuple[ATFTGATFANModel, PanelBatches]:
-    return network(), PanelBatches(market, market.targets, STEPS, graph)
+    """A network that nobody trained, whose last layers are random: they start at 0 and would say nothing."""
+    model = network()
+    for layer in (model.direct, *(head[-1] for head in model.heads.values())):
+        torch.nn.init.normal_(layer.weight)
+    return model, PanelBatches(market, market.targets, STEPS, graph)
 
 
 # --- planted truth -----------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ FilePath = Annotated[Path, BeforeValidator(_as_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Horizons = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending)]
 Seeds = Annotated[tuple[NotNegative, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
-Label = Literal["raw", "zscore", "rank"]
+Label = Literal["raw", "zscore", "rank", "blend"]
 
 
 class Group(BaseModel):
@@ -93,6 +93,8 @@ class ModelConfig(Group):
     """Horizons predicted, in trading days: next day to next month."""
     num_frequencies: Positive = 5
     """Bands the window's spectrum is split into."""
+    snapshot_dim: Positive | None = None
+    """Width of the direct path from today's features; null is `hidden_dim`. It runs once a sample: cheap."""
     use_frequency_norm: bool = True
     """Frequency-adaptive normalisation of the window; off hands it on as it is."""
     use_temporal_attention: bool = True
@@ -136,12 +138,16 @@ class TrainingConfig(Group):
     """Start of every random generator; the same seed gives the same run."""
     seeds: Seeds | None = None
     """Train one network a seed and average their daily ranks; null trains one, with `seed`."""
+    linear_penalty: Above0 | None = 0.1
+    """Ridge penalty of the linear path, solved before training, in feature variances; null: no path."""
+    shrink_on_validation: bool = False
+    """Choose by horizon, on validation days, how much of what was learned the linear path takes on."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share that the average of the weights keeps a step; the average is validated and saved. 0: none."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of a fold's training days, the latest, that chooses the epoch; test days choose nothing."""
     label: Label = "zscore"
-    """How a day's targets are treated before the loss: as they are, standardised, or ranked."""
+    """How a day's targets are treated before the loss: not at all, standardised, ranked, or half of each."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Device; `auto` takes the best there is."""
     progress_bar: bool = True
@@ -183,7 +189,7 @@ class EarlyStoppingConfig(Group):
     """When a fold stops, and which epoch it keeps."""
 
     monitor: str = "val/rank_ic_5d"
-    """`val/rank_ic_5d`, `val/ic_5d` or `val/sharpe_5d`, any horizon or (without it) their mean; `val/loss`."""
+    """`val/rank_ic_5d`, `val/ic_5d` or `val/sharpe_5d`, any horizon or, without one, the mean; `val/loss`."""
     patience: NotNegative = 10
     """Epochs without improvement that are waited for."""
     min_delta: From0 = 0.001

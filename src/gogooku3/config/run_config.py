@@ -109,7 +109,7 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f"{max(horizons)}; raise it to {max(horizons)} or more"
         )
     scores = ("ic", "rank_ic", "sharpe")
-    monitors = ["val/loss", *(f"val/{s}" for s in scores), *(f"val/{s}_{h}d" for s in scores for h in horizons)]
+    monitors = ["val/loss", *(f"val/{s}{h}" for s in scores for h in ("", *(f"_{h}d" for h in horizons)))]
     if config.early_stopping.monitor not in monitors:
         yield (
             f"early_stopping.monitor is '{config.early_stopping.monitor}'"

@@ -10,7 +10,9 @@ from gogooku3.errors import ConfigError
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
-from gogooku3.models.temporal import ATFTCore, run_piece
+from gogooku3.models.linear_path import LinearPath
+from gogooku3.models.snapshot import SnapshotEncoder
+from gogooku3.models.temporal import ATFTCore, run_piece, zero_linear
 from gogooku3.schema import HORIZONS
 
 
@@ -35,6 +37,10 @@ class ModelOutput(NamedTuple):
 class ATFTGATFANModel(nn.Module):
     """Four horizons of relative return for the stocks of a day, from their windows.
 
+    A prediction is `linear(today) + learned_share * (direct(snapshot) + heads(state))`: a linear path, 0
+    until it is solved (`models.linear_path`), and what gradients learn beyond it, 0 at the start: from
+    today's features straight (`models.snapshot`), and from all parts together.
+
     Args:
         input_dim: features of a step.
         hidden_dim: width of the network; a multiple of `num_heads`.
@@ -47,6 +53,7 @@ class ATFTGATFANModel(nn.Module):
         dropout: share dropped in training.
         num_frequencies: bands of the FAN.
         market_dim: raw statistics of a day that the market regime reads besides the day's states.
+        snapshot_dim: width of the direct path from the current step; None is `hidden_dim`.
         use_frequency_norm, use_temporal_attention, use_graph_attention, use_regime: parts of the
             network; one that is off is left out, so that its worth can be measured.
         gradient_checkpointing: keep the borders between pieces of the temporal part alone, and compute
@@ -55,6 +62,8 @@ class ATFTGATFANModel(nn.Module):
     Raises:
         ConfigError: a size is out of range or `hidden_dim` is not a multiple of `num_heads`.
     """
+
+    learned_share: Tensor
 
     def __init__(
         self,
@@ -69,6 +78,7 @@ class ATFTGATFANModel(nn.Module):
         dropout: float = 0.3,
         num_frequencies: int = 5,
         market_dim: int = 0,
+        snapshot_dim: int | None = None,
         use_frequency_norm: bool = True,
         use_temporal_attention: bool = True,
         use_graph_attention: bool = True,
@@ -99,6 +109,7 @@ class ATFTGATFANModel(nn.Module):
             "dropout": dropout,
             "num_frequencies": num_frequencies,
             "market_dim": market_dim,
+            "snapshot_dim": snapshot_dim,
             "use_frequency_norm": use_frequency_norm,
             "use_temporal_attention": use_temporal_attention,
             "use_graph_attention": use_graph_attention,
@@ -109,6 +120,9 @@ class ATFTGATFANModel(nn.Module):
         self.frequency = (
             FrequencyAdaptiveNorm(input_dim, num_frequencies, sequence_length) if use_frequency_norm else None
         )
+        width = snapshot_dim or hidden_dim
+        self.snapshot = SnapshotEncoder(input_dim, width, dropout)
+        self.direct = zero_linear(width, len(prediction_horizons))
         self.temporal = ATFTCore(
             input_dim,
             hidden_dim,
@@ -117,6 +131,7 @@ class ATFTGATFANModel(nn.Module):
             num_layers if use_temporal_attention else 0,
             dropout,
             market_dim=market_dim if use_regime else None,
+            snapshot_dim=width,
         )
         self.graph: FinancialGraphAttention | None = None
         if use_graph_attention:
@@ -130,11 +145,13 @@ class ATFTGATFANModel(nn.Module):
                     nn.Linear(hidden_dim, hidden_dim // 2),
                     nn.GELU(),
                     nn.Dropout(dropout),
-                    nn.Linear(hidden_dim // 2, 1),
+                    zero_linear(hidden_dim // 2, 1),
                 )
                 for horizon in prediction_horizons
             }
         )
+        self.linear = LinearPath(input_dim, len(prediction_horizons))
+        self.register_buffer("learned_share", torch.ones(len(prediction_horizons)))
         self.graph_info: StockGraph | None = None
         self._standing: Neighbours | None = None
         if graph_info is not None:
@@ -180,9 +197,9 @@ class ATFTGATFANModel(nn.Module):
         Raises:
             ValueError: the standing graph has another number of stocks than there are samples.
         """
-        state, _ = self._read(x, step_mask, day_index, n_days, market)
+        state, snapshot, _ = self._read(x, step_mask, day_index, n_days, market)
         embedding, _ = self._listen(state, neighbours)
-        return self._predict(embedding)
+        return self._predict(embedding, snapshot, x[:, -1])
 
     def explain(
         self,
@@ -210,9 +227,9 @@ class ATFTGATFANModel(nn.Module):
             # cuDNN's LSTM has a backward pass in training mode only.
             with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
                 inputs = x.detach().requires_grad_()
-                state, attention = self._read(inputs, step_mask, day_index, n_days, market)
+                state, snapshot, attention = self._read(inputs, step_mask, day_index, n_days, market)
                 embedding, graph_attention = self._listen(state, neighbours)
-                predictions = self._predict(embedding)
+                predictions = self._predict(embedding, snapshot, inputs[:, -1])
                 contributions = _contributions(predictions, inputs)
         finally:
             self.train(training)
@@ -228,15 +245,15 @@ class ATFTGATFANModel(nn.Module):
         day_index: Tensor | None,
         n_days: int,
         market: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Windows to one state a sample."""
-
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Windows to one state a sample; the encoded current step, and temporal attention."""
         recompute = self.gradient_checkpointing and torch.is_grad_enabled()
         scaled = x if self.frequency is None else run_piece(self.frequency, x, recompute=recompute)
+        snapshot: Tensor = self.snapshot(x[:, -1])
         state, attention = self.temporal(
-            scaled, step_mask, day_index, n_days, market, today=x[:, -1], recompute=recompute
+            scaled, step_mask, day_index, n_days, market, today=snapshot, recompute=recompute
         )
-        return state, attention
+        return state, snapshot, attention
 
     def _listen(self, state: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
         """States to states that have heard their neighbours."""
@@ -257,9 +274,16 @@ class ATFTGATFANModel(nn.Module):
             )
         return Neighbours(*(part.to(state.device) for part in self._standing))
 
-    def _predict(self, embedding: Tensor) -> Tensor:
-        ready = self.heads_norm(embedding)
-        return torch.cat([head(ready) for head in self.heads.values()], dim=1).float()
+    def _predict(self, embedding: Tensor, snapshot: Tensor, today: Tensor) -> Tensor:
+        """The linear path, and what was learned beyond it."""
+        # In bfloat16 a day's predictions would fall into few steps, and ranks into ties.
+        with torch.autocast(embedding.device.type, enabled=False):
+            precision = self.direct.weight.dtype
+            ready = self.heads_norm(embedding.to(precision))
+            learned = torch.cat([head(ready) for head in self.heads.values()], dim=1)
+            learned = learned + self.direct(snapshot.to(precision))
+            predictions: Tensor = self.linear(today) + self.learned_share * learned
+        return predictions
 
 
 def _contributions(predictions: Tensor, inputs: Tensor) -> Tensor:

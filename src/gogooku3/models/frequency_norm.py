@@ -5,6 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+LEAST_WIDTH = 16
+"""Width of the gate's hidden layer where there are few features; half as many as features otherwise."""
+MEAN_SCALE = 6.0
+"""Factor on the usual initial weights of the gate's first layer. The mean of a window is far smaller than
+the features, and with a hidden layer near 0 the gate would learn many times more slowly than the rest."""
+
 
 def real_dft_basis(length: int) -> tuple[Tensor, Tensor]:
     """Orthonormal basis of the real DFT over `length` steps.
@@ -76,15 +82,18 @@ class FrequencyAdaptiveNorm(nn.Module):
             "bands", smooth_bands(sequence_length, num_frequencies)[:, numbers], persistent=False
         )
         self.frequency_weights = nn.Parameter(torch.ones(num_frequencies, num_features))
-        half = max(1, num_features // 2)
+        half = max(LEAST_WIDTH, num_features // 2)
         self.scale_network = nn.Sequential(
             nn.Linear(num_features, half),
             nn.ReLU(),
             nn.Linear(half, num_frequencies * num_features),
             nn.Sigmoid(),
         )
-        last = self.scale_network[2]
-        assert isinstance(last, nn.Linear)
+        first, last = self.scale_network[0], self.scale_network[2]
+        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+        with torch.no_grad():
+            first.weight.mul_(MEAN_SCALE)
+            first.bias.mul_(MEAN_SCALE)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 

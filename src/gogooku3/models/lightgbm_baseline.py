@@ -47,7 +47,7 @@ class LightGBMFinancialBaseline:
         normalize_features: standardise each day first (frames only; a panel slice comes
             normalised).
         parameters: LightGBM parameters over `DEFAULT_PARAMETERS`.
-        label: treatment of a day's targets, "raw", "zscore" or "rank".
+        label: treatment of a day's targets, "raw", "zscore", "rank" or "blend".
         validation_fraction: tail of the training days that stops the boosting early.
         evaluation_fraction: when fitted on a frame, its last days are held out behind an embargo
             for `evaluate_performance()`; 0 fits on everything.

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from gogooku3.models.snapshot import SnapshotEncoder
-
-FEEDFORWARD = 4.2
+FEEDFORWARD = 3.9
 """Width inside a feed-forward step, in widths of the state."""
 
 
@@ -54,8 +52,8 @@ class Regime(nn.Module):
         self.summary = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(2 * hidden_dim + market_dim, width), nn.Tanh()
         )
-        self.sharpness = _zero_linear(width, outputs) if outputs else None
-        self.scale = _zero_linear(width, hidden_dim)
+        self.sharpness = zero_linear(width, outputs) if outputs else None
+        self.scale = zero_linear(width, hidden_dim)
 
     def forward(
         self, states: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
@@ -73,7 +71,7 @@ class Regime(nn.Module):
         return self.sharpness(summary).tanh().exp().index_select(0, day_index), scale
 
 
-def _zero_linear(width: int, outputs: int) -> nn.Linear:
+def zero_linear(width: int, outputs: int) -> nn.Linear:
     """A layer that says 0 until it has learned."""
     layer = nn.Linear(width, outputs)
     nn.init.zeros_(layer.weight)
@@ -147,11 +145,12 @@ class ATFTCore(nn.Module):
         feedforward_dim: width inside a layer's feed-forward step; None is FEEDFORWARD x hidden, which
             brings the default network to 5.6M parameters.
         market_dim: raw statistics of a day that the regime reads; None leaves the regime out.
+        snapshot_dim: width of the encoded current step; None: only the window is read.
 
     Shapes:
         x `[samples, steps, features]`, step_mask bool `[samples, steps]` (true: the stock
         traded), day_index int `[samples]` (which samples share a day), market `[days, market_dim]`,
-        today `[samples, features]` (the current step as it came; None takes the window's last)
+        today `[samples, snapshot_dim]` (the current step, encoded)
         -> state `[samples, hidden]`, attention `[samples, layers, heads, steps]`.
     """
 
@@ -165,6 +164,7 @@ class ATFTCore(nn.Module):
         dropout: float = 0.3,
         feedforward_dim: int | None = None,
         market_dim: int | None = 0,
+        snapshot_dim: int | None = None,
     ) -> None:
         super().__init__()
         if hidden_dim % num_heads:
@@ -175,7 +175,7 @@ class ATFTCore(nn.Module):
         self.input_projection = nn.Linear(input_dim, hidden_dim)
         self.absent_step = nn.Parameter(torch.zeros(hidden_dim))
         self.lstm = nn.LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
-        self.snapshot = SnapshotEncoder(input_dim, hidden_dim, dropout)
+        self.today = None if snapshot_dim is None else nn.Linear(snapshot_dim, hidden_dim)
         self.regime = (
             None if market_dim is None else Regime(hidden_dim, num_layers * num_heads, market_dim, dropout)
         )
@@ -205,7 +205,8 @@ class ATFTCore(nn.Module):
         samples, steps = x.shape[:2]
         history, state, current = self._read(x, step_mask, recompute)
         absent = None if step_mask is None else ~step_mask
-        current = current + self.snapshot(x[:, -1] if today is None else today)
+        if self.today is not None and today is not None:
+            current = current + self.today(today)
         if day_index is None:
             day_index = torch.zeros(samples, dtype=torch.long, device=x.device)
         sharpness = state.new_ones(samples, self.num_layers * self.num_heads)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gogooku3.errors import ConfigError
 
-LabelTreatment = Literal["raw", "zscore", "rank"]
+LabelTreatment = Literal["raw", "zscore", "rank", "blend"]
 _CLIP = 5.0
 _MAX_PASSES = 8
 """Times a day is clipped and standardised again, so that one bad tick doesn't flatten the others."""
@@ -18,7 +18,8 @@ def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
     Args:
         targets: float32 `[days, stocks, horizons]`; NaN is unknown and stays NaN.
         how: "raw" keeps returns; "zscore" standardises each day, clips at 5 deviations, and standardises
-            what is left again; "rank" takes the average rank, scaled to mean 0 and deviation 1.
+            what is left again; "rank" takes the average rank, scaled to mean 0 and deviation 1; "blend" is
+            the mean of "zscore" and "rank": the sizes of returns count, and no single one much.
 
     Returns:
         float32 of the same shape; a day with fewer than two known values, or no spread, is 0.
@@ -31,12 +32,14 @@ def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
     """
     if how == "raw":
         return targets.astype(np.float32)
+    if how == "blend":
+        return (treat_labels(targets, "zscore") + treat_labels(targets, "rank")) / np.float32(2)
     if how == "zscore":
         values = targets.astype(np.float64)
     elif how == "rank":
         values = _average_ranks(targets)
     else:
-        raise ConfigError(f"label is '{how}'; expected raw, zscore or rank")
+        raise ConfigError(f"label is '{how}'; expected raw, zscore, rank or blend")
     known = np.isfinite(values)
     scaled = _standardized(values, known)
     for _ in range(_MAX_PASSES):

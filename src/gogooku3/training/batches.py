@@ -178,6 +178,17 @@ class PanelBatches:
             self._graphs = (first.to(device), second.to(device), third.to(device))
         return self
 
+    @property
+    def device(self) -> torch.device:
+        """Where the panel lies."""
+        return self._stock.device
+
+    def today(self, day: int) -> tuple[Tensor, Tensor]:
+        """Features `[samples, features]` and labels `[samples, horizons]` of one day, without the windows."""
+        stock = self._stock[self._offsets[day] : self._offsets[day + 1]]
+        rows = day * self.n_stocks + stock
+        return self._values.index_select(0, rows), self._labels.index_select(0, rows)
+
     def gather(self, days: Sequence[int]) -> Batch:
         """The samples of some days, ordered by day as given, then by stock.
 

@@ -29,6 +29,7 @@ from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.progress import EpochBar
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
+from gogooku3.training.shrinkage import choose_shares
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ class ATFTTrainer:
 
         Returns:
             `epochs`, `best_epoch`, `best_score` (of the monitored score), `history` (scores an
-            epoch), `stopped_early`, `duration_s`, `samples_per_s`, `n_parameters`, `precision`.
+            epoch), `stopped_early`, `duration_s`, `samples_per_s`, `n_parameters`, `precision`,
+            `learned_share` (by horizon, of what was learned beyond the linear path).
         """
         training = self.config.training
         seed_everything(training.seed)
@@ -111,6 +113,9 @@ class ATFTTrainer:
         val_packs = self._scoring_packs(self.val_data.days)
         self._require_samples(train_packs, "training day")
         self._require_samples(val_packs, "validation day")
+        self.model.learned_share.fill_(1)
+        if training.linear_penalty is not None:
+            self._solve_linear_path(training.linear_penalty)
         steps = -(-len(train_packs) // training.accumulate_grad_batches)
         module = ATFTModule(self.model, self.panel, self.batches, self.config, steps, self.train_data.days)
         metrics = FinancialMetricsCallback(
@@ -127,6 +132,8 @@ class ATFTTrainer:
         if metrics.best_weights is not None:
             self.model.load_state_dict(metrics.best_weights)
         self.model.eval()
+        if training.shrink_on_validation:
+            self._shrink()
         samples = int(self.batches.samples_by_day[train_packs.days].sum())
         epochs = len(metrics.history)
         return {
@@ -139,6 +146,7 @@ class ATFTTrainer:
             "samples_per_s": samples * epochs / duration,
             "n_parameters": self.model.n_parameters,
             "precision": str(lightning.precision),
+            "learned_share": self.model.learned_share.tolist(),
         }
 
     def predict(self, data: PanelSlice) -> polars.DataFrame:
@@ -152,15 +160,7 @@ class ATFTTrainer:
         """
         if data.panel is not self.panel:
             raise DataError("the days to predict are of another panel than the trainer's; slice its panel")
-        module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
-        packs = self._scoring_packs(data.days)
-        self._require_samples(packs, "day to predict")
-        with _quiet_lightning():
-            outputs: Any = self._lightning([], scoring=True).predict(module, _loader(packs))
-        predictions, day, stock = (
-            torch.cat([output[name] for output in outputs]).cpu().numpy()
-            for name in ("predictions", "day", "stock")
-        )
+        predictions, day, stock = self._predict(data.days)
         keys = {
             "date": polars.Series(self.panel.dates[day], dtype=polars.Date),
             "code": np.array(self.panel.codes)[stock],
@@ -169,6 +169,46 @@ class ATFTTrainer:
             f"prediction_{h}d": predictions[:, i] for i, h in enumerate(self.model.prediction_horizons)
         }
         return polars.DataFrame({**keys, **columns})
+
+    def _predict(self, days: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predictions `[samples, horizons]` of some days, and the day and stock of each sample."""
+        module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
+        packs = self._scoring_packs(days)
+        self._require_samples(packs, "day to predict")
+        with _quiet_lightning():
+            outputs: Any = self._lightning([], scoring=True).predict(module, _loader(packs))
+        predictions, day, stock = (
+            torch.cat([output[name] for output in outputs]).cpu().numpy()
+            for name in ("predictions", "day", "stock")
+        )
+        return predictions, day, stock
+
+    def _solve_linear_path(self, penalty: float) -> None:
+        """Ridge regression of the labels on today's features, over the training samples."""
+        linear = self.model.linear.to(self.batches.device)
+        linear.solve(map(self._finite_day, self._days_with_samples(self.train_data.days)), penalty)
+
+    def _finite_day(self, day: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features and labels of a training day, which the closed form can take."""
+        features, labels = self.batches.today(day)
+        if not bool(features.isfinite().all()) or bool(labels.isinf().any()):
+            raise DataError(
+                f"features or labels of {self.panel.dates[day]} are not finite, so the linear path can't be "
+                "solved; nothing was updated. Normalise the panel, with unknown features as 0 and unknown "
+                "labels as NaN"
+            )
+        return features, labels
+
+    def _shrink(self) -> None:
+        """Choose on validation days how much of what was learned is added to the linear path."""
+        predictions, day, stock = self._predict(self.val_data.days)
+        weight = self.model.linear.weight.cpu().numpy()
+        linear = self.panel.values[day, stock] @ weight
+        shares = choose_shares(linear, predictions - linear, self.panel.targets[day, stock], day)
+        self.model.learned_share.copy_(torch.from_numpy(shares))
+
+    def _days_with_samples(self, days: range) -> list[int]:
+        return [day for day in days if self.batches.samples_by_day[day]]
 
     def _labels(self) -> np.ndarray:
         """Treated labels of training and validation days; every other day is blank."""
