@@ -37,7 +37,7 @@ WAVE_BANDS = ((0, 1), (2, 3), (3, 0), (1, 2), (2, 0))
 """Frequency: for each wave, the cycle that counts when the dial is up, and when it is down."""
 CYCLE_DECAY = 0.99
 """Frequency: what is left of a cycle after a day; sets how narrow the bands are."""
-CYCLE_OTHERS = 3.0
+CYCLE_OTHERS = 2.5
 """Frequency: deviation of the two cycles of a wave that never count; those that may have deviation 1."""
 CYCLE_NOISE = 1.0
 """Frequency: deviation of the noise over the cycles."""
@@ -49,7 +49,7 @@ GROUP_SIZE = 6
 """Neighbour: stocks that move together in a month."""
 GROUP_SHARE = 0.8
 """Neighbour: share of a return's variance that the group has in common."""
-REGIME_DAYS = 12
+REGIME_DAYS = 6
 """Regime: mean days before the market changes its mind."""
 
 

@@ -42,7 +42,8 @@ class Regime(nn.Module):
 
     Shapes:
         states `[samples, hidden]`, day_index int `[samples]`, market `[days, market_dim]` or None (all 0)
-        -> sharpness `[samples, outputs]` between 1/e and e, scale `[samples, hidden]`; 1 at the start.
+        -> sharpness `[samples, outputs]` between 1/e and e, 1 at the start, and scale
+        `[samples, hidden]`, near 1 at the start.
     """
 
     def __init__(self, hidden_dim: int, outputs: int, market_dim: int = 0, dropout: float = 0.3) -> None:
@@ -53,7 +54,9 @@ class Regime(nn.Module):
             nn.Dropout(dropout), nn.Linear(2 * hidden_dim + market_dim, width), nn.Tanh()
         )
         self.sharpness = zero_linear(width, outputs) if outputs else None
-        self.scale = zero_linear(width, hidden_dim)
+        # Not 0: the heads are at the start, and behind two zeros in a row no gradient would reach it.
+        self.scale = nn.Linear(width, hidden_dim)
+        nn.init.zeros_(self.scale.bias)
 
     def forward(
         self, states: Tensor, day_index: Tensor, n_days: int, market: Tensor | None

@@ -1,0 +1,110 @@
+"""The comparison on a real market, run whole on an invented one: its days, its trainings and its table."""
+
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import real_market
+from real_market import (
+    BASELINE,
+    BLEND,
+    EMBARGO_DAYS,
+    NETWORK,
+    Job,
+    Market,
+    Setting,
+    compare,
+    prediction_table,
+)
+
+from gogooku3.config import load_config
+from gogooku3.evaluation.ensemble import rank_average
+from gogooku3.schema import HORIZONS
+
+SMALL = [
+    "model.hidden_dim=8",
+    "model.num_heads=2",
+    "model.snapshot_dim=8",
+    "training.epochs=1",
+    "lightgbm.num_boost_round=5",
+    "lightgbm.min_data_in_leaf=20",
+]
+
+
+@pytest.fixture(scope="module")
+def out(small_prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small market laid out and normalised."""
+    folder = tmp_path_factory.mktemp("real_market")
+    Market.make(small_prices, folder)
+    return folder
+
+
+@pytest.fixture
+def setting(out: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Three parts of the small market's 230 days."""
+    dates = [day.item() for day in Market(out).panel.dates]
+    found = Setting(dates[40], dates[130], dates[180], dates[225])
+    monkeypatch.setitem(real_market.SETTINGS, "small", found)
+    return found
+
+
+def test_every_label_closes_before_the_next_part_begins(out: Path, setting: Setting) -> None:
+    parts = Market(out).parts(setting)
+    assert parts["train"] == range(40, 130 - EMBARGO_DAYS)
+    assert parts["validation"] == range(130, 180 - EMBARGO_DAYS)
+    assert parts["test"] == range(180, 226)
+    assert max(HORIZONS) <= EMBARGO_DAYS
+
+
+@pytest.mark.parametrize("name", real_market.SETTINGS)
+def test_the_shipped_settings_are_those_of_the_published_benchmark(name: str) -> None:
+    known = real_market.SETTINGS[name]
+    assert (known.validation, known.test, known.end) == (
+        date(2016, 1, 4),
+        date(2017, 1, 3),
+        date(2017, 12, 8),
+    )
+    assert known.train.year == int(name)
+
+
+@pytest.mark.slow
+def test_it_trains_averages_and_compares(out: Path, setting: Setting) -> None:
+    market = Market(out)
+    models = [BASELINE, NETWORK, "without FAN"]
+    for model in models:
+        for seed in (0, 1):
+            overrides = [*SMALL, *{**real_market.TREES, **real_market.VARIANTS}[model]]
+            config = load_config(
+                real_market.CONFIG, [*overrides, "training.progress_bar=false", "logging.tensorboard=false"]
+            )
+            real_market.train(Job("small", model, seed), market, config, out)
+    table = prediction_table(out, "small", models, [0, 1], "test")
+    assert set(table["model"].unique()) == {
+        *models,
+        BLEND,
+        *(f"{model}, seed {seed}" for model in models for seed in (0, 1)),
+    }
+    days = market.parts(setting)["test"]
+    assert table["date"].unique().sort().to_list() == [
+        d.item() for d in market.panel.dates[days.start : days.stop]
+    ]
+    result = compare(table)
+    own = result.filter(pl.col("model") == BASELINE)
+    assert (own["difference"] == 0).all()
+    whole = result.filter((pl.col("model") == NETWORK) & (pl.col("score") == "rank_ic"))
+    assert whole["horizon"].sort().to_list() == [0, *HORIZONS]
+    single = whole.filter(pl.col("horizon") == 1)
+    versus = result.filter(
+        (pl.col("model") == BASELINE) & (pl.col("score") == "rank_ic") & (pl.col("horizon") == 1)
+    )
+    assert single["difference"].item() == pytest.approx(single["mean"].item() - versus["mean"].item())
+    members = [pl.read_parquet(Job("small", NETWORK, seed).file(out, "test")) for seed in (0, 1)]
+    expected = rank_average(members).sort("date", "code")["prediction_5d"].to_numpy()
+    found = table.filter((pl.col("model") == NETWORK) & (pl.col("horizon") == 5)).sort("date", "code")
+    np.testing.assert_allclose(found["prediction"].to_numpy(), expected)
