@@ -172,6 +172,6 @@ def test_the_script_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("name", "part"), [("regime", "no regime"), ("neighbour", "no graph")])
 def test_a_part_finds_its_signal_and_the_others_do_not(name: str, part: str) -> None:
     small = replace(build_market(name, draw_shocks(0, n_days=400, n_stocks=40)), window=3)
-    ic = {model: recover(small, model, epochs=5).ic for model in ("oracle", "full", part)}
+    ic = {model: recover(small, model, epochs=8).ic for model in ("oracle", "full", part)}
     assert ic["full"] > 0.6 * ic["oracle"]
     assert ic[part] < 0.5 * ic["full"]

@@ -50,9 +50,11 @@ class Regime(nn.Module):
         super().__init__()
         self.market_dim = market_dim
         width = max(1, hidden_dim // 4)
-        self.summary = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(2 * hidden_dim + market_dim, width), nn.Tanh()
-        )
+        read = nn.Linear(2 * hidden_dim + market_dim, width)
+        if market_dim:
+            # As loud as the states, however few its numbers are; else what it says is found by luck.
+            nn.init.normal_(read.weight[:, 2 * hidden_dim :], std=market_dim**-0.5)
+        self.summary = nn.Sequential(nn.Dropout(dropout), read, nn.Tanh())
         self.sharpness = zero_linear(width, outputs) if outputs else None
         # Not 0: the heads are at the start, and behind two zeros in a row no gradient would reach it.
         self.scale = nn.Linear(width, hidden_dim)
