@@ -1,0 +1,44 @@
+"""One writer at a time, and a dead writer holds nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gogooku3.errors import DataError
+from gogooku3.locks import exclusive
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from gogooku3.locks import exclusive
+with exclusive(Path(sys.argv[1]), "busy"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(DataError, match="the folder is busy; wait until it has ended"),
+            exclusive(lock, "the folder is busy"),
+        ):
+            pass
+        holder.kill()
+        holder.wait()
+    with exclusive(lock, "the folder is busy"):
+        pass
+
+
+def test_the_lock_is_free_after_the_block_even_when_the_block_fails(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with pytest.raises(RuntimeError), exclusive(lock, "busy"):
+        raise RuntimeError
+    with exclusive(lock, "busy"):
+        pass
