@@ -140,7 +140,7 @@ def test_several_seeds_are_one_model_of_the_table(small_dataset: Path, tmp_path:
 def test_a_panel_on_disk_changes_no_prediction(
     results: dict[str, Any], small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gogooku3.training.pipeline.plan_memory", lambda *_: True)
+    monkeypatch.setattr("gogooku3.training.preparation.plan_memory", lambda *_: True)
     mapped = SafeTrainingPipeline("mapped", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(
         n_splits=2
     )
@@ -170,7 +170,7 @@ def test_a_run_that_breaks_says_so_in_its_folder(
     def explode(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("gogooku3.training.pipeline.score_predictions", explode)
+    monkeypatch.setattr("gogooku3.training.run.score_predictions", explode)
     with pytest.raises(OSError, match="no space left"):
         SafeTrainingPipeline("broken", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=1)
     (folder,) = (tmp_path / "broken").iterdir()

@@ -1,0 +1,269 @@
+"""The seven steps of one run, from a data set to a scored run folder.
+
+Test days choose nothing: each fold's epoch and number of trees are chosen on the tail of its
+training days, behind an embargo of its own.
+"""
+
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from gogooku3.config import RunConfig
+from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.errors import GogookuError
+from gogooku3.evaluation.report import write_report
+from gogooku3.evaluation.scores import score_predictions
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.safety.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
+from gogooku3.safety.market_state import MarketState
+from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2
+from gogooku3.training import preparation
+from gogooku3.training.baseline_fold import train_baseline
+from gogooku3.training.explanations import read_explanations, read_sectors
+from gogooku3.training.inputs import check_inputs
+from gogooku3.training.network_fold import NetworkFold, network_seeds, new_network, train_networks
+from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
+from gogooku3.training.progress import cpu_hours
+from gogooku3.training.reproducibility import cpu_threads, seed_everything, versions
+from gogooku3.training.run_folder import RunFolder
+from gogooku3.training.steps import StepLog
+
+NETWORK, BASELINE = "atft_gat_fan", "lightgbm"
+
+
+class Run:
+    """One execution of the pipeline: what the steps hand to one another.
+
+    Args:
+        config: as resolved, with the data set's path.
+        experiment: name of the experiment.
+        runs_dir: folder of all runs.
+        verbose: say what each step does.
+    """
+
+    def __init__(self, config: RunConfig, experiment: str, runs_dir: Path, verbose: bool) -> None:
+        self.config = config
+        self.experiment = experiment
+        self.log = StepLog(verbose)
+        self.splitter = WalkForwardSplitterV2(
+            config.split.n_splits,
+            config.split.embargo_days,
+            config.split.min_train_days,
+            config.time_series.prediction_horizons,
+        )
+        self.builder = FinancialGraphBuilder(
+            **config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"})
+        )
+        self.loader = ProductionDatasetV3(
+            config.dataset.data_path,
+            config.performance.use_polars_lazy,
+            config.performance.column_projection,
+            feature_columns=config.dataset.feature_columns,
+            target_columns=config.dataset.target_columns,
+            start_date=config.dataset.start_date,
+            end_date=config.dataset.end_date,
+        )
+        check_inputs(self.loader, config)
+        self.folder = RunFolder(runs_dir, experiment)
+        self.created = datetime.now(UTC).isoformat(timespec="seconds")
+        self.tables: list[pl.DataFrame] = []
+        self.fold_facts: list[dict[str, Any]] = []
+        self.data_facts: dict[str, Any] = {}
+
+    def execute(self) -> dict[str, Any]:
+        """All steps; a refusal before training leaves no folder, a later failure says so in it.
+
+        Returns:
+            as `SafeTrainingPipeline.run_pipeline`.
+        """
+        try:
+            return self._steps()
+        except BaseException as error:
+            (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
+            if isinstance(error, GogookuError) and not self.tables:
+                self.folder.discard()
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                self.folder.write_json("manifest.json", {**self._manifest("failed", None), "error": reason})
+            raise
+
+    def _steps(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        config, log = self.config, self.log
+        seed_everything(config.training.seed)
+        self.folder.write_text("config.yaml", config.to_yaml())
+        with log.step("load data"):
+            frame, self.data_facts = preparation.load_frame(self.loader, log)
+            self.folder.write_json("manifest.json", self._manifest("running", None))
+        with log.step("quality features"):
+            panel = preparation.build_panel(frame, self.loader.feature_names, config, self.folder, log)
+            del frame
+        returns = preparation.daily_returns(panel, config)
+        with log.step("normalise by day"):
+            normalizer = preparation.normalize(panel, config)
+        with log.step("split walk-forward"):
+            folds, self.fold_facts = preparation.split(panel, self.splitter, config, log)
+        with log.step("train LightGBM"):
+            for fold in folds:
+                _fit_fallback(normalizer, fold)
+                train, test = PanelSlice(panel, fold.train), PanelSlice(panel, fold.test)
+                self._keep(
+                    train_baseline(fold.number, train, test, config, self.folder), test, fold, BASELINE
+                )
+        with log.step("build graphs"):
+            schedule = self._graphs(panel, returns)
+        self._warn_if_slow(panel, folds)
+        with log.step("train ATFT-GAT-FAN"):
+            for fold in folds:
+                model_path = self._networks(panel, fold, normalizer, schedule, returns)
+        with log.step("score and report"):
+            scores, report_path, predictions_path = self._score()
+        # The data set still holds what a memory-mapped panel held.
+        (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
+        results = self._results(scores, time.perf_counter() - started)
+        results |= {
+            "model_path": str(model_path),
+            "report_path": str(report_path),
+            "predictions_path": str(predictions_path),
+        }
+        self.folder.write_json("manifest.json", self._manifest("complete", results["total_duration"]))
+        return results
+
+    def _graphs(self, panel: Panel, returns: np.ndarray | None) -> GraphSchedule | None:
+        if returns is None:
+            return None
+        schedule = GraphSchedule.build(panel.dates, panel.codes, returns, self.builder)
+        self.folder.write_table("graphs.parquet", schedule.summary())
+        self.log.say(f"   {schedule}")
+        return schedule
+
+    def _networks(
+        self,
+        panel: Panel,
+        fold: Fold,
+        normalizer: PanelNormalizer | None,
+        schedule: GraphSchedule | None,
+        returns: np.ndarray | None,
+    ) -> Path:
+        """Train the fold's networks and keep their predictions; returns where the last one's weights lie."""
+        config = self.config
+        fitted = _fit_fallback(normalizer, fold)
+        state, market = _market_state(normalizer, fold) if config.model.use_regime else (None, None)
+        fit_days, validation_days = preparation.fit_days(fold, self.splitter, config)
+        about = self.fold_facts[fold.number]
+        saved = {
+            "features": list(panel.features),
+            "normalizer": fitted.to_dict() if fitted else None,
+            "market_state": state.to_dict() if state else None,
+            "graph": config.graph.model_dump(mode="json"),
+            "fold": dict(about),
+        }
+        days = NetworkFold(
+            fold.number,
+            train=PanelSlice(panel, fit_days),
+            validation=PanelSlice(panel, validation_days),
+            test=PanelSlice(panel, fold.test),
+            market=market,
+            schedule=schedule,
+            returns=returns,
+            saved=saved,
+            sectors=read_sectors(self.loader),
+        )
+        result = train_networks(days, config, self.builder, self.folder, self.log)
+        about["prediction_spread"] = result.prediction_spread
+        self._keep(result.predictions, days.test, fold, NETWORK)
+        return result.model_path
+
+    def _warn_if_slow(self, panel: Panel, folds: list[Fold]) -> None:
+        """Say beforehand when a CPU would take hours."""
+        training, networks = self.config.training, len(network_seeds(self.config))
+        if training.accelerator == "gpu" or (training.accelerator == "auto" and torch.cuda.is_available()):
+            return
+        by_day = panel.sample_mask(self.config.time_series.sequence_length).sum(axis=1)
+        trained = [preparation.fit_days(fold, self.splitter, self.config)[0] for fold in folds]
+        samples = sum(int(by_day[: days.stop].sum()) for days in trained)
+        hours = cpu_hours(new_network(self.config), samples * training.epochs * networks, cpu_threads())
+        if hours > 2:
+            several = f", {networks} times," if networks > 1 else ""
+            self.log.warn(
+                f"training {samples:,} samples for up to {training.epochs} epochs{several} may take about "
+                f"{hours:.0f} hours on this CPU; use a GPU, or start small: model.hidden_dim=64 "
+                "training.epochs=3"
+            )
+
+    def _keep(self, wide: pl.DataFrame, test: PanelSlice, fold: Fold, model: str) -> None:
+        """Add one model's predictions of a fold's test days to the prediction table."""
+        length = self.config.time_series.sequence_length
+        self.tables += long_tables(wide, test, length, fold.number, model)
+
+    def _score(self) -> tuple[dict[str, Any], Path, Path]:
+        """Write the prediction table, then score and report what was written."""
+        table = pl.concat(
+            [
+                *self.tables,
+                *rank_average_tables(self.tables, NETWORK, BASELINE),
+                *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK),
+            ]
+        )
+        predictions_path = self.folder.write_table("predictions.parquet", table)
+        evaluation = self.config.evaluation
+        scores = score_predictions(table, evaluation.cost_bps, evaluation.quantile)
+        self.folder.write_json("metrics.json", scores)
+        report_path = self.folder.path / "report.html"
+        explanations = read_explanations(self.folder.path, NETWORK, BASELINE)
+        write_report(report_path, self._manifest("complete", None), scores, table, explanations=explanations)
+        return scores, report_path, predictions_path
+
+    def _results(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
+        network = scores["models"][NETWORK]
+        return {
+            "total_duration": seconds,
+            "best_sharpe": network["best_fold_sharpe"],
+            "pooled_sharpe": network["pooled_sharpe_net"],
+            "peak_memory_gb": self.log.peak_memory_gb,
+            "run_dir": str(self.folder.path),
+            "scores": scores,
+            "steps": self.log.steps,
+            "dropped": self.log.dropped,
+        }
+
+    def _manifest(self, status: str, seconds: float | None) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment,
+            "created": self.created,
+            "status": status,
+            "total_duration_s": seconds,
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "seeds": list(network_seeds(self.config)),
+            "versions": versions(),
+            "data": self.data_facts,
+            "folds": self.fold_facts,
+            "steps": self.log.steps,
+            "dropped": self.log.dropped,
+            "warnings": self.log.warnings,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+
+def _fit_fallback(normalizer: PanelNormalizer | None, fold: Fold) -> CrossSectionalNormalizerV2 | None:
+    """Serve the cells that no day carries from the fold's own training days."""
+    return normalizer.fit_fold(fold.train) if normalizer else None
+
+
+def _market_state(
+    normalizer: PanelNormalizer | None, fold: Fold
+) -> tuple[MarketState, np.ndarray] | tuple[None, None]:
+    """How the market's state is scaled by the fold's training days, and the state on every day."""
+    if normalizer is None:
+        return None, None
+    state = MarketState.fit(normalizer.statistics, fold.train)
+    return state, state.transform(normalizer.statistics)
