@@ -10,13 +10,14 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY := passive
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help setup demo test lint
+.PHONY: help setup demo test lint bench
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train both models on the embedded market; prints the table and the report's path"
 	@echo "make test   every test and doctest"
 	@echo "make lint   ruff, mypy, import-linter"
+	@echo "make bench  every speed benchmark as one table: ours, peer or limit, ratio, peak memory"
 	@echo "make setup  the virtual environment .venv (the others call it)"
 
 setup: $(INSTALLED)
@@ -39,3 +40,6 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python benchmarks/run_all.py

@@ -1,0 +1,290 @@
+"""What every benchmark shares: paired runs, medians, processor time, peak memory, and the table.
+
+A script measures its arms, ours and what ours is compared with, in turns, so that a busy machine slows both;
+it compares medians, and says on which machine and day. It never decides by a single run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+QUIET_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+"""Idle OpenMP threads sleep: on a shared machine spinning would be counted as work."""
+_POLL_S = 0.005
+"""Between two looks at a process's peak memory."""
+PEER_PYTHON = "BENCH_PEER_PYTHON"
+"""Environment variable: the interpreter of an environment that has the peers; they need not be in ours."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        name: what is measured.
+        ours: our value, in `unit`; None where it could not be measured, which `note` explains.
+        unit: as in "samples/s", "s", "MB".
+        against: the peer or the limit; "" where there is none.
+        theirs: its value; None where it could not be measured.
+        better: "higher" or "lower" values of `unit`.
+        bar: least `ratio` asked for; None asks for nothing.
+        peak_mb: our peak resident memory, MB (10^6 bytes).
+        note: what a reader must know.
+    """
+
+    name: str
+    ours: float | None
+    unit: str
+    against: str = ""
+    theirs: float | None = None
+    better: Literal["higher", "lower"] = "lower"
+    bar: float | None = 1.0
+    peak_mb: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better ours is than what it is compared with; None where one is unknown.
+
+        >>> Figure("loader", 200.0, "samples/s", "peer", 100.0, better="higher").ratio
+        2.0
+        >>> Figure("start", 0.1, "s", "limit", 0.3).ratio
+        3.0
+        """
+        if self.ours is None or self.theirs is None:
+            return None
+        first, second = (self.ours, self.theirs) if self.better == "higher" else (self.theirs, self.ours)
+        return first / second if second else None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the bar is reached; None where there is none, or nothing to compare."""
+        return None if self.bar is None or self.ratio is None else self.ratio >= self.bar
+
+
+class Run(NamedTuple):
+    """A process that has ended: the JSON of its last line, seconds, and peak memory (MB, 10^6 bytes)."""
+
+    result: Any
+    wall_s: float
+    processor_s: float
+    peak_mb: float
+
+
+def in_turns(arms: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
+    """What each arm returns, round by round; every other round runs them backwards."""
+    found: dict[str, list[Any]] = {name: [] for name in arms}
+    for number in range(rounds):
+        for name in list(arms)[:: -1 if number % 2 else 1]:
+            found[name].append(arms[name]())
+    return found
+
+
+def processor_seconds(work: Callable[[], Any], repeats: int = 1) -> float:
+    """Processor time of one call, seconds of this process's threads together; the median of some repeats."""
+    found = []
+    for _ in range(repeats):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return statistics.median(found)
+
+
+def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
+    """The median over rounds of first / second, round by round.
+
+    >>> median_ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0])
+    3.0
+    """
+    return statistics.median(a / b for a, b in zip(first, second, strict=True))
+
+
+def run_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
+    """Run a command to its end; its `result` is None unless the last line it prints is JSON.
+
+    Raises:
+        RuntimeError: it failed; with the last lines it said.
+    """
+    started = time.perf_counter()
+    environment = {**os.environ, **QUIET_THREADS, **(environment or {})}
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(list(command), stdout=output, stderr=errors, env=environment)
+        peak_mb, ended = 0.0, 0
+        while not ended:
+            peak_mb = max(peak_mb, _peak_mb(process.pid))
+            time.sleep(_POLL_S)
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        said, complained = output.read(), errors.read()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n" + "\n".join(complained.splitlines()[-8:]))
+    try:
+        result = json.loads(said.splitlines()[-1])
+    except (IndexError, ValueError):
+        result = None
+    return Run(result, wall, used.ru_utime + used.ru_stime, peak_mb)
+
+
+def _peak_mb(pid: int) -> float:
+    """The kernel's mark of a running process's peak memory; 0 where it keeps none.
+
+    Not the peak of `wait4`: that also counts what the parent held when the process was forked.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="ignore")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
+        return 0.0
+
+
+def run_arm(script: str | Path, arm: str, *options: str, python: str = sys.executable) -> Run:
+    """Run one arm of a benchmark in a process of its own, so that its memory is its own."""
+    return run_process([python, str(script), "--arm", arm, *options])
+
+
+def peer_python(*packages: str) -> str | None:
+    """An interpreter that can import the packages: that of BENCH_PEER_PYTHON, or ours; None: neither can."""
+    check = (
+        "import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, sys.argv[1:])))"
+    )
+    for python in (os.environ.get(PEER_PYTHON), sys.executable):
+        if python and subprocess.run([python, "-c", check, *packages], check=False).returncode == 0:
+            return python
+    return None
+
+
+def not_installed(package: str) -> str:
+    """What a row says when its peer is missing."""
+    return f"{package} is not installed; see benchmarks/README.md"
+
+
+def hardware() -> str:
+    """The machine, the versions that decide speed, and today's date."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    found = [f"{_processor()}, {cores} cores, {memory_gb:.0f} GiB", f"Python {platform.python_version()}"]
+    for package in ("torch", "polars", "numpy"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return f"{'; '.join(found)}; {date.today().isoformat()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures as a Markdown table, notes below it."""
+    rows = [
+        ("figure", "ours", "peer or limit", "theirs", "ratio", "asked for", "peak memory"),
+        ("---",) * 7,
+        *(
+            (
+                figure.name,
+                _quantity(figure.ours, figure.unit),
+                figure.against,
+                _quantity(figure.theirs, figure.unit) if figure.against else "",
+                "" if figure.ratio is None else f"{figure.ratio:.3g}x",
+                _asked(figure),
+                "" if figure.peak_mb is None else f"{figure.peak_mb:,.0f} MB",
+            )
+            for figure in figures
+        ),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths, strict=True)
+        )
+        + " |"
+        for row in rows
+    ]
+    notes = [f"{figure.name}: {figure.note}" for figure in figures if figure.note]
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    if value is None:
+        return "not measured"
+    return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
+
+
+def _asked(figure: Figure) -> str:
+    if figure.bar is None:
+        return ""
+    mark = {True: "yes", False: "no", None: "?"}[figure.passed]
+    return f"{figure.bar:g}x: {mark}"
+
+
+def main(
+    measure: Callable[[argparse.Namespace], list[Figure]],
+    description: str | None,
+    arms: Mapping[str, Callable[[argparse.Namespace], Any]] | None = None,
+    arguments: Sequence[str] | None = None,
+    extend: Callable[[argparse.ArgumentParser], Any] | None = None,
+) -> None:
+    """A benchmark's command line: measure and print the table, or run one arm and print its JSON.
+
+    Args:
+        measure: from the parsed options to the figures.
+        description: the script's docstring.
+        arms: what `--arm NAME` runs in this process, as `run_arm` asks for it.
+        arguments: of the command line; None: the process's.
+        extend: adds further options.
+    """
+    lines = (description or "").splitlines()
+    parser = argparse.ArgumentParser(description=lines[0] if lines else None)
+    parser.add_argument("--rounds", type=int, default=5, help="paired runs, of which the median is taken")
+    parser.add_argument(
+        "--tiny", action="store_true", help="smallest sizes: to see that it runs, not how fast"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--arm", choices=sorted(arms or {}), help="run one arm in this process, as JSON")
+    if extend is not None:
+        extend(parser)
+    given = parser.parse_args(arguments)
+    if given.arm and arms:
+        print(json.dumps(arms[given.arm](given)))
+        return
+    figures = measure(given)
+    if given.json:
+        print(as_json(figures))
+        return
+    print(table(figures))
+    print(f"\n{hardware()}")
+
+
+def as_json(figures: Sequence[Figure]) -> str:
+    """One line of JSON: the machine, and every figure with its ratio."""
+    rows = [{**asdict(figure), "ratio": figure.ratio, "passed": figure.passed} for figure in figures]
+    return json.dumps({"hardware": hardware(), "figures": rows})
+
+
+def from_json(said: Mapping[str, Any]) -> list[Figure]:
+    """The figures that `as_json` wrote."""
+    return [
+        Figure(**{key: value for key, value in row.items() if key not in ("ratio", "passed")})
+        for row in said["figures"]
+    ]

@@ -1,0 +1,101 @@
+"""The table of figures: ratios by hand, paired runs, processes and their memory; never a time."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import harness
+import run_all
+from harness import Figure, in_turns, median_ratio, run_process, table
+
+
+def test_a_ratio_says_how_many_times_better_whichever_way_is_better() -> None:
+    assert Figure("a", 6.0, "samples/s", "peer", 2.0, better="higher").ratio == 3.0
+    assert Figure("a", 6.0, "s", "limit", 3.0, better="lower").ratio == 0.5
+    assert Figure("a", None, "s", "limit", 3.0).ratio is None
+    assert Figure("a", 6.0, "s").ratio is None
+
+
+def test_a_bar_is_reached_at_its_value() -> None:
+    assert Figure("a", 3.0, "s", "limit", 3.0).passed is True
+    assert Figure("a", 3.0, "s", "peer", 3.0, bar=1.1).passed is False
+    assert Figure("a", 3.0, "s", "peer", 3.0, bar=None).passed is None
+    assert Figure("a", None, "s", "peer", 3.0).passed is None
+
+
+def test_arms_take_turns_and_change_their_order() -> None:
+    order: list[str] = []
+    found = in_turns({name: lambda name=name: order.append(name) or name for name in "ab"}, rounds=3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert found == {"a": ["a"] * 3, "b": ["b"] * 3}
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    assert median_ratio([1.0, 100.0, 3.0], [1.0, 50.0, 1.0]) == 2.0
+
+
+def test_a_process_tells_its_result_and_its_own_memory() -> None:
+    lean = run_process([sys.executable, "-c", "print('hello'); print('{\"a\": 1}')"])
+    fat = run_process(
+        [sys.executable, "-c", "import time; x = bytearray(100_000_000); time.sleep(0.1); print(x[-1])"]
+    )
+    assert lean.result == {"a": 1}
+    assert 80 < fat.peak_mb - lean.peak_mb < 130
+    assert lean.processor_s > 0 and lean.wall_s > 0
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="no such luck"):
+        run_process([sys.executable, "-c", "raise SystemExit('no such luck')"])
+
+
+def test_the_table_shows_what_was_asked_and_what_was_not_measured() -> None:
+    text = table(
+        [
+            Figure("loader", 2000.0, "samples/s", "peer", 1000.0, "higher", bar=60, peak_mb=12.3),
+            Figure("gpu", None, "samples/s", "peer", 1000.0, "higher", note="no GPU"),
+        ]
+    )
+    assert "| loader | 2,000 samples/s " in text and "| 2x " in text and "60x: no" in text and "12 MB" in text
+    assert "| gpu    | not measured " in text and "1x: ?" in text
+    assert text.endswith("gpu: no GPU")
+
+
+def test_figures_survive_their_json() -> None:
+    figures = [Figure("a", 1.0, "s", "limit", 2.0, peak_mb=5.0, note="n"), Figure("b", None, "s", bar=None)]
+    said = json.loads(harness.as_json(figures))
+    assert harness.from_json(said) == figures
+    assert said["figures"][0]["ratio"] == 2.0 and said["figures"][0]["passed"] is True
+    assert "cores" in said["hardware"]
+
+
+def test_an_arm_prints_its_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    def arm(given: Namespace) -> dict[str, int]:
+        return {"rounds": given.rounds}
+
+    harness.main(lambda given: [], "doc", {"ours": arm}, ["--arm", "ours", "--rounds", "2"])
+    assert json.loads(capsys.readouterr().out) == {"rounds": 2}
+
+
+def test_a_script_that_breaks_is_a_row_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loader.py").write_text("raise SystemExit('it broke')")
+    monkeypatch.setattr(run_all, "HERE", tmp_path)
+    assert run_all.main([]) == 1
+    assert "loader.py failed: it broke" in capsys.readouterr().out
+
+
+def test_the_start_up_benchmark_runs() -> None:
+    run = run_process(
+        [sys.executable, str(run_all.HERE / "start_up.py"), "--tiny", "--rounds", "1", "--json"]
+    )
+    assert [figure.name for figure in harness.from_json(run.result)] == [
+        "import gogooku3",
+        "gogooku3 --help",
+    ]
