@@ -93,3 +93,92 @@ def test_what_is_no_prediction_table_is_refused(
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def prices_of(predictions: Path, folder: Path) -> Path:
+    """Prices whose every stock opens where it closed before: all that is earned is earned by day."""
+    table = pl.read_parquet(predictions).filter(model="lightgbm").sort("code", "date")
+    after = (pl.col("target") + 1).cum_prod().over("code")
+    close = after.shift(1, fill_value=1.0).over("code") * 100
+    prices = table.select("date", "code", close=close)
+    last = table.group_by("code").agg(
+        pl.col("date").last() + dt.timedelta(1), close=(pl.col("target") + 1).product() * 100
+    )
+    prices = pl.concat([prices, last.select("date", "code", "close")]).sort("code", "date")
+    opened = pl.col("close").shift(1).over("code").fill_null(pl.col("close"))
+    path = folder / "prices.parquet"
+    prices.with_columns(open=opened, volume=1000.0).with_columns(
+        high=pl.max_horizontal("open", "close"), low=pl.min_horizontal("open", "close")
+    ).write_parquet(path)
+    return path
+
+
+def test_entry_at_the_open_takes_prices_and_gives_the_capacity(
+    predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = str(prices_of(predictions, tmp_path))
+    _, plain, _ = evaluate(capsys, str(predictions), "--json")
+    _, text, _ = evaluate(capsys, str(predictions), "--json", "--prices", prices, "--entry", "open")
+    at_open, at_close = json.loads(text), json.loads(plain)
+    assert at_open["settings"]["entry"] == "open"
+    for model in ("lightgbm", "atft_gat_fan"):
+        opened, closed = (s["models"][model]["horizons"]["1"]["pooled"] for s in (at_open, at_close))
+        assert opened["sharpe_net"] == pytest.approx(closed["sharpe_net"], rel=1e-6)
+        assert opened["exposure"]["capacity"] > 0 and closed["exposure"]["capacity"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--entry", "open"], "evaluation.prices"),
+        (["--entry", "noon", "--prices", "x"], "evaluation.entry"),
+        (["--borrow-rate", "-1"], "evaluation.borrow_rate"),
+        (["--prices", "nowhere.parquet"], "nowhere.parquet"),
+    ],
+)
+def test_a_way_to_trade_that_cannot_be_had_is_refused(
+    arguments: list[str], message: str, predictions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = evaluate(capsys, str(predictions), *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_the_probability_of_overfitting_spans_the_models_of_all_runs(
+    predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pl.read_parquet(predictions)
+    other = tmp_path / "other"
+    other.mkdir()
+    changed = pl.when(pl.col("model") == "atft_gat_fan").then(-pl.col("prediction")).otherwise("prediction")
+    # Sixteen blocks of two days need more days than the fixture has.
+    later = table.with_columns(pl.col("date") + dt.timedelta(days=30))
+    pl.concat([table, later]).write_parquet(predictions)
+    pl.concat([table, later]).with_columns(changed.alias("prediction")).write_parquet(
+        other / "predictions.parquet"
+    )
+    code, text, _ = evaluate(capsys, str(predictions), str(other), "--pbo", "--json")
+    assert code == 0
+    found = json.loads(text)
+    assert found["n_configurations"] == len(found["configurations"]) == 3
+    assert found["probability"] == 0.0 and found["outside"] > 5
+    _, text, _ = evaluate(capsys, str(predictions), str(other), "--pbo")
+    assert "Probability of overfitting" in text and "0%" in text and f"{other}: atft_gat_fan" in text
+
+
+def test_several_tables_are_scored_one_at_a_time(
+    predictions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = evaluate(capsys, str(predictions), str(predictions))
+    assert code == 2
+    assert "--pbo" in err
+
+
+def test_the_trials_a_run_had_counted_are_counted_again(
+    predictions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = score_predictions(pl.read_parquet(predictions), earlier_sharpes=[0.1, -0.2])
+    predictions.with_name("metrics.json").write_text(json.dumps(scores))
+    _, text, _ = evaluate(capsys, str(predictions), "--json")
+    assert json.loads(text) == scores
+    assert scores["trials"]["n"] == 4

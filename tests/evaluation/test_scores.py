@@ -138,3 +138,42 @@ def test_without_one_day_predictions_the_returns_can_be_given(market, scores):
         score_predictions(only)
     result = score_predictions(only, daily_returns=one_day_returns(market))
     assert result["models"]["lightgbm"]["horizons"]["5"] == scores["models"]["lightgbm"]["horizons"]["5"]
+
+
+def test_years_are_scored_like_folds(make_table):
+    table = make_table(n_days=300, n_folds=1)
+    blocks = score_predictions(table)["models"]["lightgbm"]["horizons"]["5"]
+    assert list(blocks["years"]) == ["2024", "2025"]
+    alone = score_predictions(table.filter(pl.col("date").dt.year() == 2024))["models"]["lightgbm"]
+    assert blocks["years"]["2024"]["mean_ic"] == alone["horizons"]["5"]["pooled"]["mean_ic"]
+    assert blocks["years"]["2024"]["n_days"] + blocks["years"]["2025"]["n_days"] == 295
+    assert blocks["folds"]["0"]["mean_ic"] == blocks["pooled"]["mean_ic"]
+
+
+def test_earlier_trials_deflate_and_equal_ones_count_once(market, scores):
+    own = scores["models"]["lightgbm"]
+    assert scores["trials"]["n"] == 2
+    again = [entry["pooled_sharpe_net"] / np.sqrt(252) for entry in scores["models"].values()][:2]
+    assert score_predictions(market, earlier_sharpes=again)["trials"]["n"] == 2
+    tried = score_predictions(market, earlier_sharpes=[-0.3, 0.0, 0.3])
+    assert tried["trials"]["n"] == 5
+    deflated = tried["models"]["lightgbm"]["deflated_sharpe"]
+    assert deflated < own["deflated_sharpe"] <= own["horizons"]["5"]["pooled"]["probabilistic_sharpe"]
+    assert tried["models"]["oracle"]["deflated_sharpe"] is None
+
+
+def test_the_long_leg_is_scored_against_holding_every_stock(market, scores):
+    block = scores["models"]["oracle"]["horizons"]["5"]["pooled"]
+    long = portfolio_returns(market, side="long_only").filter(model="oracle", horizon=5)
+    average = one_day_returns(market).group_by("date").agg(pl.col("return").mean())
+    excess = long.join(average, on="date").select(pl.col("net") - pl.col("return")).to_series()
+    assert block["long_only"]["annual_excess_net"] == pytest.approx(excess.mean() * 252)
+    assert block["long_only"]["information_ratio"] == pytest.approx(annualised_sharpe(excess))
+    assert abs(block["exposure"]["market_beta"]) < 0.3, "long and short cancel the market"
+
+
+def test_hits_are_stocks_on_the_right_side_of_the_median(market, scores):
+    by_model = {
+        name: entry["horizons"]["5"]["pooled"]["hit_rate"] for name, entry in scores["models"].items()
+    }
+    assert by_model["oracle"] > by_model["atft_gat_fan"] > by_model["lightgbm"] > 0.5

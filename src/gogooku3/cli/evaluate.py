@@ -1,23 +1,28 @@
 """`gogooku3 evaluate`: the scores of a prediction table, ours or anyone's."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gogooku3.cli.headline import print_headline
-from gogooku3.errors import DataError, choices
+from gogooku3.cli.output import print_table
+from gogooku3.errors import ConfigError, DataError, choices
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from gogooku3.config import EvaluationConfig
 
-PREDICTIONS, CONFIG = "predictions.parquet", "config.yaml"
+PREDICTIONS, CONFIG, METRICS = "predictions.parquet", "config.yaml", "metrics.json"
 
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(metavar="FILE_OR_RUN", help="A prediction table (.parquet) or a run's folder.")
+        list[Path],
+        typer.Argument(metavar="FILE_OR_RUN...", help="A prediction table (.parquet) or a run's folder."),
     ],
     cost_bps: Annotated[
         float | None,
@@ -27,6 +32,22 @@ def evaluate(
         float | None,
         typer.Option(help="Share of stocks held long, and as many short; the run's own, or 0.2."),
     ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(help="`close` of the day, or next `open` (needs --prices); the run's own, or close."),
+    ] = None,
+    borrow_rate: Annotated[
+        float | None,
+        typer.Option(help="Lending fee a year for what is held short, 0.01 is 1 %; the run's own, or 0."),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="Prices, for the open, capacity, size and sectors; the run's own, or none."),
+    ] = None,
+    pbo: Annotated[
+        bool,
+        typer.Option("--pbo", help="How likely the best of all models of all runs was chosen by luck."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
 ) -> None:
     """Score predictions: IC, rank IC, Sharpe gross and net of costs, drawdown, by model and horizon.
@@ -34,27 +55,92 @@ def evaluate(
     A prediction table has the columns date, code, fold, model, horizon, prediction, target; models are
     compared on the rows that all of them predict. A run's file gives the numbers of the run.
 
-    Example: `gogooku3 evaluate runs/quickstart/20250101-090000 --cost-bps 5`
-    """
-    import polars as pl
+    With --pbo: the probability of backtest overfitting across the models of all runs named.
 
+    Example: `gogooku3 evaluate runs/quickstart/20250101-090000 --cost-bps 5`
+
+    Example: `gogooku3 evaluate runs/quickstart/* --pbo`
+    """
+    given = {
+        "cost_bps": cost_bps,
+        "quantile": quantile,
+        "entry": entry,
+        "borrow_rate": borrow_rate,
+        "prices": prices,
+    }
+    wanted = {name: value for name, value in given.items() if value is not None}
+    files = [_predictions_file(path) for path in predictions]
+    if pbo:
+        _overfitting(files, wanted, as_json)
+    elif len(files) > 1:
+        raise ConfigError(
+            f"{len(files)} prediction tables were named, but they are scored one at a time; name one, or ask "
+            "with --pbo how likely the best of them was chosen by luck"
+        )
+    else:
+        _scores(files[0], wanted, as_json)
+
+
+def _scores(file: Path, wanted: dict[str, Any], as_json: bool) -> None:
+    from gogooku3.evaluation.configured import scoring_arguments
     from gogooku3.evaluation.scores import score_predictions
 
-    file = _predictions_file(predictions)
-    try:
-        table = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{file} can't be read as Parquet ({error}); write it again") from error
-    run = _evaluation_config(file)
-    scores = score_predictions(
-        table,
-        cost_bps=run.cost_bps if cost_bps is None else cost_bps,
-        quantile=run.quantile if quantile is None else quantile,
-    )
+    table = _read(file)
+    arguments = scoring_arguments(_evaluation_config(file, wanted))
+    scores = score_predictions(table, **arguments, earlier_sharpes=_earlier_sharpes(file))
     if as_json:
         typer.echo(json.dumps(scores, indent=2))
     else:
         print_headline(scores)
+
+
+def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> None:
+    """Print the probability of overfitting over every model of every table."""
+    from gogooku3.evaluation.configured import scoring_arguments
+    from gogooku3.evaluation.overfitting import configurations, probability_of_overfitting
+    from gogooku3.evaluation.portfolio import portfolio_returns
+    from gogooku3.evaluation.predictions import check_predictions
+    from gogooku3.evaluation.scores import headline_of
+
+    books = {}
+    horizons = set()
+    for file in files:
+        table = check_predictions(_read(file))
+        horizons.add(headline_of(table))
+        name = str(file.parent if file.name == PREDICTIONS else file)
+        books[name] = portfolio_returns(table, **scoring_arguments(_evaluation_config(file, wanted)))
+    if len(horizons) > 1:
+        raise DataError(
+            f"the tables have the headline horizons {choices(sorted(horizons))}; compare equal ones"
+        )
+    horizon = horizons.pop()
+    names, returns = configurations(books, horizon)
+    found = probability_of_overfitting(returns)
+    if as_json:
+        typer.echo(json.dumps({**asdict(found), "horizon": horizon, "configurations": names}, indent=2))
+        return
+    rows = [
+        ["Probability of overfitting", f"{found.probability:.0%}"],
+        ["Best one loses money on the other days", f"{found.loss:.0%}"],
+        ["Its Sharpe on the days that chose it", f"{found.chosen:+.2f}"],
+        ["Its Sharpe on the other days", f"{found.outside:+.2f}"],
+    ]
+    title = (
+        f"{found.n_configurations} configurations, {found.n_days} days, {found.n_splits:,} ways to halve "
+        f"them, {horizon} days ahead"
+    )
+    print_table(title, ["Choosing the best by its net Sharpe", "Result"], rows)
+    for name in names:
+        typer.echo(name)
+
+
+def _read(file: Path) -> "pl.DataFrame":
+    import polars as pl
+
+    try:
+        return pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{file} can't be read as Parquet ({error}); write it again") from error
 
 
 def _predictions_file(path: Path) -> Path:
@@ -70,9 +156,19 @@ def _predictions_file(path: Path) -> Path:
     raise DataError(f"no predictions at {path}; name a {PREDICTIONS} or the folder of a run")
 
 
-def _evaluation_config(file: Path) -> "EvaluationConfig":
-    """Take cost and quantile from the run's configuration beside the table, else the defaults."""
-    from gogooku3.config import EvaluationConfig, load_config
+def _evaluation_config(file: Path, wanted: dict[str, Any]) -> "EvaluationConfig":
+    """The settings of the run beside the table, else the defaults, with what the options change."""
+    from gogooku3.config import EvaluationConfig, RunConfig, load_config
 
     config = file.with_name(CONFIG)
-    return load_config(config).evaluation if config.is_file() else EvaluationConfig()
+    own = load_config(config).evaluation if config.is_file() else EvaluationConfig()
+    return RunConfig.from_mapping({"evaluation": own.model_dump() | wanted}).evaluation
+
+
+def _earlier_sharpes(file: Path) -> list[float]:
+    """What had been tried when the run beside the table was scored; nothing for any other table."""
+    try:
+        scores = json.loads(file.with_name(METRICS).read_text(encoding="utf-8"))
+        return list(scores["trials"]["earlier_sharpes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

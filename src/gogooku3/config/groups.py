@@ -269,6 +269,23 @@ class EvaluationConfig(Group):
     """Cost of trading in basis points of turnover, one way."""
     quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     """Share of the day's stocks held long, and as many short: fifths."""
+    entry: Literal["close", "open"] = "close"
+    """Trade at the close that the prediction uses, or at the next open, which needs `prices`."""
+    borrow_rate: From0 = 0.0
+    """Lending fee for what is held short, a fraction a year: 0.01 is 1 %."""
+    prices: FilePath | None = None
+    """Prices, as `data build` reads them: for entry at the open, capacity, size and sectors."""
+    volume_share: Fraction = 0.01
+    """Share of a stock's mean traded value that a trade may take, for the capacity."""
+
+    @model_validator(mode="after")
+    def _the_open_has_a_price(self) -> Self:
+        if self.entry == "open" and self.prices is None:
+            raise ValueError(
+                "evaluation.entry is open, but no prices say what that is; set evaluation.prices to the file "
+                "that the data set was built from, or evaluation.entry=close"
+            )
+        return self
 
 
 class DatasetConfig(Group):

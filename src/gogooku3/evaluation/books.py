@@ -46,6 +46,16 @@ def quantile_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
     >>> quantile_weights([[1.0, 1.0, 0.0, np.nan]], 0.3).tolist()
     [[0.5, 0.5, -1.0, 0.0]]
     """
+    values = np.asarray(scores, dtype=np.float64)
+    return long_weights(values, quantile) - long_weights(-values, quantile)
+
+
+def long_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
+    """The long leg of `quantile_weights` alone: each day sums to 1, or 0 without any spread.
+
+    >>> long_weights([[0.3, 0.1, 0.2, 0.9, 0.5]]).tolist()
+    [[0.0, 0.0, 0.0, 1.0, 0.0]]
+    """
     check_quantile(quantile)
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0:
@@ -56,17 +66,13 @@ def quantile_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
     places = np.maximum(np.floor(n * quantile + 1e-9), 1).astype(np.int64)
     ordered = np.sort(values, axis=1)  # missing scores go last
     days = np.arange(len(values))
-    top = ordered[days, np.maximum(n - places, 0)]
-    bottom = ordered[days, np.minimum(places, n) - 1]
-    return _leg(values, top, places) - _leg(-values, -bottom, places)
-
-
-def _leg(scores: Floats, edge: Floats, places: npt.NDArray[np.int64]) -> Floats:
-    """Weights `[days, stocks]` of the `places` highest scores, ties at the edge sharing what is left."""
-    above = scores > edge[:, None]
-    tied = scores == edge[:, None]
+    edge = ordered[days, np.maximum(n - places, 0)]
+    differs = ordered[:, 0] < ordered[days, np.maximum(n - 1, 0)]
+    above = values > edge[:, None]
+    tied = values == edge[:, None]
+    # Those tied at the edge share what is left.
     share = (places - above.sum(axis=1)) / np.maximum(tied.sum(axis=1), 1)
-    return (above + tied * share[:, None]) / places[:, None]
+    return (above + tied * share[:, None]) / places[:, None] * differs[:, None]
 
 
 def overlapping_books(weights: npt.ArrayLike, horizon: int) -> Floats:

@@ -11,27 +11,29 @@ def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
     """Correlate predictions with targets within every day, for each model, horizon and fold.
 
     Rows without a target are left out. A day with fewer than 3 pairs, or without spread on a side,
-    keeps its row with null correlations; a day without any pair has none.
+    keeps its row with null scores; a day without any pair has none.
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`), in any order.
 
     Returns:
-        `model, horizon, fold, date, ic, rank_ic, n`, sorted by the first four: Pearson and Spearman
-        (average ranks) correlations and the number of pairs.
+        `model, horizon, fold, date, ic, rank_ic, hit_rate, n`, sorted by the first four: Pearson and Spearman
+        (average ranks) correlations; the share of stocks that are on the same side of the day's median in
+        both (those on a median are left out; null if that is all of them); and the number of pairs.
 
     >>> from datetime import date
     >>> table = pl.DataFrame({
     ...     "date": [date(2024, 1, 4)] * 3, "code": ["A", "B", "C"], "fold": 0, "model": "m", "horizon": 1,
     ...     "prediction": [0.1, 0.2, 0.9], "target": [0.01, 0.02, 0.03],
     ... })
-    >>> daily_ic(table).select(pl.col("ic").round(3), "rank_ic", "n").row(0)
-    (0.918, 1.0, 3)
+    >>> daily_ic(table).select(pl.col("ic").round(3), "rank_ic", "hit_rate", "n").row(0)
+    (0.918, 1.0, 1.0, 3)
     """
     prediction, target = pl.col("prediction").cast(pl.Float64), pl.col("target").cast(pl.Float64)
     flat = (prediction.min() == prediction.max()) | (target.min() == target.max())
     usable = (pl.len() >= MIN_NAMES) & ~flat
     ranks = prediction.rank("average"), target.rank("average")
+    sides = (prediction - prediction.median()).sign() * (target - target.median()).sign()
     return (
         table.lazy()
         .filter(target.is_finite())
@@ -39,6 +41,7 @@ def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
         .agg(
             ic=pl.when(usable).then(pl.corr(prediction, target)),
             rank_ic=pl.when(usable).then(pl.corr(*ranks)),
+            hit_rate=pl.when(usable & (sides != 0).any()).then((sides > 0).sum() / (sides != 0).sum()),
             n=pl.len(),
         )
         .sort(*GROUP, "date")

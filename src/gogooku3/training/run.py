@@ -19,6 +19,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import GogookuError
+from gogooku3.evaluation.configured import scoring_arguments
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.graph.builder import FinancialGraphBuilder
@@ -36,6 +37,7 @@ from gogooku3.training.progress import cpu_hours
 from gogooku3.training.reproducibility import cpu_threads, seed_everything, versions
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.steps import StepLog
+from gogooku3.training.trials import earlier_sharpes
 
 NETWORK, BASELINE = "atft_gat_fan", "lightgbm"
 
@@ -215,8 +217,9 @@ class Run:
             ]
         )
         predictions_path = self.folder.write_table("predictions.parquet", table)
-        evaluation = self.config.evaluation
-        scores = score_predictions(table, evaluation.cost_bps, evaluation.quantile)
+        how = scoring_arguments(self.config.evaluation)
+        tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
+        scores = score_predictions(table, **how, earlier_sharpes=tried)
         self.folder.write_json("metrics.json", scores)
         report_path = self.folder.path / "report.html"
         explanations = read_explanations(self.folder.path, NETWORK, BASELINE)

@@ -1,0 +1,21 @@
+"""What a run's settings say about scoring, as the arguments that scoring takes."""
+
+from typing import Any
+
+from gogooku3.config import EvaluationConfig
+from gogooku3.data.sources import read_prices
+
+
+def scoring_arguments(evaluation: EvaluationConfig) -> dict[str, Any]:
+    """Keyword arguments for `score_predictions`, with the prices read where the settings name them.
+
+    Raises:
+        DataError: `evaluation.prices` names no file or folder, or one that holds no prices.
+
+    >>> scoring_arguments(EvaluationConfig(cost_bps=5.0))["cost_bps"]
+    5.0
+    """
+    arguments = evaluation.model_dump()
+    if evaluation.prices is not None:
+        arguments["prices"] = read_prices(evaluation.prices).frame
+    return arguments

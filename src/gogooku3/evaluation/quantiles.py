@@ -1,0 +1,73 @@
+"""What came of each part of the ranking: mean excess return by quantile of the prediction."""
+
+import polars as pl
+
+from gogooku3.schema import DATE
+
+BY = ("model", "horizon")
+
+
+def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
+    """Mean excess target and mean standardised prediction of each day's quantiles.
+
+    A stock's quantile is that of its average rank within the day, 1 the lowest; ties share one. The
+    excess is over the mean target of the day's stocks. Rows without a target and days with fewer stocks
+    than quantiles, or whose predictions don't differ, are left out.
+
+    Args:
+        table: prediction table, in any order.
+        n_quantiles: parts of the ranking, 2 or more.
+
+    Returns:
+        `model, horizon, date, quantile, excess, score`, sorted by the first four.
+    """
+    keys = (*BY, DATE)
+    prediction, target = pl.col("prediction").cast(pl.Float64), pl.col("target").cast(pl.Float64)
+    spread = prediction.std(ddof=0).over(keys)
+    # Average ranks run from 1 to n: their middle is (rank - 1/2) / n.
+    share = (prediction.rank("average").over(keys) - 0.5) / pl.len().over(keys)
+    return (
+        table.lazy()
+        .filter(target.is_finite())
+        .filter((pl.len().over(keys) >= n_quantiles) & (spread > 0))
+        .select(
+            *keys,
+            ((share * n_quantiles).floor() + 1).clip(1, n_quantiles).cast(pl.Int32).alias("quantile"),
+            (target - target.mean().over(keys)).alias("excess"),
+            ((prediction - prediction.mean().over(keys)) / spread).alias("score"),
+        )
+        .group_by(*keys, "quantile")
+        .agg(pl.col("excess").mean(), pl.col("score").mean())
+        .sort(*keys, "quantile")
+        .collect()
+    )
+
+
+def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
+    """Mean excess return by quantile over all days, with its Newey-West error.
+
+    Arguments are those of `quantile_of_day`.
+
+    Returns:
+        `model, horizon, quantile, mean, error, score, n_days`: `mean` is over the horizon (not a year),
+        `error` null where the days are too few, `score` the mean standardised prediction.
+
+    >>> from datetime import date
+    >>> table = pl.DataFrame({
+    ...     "date": [date(2024, 1, 4)] * 4, "code": list("ABCD"), "fold": 0, "model": "m", "horizon": 1,
+    ...     "prediction": [1.0, 2.0, 3.0, 4.0], "target": [0.00, 0.01, 0.02, 0.05],
+    ... })
+    >>> quantile_returns(table, 2)["mean"].round(3).to_list()
+    [-0.015, 0.015]
+    """
+    from gogooku3.evaluation.significance import newey_west
+
+    daily = quantile_of_day(table, n_quantiles)
+    rows = []
+    for (model, horizon, quantile), days in daily.group_by(*BY, "quantile", maintain_order=True):
+        test = newey_west(days["excess"].to_numpy(), int(horizon))
+        rows.append((model, horizon, quantile, test.mean, test.standard_error, days["score"].mean(), test.n))
+    columns = [*BY, "quantile", "mean", "error", "score", "n_days"]
+    types = [pl.String, pl.Int32, pl.Int32, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
+    schema = dict(zip(columns, types, strict=True))
+    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).sort(*BY, "quantile")

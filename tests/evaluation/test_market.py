@@ -1,0 +1,127 @@
+"""The night, the day, the money that changes hands and the sectors, by hand; nothing later is used."""
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.evaluation.market import Market
+from gogooku3.evaluation.portfolio import portfolio_returns
+
+DAYS = [dt.date(2024, 1, day) for day in (4, 5, 8, 9)]
+
+
+def prices(**columns: list) -> pl.DataFrame:
+    """Stocks A and B on four days; columns are given by day, A before B."""
+    keys = {"date": [day for day in DAYS for _ in "AB"], "code": ["A", "B"] * 4}
+    default = {
+        "open": [10.0, 5.0, 11.0, 5.0, 12.0, 5.0, 12.0, 5.0],
+        "close": [10.0, 5.0, 12.0, 5.0, 9.0, 5.0, 12.0, 5.0],
+        "volume": [1.0, 100.0, 2.0, 100.0, 3.0, 100.0, 4.0, 100.0],
+    }
+    return pl.DataFrame({**keys, **(default | columns)})
+
+
+def one_day(frame: pl.DataFrame) -> pl.DataFrame:
+    close = pl.col("close")
+    return frame.sort("code", "date").select(
+        "date", "code", (close.shift(-1).over("code") / close - 1).alias("return")
+    )
+
+
+def test_the_day_splits_into_the_night_and_the_time_after_the_open():
+    market = Market(one_day(prices()), prices())
+    assert market.night[:, 0] == pytest.approx([0.1, 0.0, 12 / 9 - 1, np.nan], nan_ok=True)
+    assert market.daytime[:, 0] == pytest.approx([12 / 11 - 1, -0.25, 0.0, np.nan], nan_ok=True)
+    assert (1 + market.night) * (1 + market.daytime) - 1 == pytest.approx(market.returns, nan_ok=True)
+
+
+def test_a_stock_without_an_opening_price_is_traded_at_the_close():
+    frame = prices(open=[10.0, 5.0, None, 5.0, 12.0, 5.0, 12.0, 5.0])
+    market = Market(one_day(prices()), frame)
+    assert (market.night[0, 0], market.daytime[0, 0]) == pytest.approx((0.2, 0.0))
+
+
+def test_a_missing_day_is_not_jumped_over():
+    frame = prices().filter(~((pl.col("code") == "A") & (pl.col("date") == DAYS[1])))
+    returns = one_day(prices()).with_columns(
+        pl.when((pl.col("code") == "A") & (pl.col("date") <= DAYS[1]))
+        .then(None)
+        .otherwise("return")
+        .alias("return")
+    )
+    market = Market(returns, frame)
+    assert np.isnan(market.night[:2, 0]).all() and np.isfinite(market.night[2, 0])
+
+
+def test_the_value_traded_is_a_mean_of_days_that_are_over():
+    market = Market(one_day(prices()), prices())
+    assert market.value[:, 0] == pytest.approx([10.0, 17.0, 61 / 3, 109 / 4])
+    assert market.value[:, 1] == pytest.approx([500.0] * 4)
+    assert market.size.tolist() == [[0.0, 1.0]] * 4
+    changed = prices(
+        close=[10.0, 5.0, 12.0, 5.0, 99.0, 1.0, 99.0, 1.0],
+        volume=[1.0, 100.0, 2.0, 100.0, 9e9, 1.0, 9e9, 1.0],
+    )
+    later = Market(one_day(prices()), changed)
+    assert (later.value[:2] == market.value[:2]).all() and (later.size[:2] == market.size[:2]).all()
+
+
+def _table(scores: list[float]) -> pl.DataFrame:
+    return one_day(prices()).select(
+        "date",
+        "code",
+        fold=0,
+        model=pl.lit("m"),
+        horizon=1,
+        prediction=pl.col("code").replace_strict({"A": scores[0], "B": scores[1]}),
+        target="return",
+    )
+
+
+def test_the_capacity_is_the_capital_at_which_trades_reach_their_share_of_the_market():
+    # Day 1 buys 1 of A, whose day's value is 10, and sells 1 of B, of value 500: 1 % of 10 is what A carries.
+    result = portfolio_returns(_table([1.0, 0.0]), prices=prices())
+    assert result["capacity"].to_list() == [pytest.approx(0.1), None, None]
+    bigger = portfolio_returns(_table([1.0, 0.0]), prices=prices(), volume_share=0.05)
+    assert bigger["capacity"][0] == pytest.approx(0.5)
+    long = portfolio_returns(_table([0.0, 1.0]), prices=prices(), side="long_only")
+    assert long["capacity"][0] == pytest.approx(5.0)
+
+
+def test_the_tilts_name_what_the_books_lean_on():
+    priced = prices().with_columns(sector=pl.col("code").replace_strict({"A": "tech", "B": "banks"}))
+    result = portfolio_returns(_table([1.0, 0.0]), prices=priced)
+    # Long the least traded stock and short the most; one sector long, the other short.
+    assert result["size_tilt"].to_list() == [-1.0] * 3
+    assert result["sector_tilt"].to_list() == [2.0] * 3
+    one_sector = portfolio_returns(_table([1.0, 0.0]), prices=prices().with_columns(sector=pl.lit("all")))
+    assert one_sector["sector_tilt"].to_list() == [None] * 3
+    long = portfolio_returns(_table([0.0, 1.0]), prices=priced, side="long_only")
+    assert long["size_tilt"].to_list() == [0.5] * 3
+
+
+def test_prices_change_nothing_about_what_is_earned_at_the_close():
+    table = _table([1.0, 0.0])
+    shared = ["gross", "net", "turnover", "n_held"]
+    assert (
+        portfolio_returns(table, prices=prices())
+        .select(shared)
+        .equals(portfolio_returns(table).select(shared))
+    )
+
+
+def test_what_cannot_be_traded_is_refused():
+    table = _table([1.0, 0.0])
+    with pytest.raises(ConfigError, match="needs opening prices"):
+        portfolio_returns(table, entry="open")
+    with pytest.raises(ConfigError, match=r"borrow_rate is -0\.1"):
+        portfolio_returns(table, borrow_rate=-0.1)
+    with pytest.raises(DataError, match="lack 1 of the 4 days that are scored, such as 2024-01-09"):
+        portfolio_returns(table, prices=prices().filter(pl.col("date") < DAYS[3]))
+    with pytest.raises(DataError, match="more than one row for a stock and day"):
+        portfolio_returns(table, prices=pl.concat([prices(), prices()]))
+    with pytest.raises(DataError, match="column open"):
+        portfolio_returns(table, prices=prices().drop("open"))
