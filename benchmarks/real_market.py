@@ -6,8 +6,12 @@ builds the data set, trains every model with three seeds, and prints daily IC an
 with block-bootstrap intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
 "Temporal Relational Ranking for Stock Prediction"): training 2013 to 2015, validation 2016, test 2017; a
 second setting trains from 2010. The last 20 days of training and of validation are an embargo, so that every
-label closes before the next part begins. Epochs and numbers of trees are chosen on validation days;
-`--score validation` shows those days and leaves the test alone.
+label closes before the next part begins. Settings, epochs and numbers of trees are fixed beforehand;
+
+    python benchmarks/real_market.py ... --score validation --years 2013 2014 2015 2016
+
+is what they are chosen by: it trains for each year on days before it, shows all those days together, and
+leaves the test alone. (From 2013: three years of training for each; from 2010: all years since.)
 
 Everything made on the way lies in --out, and what is there is not made again: a stopped run goes on.
 """
@@ -21,32 +25,26 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
+from market_days import EMBARGO_DAYS, SETTINGS, Market
 
 from gogooku3.atomic import atomic_path, write_text_atomic
 from gogooku3.config import RunConfig, load_config
-from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.evaluation.daily import daily_ic
 from gogooku3.evaluation.ensemble import rank_average
 from gogooku3.evaluation.significance import bootstrap_interval, newey_west, paired_difference
-from gogooku3.features.build import build_dataset
-from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
 from gogooku3.safety.market_state import MarketState
 from gogooku3.schema import HORIZONS
 from gogooku3.settings import settings
 
-EMBARGO_DAYS = 20
 CONFIG = "model/atft/compact"
+VALIDATION_YEAR = 2016
 BASELINE, NETWORK, BLEND = "lightgbm", "network", "network + lightgbm"
 TREES: dict[str, list[str]] = {BASELINE: [], "lightgbm on ranks": ["lightgbm.label=rank"]}
 VARIANTS: dict[str, list[str]] = {
@@ -59,128 +57,23 @@ VARIANTS: dict[str, list[str]] = {
 
 
 @dataclass(frozen=True)
-class Setting:
-    """First day of training, of validation and of test, the last day of the test, and settings of its own."""
-
-    train: date
-    validation: date
-    test: date
-    end: date
-    overrides: tuple[str, ...] = ()
-
-
-SETTINGS = {
-    "2013": Setting(date(2013, 1, 2), date(2016, 1, 4), date(2017, 1, 3), date(2017, 12, 8)),
-    # Twice the days an epoch: fewer epochs, as many steps.
-    "2010": Setting(
-        date(2010, 1, 4),
-        date(2016, 1, 4),
-        date(2017, 1, 3),
-        date(2017, 12, 8),
-        ("training.epochs=3", "scheduler.T_max=3"),
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Job:
-    """One training: a setting, a model and a seed."""
+    """One training: a setting, its validation year, a model and a seed."""
 
     setting: str
+    year: int
     model: str
     seed: int
 
     def file(self, out: Path, part: str) -> Path:
         """Where its predictions of a part ("validation" or "test") lie."""
-        return (
-            out / "predictions" / f"{self.setting}_{self.model.replace(' ', '_')}_{self.seed}_{part}.parquet"
-        )
-
-
-class Market:
-    """The normalised panel of a price file, made once and mapped from disk by every training.
-
-    Args:
-        out: folder that `make` filled.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self.folder = out / "panel"
-        self.panel: Panel = self._panel()
-
-    @staticmethod
-    def make(prices: Path, out: Path) -> None:
-        """Build the data set, lay out and normalise the panel, and keep it in `out`."""
-        folder = out / "panel"
-        if (folder / "meta.json").is_file():
-            return
-        data_set = out / "ml_dataset_full.parquet"
-        if not data_set.is_file():
-            print("building the data set ...", flush=True)
-            build_dataset(prices, data_set)
-        loader = ProductionDatasetV3(data_set)
-        frame, names = loader.load_data(), loader.feature_names
-        panel = Panel.from_frame(frame, names, HORIZONS, reserve=tuple(QUALITY_FEATURES))
-        del frame
-        panel.values[:, :, len(names) :] = quality_cube(panel.values[:, :, : len(names)], panel.mask)
-        returns = panel.values[:, :, panel.feature_index("ret_1d")].copy()
-        normalizer = PanelNormalizer(panel)
-        normalizer.fit_fold(range(EMBARGO_DAYS * 12))
-        folder.mkdir(parents=True, exist_ok=True)
-        statistics = normalizer.statistics
-        arrays = {
-            "values": panel.values,
-            "mask": panel.mask,
-            "targets": panel.targets,
-            "dates": panel.dates,
-            "returns": returns,
-            "count": statistics.count,
-            "mean": statistics.mean,
-            "variance": statistics.variance,
-        }
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array)
-        meta = {"codes": list(panel.codes), "features": list(panel.features)}
-        write_text_atomic(folder / "meta.json", json.dumps(meta))
-
-    def _panel(self) -> Panel:
-        meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-        return Panel(
-            dates=self.array("dates"),
-            codes=tuple(meta["codes"]),
-            features=tuple(meta["features"]),
-            values=self.array("values"),
-            mask=self.array("mask"),
-            targets=self.array("targets"),
-            horizons=HORIZONS,
-        )
-
-    def array(self, name: str) -> np.ndarray:
-        """An array of the folder, shared between processes; what is written to it stays private."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="c")
-
-    @cached_property
-    def statistics(self) -> DayStatistics:
-        """What each day said of each feature before it was standardised."""
-        return DayStatistics(self.array("count"), self.array("mean"), self.array("variance"))
-
-    def parts(self, setting: Setting) -> dict[str, range]:
-        """Days of training, validation and test: every label of the first two closes before the next."""
-        first = {
-            name: int(np.searchsorted(self.panel.dates, np.datetime64(getattr(setting, name))))
-            for name in ("train", "validation", "test")
-        }
-        end = int(np.searchsorted(self.panel.dates, np.datetime64(setting.end), side="right"))
-        return {
-            "train": range(first["train"], first["validation"] - EMBARGO_DAYS),
-            "validation": range(first["validation"], first["test"] - EMBARGO_DAYS),
-            "test": range(first["test"], end),
-        }
+        model = self.model.replace(" ", "_")
+        return out / "predictions" / f"{self.setting}_{self.year}_{model}_{self.seed}_{part}.parquet"
 
 
 def train(job: Job, market: Market, config: RunConfig, out: Path) -> None:
     """Train one model and write its predictions of the validation and the test days."""
-    parts = market.parts(SETTINGS[job.setting])
+    parts = market.parts(SETTINGS[job.setting].walked_back(job.year))
     fit = _fit_lightgbm if job.model in TREES else _fit_network
     predicted, facts = fit(job, market, config, parts)
     for part, wide in predicted.items():
@@ -206,8 +99,10 @@ def _fit_lightgbm(
         sequence_length=config.time_series.sequence_length,
         seed=job.seed,
     ).fit(PanelSlice(market.panel, days))
-    predicted = {name: baseline.predict(PanelSlice(market.panel, parts[name])) for name in _SCORED}
-    return predicted, {"trees": {h: b.best_iteration for h, b in baseline.boosters.items()}}
+    predicted = {
+        name: baseline.predict(PanelSlice(market.panel, parts[name])) for name in _SCORED if parts[name]
+    }
+    return predicted, {"trees": {h: b.num_trees() for h, b in baseline.boosters.items()}}
 
 
 def _fit_network(
@@ -241,25 +136,43 @@ def _fit_network(
         market=state,
     )
     facts = trainer.fit()
-    return {name: trainer.predict(PanelSlice(panel, parts[name])) for name in _SCORED}, facts
+    predicted = {name: trainer.predict(PanelSlice(panel, parts[name])) for name in _SCORED if parts[name]}
+    return predicted, facts
 
 
 _SCORED = ("validation", "test")
 
 
 def prediction_table(
-    out: Path, setting: str, models: Sequence[str], seeds: Sequence[int], part: str
+    out: Path,
+    setting: str,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    part: str,
+    years: Sequence[int] = (VALIDATION_YEAR,),
 ) -> pl.DataFrame:
     """All predictions of a setting's part in one table: each seed, each model's seeds averaged, the blend.
 
-    A model's name with its seed is one seed; without, the average of its seeds' daily ranks.
+    A model's name with its seed is one seed; without, the average of its seeds' daily ranks. Several
+    validation years stand below one another.
     """
     market = Market(out)
-    panel = market.panel
-    targets = _targets(panel, market.parts(SETTINGS[setting])[part])
+    return pl.concat(_year_table(out, market, setting, year, models, seeds, part) for year in years)
+
+
+def _year_table(
+    out: Path,
+    market: Market,
+    setting: str,
+    year: int,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    part: str,
+) -> pl.DataFrame:
+    targets = _targets(market.panel, market.parts(SETTINGS[setting].walked_back(year))[part])
     tables, averages = [], {}
     for model in models:
-        members = [pl.read_parquet(Job(setting, model, seed).file(out, part)) for seed in seeds]
+        members = [pl.read_parquet(Job(setting, year, model, seed).file(out, part)) for seed in seeds]
         for seed, member in zip(seeds, members, strict=True):
             tables.append(_long(member, f"{model}, seed {seed}"))
         averages[model] = rank_average(members)
@@ -340,20 +253,18 @@ def compare(table: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def print_comparison(setting: str, part: str, result: pl.DataFrame) -> None:
+def print_comparison(title: str, result: pl.DataFrame) -> None:
     """The table, averages of seeds first, then single seeds in brief."""
     whole = result.filter(~pl.col("model").str.contains(", seed "))
     order = [*TREES, *VARIANTS, BLEND]
-    print(
-        f"\nTrained from {setting}, {part} days. Mean [95 % interval]; difference to LightGBM [95 % interval]"
-    )
-    for score, title in (("ic", "IC"), ("rank_ic", "rank IC")):
+    print(f"\n{title}. Mean [95 % interval]; difference to LightGBM [95 % interval]")
+    for score, name in (("ic", "IC"), ("rank_ic", "rank IC")):
         for model in order:
             for row in whole.filter((pl.col("model") == model) & (pl.col("score") == score)).iter_rows(
                 named=True
             ):
                 horizon = "mean" if row["horizon"] == 0 else f"{row['horizon']}d"
-                line = f"{title:8}{model:20}{horizon:>5}  {row['mean']:+.4f} "
+                line = f"{name:8}{model:20}{horizon:>5}  {row['mean']:+.4f} "
                 line += f"[{row['low']:+.4f}, {row['high']:+.4f}]"
                 if model != BASELINE:
                     line += (
@@ -381,12 +292,14 @@ def _run_jobs(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
         started = time.perf_counter()
         command = [
             *(sys.executable, __file__, "--out", str(arguments.out), "--config", arguments.config),
-            *("--one", job.setting, job.model, str(job.seed), *arguments.overrides),
+            *("--one", job.setting, str(job.year), job.model, str(job.seed), *arguments.overrides),
         ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{job} failed:\n{done.stderr[-3000:]}")
-        return f"{job.setting}: {job.model}, seed {job.seed}: {time.perf_counter() - started:.0f} s"
+        return (
+            f"{job.setting}, {job.year}: {job.model}, seed {job.seed}: {time.perf_counter() - started:.0f} s"
+        )
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for number, line in enumerate(pool.map(work, waiting), start=1):
@@ -395,9 +308,10 @@ def _run_jobs(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
 
 def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
     for setting in arguments.settings:
-        for seed in arguments.seeds:
-            for model in arguments.models:
-                yield Job(setting, model, seed)
+        for year in arguments.years:
+            for seed in arguments.seeds:
+                for model in arguments.models:
+                    yield Job(setting, year, model, seed)
 
 
 def _config(arguments: argparse.Namespace, job: Job) -> RunConfig:
@@ -431,8 +345,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--config", default=CONFIG, help="shipped name or YAML file")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
     parser.add_argument("--score", choices=_SCORED, default="test", help="which days to score")
+    parser.add_argument(
+        "--years",
+        nargs="+",
+        type=int,
+        choices=range(2012, VALIDATION_YEAR + 1),
+        default=[VALIDATION_YEAR],
+        help="validation years; each is trained for anew, on days before it alone",
+    )
     parser.add_argument("--json", type=Path, help="write the comparison here as well")
-    parser.add_argument("--one", nargs=3, metavar=("SETTING", "MODEL", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--one", nargs=4, metavar=("SETTING", "YEAR", "MODEL", "SEED"), help=argparse.SUPPRESS
+    )
     parser.add_argument("overrides", nargs="*", help="settings over the config: key=value")
     return parser.parse_args()
 
@@ -442,9 +366,11 @@ def main() -> None:
     arguments = _parse()
     if BASELINE not in arguments.models:
         raise SystemExit(f"--models needs {BASELINE}: everything is compared with it")
+    if arguments.score == "test" and arguments.years != [VALIDATION_YEAR]:
+        raise SystemExit("--years is for --score validation: the test days follow one year")
     if arguments.one:
-        setting, model, seed = arguments.one
-        job = Job(setting, model, int(seed))
+        setting, year, model, seed = arguments.one
+        job = Job(setting, int(year), model, int(seed))
         train(job, Market(arguments.out), _config(arguments, job), arguments.out)
         return
     if not (arguments.out / "panel" / "meta.json").is_file():
@@ -454,9 +380,11 @@ def main() -> None:
     _run_jobs(list(_jobs(arguments)), arguments)
     found = {}
     for setting in arguments.settings:
-        table = prediction_table(arguments.out, setting, arguments.models, arguments.seeds, arguments.score)
-        result = compare(table)
-        print_comparison(setting, arguments.score, result)
+        asked = (arguments.models, arguments.seeds, arguments.score, arguments.years)
+        result = compare(prediction_table(arguments.out, setting, *asked))
+        years = " ".join(map(str, arguments.years))
+        days = "test days" if arguments.score == "test" else f"validation days of {years}"
+        print_comparison(f"Trained from {setting}, {days}", result)
         found[setting] = result.to_dicts()
     if arguments.json:
         write_text_atomic(arguments.json, json.dumps(found, indent=2) + "\n")

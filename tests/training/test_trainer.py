@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
@@ -159,6 +160,22 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch() -> None:
     best = watcher.weights[results["best_epoch"]]
     assert all(torch.equal(weight, best[name]) for name, weight in model.state_dict().items())
     assert not model.training
+
+
+def test_without_early_stopping_every_epoch_is_trained_and_validation_days_choose_none(
+    tmp_path: Path,
+) -> None:
+    # The rate overshoots, no improvement is large enough: early stopping would end it and keep another epoch.
+    stopping = {"enabled": False, "patience": 0, "min_delta": 0.5}
+    config = settings(epochs=4, learning_rate=0.1, early_stopping=stopping)
+    watcher, model = Watcher(), network()
+    results = trainer(model, config=config, callbacks=[watcher], run_dir=tmp_path).fit()
+    scores = [epoch["val/rank_ic_5d"] for epoch in results["history"]]
+    assert len(scores) == 4 and int(np.argmax(scores)) != 3
+    assert results["best_epoch"] == 3 and results["best_score"] == scores[3]
+    assert all(torch.equal(weight, watcher.weights[3][name]) for name, weight in model.state_dict().items())
+    saved = load_file(tmp_path / "best.safetensors")
+    assert all(torch.equal(weight, saved[name]) for name, weight in model.state_dict().items())
 
 
 def test_training_stops_early_when_the_score_no_longer_improves() -> None:

@@ -188,6 +188,8 @@ class LossConfig(Group):
 class EarlyStoppingConfig(Group):
     """When a fold stops, and which epoch it keeps."""
 
+    enabled: bool = True
+    """Off: every epoch is trained and the last is kept; validation days are scored, and choose no epoch."""
     monitor: str = "val/rank_ic_5d"
     """`val/rank_ic_5d`, `val/ic_5d` or `val/sharpe_5d`, any horizon or, without one, the mean; `val/loss`."""
     patience: NotNegative = 10

@@ -69,15 +69,22 @@ class FinancialMetricsCallback(pl.Callback):
             minimised, everything else maximised).
         checkpoint_path: file that holds the best weights (safetensors), rewritten whole at every
             improvement; None keeps them in memory alone.
+        keep_last: whatever the score, the latest epoch counts as the best.
 
     Attributes:
         history: one mapping an epoch: the epoch and its scores.
         best_epoch, best_score, best_weights: of the best epoch so far.
     """
 
-    def __init__(self, monitor: str = "val/rank_ic_5d", checkpoint_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        monitor: str = "val/rank_ic_5d",
+        checkpoint_path: Path | None = None,
+        keep_last: bool = False,
+    ) -> None:
         self.monitor = monitor
         self.checkpoint_path = checkpoint_path
+        self.keep_last = keep_last
         self.history: list[dict[str, float]] = []
         self.best_epoch: int | None = None
         self.best_score = float("nan")
@@ -134,7 +141,7 @@ class FinancialMetricsCallback(pl.Callback):
                 self._write(self.checkpoint_path)
 
     def _improves(self, score: float) -> bool:
-        if self.best_weights is None:
+        if self.keep_last or self.best_weights is None:
             return True
         if np.isnan(self.best_score):
             return not np.isnan(score)

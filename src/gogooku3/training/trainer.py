@@ -121,6 +121,7 @@ class ATFTTrainer:
         metrics = FinancialMetricsCallback(
             self.config.early_stopping.monitor,
             self.run_dir / "best.safetensors" if self.run_dir else None,
+            keep_last=not self.config.early_stopping.enabled,
         )
         lightning = self._lightning([metrics, *self.callbacks])
         started = time.perf_counter()
@@ -249,7 +250,7 @@ class ATFTTrainer:
         accelerator = training.accelerator
         on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
         mixed = training.mixed_precision and bfloat16_runs_fast("cuda" if on_gpu else "cpu")
-        if not scoring:
+        if not scoring and stopping.enabled:
             callbacks = [
                 *callbacks,
                 EarlyStopping(
@@ -260,8 +261,8 @@ class ATFTTrainer:
                     check_finite=False,
                 ),
             ]
-            if training.progress_bar:
-                callbacks.append(EpochBar())
+        if not scoring and training.progress_bar:
+            callbacks = [*callbacks, EpochBar()]
         with _quiet_lightning():
             return pl.Trainer(
                 accelerator=accelerator,

@@ -1,0 +1,137 @@
+"""The days of the real-market comparison, and its panel: normalised once, mapped by every training.
+
+It trains and scores nothing; `real_market.py` does.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from gogooku3.atomic import write_text_atomic
+from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.panel import Panel
+from gogooku3.features.build import build_dataset
+from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
+from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.schema import HORIZONS
+
+EMBARGO_DAYS = 20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """First day of training, of validation and of test, and the last day of the test.
+
+    Attributes:
+        rolling: on an earlier validation year training starts as many years earlier; else where it is.
+        overrides: settings of its own.
+    """
+
+    train: date
+    validation: date
+    test: date
+    end: date
+    rolling: bool = True
+    overrides: tuple[str, ...] = ()
+
+    def walked_back(self, year: int) -> "Setting":
+        """The same setting with an earlier year as validation, and without test days."""
+        earlier = self.validation.year - year
+        if not earlier:
+            return self
+        train = self.train.replace(year=self.train.year - earlier) if self.rolling else self.train
+        return replace(
+            self, train=train, validation=date(year, 1, 1), test=date(year + 1, 1, 1), end=date(year, 12, 31)
+        )
+
+
+SETTINGS = {
+    "2013": Setting(date(2013, 1, 2), date(2016, 1, 4), date(2017, 1, 3), date(2017, 12, 8)),
+    "2010": Setting(date(2010, 1, 4), date(2016, 1, 4), date(2017, 1, 3), date(2017, 12, 8), rolling=False),
+}
+"""By the first year of training."""
+
+
+class Market:
+    """The normalised panel of a price file, made once and mapped from disk by every training.
+
+    Args:
+        out: folder that `make` filled.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / "panel"
+        self.panel: Panel = self._panel()
+
+    @staticmethod
+    def make(prices: Path, out: Path) -> None:
+        """Build the data set, lay out and normalise the panel, and keep it in `out`."""
+        folder = out / "panel"
+        if (folder / "meta.json").is_file():
+            return
+        data_set = out / "ml_dataset_full.parquet"
+        if not data_set.is_file():
+            print("building the data set ...", flush=True)
+            build_dataset(prices, data_set)
+        loader = ProductionDatasetV3(data_set)
+        frame, names = loader.load_data(), loader.feature_names
+        panel = Panel.from_frame(frame, names, HORIZONS, reserve=tuple(QUALITY_FEATURES))
+        del frame
+        panel.values[:, :, len(names) :] = quality_cube(panel.values[:, :, : len(names)], panel.mask)
+        returns = panel.values[:, :, panel.feature_index("ret_1d")].copy()
+        normalizer = PanelNormalizer(panel)
+        normalizer.fit_fold(range(EMBARGO_DAYS * 12))
+        folder.mkdir(parents=True, exist_ok=True)
+        statistics = normalizer.statistics
+        arrays = {
+            "values": panel.values,
+            "mask": panel.mask,
+            "targets": panel.targets,
+            "dates": panel.dates,
+            "returns": returns,
+            "count": statistics.count,
+            "mean": statistics.mean,
+            "variance": statistics.variance,
+        }
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        meta = {"codes": list(panel.codes), "features": list(panel.features)}
+        write_text_atomic(folder / "meta.json", json.dumps(meta))
+
+    def _panel(self) -> Panel:
+        meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
+        return Panel(
+            dates=self.array("dates"),
+            codes=tuple(meta["codes"]),
+            features=tuple(meta["features"]),
+            values=self.array("values"),
+            mask=self.array("mask"),
+            targets=self.array("targets"),
+            horizons=HORIZONS,
+        )
+
+    def array(self, name: str) -> np.ndarray:
+        """An array of the folder, shared between processes; what is written to it stays private."""
+        return np.load(self.folder / f"{name}.npy", mmap_mode="c")
+
+    @cached_property
+    def statistics(self) -> DayStatistics:
+        """What each day said of each feature before it was standardised."""
+        return DayStatistics(self.array("count"), self.array("mean"), self.array("variance"))
+
+    def parts(self, setting: Setting) -> dict[str, range]:
+        """Days of training, validation and test: every label of the first two closes before the next."""
+        first = {
+            name: int(np.searchsorted(self.panel.dates, np.datetime64(getattr(setting, name))))
+            for name in ("train", "validation", "test")
+        }
+        end = int(np.searchsorted(self.panel.dates, np.datetime64(setting.end), side="right"))
+        return {
+            "train": range(first["train"], first["validation"] - EMBARGO_DAYS),
+            "validation": range(first["validation"], first["test"] - EMBARGO_DAYS),
+            "test": range(first["test"], end),
+        }
