@@ -48,6 +48,23 @@ class Setting:
             self, train=train, validation=date(year, 1, 1), test=date(year + 1, 1, 1), end=date(year, 12, 31)
         )
 
+    def parts(self, dates: np.ndarray) -> dict[str, range]:
+        """Days of training, validation and test: every label of the first two closes before the next.
+
+        Args:
+            dates: trading days, ascending, `datetime64[D]`.
+        """
+        first = {
+            name: int(np.searchsorted(dates, np.datetime64(getattr(self, name))))
+            for name in ("train", "validation", "test")
+        }
+        end = int(np.searchsorted(dates, np.datetime64(self.end), side="right"))
+        return {
+            "train": range(first["train"], first["validation"] - EMBARGO_DAYS),
+            "validation": range(first["validation"], first["test"] - EMBARGO_DAYS),
+            "test": range(first["test"], end),
+        }
+
 
 SETTINGS = {
     "2013": Setting(date(2013, 1, 2), date(2016, 1, 4), date(2017, 1, 3), date(2017, 12, 8)),
@@ -122,16 +139,3 @@ class Market:
     def statistics(self) -> DayStatistics:
         """What each day said of each feature before it was standardised."""
         return DayStatistics(self.array("count"), self.array("mean"), self.array("variance"))
-
-    def parts(self, setting: Setting) -> dict[str, range]:
-        """Days of training, validation and test: every label of the first two closes before the next."""
-        first = {
-            name: int(np.searchsorted(self.panel.dates, np.datetime64(getattr(setting, name))))
-            for name in ("train", "validation", "test")
-        }
-        end = int(np.searchsorted(self.panel.dates, np.datetime64(setting.end), side="right"))
-        return {
-            "train": range(first["train"], first["validation"] - EMBARGO_DAYS),
-            "validation": range(first["validation"], first["test"] - EMBARGO_DAYS),
-            "test": range(first["test"], end),
-        }

@@ -73,7 +73,7 @@ class Job:
 
 def train(job: Job, market: Market, config: RunConfig, out: Path) -> None:
     """Train one model and write its predictions of the validation and the test days."""
-    parts = market.parts(SETTINGS[job.setting].walked_back(job.year))
+    parts = SETTINGS[job.setting].walked_back(job.year).parts(market.panel.dates)
     fit = _fit_lightgbm if job.model in TREES else _fit_network
     predicted, facts = fit(job, market, config, parts)
     for part, wide in predicted.items():
@@ -169,7 +169,8 @@ def _year_table(
     seeds: Sequence[int],
     part: str,
 ) -> pl.DataFrame:
-    targets = _targets(market.panel, market.parts(SETTINGS[setting].walked_back(year))[part])
+    days = SETTINGS[setting].walked_back(year).parts(market.panel.dates)[part]
+    targets = _targets(market.panel, days)
     tables, averages = [], {}
     for model in models:
         members = [pl.read_parquet(Job(setting, year, model, seed).file(out, part)) for seed in seeds]

@@ -10,18 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import market_days
 import real_market
-from real_market import (
-    BASELINE,
-    BLEND,
-    EMBARGO_DAYS,
-    NETWORK,
-    Job,
-    Market,
-    Setting,
-    compare,
-    prediction_table,
-)
+from market_days import EMBARGO_DAYS, Market, Setting
+from real_market import BASELINE, BLEND, NETWORK, VALIDATION_YEAR, Job, compare, prediction_table
 
 from gogooku3.config import load_config
 from gogooku3.evaluation.ensemble import rank_average
@@ -50,21 +42,38 @@ def setting(out: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """Three parts of the small market's 230 days."""
     dates = [day.item() for day in Market(out).panel.dates]
     found = Setting(dates[40], dates[130], dates[180], dates[225])
-    monkeypatch.setitem(real_market.SETTINGS, "small", found)
+    monkeypatch.setitem(market_days.SETTINGS, "small", found)
     return found
 
 
 def test_every_label_closes_before_the_next_part_begins(out: Path, setting: Setting) -> None:
-    parts = Market(out).parts(setting)
+    parts = setting.parts(Market(out).panel.dates)
     assert parts["train"] == range(40, 130 - EMBARGO_DAYS)
     assert parts["validation"] == range(130, 180 - EMBARGO_DAYS)
     assert parts["test"] == range(180, 226)
     assert max(HORIZONS) <= EMBARGO_DAYS
 
 
-@pytest.mark.parametrize("name", real_market.SETTINGS)
+@pytest.mark.parametrize(("name", "train"), [("2013", date(2011, 1, 2)), ("2010", date(2010, 1, 4))])
+def test_an_earlier_validation_year_is_trained_for_on_days_before_it_and_has_no_test(
+    name: str, train: date
+) -> None:
+    shipped = market_days.SETTINGS[name]
+    assert shipped.walked_back(VALIDATION_YEAR) == shipped
+    earlier = shipped.walked_back(2014)
+    assert earlier.train == train
+    dates = np.arange("2010-01-04", "2017-12-09", dtype="datetime64[D]")
+    parts = earlier.parts(dates)
+    assert dates[parts["train"].start] == np.datetime64(train)
+    assert dates[parts["train"].stop + EMBARGO_DAYS] == dates[parts["validation"].start]
+    assert dates[parts["validation"].start] == np.datetime64("2014-01-01")
+    assert dates[parts["validation"].stop + EMBARGO_DAYS] == np.datetime64("2015-01-01")
+    assert not parts["test"]
+
+
+@pytest.mark.parametrize("name", market_days.SETTINGS)
 def test_the_shipped_settings_are_those_of_the_published_benchmark(name: str) -> None:
-    known = real_market.SETTINGS[name]
+    known = market_days.SETTINGS[name]
     assert (known.validation, known.test, known.end) == (
         date(2016, 1, 4),
         date(2017, 1, 3),
@@ -75,7 +84,7 @@ def test_the_shipped_settings_are_those_of_the_published_benchmark(name: str) ->
 
 @pytest.mark.slow
 def test_it_trains_averages_and_compares(out: Path, setting: Setting) -> None:
-    market = Market(out)
+    market, year = Market(out), setting.validation.year
     models = [BASELINE, NETWORK, "without FAN"]
     for model in models:
         for seed in (0, 1):
@@ -83,14 +92,14 @@ def test_it_trains_averages_and_compares(out: Path, setting: Setting) -> None:
             config = load_config(
                 real_market.CONFIG, [*overrides, "training.progress_bar=false", "logging.tensorboard=false"]
             )
-            real_market.train(Job("small", model, seed), market, config, out)
-    table = prediction_table(out, "small", models, [0, 1], "test")
+            real_market.train(Job("small", year, model, seed), market, config, out)
+    table = prediction_table(out, "small", models, [0, 1], "test", [year])
     assert set(table["model"].unique()) == {
         *models,
         BLEND,
         *(f"{model}, seed {seed}" for model in models for seed in (0, 1)),
     }
-    days = market.parts(setting)["test"]
+    days = setting.parts(market.panel.dates)["test"]
     assert table["date"].unique().sort().to_list() == [
         d.item() for d in market.panel.dates[days.start : days.stop]
     ]
@@ -104,7 +113,7 @@ def test_it_trains_averages_and_compares(out: Path, setting: Setting) -> None:
         (pl.col("model") == BASELINE) & (pl.col("score") == "rank_ic") & (pl.col("horizon") == 1)
     )
     assert single["difference"].item() == pytest.approx(single["mean"].item() - versus["mean"].item())
-    members = [pl.read_parquet(Job("small", NETWORK, seed).file(out, "test")) for seed in (0, 1)]
+    members = [pl.read_parquet(Job("small", year, NETWORK, seed).file(out, "test")) for seed in (0, 1)]
     expected = rank_average(members).sort("date", "code")["prediction_5d"].to_numpy()
     found = table.filter((pl.col("model") == NETWORK) & (pl.col("horizon") == 5)).sort("date", "code")
     np.testing.assert_allclose(found["prediction"].to_numpy(), expected)
