@@ -115,8 +115,20 @@ class LightGBMFinancialBaseline:
                 f"the training days hold {len(fit.features)} rows to fit and {len(stop.features)} to stop "
                 f"on; rows need {self.sequence_length} days of data, so bring more days"
             )
+        known = [np.isfinite(rows.labels).any(axis=0) for rows in (fit, stop)]
+        for horizon, everywhere in zip(self.prediction_horizons, np.all(known, axis=0), strict=True):
+            if not everywhere:
+                raise DataError(
+                    f"no row has a target for horizon {horizon}; check dataset.target_columns or drop "
+                    f"{horizon} from the horizons"
+                )
+        # Binning takes as long as many trees, so it is done once for all horizons.
+        binned = self._binned(fit)
+        watched = self._binned(stop, binned) if self.parameters["early_stopping_rounds"] else None
         for position, horizon in enumerate(self.prediction_horizons):
-            self.boosters[horizon] = self._boost(fit, stop, position, horizon)
+            train_set = _labelled(binned, fit.labels[:, position])
+            stop_set = None if watched is None else _labelled(watched, stop.labels[:, position])
+            self.boosters[horizon] = self._boost(train_set, stop_set)
         return self
 
     def predict(self, data: pl.DataFrame | PanelSlice) -> pl.DataFrame:
@@ -223,45 +235,46 @@ class LightGBMFinancialBaseline:
             )
         return [panel.horizons.index(horizon) for horizon in self.prediction_horizons]
 
-    def _boost(self, fit: _Rows, stop: _Rows, position: int, horizon: int) -> Any:
-        """Train the model of one horizon on the rows whose label is known."""
+    def _binned(self, rows: _Rows, like: Any = None) -> Any:
+        """Rows in LightGBM's bins, without labels; `like` lends its bins."""
         import lightgbm
 
-        parameters = dict(self.parameters)
-        rounds = parameters.pop("num_boost_round")
-        patience = parameters.pop("early_stopping_rounds")
-        sets: list[Any] = []
-        for rows in (fit, stop):
-            known = np.isfinite(rows.labels[:, position])
-            if not known.any():
-                raise DataError(
-                    f"no row has a target for horizon {horizon}; check dataset.target_columns or drop "
-                    f"{horizon} from the horizons"
-                )
-            features = rows.features if known.all() else rows.features[known]
-            sets.append(
-                lightgbm.Dataset(
-                    features,
-                    rows.labels[known, position],
-                    feature_name=[f"f{i}" for i in range(features.shape[1])],
-                    reference=sets[0] if sets else None,
-                    params={"verbosity": -1},
-                )
-            )
+        return lightgbm.Dataset(
+            rows.features,
+            feature_name=[f"f{i}" for i in range(rows.features.shape[1])],
+            reference=like,
+            params=self._boosting_parameters(),
+        ).construct()
+
+    def _boosting_parameters(self) -> dict[str, Any]:
+        """LightGBM's own parameters, without those that say how long to boost."""
+        given = {
+            name: value
+            for name, value in self.parameters.items()
+            if name not in ("num_boost_round", "early_stopping_rounds")
+        }
+        fixed = {"objective": "regression", "verbosity": -1, "seed": self.seed}
+        return {**fixed, "deterministic": True, "force_row_wise": True, **given}
+
+    def _boost(self, train_set: Any, stop_set: Any | None) -> Any:
+        """Train the model of one horizon; without a set to stop on, every tree is grown."""
+        import lightgbm
+
+        patience = self.parameters["early_stopping_rounds"]
         return lightgbm.train(
-            {
-                "objective": "regression",
-                "verbosity": -1,
-                "seed": self.seed,
-                "deterministic": True,
-                "force_row_wise": True,
-                **parameters,
-            },
-            sets[0],
-            num_boost_round=rounds,
-            valid_sets=[sets[1]],
-            callbacks=[lightgbm.early_stopping(patience, verbose=False)] if patience else None,
+            self._boosting_parameters(),
+            train_set,
+            num_boost_round=self.parameters["num_boost_round"],
+            valid_sets=None if stop_set is None else [stop_set],
+            callbacks=None if stop_set is None else [lightgbm.early_stopping(patience, verbose=False)],
         )
+
+
+def _labelled(binned: Any, labels: np.ndarray) -> Any:
+    """The binned rows whose label is known, with their labels."""
+    known = np.flatnonzero(np.isfinite(labels))
+    binned.set_label(np.nan_to_num(labels))
+    return binned.subset(known).construct()
 
 
 def _n_trees(booster: Any) -> int:
