@@ -18,6 +18,8 @@ HORIZONS = (1, 5, 10, 20)
 OHLCV = ("open", "high", "low", "close", "volume")
 SECTOR = "sector"
 INDEX_CLOSE = "index_close"
+KNOWN_FACT = "known_"
+"""Columns of prices that start so hold facts known at the close of their day; features may come of them."""
 
 PREDICTION_COLUMNS = (DATE, CODE, "fold", "model", "horizon", "prediction", "target")
 """The prediction table: one row a stock, day, model and horizon; the only thing scoring reads."""

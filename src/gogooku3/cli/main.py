@@ -11,6 +11,7 @@ import typer
 from gogooku3 import __version__
 from gogooku3.cli.data_build import build
 from gogooku3.cli.data_features import features
+from gogooku3.cli.data_fetch import fetch
 from gogooku3.cli.data_synth import synth
 from gogooku3.cli.data_validate import validate
 from gogooku3.cli.demo import demo
@@ -31,12 +32,13 @@ app = typer.Typer(
 data = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Make, build, list and check data: synth, build, features, validate.",
+    help="Make, fetch, build, list and check data: synth, fetch, build, features, validate.",
 )
 app.command()(train)
 app.command()(demo)
 app.command()(evaluate)
 app.add_typer(data, name="data")
+data.add_typer(fetch, name="fetch")
 data.command()(synth)
 data.command()(build)
 data.command()(features)

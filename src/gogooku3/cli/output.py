@@ -62,13 +62,17 @@ def print_table(
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """Show a bar on standard error while the block runs; it yields what to tell about progress."""
+def progress_bar(title: str, remaining: bool = False) -> Iterator[Progress]:
+    """Show a bar on standard error while the block runs; it yields what to tell about progress.
+
+    With `remaining`, the bar tells the time left instead of the time taken.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    time = TimeRemainingColumn() if remaining else TimeElapsedColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), time)
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
 

@@ -1,0 +1,165 @@
+"""`gogooku3 data fetch`: raw data from J-Quants or Yahoo, and the price file made of it."""
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gogooku3.cli.output import print_table, progress_bar
+from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.settings import settings
+
+if TYPE_CHECKING:
+    from gogooku3.data.fetch.jquants import FetchReport
+
+fetch = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Bring daily prices from a source: jquants (Tokyo), yfinance (any market).",
+)
+
+First = Annotated[str, typer.Option("--from", metavar="DAY", help="First day, as 2016-01-04.")]
+Last = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day; today by default.")]
+Build = Annotated[
+    Path | None,
+    typer.Option(
+        "--build", metavar="FILE", help="Build the data set of the fetched prices too, as .parquet."
+    ),
+]
+
+
+@fetch.command()
+def jquants(
+    first: First,
+    last: Last = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the raw files; data/raw/jquants by default.")
+    ] = None,
+    plan: Annotated[
+        str, typer.Option(help="Your plan, which sets the requests a minute: free, light, standard, premium.")
+    ] = "light",
+    datasets: Annotated[
+        str | None,
+        typer.Option(help="Only these, by comma: bars, master, topix, statements, flows, margin."),
+    ] = None,
+    build: Build = None,
+) -> None:
+    """Bring the Tokyo market from J-Quants and keep it current; only what is missing is asked for.
+
+    The key comes from JQUANTS_API_KEY, in the environment or a file .env. Raw files stay as they came,
+    a file a day; prices.parquet beside them holds the prices of all domestic stocks as known on each
+    day, delisted ones included, with results, margin balances and flows from their publication on.
+    What your plan does not hold is left out, and said. Stopped at any moment, the same command goes on.
+
+    Example, every evening: `gogooku3 data fetch jquants --from 2016-01-04 --build data/tokyo.parquet`
+    """
+    try:
+        from gogooku3.data.fetch.jquants import fetch_jquants, tokyo_today
+        from gogooku3.data.fetch.jquants_client import (
+            API_URL,
+            REQUESTS_PER_MINUTE,
+            JQuantsClient,
+            find_api_key,
+        )
+    except ModuleNotFoundError as missing:
+        raise _not_installed(missing, "jquants") from None
+    from gogooku3.data.fetch.jquants_data import DATASETS
+    from gogooku3.data.fetch.store import RawStore
+    from gogooku3.data.raw_market import write_tokyo_prices
+
+    if plan not in REQUESTS_PER_MINUTE:
+        raise ConfigError(f"--plan is '{plan}', but the plans are {choices(REQUESTS_PER_MINUTE)}")
+    span = _day("--from", first), _day("--to", last) if last else tokyo_today()
+    wanted = [name.strip() for name in datasets.split(",")] if datasets else list(DATASETS)
+    client = JQuantsClient(find_api_key(), REQUESTS_PER_MINUTE[plan], url=os.environ.get(API_URL))
+    store = RawStore(out or settings.data_dir / "raw" / "jquants")
+    with progress_bar("fetching", remaining=True) as progress:
+        report = fetch_jquants(
+            store,
+            client,
+            *span,
+            datasets=wanted,
+            told=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
+        )
+    _tell(report, store.folder)
+    if not {"bars", "master"} <= set(store.datasets()):
+        return
+    made = write_tokyo_prices(store, store.folder / "prices.parquet")
+    typer.echo(f"{made.path}: {made.rows:,} rows, {made.n_stocks:,} stocks x {made.n_days:,} days")
+    for reason, rows in made.dropped.items():
+        typer.echo(f"left out: {rows:,} rows, {reason}")
+    _build(made.path, build)
+
+
+@fetch.command()
+def yfinance(
+    first: First,
+    tickers: Annotated[
+        Path, typer.Option(metavar="FILE", help="Text file with a ticker a line, as Yahoo spells it.")
+    ],
+    last: Last = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the files; data/raw/yfinance by default.")
+    ] = None,
+    build: Build = None,
+) -> None:
+    """Bring daily prices of a list of tickers from Yahoo Finance, for any market it knows.
+
+    Yahoo has no list of what was delisted since: stocks chosen today have survived, so results will be too
+    good. Prices are adjusted for splits. Stocks that are there up to the last day are not asked for again.
+
+    Example: `gogooku3 data fetch yfinance --tickers dow.txt --from 2016-01-04 --build data/dow.parquet`
+    """
+    try:
+        from yfinance import download
+    except ModuleNotFoundError as missing:
+        raise _not_installed(missing, "yfinance") from None
+    from gogooku3.data.fetch.yahoo import fetch_yahoo, read_tickers
+
+    span = _day("--from", first), _day("--to", last) if last else dt.date.today()
+    names = read_tickers(tickers)
+    folder = out or settings.data_dir / "raw" / "yfinance"
+    with progress_bar("fetching", remaining=True) as progress:
+        report = fetch_yahoo(
+            folder, names, *span, download, told=lambda done, n: progress(f"{done:,} of {n:,}", done / n)
+        )
+    typer.echo(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already there")
+    if report.empty:
+        typer.echo(f"Yahoo has nothing for {choices(report.empty)}; check the spelling and the days")
+    _build(folder, build)
+
+
+def _tell(report: "FetchReport", folder: Path) -> None:
+    if report.written:
+        rows = [[name, f"{files:,}"] for name, files in report.written.items()]
+        print_table(f"{folder}: {report.rows:,} rows fetched", ["data set", "files"], rows)
+    else:
+        typer.echo(f"{folder}: nothing new")
+    for name, reason in report.skipped.items():
+        typer.echo(f"left out: {name}: {reason}")
+    for name, units in report.pending.items():
+        typer.echo(f"not published yet: {name} of {choices(units, 4)}; the next fetch asks again")
+
+
+def _build(prices: Path, out: Path | None) -> None:
+    if out is None:
+        typer.echo(f"next: gogooku3 data build --prices {prices} --out data/mine.parquet")
+        return
+    from gogooku3.cli.data_build import build
+
+    build(prices, out)
+
+
+def _day(option: str, text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} is '{text}'; expected a day as YYYY-MM-DD, such as 2016-01-04") from None
+
+
+def _not_installed(missing: ModuleNotFoundError, extra: str) -> Exception:
+    if missing.name and missing.name.startswith("gogooku3"):
+        return missing
+    return DataError(f"{extra} needs {missing.name}, which is not installed; pip install 'gogooku3[{extra}]'")

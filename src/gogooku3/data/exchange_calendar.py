@@ -1,0 +1,65 @@
+"""When an exchange trades and closes: Tokyo's closing time, and other markets' days by name."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gogooku3.errors import ConfigError, DataError, choices
+
+LATER_CLOSE_FROM = dt.date(2024, 11, 5)
+"""First day of the Tokyo Stock Exchange's longer session."""
+
+TOKYO = "XTKS"
+
+
+def tokyo_close(day: dt.date) -> dt.time:
+    """Closing time of Tokyo's stocks: 15:30 from 2024-11-05, 15:00 before.
+
+    >>> tokyo_close(dt.date(2024, 11, 1)), tokyo_close(dt.date(2024, 11, 5))
+    (datetime.time(15, 0), datetime.time(15, 30))
+    """
+    return dt.time(15, 30) if day >= LATER_CLOSE_FROM else dt.time(15, 0)
+
+
+@dataclass(frozen=True)
+class CalendarCheck:
+    """How a market's days compare with its exchange's."""
+
+    name: str
+    missing: tuple[dt.date, ...]
+    """Sessions of the exchange, between the first and the last day, on which the data has no row."""
+    extra: tuple[dt.date, ...]
+    """Days of the data on which the exchange did not trade."""
+
+
+def check_days(days: Sequence[dt.date], name: str = TOKYO) -> CalendarCheck:
+    """Compare days with the sessions of an exchange, from the first of them to the last.
+
+    Tokyo's 2020-10-01, a day on which the exchange stood still, is no session.
+
+    Args:
+        days: of the data, in any order.
+        name: of the exchange, a market identifier code: XTKS Tokyo, XNYS New York, XNAS Nasdaq, XLON London.
+
+    Raises:
+        ConfigError: the exchange is unknown, or `exchange_calendars` is not installed.
+        DataError: there are no days.
+    """
+    if not days:
+        raise DataError("there are no days to compare with a calendar")
+    try:
+        import exchange_calendars
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "a calendar needs exchange_calendars, which is not installed; pip install 'gogooku3[calendar]'"
+        ) from None
+    if name not in exchange_calendars.get_calendar_names():
+        known = [n for n in exchange_calendars.get_calendar_names(include_aliases=False) if n.startswith("X")]
+        raise ConfigError(f"there is no exchange '{name}'; choose a market identifier code: {choices(known)}")
+    first, last = min(days), max(days)
+    # The calendar must hold the whole span; a margin keeps its own bounds sessions.
+    margin = dt.timedelta(10)
+    calendar = exchange_calendars.get_calendar(name, start=first - margin, end=last + margin)
+    sessions = {day.date() for day in calendar.sessions_in_range(str(first), str(last))}
+    own = set(days)
+    return CalendarCheck(name, tuple(sorted(sessions - own)), tuple(sorted(own - sessions)))

@@ -1,0 +1,71 @@
+"""Tickers in, a file a stock out; the library's download is replaced, for it knows no other address."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gogooku3.data.fetch.yahoo import fetch_yahoo, read_tickers
+from gogooku3.data.sources import read_prices
+from gogooku3.errors import ConfigError, DataError
+
+FIRST, LAST = dt.date(2024, 1, 4), dt.date(2024, 1, 12)
+FIELDS = ["Open", "High", "Low", "Close", "Adj Close", "Volume"]
+
+
+class Yahoo:
+    """Answers as `yfinance.download` does, by ticker, and remembers what was asked."""
+
+    def __init__(self, known: list[str], timezone: str | None = None) -> None:
+        self.known, self.timezone, self.asked = known, timezone, list[str]()
+
+    def __call__(self, tickers: list[str], start: str, end: str, **options: Any) -> pd.DataFrame:
+        assert options == {"auto_adjust": False, "group_by": "ticker", "progress": False}
+        self.asked += tickers
+        days = pd.bdate_range(start, end, inclusive="left", tz=self.timezone, name="Date")
+        values = {(t, f): 100.0 if t in self.known else float("nan") for t in tickers for f in FIELDS}
+        return pd.DataFrame(values, index=days)
+
+
+def test_each_ticker_becomes_a_file_that_the_builder_reads(tmp_path: Path) -> None:
+    report = fetch_yahoo(tmp_path, ["AAA", "7203.T", "NONE"], FIRST, LAST, Yahoo(["AAA", "7203.T"]))
+    assert (report.written, report.kept, report.empty) == (2, 0, ["NONE"])
+    prices = read_prices(tmp_path).report
+    assert (prices.n_stocks, prices.n_days) == (2, 7)
+    assert (prices.first_date, prices.last_date) == (FIRST, LAST)
+
+
+def test_a_time_zone_does_not_move_a_day(tmp_path: Path) -> None:
+    fetch_yahoo(tmp_path, ["AAA"], FIRST, LAST, Yahoo(["AAA"], "America/New_York"))
+    assert read_prices(tmp_path).report.first_date == FIRST
+
+
+def test_only_what_is_not_current_is_asked_for(tmp_path: Path) -> None:
+    yahoo = Yahoo(["AAA", "BBB"])
+    fetch_yahoo(tmp_path, ["AAA"], FIRST, LAST, yahoo)
+    fetch_yahoo(tmp_path, ["AAA", "BBB"], FIRST, LAST, yahoo)
+    assert yahoo.asked == ["AAA", "BBB"]
+    fetch_yahoo(tmp_path, ["AAA"], FIRST, dt.date(2024, 2, 2), yahoo)
+    assert yahoo.asked == ["AAA", "BBB", "AAA"]
+
+
+def test_nothing_at_all_and_the_wrong_days_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="sent nothing for any of AAA"):
+        fetch_yahoo(tmp_path, ["AAA"], FIRST, LAST, Yahoo([]))
+    with pytest.raises(ConfigError, match="lies after the last"):
+        fetch_yahoo(tmp_path, ["AAA"], LAST, FIRST, Yahoo([]))
+
+
+def test_a_list_of_tickers_may_have_remarks_but_no_paths(tmp_path: Path) -> None:
+    file = tmp_path / "tickers.txt"
+    file.write_text("AAA # an old one\n\n^N225\nAAA\n")
+    assert read_tickers(file) == ["AAA", "^N225"]
+    for text, message in (
+        ("# none", "names no ticker"),
+        ("../../etc/passwd", "no tickers are ../../etc/passwd"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_tickers(file)
