@@ -54,6 +54,19 @@ def test_one_command_fetches_and_builds_and_the_same_one_keeps_it_current(
     assert all(KEY.encode() not in f.read_bytes() for f in tmp_path.rglob("*.parquet"))
 
 
+def test_families_of_facts_follow_the_139_features(market: JQuantsServer, tmp_path: Path) -> None:
+    assert run(*ARGUMENTS, "--out", "raw", "--build", "tokyo.parquet", "--extra", "flows") == 0
+    built = pl.read_parquet("tokyo.parquet")
+    assert built.columns[-2:] == ["foreign_balance", "foreign_balance_mean_20d"]
+    assert built.width == 2 + 4 + 139 + 2
+    # Nothing was disclosed on this market, so the builder says what is missing.
+    assert (
+        run("data", "build", "--prices", "raw/prices.parquet", "--out", "x.parquet", "--extra", "statements")
+        == 2
+    )
+    assert not (tmp_path / "x.parquet").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from tests.conftest import SMALL_RUN
 
+from gogooku3.config import load_config
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.evaluation.ensemble import rank_average
 from gogooku3.evaluation.scores import score_predictions
@@ -218,9 +219,10 @@ def test_without_a_graph_and_with_fewer_features_it_still_runs(small_dataset: Pa
     config = {
         **SMALL_RUN,
         "dataset": {"feature_columns": ["ret_5d", "vol_20d"]},
-        "model": {**SMALL_RUN["model"], "input_dim": 8},
+        "model": {**SMALL_RUN["model"], "input_dim": None},
         "graph": {"enabled": False},
         "normalization": {"cross_sectional": {"enabled": False}},
     }
     outcome = SafeTrainingPipeline("plain", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
     assert Path(outcome["report_path"]).is_file()
+    assert load_config(Path(outcome["run_dir"]) / "config.yaml").model.input_dim == 8

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gogooku3.cli.output import print_table, progress_bar
+from gogooku3.cli.output import print_table, progress_bar, split_names
 
 
 def build(
@@ -14,19 +14,27 @@ def build(
         typer.Option(metavar="FILE_OR_FOLDER", help="Daily prices: CSV or Parquet, or a folder of them."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Data set to write, as .parquet.")],
+    extra: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAMILIES",
+            help="Feature families beyond the 139, by comma: statements, margin, flows; prices need facts.",
+        ),
+    ] = None,
 ) -> None:
     """Compute the 139 features and the four targets from daily open, high, low, close and volume.
 
     Prices need a date, a code and the five numbers, in any usual spelling; sector and index_close are used
     where they are there. Prefer split-adjusted prices. Features know nothing after their day and nothing of
-    the price level; targets look 1, 5, 10 and 20 trading days ahead.
+    the price level; targets look 1, 5, 10 and 20 trading days ahead. With --extra, train with
+    model.input_dim=null, so that the network takes as many features as there are.
 
     Example: `gogooku3 data build --prices prices/ --out data/mine.parquet`
     """
     from gogooku3.features.build import build_dataset
 
     with progress_bar("building") as progress:
-        report = build_dataset(prices, out, progress=progress)
+        report = build_dataset(prices, out, progress=progress, extra=split_names(extra))
     found = report.prices
     size = f"{report.n_stocks:,} stocks x {report.n_days:,} days, {report.n_features} features"
     typer.echo(f"{report.rows:,} rows: {size}, {found.first_date} to {found.last_date}")

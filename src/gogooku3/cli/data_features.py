@@ -8,10 +8,14 @@ from gogooku3.cli.output import print_table
 from gogooku3.errors import ConfigError, choices
 
 COLUMNS = ("name", "family", "formula", "lookback", "unit")
+EXTRA_COLUMNS = ("name", "family", "formula", "lookback", "known")
 
 
 def features(
     family: Annotated[str | None, typer.Option(help="Only this family, such as volatility.")] = None,
+    extra: Annotated[
+        bool, typer.Option("--extra", help="Those beyond the 139 instead, and when each is known.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """List the features of a data set: name, family, formula, lookback in trading days, unit.
@@ -19,15 +23,17 @@ def features(
     Example: `gogooku3 data features --family volatility`
     """
     from gogooku3.features.catalog import CATALOG
+    from gogooku3.features.extra import EXTRA
 
-    families = sorted({feature.family for feature in CATALOG})
+    listed, columns = (EXTRA, EXTRA_COLUMNS) if extra else (CATALOG, COLUMNS)
+    families = sorted({feature.family for feature in listed})
     if family is not None and family not in families:
         raise ConfigError(f"--family is '{family}', but the families are {choices(families, 30)}")
-    chosen = [feature for feature in CATALOG if family in (None, feature.family)]
-    rows = [[str(getattr(feature, column)) for column in COLUMNS] for feature in chosen]
+    chosen = [feature for feature in listed if family in (None, feature.family)]
+    rows = [[str(getattr(feature, column)) for column in columns] for feature in chosen]
     if not markdown:
-        print_table(f"{len(rows)} features", COLUMNS, rows, text=len(COLUMNS), wrapped=("formula",))
+        print_table(f"{len(rows)} features", columns, rows, text=len(columns), wrapped=("formula",))
         return
-    typer.echo("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
+    typer.echo("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
         typer.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gogooku3.cli.output import print_table, progress_bar
+from gogooku3.cli.output import print_table, progress_bar, split_names
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.settings import settings
 
@@ -45,6 +45,12 @@ def jquants(
         typer.Option(help="Only these, by comma: bars, master, topix, statements, flows, margin."),
     ] = None,
     build: Build = None,
+    extra: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAMILIES", help="With --build: statements, margin, flows; features beyond the 139."
+        ),
+    ] = None,
 ) -> None:
     """Bring the Tokyo market from J-Quants and keep it current; only what is missing is asked for.
 
@@ -72,7 +78,7 @@ def jquants(
     if plan not in REQUESTS_PER_MINUTE:
         raise ConfigError(f"--plan is '{plan}', but the plans are {choices(REQUESTS_PER_MINUTE)}")
     span = _day("--from", first), _day("--to", last) if last else tokyo_today()
-    wanted = [name.strip() for name in datasets.split(",")] if datasets else list(DATASETS)
+    wanted = split_names(datasets) or list(DATASETS)
     client = JQuantsClient(find_api_key(), REQUESTS_PER_MINUTE[plan], url=os.environ.get(API_URL))
     store = RawStore(out or settings.data_dir / "raw" / "jquants")
     with progress_bar("fetching", remaining=True) as progress:
@@ -90,7 +96,7 @@ def jquants(
     typer.echo(f"{made.path}: {made.rows:,} rows, {made.n_stocks:,} stocks x {made.n_days:,} days")
     for reason, rows in made.dropped.items():
         typer.echo(f"left out: {rows:,} rows, {reason}")
-    _build(made.path, build)
+    _build(made.path, build, extra)
 
 
 @fetch.command()
@@ -143,13 +149,13 @@ def _tell(report: "FetchReport", folder: Path) -> None:
         typer.echo(f"not published yet: {name} of {choices(units, 4)}; the next fetch asks again")
 
 
-def _build(prices: Path, out: Path | None) -> None:
+def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
     if out is None:
         typer.echo(f"next: gogooku3 data build --prices {prices} --out data/mine.parquet")
         return
     from gogooku3.cli.data_build import build
 
-    build(prices, out)
+    build(prices, out, extra)
 
 
 def _day(option: str, text: str) -> dt.date:

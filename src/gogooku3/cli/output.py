@@ -12,6 +12,15 @@ class Progress(Protocol):
     def __call__(self, step: str, share: float) -> None: ...
 
 
+def split_names(text: str | None) -> list[str]:
+    """Names in an option, separated by commas.
+
+    >>> split_names("a, b"), split_names(None)
+    (['a', 'b'], [])
+    """
+    return [name for part in (text or "").split(",") if (name := part.strip())]
+
+
 def say(message: str) -> None:
     """Tell a person what happens now, where it doesn't mix with results."""
     print(message, file=sys.stderr, flush=True)

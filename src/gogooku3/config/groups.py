@@ -79,8 +79,8 @@ class ModelConfig(Group):
 
     name: Literal["atft_gat_fan"] = "atft_gat_fan"
     """Which network; there is one."""
-    input_dim: Positive = 145
-    """Features a step: the 139 of the data set and six quality features."""
+    input_dim: Positive | None = 145
+    """Features a step: the 139 of the data set and six quality features; null: as many as there are."""
     hidden_dim: Positive = 256
     """Width of every hidden layer; a multiple of `num_heads`. 256 makes the 5.6 million parameters."""
     num_heads: Positive = 8

@@ -15,7 +15,17 @@ from typing import Any
 import polars as pl
 
 from gogooku3.errors import DataError, choices
-from gogooku3.schema import CODE, DATE, INDEX_CLOSE, KEYS, OHLCV, SECTOR, map_columns, require_columns
+from gogooku3.schema import (
+    CODE,
+    DATE,
+    INDEX_CLOSE,
+    KEYS,
+    KNOWN_FACT,
+    OHLCV,
+    SECTOR,
+    map_columns,
+    require_columns,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +99,10 @@ def read_prices(path: Path | str) -> PricesTable:
 
     A folder's files are read in the order of their names; hidden files and `*.oracle.parquet` are skipped.
     Result: `date: Date, code: String, open, high, low, close, volume: Float64`, and `sector: String`,
-    `index_close: Float64` where a file has them; sorted by (code, date). Prices that are zero, negative or
-    not finite become null; a row without a close is "not traded" and dropped; a day without volume stays.
-    Where open, high, low and close contradict each other, the close is believed and the others become null.
+    `index_close: Float64` and facts `known_*: Float64` where a file has them; sorted by (code, date).
+    Prices that are zero, negative or not finite become null; a row without a close is "not traded" and
+    dropped; a day without volume stays. Where open, high, low and close contradict each other, the close is
+    believed and the others become null.
 
     Raises:
         DataError: no such file, nothing in it, not CSV or Parquet, a missing column, dates, codes or numbers
@@ -109,7 +120,7 @@ def read_prices(path: Path | str) -> PricesTable:
     rows_read = frame.height
     if rows_read == 0:
         raise DataError(f"{path} has a header but no rows; expected one row a stock and day")
-    frame = frame.select(name for name in COLUMNS if name in frame.columns)
+    frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
     frame = _sorted_unique(frame, str(path))
     frame, nulled = _clean_values(frame)
     frame = frame.filter(pl.col("close").is_not_null())
@@ -337,19 +348,24 @@ def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
     """One file's canonical columns in canonical types, and `{found: canonical}`."""
     scan = scan_table(path)
     present = scan.collect_schema().names()
-    mapping = map_columns(present, COLUMNS)
+    mapping = map_columns(present, COLUMNS) | {name: name for name in _facts(present)}
     lacking = [name for name in (*KEYS, *OHLCV) if name not in mapping.values()]
     if lacking:
         require_columns(present, lacking, f"{path.name} (or another usual spelling of them)")
     raw = collect(scan.select(list(mapping)), path).rename(mapping)
     columns = read_keys(raw, path.name)
-    for name in (*OHLCV, INDEX_CLOSE):
+    for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns)):
         if name in raw.columns:
             parsed = parse_numbers(raw[name])
             columns.append(readable(parsed, name, path.name, "write plain numbers without separators"))
     if SECTOR in raw.columns:
         columns.append(_as_text(raw[SECTOR]))
     return pl.DataFrame(columns), mapping
+
+
+def _facts(columns: Sequence[str]) -> list[str]:
+    """Columns of facts known at the close of their day, which need no other name."""
+    return [name for name in columns if name.startswith(KNOWN_FACT)]
 
 
 def _refuse_mixed_prices(mappings: Mapping[str, Mapping[str, str]]) -> None:

@@ -17,6 +17,7 @@ from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.catalog import FEATURE_NAMES
 from gogooku3.features.compute import Progress, compute_features
+from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.schema import CODE, DATE, HORIZONS, KEYS, target_column
 
 METADATA_KEY = "gogooku3"
@@ -48,6 +49,7 @@ def build_dataset(
     out_path: Path | str,
     horizons: Sequence[int] = HORIZONS,
     progress: Progress | None = None,
+    extra: Sequence[str] = (),
 ) -> BuildReport:
     """Write the data set of a price file or folder: keys, a target a horizon, 139 features; by (date, code).
 
@@ -59,6 +61,7 @@ def build_dataset(
         out_path: a `.parquet` file; its folder is created.
         horizons: trading days ahead, as in `add_targets`.
         progress: told the step and the share of it done.
+        extra: families of features beyond the 139, out of `features.extra.FAMILIES`; they follow the 139.
 
     Raises:
         DataError: the prices can't be read, or `out_path` is no `.parquet` name or one of the price files.
@@ -70,7 +73,11 @@ def build_dataset(
     table = read_prices(prices_path)
     fingerprint = fingerprint_files(sources)
     clock.done("read")
+    added = [feature.name for feature in extra_features(extra)]
+    more = compute_extra(table.frame, extra) if extra else None
     features = compute_features(table.frame, progress)
+    if more is not None:
+        features = features.hstack(more.drop(KEYS))
     clock.done("features")
     targets = add_targets(table.frame.select(*KEYS, "close").sort(KEYS), horizons).drop("close")
     if not targets.select(KEYS).equals(features.select(KEYS)):
@@ -80,7 +87,7 @@ def build_dataset(
     clock.done("targets")
     account = {
         "version": __version__,
-        "features": list(FEATURE_NAMES),
+        "features": [*FEATURE_NAMES, *added],
         "targets": [target_column(h) for h in horizons],
         "rows": dataset.height,
         "prices": table.report.to_dict(),
@@ -101,7 +108,7 @@ def build_dataset(
         rows=dataset.height,
         n_stocks=dataset[CODE].n_unique(),
         n_days=dataset[DATE].n_unique(),
-        n_features=len(FEATURE_NAMES),
+        n_features=len(FEATURE_NAMES) + len(added),
         prices=table.report,
         fingerprint=fingerprint,
         seconds=clock.seconds,

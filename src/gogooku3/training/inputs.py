@@ -6,8 +6,11 @@ from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import QUALITY_FEATURES
 
 
-def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> None:
+def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
     """Refuse what the data set's columns already show, before any row is read.
+
+    Returns:
+        the configuration; `model.input_dim` is the data set's where none was set.
 
     Raises:
         DataError: a horizon has no target, or the returns for the graph are missing.
@@ -26,11 +29,13 @@ def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> None:
             "leave them out of dataset.feature_columns"
         )
     width = len(loader.feature_names) + len(QUALITY_FEATURES)
+    if config.model.input_dim is None:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"input_dim": width})})
     if width != config.model.input_dim:
         raise ConfigError(
             f"model.input_dim is {config.model.input_dim}, but {loader.data_path} has "
             f"{len(loader.feature_names)} features and {len(QUALITY_FEATURES)} quality features are added; "
-            f"set model.input_dim={width}"
+            f"set model.input_dim={width}, or null to follow the data set"
         )
     column = config.graph.return_column or "ret_1d"
     if config.graph.enabled and column not in loader.feature_names:
@@ -38,3 +43,4 @@ def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> None:
             f"the graph needs the past one-day return '{column}', which is not among the features; name "
             "yours in graph.return_column, or train without a graph: graph.enabled=false"
         )
+    return config

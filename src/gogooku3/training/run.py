@@ -53,7 +53,6 @@ class Run:
     """
 
     def __init__(self, config: RunConfig, experiment: str, runs_dir: Path, verbose: bool) -> None:
-        self.config = config
         self.experiment = experiment
         self.log = StepLog(verbose)
         self.splitter = WalkForwardSplitterV2(
@@ -74,7 +73,7 @@ class Run:
             start_date=config.dataset.start_date,
             end_date=config.dataset.end_date,
         )
-        check_inputs(self.loader, config)
+        self.config = check_inputs(self.loader, config)
         self.folder = RunFolder(runs_dir, experiment)
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.tables: list[pl.DataFrame] = []
