@@ -1,7 +1,7 @@
 """Scores in words and print-ready rows, for the command line and the report alike."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from gogooku3.evaluation.ensemble import RANK_AVERAGE
 
@@ -15,6 +15,8 @@ Format = Callable[[float], str]
 
 NOTHING = "-"
 """Printed where a score can't be had."""
+
+_FROM_PRICES = ("Size tilt", "Sector tilt", "Capacity")
 
 _COLUMNS: tuple[tuple[str, str, Format], ...] = (
     ("IC", "mean_ic", "{:+.4f}".format),
@@ -49,14 +51,72 @@ def headline_rows(scores: Scores) -> list[dict[str, str]]:
     return rows
 
 
-def fold_rows(scores: Scores) -> list[dict[str, str]]:
-    """One row of text a model, horizon and fold: the columns of `headline_rows`, with Fold."""
+def part_rows(scores: Scores, part: Literal["folds", "years"]) -> list[dict[str, str]]:
+    """One row of text a model, horizon and fold (or year): the columns of `headline_rows`, and its name."""
+    title = {"folds": "Fold", "years": "Year"}[part]
     return [
-        {"Model": model, "Horizon": days(int(horizon)), "Fold": fold, **_cells(block)}
+        {"Model": model, "Horizon": days(int(horizon)), title: name, **_cells(block)}
         for model, entry in _in_order(scores["models"])
         for horizon, blocks in entry["horizons"].items()
-        for fold, block in blocks["folds"].items()
+        for name, block in blocks[part].items()
     ]
+
+
+def portfolio_rows(scores: Scores) -> list[dict[str, str]]:
+    """One row of text a competing model, horizon and book: what it earns, costs, carries and leans on.
+
+    The columns Size tilt, Sector tilt and Capacity are there where prices told them.
+    """
+    rows = []
+    for model, entry in _in_order(scores["models"]):
+        if entry["is_oracle"] and len(scores["models"]) > 1:
+            continue
+        for horizon, blocks in entry["horizons"].items():
+            pooled = blocks["pooled"]
+            long, lean = pooled["long_only"], pooled["exposure"]
+            names = {"Model": model, "Horizon": days(int(horizon))}
+            # A long book is judged by what it earns beyond holding every stock.
+            rows.append(
+                {
+                    **names,
+                    "Book": "long-short",
+                    "Return a year": text(pooled["annual_return_net"], "{:+.1%}".format),
+                    "Sharpe": text(pooled["sharpe_net"], "{:+.2f}".format),
+                    "95% interval": interval_text(pooled["sharpe_net_interval"], "{:+.2f}".format),
+                    "Drawdown": text(pooled["max_drawdown_net"], "{:.1%}".format),
+                    "Turnover a day": text(pooled["turnover"], "{:.2f}".format),
+                    "Market beta": text(lean["market_beta"], "{:+.2f}".format),
+                    "Size tilt": text(lean["size_tilt"], "{:+.2f}".format),
+                    "Sector tilt": text(lean["sector_tilt"], "{:.2f}".format),
+                    "Capacity": text(lean["capacity"], money),
+                }
+            )
+            rows.append(
+                {
+                    **names,
+                    "Book": "long only, vs market",
+                    "Return a year": text(long["annual_excess_net"], "{:+.1%}".format),
+                    "Sharpe": text(long["information_ratio"], "{:+.2f}".format),
+                    "95% interval": interval_text(long["information_ratio_interval"], "{:+.2f}".format),
+                    "Drawdown": text(long["max_drawdown_net"], "{:.1%}".format),
+                    "Turnover a day": text(long["turnover"], "{:.2f}".format),
+                    **dict.fromkeys(("Market beta", *_FROM_PRICES), NOTHING),
+                }
+            )
+    unknown = [name for name in _FROM_PRICES if all(row[name] == NOTHING for row in rows)]
+    return [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
+
+
+def money(amount: float) -> str:
+    """An amount in short.
+
+    >>> money(12_345_678), money(950.0), money(3.2e9)
+    ('12.3M', '950', '3.2B')
+    """
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if amount >= size:
+            return f"{amount / size:.1f}{unit}"
+    return f"{amount:.0f}"
 
 
 def _in_order(models: Mapping[str, Scores]) -> list[tuple[str, Scores]]:
