@@ -23,7 +23,16 @@ RUN = {
     "command": "gogooku3 train --config a&b",
     "seeds": {"training": 42},
     "versions": {"polars": "2.1.0"},
-    "data": {"path": HOSTILE, "rows": 606127},
+    "data": {
+        "path": HOSTILE,
+        "rows": 606127,
+        "prices": {
+            "rows_read": 1234567,
+            "dropped": {"not traded": 89},
+            "nulled": {},
+            "mapped": {"Date": "date"},
+        },
+    },
     "folds": [
         {
             "fold": 3,
@@ -123,7 +132,16 @@ def test_the_page_holds_the_verdict_every_score_and_every_section(page, scores):
     sections = {"verdict", "scores", "charts", "portfolio", "explanations", "folds", "steps", "rows", "data"}
     sections |= {"quality", "reproduce"}
     assert sections <= page.ids
-    for part in ("606,127", "starts before the data", "7,080", "model.hidden_dim", "fold 3", "2023-10-30"):
+    for part in (
+        "606,127",
+        "prices: rows read 1,234,567",
+        "prices: dropped: not traded 89",
+        "starts before the data",
+        "7,080",
+        "model.hidden_dim",
+        "fold 3",
+        "2023-10-30",
+    ):
         assert part in text
 
 

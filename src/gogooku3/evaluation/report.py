@@ -21,6 +21,7 @@ from gogooku3.evaluation.timeline import timeline, years
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+_ACCOUNT = ("files", "rows_read", "rows_kept", "dropped", "nulled", "reverting_jumps", "lasting_jumps")
 _TRADING = ("cost_bps", "quantile", "entry", "borrow_rate", "volume_share")
 
 
@@ -39,15 +40,17 @@ def write_report(
     Args:
         path: the file; its folder is created.
         run: the run's manifest. Read where present, left out otherwise: `experiment`, `created`,
-            `command`, `seeds`, `versions`, `data`, `folds` (`fold`, `prediction_spread` by horizon, and
-            `_start` and `_end` of `train`, `validation` and `test`), `steps` (`name, seconds,
-            peak_memory_gb`), `dropped` (`step, reason, rows`), `warnings`, `config`.
+            `command`, `seeds`, `versions`, `data` (with `prices`, as `PricesReport` has it), `folds`
+            (`fold`, `embargo_days`, `prediction_spread` by horizon, and `_start` and `_end` of `train`,
+            `validation` and `test`), `steps` (`name, seconds, peak_memory_gb`), `dropped` (`step, reason,
+            rows`), `warnings`, `audit`, `config`.
         scores: as `score_predictions` returned them for `table`.
         table: the prediction table that was scored.
         daily_returns, prices: as given to `score_predictions`.
         explanations: what the network looks at: tables as `explanation_figures` draws them.
-        audit: what was tried to catch the run cheating: `verdict`, and the lists `findings` (`severity`,
-            `says`), `probes` and `controls` (`name`, `meaning`, `outcome`, `detail`), each where it was made.
+        audit: what was tried to catch the run cheating, null: the manifest's own. `verdict`, and the lists
+            `findings` (`severity`, `says`), `probes` and `controls` (`name`, `meaning`, `outcome`,
+            `detail`), each where it was made.
 
     Raises:
         DataError: a malformed table.
@@ -96,9 +99,10 @@ def render_report(
         horizons=list(_by_horizon(scores, series, colours)),
         fading=score_charts.fading(scores, colours),
         months=[_months(scores, series, name) for name in rivals],
+        facts=list(_flat(_known(run.get("data") or {}))),
         coverage=score_charts.coverage(series.scored),
         explained=list(explanation_figures(explanations or {}, colours)),
-        audit=audit or {},
+        audit=audit or run.get("audit") or {},
         timeline=list(timeline(folds)),
         axis=years(folds),
         spreads=_spreads(folds),
@@ -185,6 +189,15 @@ def _lost(scores: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for model, rows in scores["rows"]["lost_by_model"].items():
         if rows:
             yield {"step": "scoring", "reason": f"{model}: not predicted by every model", "rows": rows}
+
+
+def _known(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts about the data; of the account of its prices, what was found wrong and left out."""
+    prices = data.get("prices") or {}
+    told = {name: prices[name] for name in _ACCOUNT if prices.get(name)}
+    return {name: value for name, value in data.items() if name != "prices"} | (
+        {"prices": told} if told else {}
+    )
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
