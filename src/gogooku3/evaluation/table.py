@@ -72,39 +72,47 @@ def portfolio_rows(scores: Scores) -> list[dict[str, str]]:
         if entry["is_oracle"] and len(scores["models"]) > 1:
             continue
         for horizon, blocks in entry["horizons"].items():
-            pooled = blocks["pooled"]
-            long, lean = pooled["long_only"], pooled["exposure"]
-            names = {"Model": model, "Horizon": days(int(horizon))}
-            # A long book is judged by what it earns beyond holding every stock.
-            rows.append(
-                {
-                    **names,
-                    "Book": "long-short",
-                    "Return a year": text(pooled["annual_return_net"], "{:+.1%}".format),
-                    "Sharpe": text(pooled["sharpe_net"], "{:+.2f}".format),
-                    "95% interval": interval_text(pooled["sharpe_net_interval"], "{:+.2f}".format),
-                    "Drawdown": text(pooled["max_drawdown_net"], "{:.1%}".format),
-                    "Turnover a day": text(pooled["turnover"], "{:.2f}".format),
-                    "Market beta": text(lean["market_beta"], "{:+.2f}".format),
-                    "Size tilt": text(lean["size_tilt"], "{:+.2f}".format),
-                    "Sector tilt": text(lean["sector_tilt"], "{:.2f}".format),
-                    "Capacity": text(lean["capacity"], money),
-                }
-            )
-            rows.append(
-                {
-                    **names,
-                    "Book": "long only, vs market",
-                    "Return a year": text(long["annual_excess_net"], "{:+.1%}".format),
-                    "Sharpe": text(long["information_ratio"], "{:+.2f}".format),
-                    "95% interval": interval_text(long["information_ratio_interval"], "{:+.2f}".format),
-                    "Drawdown": text(long["max_drawdown_net"], "{:.1%}".format),
-                    "Turnover a day": text(long["turnover"], "{:.2f}".format),
-                    **dict.fromkeys(("Market beta", *_FROM_PRICES), NOTHING),
-                }
-            )
+            pooled, names = blocks["pooled"], {"Model": model, "Horizon": days(int(horizon))}
+            rows += [{**names, **_both_legs(pooled)}, {**names, **_long_leg(pooled["long_only"])}]
     unknown = [name for name in _FROM_PRICES if all(row[name] == NOTHING for row in rows)]
     return [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
+
+
+_BOOK_COLUMNS: tuple[tuple[str, Format], ...] = (
+    ("Return a year", "{:+.1%}".format),
+    ("Sharpe", "{:+.2f}".format),
+    ("95% interval", "{:+.2f}".format),
+    ("Drawdown", "{:.1%}".format),
+    ("Turnover a day", "{:.2f}".format),
+)
+
+
+def _both_legs(pooled: Scores) -> dict[str, str]:
+    keys = ("annual_return_net", "sharpe_net", "sharpe_net_interval", "max_drawdown_net", "turnover")
+    lean = pooled["exposure"]
+    return {
+        "Book": "long-short",
+        **_book_cells(pooled, keys),
+        "Market beta": text(lean["market_beta"], "{:+.2f}".format),
+        "Size tilt": text(lean["size_tilt"], "{:+.2f}".format),
+        "Sector tilt": text(lean["sector_tilt"], "{:.2f}".format),
+        "Capacity": text(lean["capacity"], money),
+    }
+
+
+def _long_leg(block: Scores) -> dict[str, str]:
+    """Judged by what it earns beyond holding every stock; the drawdown is its own."""
+    ratio = "information_ratio"
+    keys = ("annual_excess_net", ratio, f"{ratio}_interval", "max_drawdown_net", "turnover")
+    unknown = dict.fromkeys(("Market beta", *_FROM_PRICES), NOTHING)
+    return {"Book": "long only, vs market", **_book_cells(block, keys), **unknown}
+
+
+def _book_cells(block: Scores, keys: tuple[str, ...]) -> dict[str, str]:
+    return {
+        name: (interval_text if name == "95% interval" else text)(block[key], form)
+        for (name, form), key in zip(_BOOK_COLUMNS, keys, strict=True)
+    }
 
 
 def money(amount: float) -> str:
