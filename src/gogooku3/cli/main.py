@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gogooku3 import __version__
+from gogooku3.cli.audit import audit
 from gogooku3.cli.data_build import build
 from gogooku3.cli.data_features import features
 from gogooku3.cli.data_fetch import fetch
@@ -37,6 +38,7 @@ data = typer.Typer(
 app.command()(train)
 app.command()(demo)
 app.command()(evaluate)
+app.command()(audit)
 app.add_typer(data, name="data")
 data.add_typer(fetch, name="fetch")
 data.command()(synth)

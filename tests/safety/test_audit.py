@@ -1,0 +1,243 @@
+"""An audit finds every leak of other projects, says where, and is silent on what is clean."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.safety import leaky_pipelines as leaky
+
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.features.catalog import FEATURE_NAMES
+from gogooku3.features.compute import compute_features
+from gogooku3.features.quality import QualityFinancialFeaturesGenerator
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.safety import audit
+from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
+
+LEAKS = {
+    leaky.full_period_maximum: "altered",
+    leaky.neighbours_rows_in_a_window: "altered",
+    leaky.neighbours_past_in_a_window: "swapped",
+    leaky.scaler_of_the_whole_period: "altered",
+    leaky.rows_with_a_label: "truncated",
+    leaky.rows_without_crashes: "altered",
+    leaky.price_level: "rescaled",
+    leaky.no_gap_before_the_test: "altered",
+    leaky.correlation_of_the_whole_period: "truncated",
+}
+CLEAN = [
+    leaky.running_maximum,
+    leaky.own_rows_in_a_window,
+    leaky.scaler_of_the_day,
+    leaky.gap_before_the_test,
+]
+
+by_name = {"ids": lambda each: getattr(each, "__name__", str(each))}
+
+
+@pytest.fixture(scope="module")
+def prices(small_prices: Path) -> pl.DataFrame:
+    return pl.read_parquet(small_prices)
+
+
+@pytest.mark.parametrize(("pipeline", "probe"), LEAKS.items(), **by_name)
+def test_each_leak_is_found_by_the_probe_made_for_it(
+    pipeline: Callable[..., pl.DataFrame], probe: str, prices: pl.DataFrame
+) -> None:
+    report = audit(pipeline, prices, cuts=2, reproduce_seconds=0)
+    assert report.verdict == "leaks"
+    assert probe in {finding.probe for finding in report.leaks}
+
+
+@pytest.mark.parametrize("pipeline", CLEAN, **by_name)
+def test_the_clean_twin_is_clean(pipeline: Callable[..., pl.DataFrame], prices: pl.DataFrame) -> None:
+    report = audit(pipeline, prices, seeds=(0, 1))
+    assert (report.verdict, report.findings) == ("clean", ())
+    assert all(probe.runs for probe in report.probes)
+
+
+def test_our_features_quality_features_and_normaliser_are_clean(
+    small_frame: pl.DataFrame, prices: pl.DataFrame
+) -> None:
+    trained = small_frame.filter(pl.col("date") <= small_frame["date"].unique().sort()[100])
+    fitted = CrossSectionalNormalizerV2(feature_columns=FEATURE_NAMES).fit(trained)
+
+    def all_of_ours(prices: pl.DataFrame) -> pl.DataFrame:
+        features = compute_features(prices)
+        enriched = QualityFinancialFeaturesGenerator().generate_quality_features(features)
+        normalised = fitted.transform(features).select(pl.col(FEATURE_NAMES).name.prefix("normalised_"))
+        return enriched.hstack(normalised)
+
+    report = audit(all_of_ours, prices, cuts=2, max_stocks=16)
+    assert (report.verdict, report.findings) == ("clean", ())
+    assert len(report.columns) == 139 + 6 + 139
+
+
+def test_our_graph_schedule_is_clean(prices: pl.DataFrame) -> None:
+    def edges(prices: pl.DataFrame) -> pl.DataFrame:
+        wide = prices.with_columns(ret=leaky.RETURN).pivot(on="code", index="date", values="ret").sort("date")
+        codes = sorted(set(wide.columns) - {"date"})
+        returns = wide.select(codes).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        schedule = GraphSchedule.build(
+            wide["date"].to_numpy(), codes, returns, FinancialGraphBuilder(min_edges_per_node=2)
+        )
+        tables = []
+        for month, graph in zip(schedule.months, schedule.graphs, strict=True):
+            stock, slot = np.nonzero(graph.valid)
+            tables.append(
+                pl.DataFrame(
+                    {
+                        "date": np.full(len(stock), month, dtype="datetime64[D]"),
+                        "code": np.array(codes)[stock],
+                        "neighbour": np.array(codes)[graph.neighbours[stock, slot]],
+                        "weight": graph.weights[stock, slot],
+                    }
+                )
+            )
+        return pl.concat(tables)
+
+    report = audit(edges, prices)
+    assert (report.verdict, report.findings) == ("clean", ())
+
+
+def test_a_finding_says_which_column_how_far_and_from_which_day() -> None:
+    days = [dt.date(2024, 1, day) for day in range(1, 11)]
+    prices = pl.DataFrame({"date": days, "code": "A", "close": [1.0 + i for i in range(10)]})
+
+    def mean_of_all(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("date", "code", fair=pl.lit(1.0), mean=pl.lit(prices["close"].mean()))
+
+    report = audit(mean_of_all, prices, cuts=[days[5]], probes=["truncated"])
+    (finding,) = report.leaks
+    assert (finding.column, finding.rows, finding.cut) == ("mean", 6, days[5])
+    assert (finding.first_day, finding.last_day) == (days[0], days[5])
+    # The mean of 1 to 10 is 5.5, that of 1 to 6 is 3.5.
+    assert finding.largest == pytest.approx(2.0)
+    assert finding.example == {"date": "2024-01-01", "code": "A", "before": 5.5, "after": 3.5}
+    assert "'mean' depends on the future: 6 rows up to 2024-01-06 moved" in finding.says
+
+
+def test_targets_that_are_not_closed_are_found_and_closed_ones_are_not(
+    small_frame: pl.DataFrame, prices: pl.DataFrame
+) -> None:
+    targets = small_frame.select("date", "code", "target_20d")
+    found = audit(leaky.unclosed_targets, prices, targets=targets, probes=["targets"], reproduce_seconds=0)
+    assert [finding.probe for finding in found.leaks] == ["targets"]
+    assert audit(leaky.closed_targets, prices, targets=targets).verdict == "clean"
+
+
+def test_columns_named_as_targets_may_look_ahead(prices: pl.DataFrame) -> None:
+    def with_label(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("date", "code", ret=leaky.RETURN, target_20d=leaky.FORWARD)
+
+    report = audit(with_label, prices, cuts=1)
+    assert (report.verdict, report.columns, report.ignored) == ("clean", ("ret",), ("target_20d",))
+    assert audit(with_label, prices, cuts=1, ignore=["ret"]).columns == ()
+
+
+def test_what_reads_codes_or_the_order_of_rows_is_a_warning(prices: pl.DataFrame) -> None:
+    def by_code(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("date", "code", x=pl.col("code").hash().cast(pl.Float64))
+
+    report = audit(by_code, prices, cuts=1)
+    assert report.verdict == "clean"
+    assert {finding.probe for finding in report.findings} == {"renamed", "swapped"}
+    assert {finding.severity for finding in report.findings} == {"warning"}
+
+    def trusting(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("date", "code", x=pl.col("close") / pl.col("close").shift(1).over("code"))
+
+    assert {(f.probe, f.severity) for f in audit(trusting, prices, cuts=1).findings} == {
+        ("reordered", "warning")
+    }
+
+
+def test_a_pipeline_that_can_t_run_on_a_shorter_history_is_not_called_clean(prices: pl.DataFrame) -> None:
+    n_days = prices["date"].n_unique()
+
+    def demanding(prices: pl.DataFrame) -> pl.DataFrame:
+        if prices["date"].n_unique() < n_days:
+            raise ValueError("too short")
+        return prices.select("date", "code", x=pl.lit(1.0))
+
+    report = audit(demanding, prices)
+    assert report.verdict == "incomplete"
+    assert [(probe.name, probe.detail) for probe in report.failed] == [("truncated", "ValueError: too short")]
+
+
+def test_a_pipeline_that_rounds_anew_at_each_call_is_compared_beyond_rounding() -> None:
+    days = pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 1, 20), eager=True)
+    prices = pl.DataFrame({"date": days, "code": "A", "close": 1.0})
+    calls = iter(range(1000))
+
+    def unquiet(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("date", "code", x=pl.lit(1 + 1e-15 * next(calls)))
+
+    report = audit(unquiet, prices)
+    assert (report.verdict, report.tolerance) == ("clean", 1e-9)
+
+
+def test_rounding_can_be_allowed_for(prices: pl.DataFrame) -> None:
+    def rounds(prices: pl.DataFrame) -> pl.DataFrame:
+        noise = 1 + 1e-12 * prices.height
+        return prices.select("date", "code", x=leaky.RETURN * noise)
+
+    assert audit(rounds, prices, probes=["truncated"], reproduce_seconds=0).verdict == "leaks"
+    assert audit(rounds, prices, probes=["truncated"], tolerance=1e-6).verdict == "clean"
+
+
+@settings(max_examples=15, deadline=None)
+@given(lag=st.integers(-3, 3), seed=st.integers(0, 99))
+def test_a_shift_leaks_exactly_when_it_looks_ahead(lag: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    days = pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 2, 9), eager=True)
+    keys = pl.DataFrame({"date": days}).join(pl.DataFrame({"code": ["A", "B", "C"]}), how="cross")
+    prices = keys.with_columns(close=pl.Series(random.uniform(1, 2, keys.height)))
+
+    def shifted(prices: pl.DataFrame) -> pl.DataFrame:
+        ratio = pl.col("close").shift(lag).over("code", order_by="date") / pl.col("close")
+        return prices.select("date", "code", x=ratio)
+
+    assert audit(shifted, prices, seeds=(seed,), reproduce_seconds=0).verdict == (
+        "clean" if lag >= 0 else "leaks"
+    )
+
+
+def test_what_can_t_be_audited_is_refused_with_a_reason(prices: pl.DataFrame) -> None:
+    def broken(prices: pl.DataFrame) -> pl.DataFrame:
+        raise KeyError("turnover")
+
+    def tableless(prices: pl.DataFrame) -> float:
+        return 1.0
+
+    def keyless(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("close")
+
+    def restless(prices: pl.DataFrame) -> pl.DataFrame:
+        return prices.select("date", "code", x=pl.lit(np.random.default_rng().normal()))
+
+    for pipeline, message in (
+        (broken, "fails on unaltered prices .*KeyError: 'turnover'"),
+        (tableless, "output is a float; expected a Polars or pandas frame"),
+        (keyless, "needs the columns date, code"),
+        (restless, "other values for the same prices: x; fix its seeds"),
+        (leaky.unclosed_targets, "has a parameter 'targets'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            audit(pipeline, prices)
+    with pytest.raises(DataError, match="needs the column close"):
+        audit(leaky.price_level, prices.drop("close"))
+    with pytest.raises(DataError, match="two rows for one stock and day"):
+        audit(leaky.price_level, pl.concat([prices, prices.head(1)]))
+    with pytest.raises(DataError, match="cuts must lie from"):
+        audit(leaky.price_level, prices, cuts=[dt.date(2050, 1, 1)])
+    with pytest.raises(ConfigError, match="unknown probes: magic; there are altered"):
+        audit(leaky.price_level, prices, probes=["magic"])
+    with pytest.raises(ConfigError, match="give the audit a table"):
+        audit(leaky.price_level, prices, probes=["targets"])
