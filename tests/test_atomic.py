@@ -1,6 +1,8 @@
 """A file is the old one or the new one, never a part of it."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,35 @@ def test_text_is_written_in_utf_8_and_replaces_what_was_there(tmp_path: Path) ->
     write_text_atomic(target, "first, and longer")
     write_text_atomic(str(target), "終値")
     assert target.read_bytes() == "終値".encode()
+
+
+@pytest.mark.parametrize("kind", ["text", "parquet", "safetensors"])
+def test_a_full_disk_is_one_clear_error_and_the_old_file_stays(tmp_path: Path, kind: str) -> None:
+    """A limit on the size of files stands in for the full disk: every writer meets it alike."""
+    script = f"""
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, polars as pl
+from safetensors.numpy import save_file
+from gogooku3.atomic import atomic_path
+from gogooku3.errors import DataError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+data = np.random.default_rng(0).random(100_000)
+writers = {{
+    "text": lambda path: path.write_text("x" * 100_000),
+    "parquet": lambda path: pl.DataFrame({{"x": data}}).write_parquet(path),
+    "safetensors": lambda path: save_file({{"x": data}}, path),
+}}
+try:
+    with atomic_path(Path(sys.argv[1])) as temporary:
+        writers[{kind!r}](temporary)
+except DataError as error:
+    print(error)
+"""
+    path = tmp_path / "old"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.stdout.startswith(f"{path}: it would be larger than this process may write"), done.stderr
+    assert path.read_text() == "old"
+    assert [left.name for left in tmp_path.iterdir()] == ["old"]

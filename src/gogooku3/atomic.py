@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gogooku3.errors import GogookuError, file_error
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The folder is created. Readers see the old file or the new one, never a part of it.
+
+    Raises:
+        DataError: the disk is full, read-only, forbidden or gone; the old file is as it was.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_path(Path(folder) / "a.txt") as temporary:
@@ -20,20 +25,42 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     'whole'
     """
     target = Path(path)
+    try:
+        temporary = _temporary_beside(target)
+        try:
+            yield temporary
+            _replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except GogookuError:
+        raise
+    except Exception as error:
+        if problem := file_error(error, target):
+            raise problem from error
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder; none may be writing there now."""
+    for left in folder.rglob(".*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def _temporary_beside(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return Path(name)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Let a written file take its place, safely on the disk."""
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    temporary.replace(target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

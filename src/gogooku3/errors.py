@@ -4,6 +4,10 @@ Anything raised from here is the user's to mend (exit code 2 at the command line
 traceback). Every other exception is a bug of ours (exit code 1).
 """
 
+import errno
+import re
+from pathlib import Path
+
 
 class GogookuError(ValueError):
     """Base of every error that asks the user for a change."""
@@ -15,6 +19,60 @@ class DataError(GogookuError):
 
 class ConfigError(GogookuError):
     """A setting is unknown, of the wrong type, or contradicts another."""
+
+
+class Interrupted(BaseException):
+    """A run was asked to stop, by Ctrl-C or by the system, and did; what was finished is kept.
+
+    Args:
+        signal: number of the signal.
+        message: what to tell the person, with how to go on.
+
+    Attributes:
+        exit_code: of the process, by the shells' custom: 128 and the signal's number.
+    """
+
+    def __init__(self, signal: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.signal = signal
+        self.exit_code = 128 + signal
+
+
+_REASONS = {
+    errno.ENOSPC: "no space is left on the disk; free some, or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another folder",
+    errno.EFBIG: "it would be larger than this process may write (ulimit -f); raise the limit",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "permission is denied; change the permissions, or choose another folder",
+    errno.EPERM: "permission is denied; change the permissions, or choose another folder",
+    errno.ENOENT: "it is not there (any more); bring it back, or name another",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another folder",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.EIO: "the disk reports an input/output error; check the disk",
+}
+
+
+def file_error(error: BaseException, path: Path | str | None = None) -> DataError | None:
+    """What a failure of the disk means to the user; None for any other failure.
+
+    Polars and safetensors tell the system's error number in their text alone, so that is read too.
+
+    Args:
+        error: as it was raised.
+        path: file that was being written; an `OSError` about another file names its own.
+
+    >>> file_error(OSError(errno.ENOSPC, "No space left on device"), "runs/a.json")
+    DataError('runs/a.json: no space is left on the disk; free some, or choose another folder')
+    >>> file_error(ZeroDivisionError())
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    reason = _REASONS.get(number or 0)
+    if reason is None:
+        return None
+    named = path or (error.filename if isinstance(error, OSError) else None)
+    return DataError(f"{named}: {reason}" if named else f"{reason} ({error})")
 
 
 def choices(names: object, limit: int = 12) -> str:

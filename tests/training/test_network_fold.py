@@ -78,6 +78,7 @@ def test_a_member_is_the_network_that_its_seed_alone_gives(ensemble: NetworkResu
         "explanations",
         "model.json",
         "model.safetensors",
+        "predictions.parquet",
         "training.json",
     ]
     first, second = (load_model(folder)[0].state_dict() for folder in (member, alone.model_path.parent))

@@ -18,7 +18,7 @@ from gogooku3.cli.data_validate import validate
 from gogooku3.cli.demo import demo
 from gogooku3.cli.evaluate import evaluate
 from gogooku3.cli.train import train
-from gogooku3.errors import GogookuError
+from gogooku3.errors import GogookuError, Interrupted, file_error
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 DEBUG = "GOGOOKU3_DEBUG"
@@ -66,7 +66,7 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 2 something for the user to mend, 130 interrupted, 1 a bug of ours.
+    """Run a command and exit: 0 done, 2 something for the user to mend, 130 or 143 stopped, 1 a bug.
 
     With `GOGOOKU3_DEBUG=1` in the environment every failure shows its traceback.
     """
@@ -77,9 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), prog_name="gogooku3")
     except GogookuError as error:
         _fail(f"error: {error}", USER_ERROR)
+    except Interrupted as stopped:
+        _fail(str(stopped), stopped.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
     except Exception as error:
+        if problem := file_error(error):
+            _fail(f"error: {problem}", USER_ERROR)
         _fail(
             f"internal error: {type(error).__name__}: {error}\n"
             f"This is a bug of ours or of the machine's; {DEBUG}=1 shows where it happened.",

@@ -7,10 +7,13 @@ import typer
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
 from gogooku3.cli.headline import print_headline
+from gogooku3.errors import ConfigError
 from gogooku3.settings import settings
 
 if TYPE_CHECKING:
     from gogooku3.config import RunConfig
+
+DEFAULT = "model/atft/train"
 
 
 def train(
@@ -22,7 +25,7 @@ def train(
     ] = None,
     config: Annotated[
         str, typer.Option("--config", "-c", help="A YAML file, or a shipped name: model/atft/quickstart.")
-    ] = "model/atft/train",
+    ] = DEFAULT,
     data: Annotated[
         Path | None, typer.Option(help="Data set to train on, instead of dataset.data_path.")
     ] = None,
@@ -43,6 +46,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of all runs, instead of ./runs.")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Take a run that was stopped or killed to its end; settings are its own."
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what each step does.")] = False,
 ) -> None:
     """Train LightGBM and ATFT-GAT-FAN walk-forward, score both on the same unseen days.
@@ -53,6 +62,8 @@ def train(
     Example, in an empty folder: `gogooku3 train --config model/atft/quickstart --epochs 2`
 
     Example, on your own data set: `gogooku3 train --data data/mine.parquet model.hidden_dim=64`
+
+    Ctrl-C stops at the next batch and says how to go on: `gogooku3 train --resume runs/train/20250101-090000`
     """
     from gogooku3.config import load_config
 
@@ -65,6 +76,13 @@ def train(
         "split.n_splits": n_splits,
     }
     chosen = {path: value for path, value in flags.items() if value is not None}
+    if resume is not None:
+        if chosen or overrides or experiment or out or config != DEFAULT:
+            raise ConfigError(
+                "--resume takes the settings of the run as they were; drop the others, or start a new run"
+            )
+        _resume_and_report(resume, verbose)
+        return
     loaded = load_config(config, overrides or (), values=chosen, configs_dir=settings.configs_dir)
     if data is None and loaded.dataset.data_path == DEMO_DATASET:
         ensure_demo_dataset(DEMO_DATASET)
@@ -89,6 +107,21 @@ def train_and_report(
         embargo_days=config.split.embargo_days,
         memory_limit_gb=config.performance.memory_limit_gb,
     )
+    _report(results)
+
+
+def _resume_and_report(run: Path, verbose: bool) -> None:
+    """Take a run to its end and report it; a complete one only says so."""
+    from gogooku3.training import SafeTrainingPipeline
+    from gogooku3.training.earlier import read_manifest
+
+    if read_manifest(run).get("status") == "complete":
+        typer.echo(f"the run in {run} is complete; its report: {run / 'report.html'}")
+        return
+    _report(SafeTrainingPipeline.resume(run, verbose))
+
+
+def _report(results: dict[str, Any]) -> None:
     print_headline(results["scores"])
     typer.echo(
         f"{results['total_duration']:.0f} s, peak memory {results['peak_memory_gb']:.1f} GB\n"

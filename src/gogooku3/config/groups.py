@@ -148,6 +148,8 @@ class TrainingConfig(Group):
     """Share of a fold's training days, the latest, that chooses the epoch; test days choose nothing."""
     label: Label = "zscore"
     """How a day's targets are treated before the loss: not at all, standardised, ranked, or half of each."""
+    checkpoint_minutes: Above0 = 10.0
+    """Minutes between two checkpoints within an epoch, for `--resume`; every epoch ends with one besides."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Device; `auto` takes the best there is."""
     progress_bar: bool = True
@@ -396,5 +398,7 @@ class PerformanceConfig(Group):
     """Scan the file instead of reading it whole."""
     memory_limit_gb: Above0 = 8.0
     """Memory the run may take, in GB (10^9 bytes)."""
+    threads: Positive | None = None
+    """CPU threads of torch; null takes the cores there are. The bits of a network depend on it."""
     column_projection: bool = True
     """Read only the columns that are used."""

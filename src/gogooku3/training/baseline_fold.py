@@ -1,5 +1,7 @@
 """LightGBM of one fold: trained on its days, saved, asked about its test days once."""
 
+from pathlib import Path
+
 import polars as pl
 
 from gogooku3.config import RunConfig
@@ -7,11 +9,21 @@ from gogooku3.data.panel import PanelSlice
 from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
 from gogooku3.training.run_folder import RunFolder
 
+PREDICTIONS = "lightgbm_predictions.parquet"
+"""In a fold's folder; written last, so that it says that the fold's LightGBM is finished."""
+
+
+def is_finished(place: Path) -> bool:
+    """Whether a fold's folder holds all that training its LightGBM leaves."""
+    return (place / PREDICTIONS).is_file()
+
 
 def train_baseline(
     number: int, train: PanelSlice, test: PanelSlice, config: RunConfig, folder: RunFolder
 ) -> pl.DataFrame:
     """Train the models of a fold's horizons, keep them in `fold_k/`, and predict the test days.
+
+    What is finished is read back.
 
     Args:
         number: of the fold.
@@ -22,6 +34,9 @@ def train_baseline(
     Returns:
         `date, code, prediction_{h}d`.
     """
+    place = folder.fold(number)
+    if is_finished(place):
+        return pl.read_parquet(place / PREDICTIONS)
     parameters = config.lightgbm.model_dump()
     baseline = LightGBMFinancialBaseline(
         config.time_series.prediction_horizons,
@@ -32,8 +47,9 @@ def train_baseline(
         sequence_length=config.time_series.sequence_length,
         seed=config.training.seed,
     ).fit(train)
-    place = folder.fold(number)
     for horizon, booster in baseline.boosters.items():
         folder.write_text(place / f"lightgbm_{horizon}d.txt", booster.model_to_string())
     folder.write_table(place / "lightgbm_importance.parquet", baseline.feature_importance())
-    return baseline.predict(test)
+    predictions = baseline.predict(test)
+    folder.write_table(place / PREDICTIONS, predictions)
+    return predictions

@@ -95,6 +95,7 @@ class DayPacks(Sampler[list[int]]):
         self.days = np.array([day for day in days if samples_by_day[day]], dtype=np.int64)
         self.seed = seed
         self.epoch = 0
+        self._skipped = (0, 0)
         largest = int(samples_by_day[self.days].max(initial=1))
         self.days_a_batch = max(1, batch_size // largest)
 
@@ -110,8 +111,13 @@ class DayPacks(Sampler[list[int]]):
         size = self.days_a_batch
         return [days[start : start + size].tolist() for start in range(0, len(days), size)]
 
+    def skip(self, epoch: int, batches: int) -> None:
+        """Leave out the first batches of one epoch: a resumed training has had them."""
+        self._skipped = (epoch, batches)
+
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.packs())
+        epoch, batches = self._skipped
+        return iter(self.packs()[batches if self.epoch == epoch else 0 :])
 
     def __len__(self) -> int:
         return -(-len(self.days) // self.days_a_batch)

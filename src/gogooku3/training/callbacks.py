@@ -74,6 +74,7 @@ class FinancialMetricsCallback(pl.Callback):
     Attributes:
         history: one mapping an epoch: the epoch and its scores.
         best_epoch, best_score, best_weights: of the best epoch so far.
+        train_losses: of the current epoch's batches so far.
     """
 
     def __init__(
@@ -90,16 +91,16 @@ class FinancialMetricsCallback(pl.Callback):
         self.best_score = float("nan")
         self.best_weights: dict[str, Tensor] | None = None
         self._outputs: list[dict[str, Tensor]] = []
-        self._train_losses: list[Tensor] = []
+        self.train_losses: list[Tensor] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._train_losses = []
+        self.train_losses = []
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any
     ) -> None:
         # Lightning hands the loss over as it was accumulated: divided by the number of batches.
-        self._train_losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
+        self.train_losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._outputs = []
@@ -131,7 +132,7 @@ class FinancialMetricsCallback(pl.Callback):
         logged = {
             name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
         }
-        train_loss = float(torch.stack(self._train_losses).mean())
+        train_loss = float(torch.stack(self.train_losses).mean())
         self.history.append({"epoch": trainer.current_epoch, "train/loss": train_loss, **logged})
         score = logged.get(self.monitor, float("nan"))
         if self._improves(score):

@@ -1,5 +1,6 @@
 """The networks of one fold: one a seed, trained on the same days; their predictions become one."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,19 @@ from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.checkpoint import save_model
+from gogooku3.training.checkpoint_store import CheckpointStore
 from gogooku3.training.collapse import collapse_warning, prediction_spread
 from gogooku3.training.explanations import explain_days
 from gogooku3.training.graph_callback import DynamicGraphCallback
 from gogooku3.training.reproducibility import seed_everything
+from gogooku3.training.resumption import Resumption
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.steps import StepLog
+from gogooku3.training.stopping import StopSignals
 from gogooku3.training.trainer import ATFTTrainer
+
+PREDICTIONS = "predictions.parquet"
+"""In a network's folder: its own predictions of the test days."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,17 @@ def new_network(config: RunConfig, market_dim: int = 0) -> ATFTGATFANModel:
 
 
 def train_networks(
-    fold: NetworkFold, config: RunConfig, builder: FinancialGraphBuilder, folder: RunFolder, log: StepLog
+    fold: NetworkFold,
+    config: RunConfig,
+    builder: FinancialGraphBuilder,
+    folder: RunFolder,
+    log: StepLog,
+    stop: StopSignals | None = None,
 ) -> NetworkResult:
     """Train one network a seed, save each, and predict the test days once.
 
     One network's predictions are taken as they are; those of several are averaged by rank within the day.
+    A network that the folder already holds is read back; one that was cut off goes on from its checkpoint.
 
     Args:
         fold: the days.
@@ -89,22 +102,48 @@ def train_networks(
         folder: of the run. A single network's files lie in `fold_k/`, those of several in `fold_k/seed_s/`,
             each with its own predictions; what the last one looks at, in `fold_k/explanations/`.
         log: hears of collapsed predictions.
+        stop: asked after each batch; None: signals do what they always do.
+
+    Raises:
+        Interrupted: a signal came; a checkpoint is written.
     """
+    stop = stop or StopSignals()
     seeds = network_seeds(config)
     if len(seeds) == 1:
         place = folder.fold(fold.number)
-        return _train_one(fold, _with_seed(config, seeds[0]), builder, folder, place, log, explain=True)
+        return _network(fold, _with_seed(config, seeds[0]), builder, folder, place, log, stop, explain=True)
     members = []
     for seed in seeds:
         place = folder.fold(fold.number, seed)
         own, last = _with_seed(config, seed), seed == seeds[-1]
-        members.append(_train_one(fold, own, builder, folder, place, log, explain=last))
-        folder.write_table(place / "predictions.parquet", members[-1].predictions)
+        members.append(_network(fold, own, builder, folder, place, log, stop, explain=last))
     return NetworkResult(
         rank_average([member.predictions for member in members]),
         members[-1].model_path,
         _least([member.prediction_spread for member in members]),
     )
+
+
+def _network(
+    fold: NetworkFold,
+    config: RunConfig,
+    builder: FinancialGraphBuilder,
+    folder: RunFolder,
+    place: Path,
+    log: StepLog,
+    stop: StopSignals,
+    explain: bool,
+) -> NetworkResult:
+    """The network of `training.seed`, from its folder where it is finished, else trained."""
+    who = str(place.relative_to(folder.path)).replace("_", " ").replace("/", ", ")
+    if is_finished(place):
+        log.say(f"   {who}: read back")
+        result = _read_back(place)
+    else:
+        result = _train_one(fold, config, builder, folder, place, log, stop, explain)
+    if warning := collapse_warning(result.prediction_spread, who):
+        log.warn(warning)
+    return result
 
 
 def _train_one(
@@ -114,17 +153,18 @@ def _train_one(
     folder: RunFolder,
     place: Path,
     log: StepLog,
+    stop: StopSignals,
     explain: bool,
 ) -> NetworkResult:
-    """Train the network of `training.seed`, save it in `place`, predict the test days, and explain that."""
+    """Train one network, predict the test days, explain that, and save it in `place`, its settings last."""
     seed_everything(config.training.seed)
     model = new_network(config, 0 if fold.market is None else fold.market.shape[1])
     callbacks = []
     if fold.returns is not None:
         every = config.graph.rebuild_every_epochs
         callbacks.append(DynamicGraphCallback(builder, fold.returns, every, fold.schedule))
-    who = str(place.relative_to(folder.path)).replace("_", " ").replace("/", ", ")
-    log.say(f"   {who}: {model.n_parameters:,} parameters")
+    log.say(f"   {place.relative_to(folder.path)}: {model.n_parameters:,} parameters")
+    checkpoints = CheckpointStore(place / "checkpoints", log.warn)
     trainer = ATFTTrainer(
         model,
         fold.train,
@@ -134,19 +174,33 @@ def _train_one(
         market=fold.market,
         run_dir=place,
         callbacks=callbacks,
+        resumption=Resumption(checkpoints, config.training.checkpoint_minutes, stop),
     )
-    outcome = trainer.fit()
+    with stop.deferred():
+        outcome = trainer.fit()
     predictions = trainer.predict(fold.test)
     spread = prediction_spread(predictions, fold.train, config.training.label)
-    if warning := collapse_warning(spread, who):
-        log.warn(warning)
-    folder.write_json(place / "training.json", {**outcome, "prediction_spread": spread})
-    path = save_model(place, model, dict(fold.saved))
-    (place / "best.safetensors").unlink(missing_ok=True)
     if explain:
         explained = explain_days(model, trainer.batches, fold.test.panel, fold.test.days, fold.sectors)
         explained.write(folder.fold(fold.number) / "explanations")
+    folder.write_json(place / "training.json", {**outcome, "prediction_spread": spread})
+    folder.write_table(place / PREDICTIONS, predictions)
+    path = save_model(place, model, dict(fold.saved))
+    (place / "best.safetensors").unlink(missing_ok=True)
+    checkpoints.clear()
     return NetworkResult(predictions, path, spread)
+
+
+def is_finished(place: Path) -> bool:
+    """Whether a network's folder holds all that training it leaves; `model.json` is written last."""
+    return (place / "model.json").is_file()
+
+
+def _read_back(place: Path) -> NetworkResult:
+    spread = json.loads((place / "training.json").read_text(encoding="utf-8"))["prediction_spread"]
+    CheckpointStore(place / "checkpoints", print).clear()
+    (place / "best.safetensors").unlink(missing_ok=True)
+    return NetworkResult(pl.read_parquet(place / PREDICTIONS), place / "model.safetensors", spread)
 
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:

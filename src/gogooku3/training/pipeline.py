@@ -6,7 +6,9 @@ from typing import Any
 
 from gogooku3.config import RunConfig, load_config
 from gogooku3.settings import settings
+from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.run import Run
+from gogooku3.training.run_folder import RunFolder
 
 
 class SafeTrainingPipeline:
@@ -67,9 +69,37 @@ class SafeTrainingPipeline:
         Raises:
             DataError: the data set is not what the data contract says, or too short for the folds.
             ConfigError: the settings contradict one another or the data.
+            Interrupted: SIGINT or SIGTERM came; what was finished is kept, and `resume` goes on.
         """
         config = _with_settings(self.config, self.data_path, n_splits, embargo_days, memory_limit_gb)
-        return Run(config, self.experiment_name, self.runs_dir, self.verbose).execute()
+        run = Run(config, self.experiment_name, self.runs_dir, self.verbose)
+        with run.folder.locked():
+            return run.execute()
+
+    @classmethod
+    def resume(cls, run_dir: Path | str, verbose: bool = False) -> dict[str, Any]:
+        """Take a run that was stopped or killed to its end: on a CPU, to the bits of an unbroken one.
+
+        Finished folds, networks and epochs are read back. What only lies in memory, from the data set to the
+        graphs, is made again.
+
+        Args:
+            run_dir: folder of the run.
+            verbose: say what each step does.
+
+        Returns:
+            as `run_pipeline`; durations are those of this part.
+
+        Raises:
+            DataError: it is no run's folder, the run is complete or at work, or its data set, settings or
+                libraries are others than it was started with.
+            Interrupted: as for `run_pipeline`.
+        """
+        folder = RunFolder.open(Path(run_dir))
+        with folder.locked():
+            earlier = EarlierRun.read(folder)
+            experiment, runs_dir = folder.path.parent.name, folder.path.parents[1]
+            return Run(earlier.config, experiment, runs_dir, verbose, earlier, folder).execute()
 
 
 def _with_settings(

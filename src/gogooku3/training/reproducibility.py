@@ -29,6 +29,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def use_threads(count: int | None) -> int:
+    """Set the number of torch's CPU threads, and return what is in force; None leaves it.
+
+    How a sum is cut among threads decides its last bits, so a network's weights depend on the number.
+    """
+    if count is not None:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
 def bfloat16_runs_fast(accelerator: str = "cpu") -> bool:
     """Whether the hardware multiplies bfloat16 natively, so that mixed precision pays."""
     if accelerator == "cuda":

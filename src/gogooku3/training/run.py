@@ -5,8 +5,10 @@ training days, behind an embargo of its own.
 """
 
 import shlex
+import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
-from gogooku3.errors import GogookuError
+from gogooku3.errors import GogookuError, Interrupted, file_error
 from gogooku3.evaluation.configured import scoring_arguments
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
@@ -27,32 +29,46 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
 from gogooku3.safety.market_state import MarketState
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2
-from gogooku3.training import preparation
-from gogooku3.training.baseline_fold import train_baseline
+from gogooku3.training import baseline_fold, network_fold, preparation
+from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.inputs import check_inputs
-from gogooku3.training.network_fold import NetworkFold, network_seeds, new_network, train_networks
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
-from gogooku3.training.reproducibility import cpu_threads, seed_everything, versions
-from gogooku3.training.run_folder import RunFolder
+from gogooku3.training.reproducibility import cpu_threads, seed_everything, use_threads, versions
+from gogooku3.training.run_folder import CONFIG, MANIFEST, RunFolder
 from gogooku3.training.steps import StepLog
+from gogooku3.training.stopping import StopSignals
 from gogooku3.training.trials import earlier_sharpes
 
 NETWORK, BASELINE = "atft_gat_fan", "lightgbm"
 
 
 class Run:
-    """One execution of the pipeline: what the steps hand to one another.
+    """One execution of the pipeline, in a folder that is locked: what the steps hand to one another.
 
     Args:
         config: as resolved, with the data set's path.
         experiment: name of the experiment.
         runs_dir: folder of all runs.
         verbose: say what each step does.
+        earlier: the run that was cut off in `folder`, to be taken to its end; None starts a new one.
+        folder: of that run.
+
+    Raises:
+        DataError: the data set is not what it should be, or not what it was.
     """
 
-    def __init__(self, config: RunConfig, experiment: str, runs_dir: Path, verbose: bool) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        experiment: str,
+        runs_dir: Path,
+        verbose: bool,
+        earlier: EarlierRun | None = None,
+        folder: RunFolder | None = None,
+    ) -> None:
+        self.threads = use_threads((earlier and earlier.threads) or config.performance.threads)
         self.experiment = experiment
         self.log = StepLog(verbose)
         self.splitter = WalkForwardSplitterV2(
@@ -74,8 +90,15 @@ class Run:
             end_date=config.dataset.end_date,
         )
         self.config = check_inputs(self.loader, config)
-        self.folder = RunFolder(runs_dir, experiment)
-        self.created = datetime.now(UTC).isoformat(timespec="seconds")
+        before = earlier.manifest if earlier else {}
+        if earlier:
+            earlier.refuse_other_data(self.loader.fingerprint)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.folder = folder or RunFolder(runs_dir, experiment)
+        self.created: str = before.get("created", now)
+        self.command: str = before.get("command", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+        self.resumed: list[str] = [*before.get("resumed", []), *([now] if earlier else [])]
+        self.stop = StopSignals()
         self.tables: list[pl.DataFrame] = []
         self.fold_facts: list[dict[str, Any]] = []
         self.data_facts: dict[str, Any] = {}
@@ -85,26 +108,54 @@ class Run:
 
         Returns:
             as `SafeTrainingPipeline.run_pipeline`.
+
+        Raises:
+            DataError: the data set is not what it should be, or the disk won't take what is written.
+            Interrupted: SIGINT or SIGTERM came; its message says how to go on.
         """
         try:
-            return self._steps()
+            with self.stop.listening():
+                return self._steps()
         except BaseException as error:
+            told = self._ended(error)
+            if told is error:
+                raise
+            raise told from error
+
+    def _ended(self, error: BaseException) -> BaseException:
+        """What a failure leaves in the folder, and what it is to the user."""
+        with suppress(OSError):
             (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
-            if isinstance(error, GogookuError) and not self.tables:
+        stopped = self.stop.requested or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
+        if stopped is None:
+            told = error if isinstance(error, GogookuError) else file_error(error) or error
+            if isinstance(told, GogookuError) and not self.tables and not self.resumed:
                 self.folder.discard()
-            else:
-                reason = f"{type(error).__name__}: {error}"
-                self.folder.write_json("manifest.json", {**self._manifest("failed", None), "error": reason})
-            raise
+                return told
+            status = {"status": "failed", "error": f"{type(told).__name__}: {told}"}
+        else:
+            told = Interrupted(
+                stopped,
+                f"stopped; what is done lies in {self.folder.path}\n"
+                f"go on with: gogooku3 train --resume {shlex.quote(str(self.folder.path))}",
+            )
+            status = {"status": "interrupted"}
+        # The first failure is the one to tell of; on a full disk this one fails too.
+        with suppress(OSError, GogookuError):
+            self.folder.write_json(MANIFEST, self._manifest("failed", None) | status)
+        return told
 
     def _steps(self) -> dict[str, Any]:
         started = time.perf_counter()
         config, log = self.config, self.log
         seed_everything(config.training.seed)
-        self.folder.write_text("config.yaml", config.to_yaml())
+        if self.resumed:
+            self._say_what_is_kept()
+        else:
+            self.folder.write_text(CONFIG, config.to_yaml())
         with log.step("load data"):
             frame, self.data_facts = preparation.load_frame(self.loader, log)
-            self.folder.write_json("manifest.json", self._manifest("running", None))
+            self.folder.write_json(MANIFEST, self._manifest("running", None))
         with log.step("quality features"):
             panel = preparation.build_panel(frame, self.loader.feature_names, config, self.folder, log)
             del frame
@@ -115,18 +166,24 @@ class Run:
             folds, self.fold_facts = preparation.split(panel, self.splitter, config, log)
         with log.step("train LightGBM"):
             for fold in folds:
+                self.stop.check()
                 _fit_fallback(normalizer, fold)
                 train, test = PanelSlice(panel, fold.train), PanelSlice(panel, fold.test)
                 self._keep(
-                    train_baseline(fold.number, train, test, config, self.folder), test, fold, BASELINE
+                    baseline_fold.train_baseline(fold.number, train, test, config, self.folder),
+                    test,
+                    fold,
+                    BASELINE,
                 )
         with log.step("build graphs"):
             schedule = self._graphs(panel, returns)
         self._warn_if_slow(panel, folds)
         with log.step("train ATFT-GAT-FAN"):
             for fold in folds:
+                self.stop.check()
                 model_path = self._networks(panel, fold, normalizer, schedule, returns)
         with log.step("score and report"):
+            self.stop.check()
             scores, report_path, predictions_path = self._score()
         # The data set still holds what a memory-mapped panel held.
         (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
@@ -136,8 +193,21 @@ class Run:
             "report_path": str(report_path),
             "predictions_path": str(predictions_path),
         }
-        self.folder.write_json("manifest.json", self._manifest("complete", results["total_duration"]))
+        self.folder.write_json(MANIFEST, self._manifest("complete", results["total_duration"]))
         return results
+
+    def _say_what_is_kept(self) -> None:
+        folds = [self.folder.path / f"fold_{number}" for number in range(self.config.split.n_splits)]
+        trees = sum(baseline_fold.is_finished(place) for place in folds)
+        several = self.config.training.seeds or ()
+        places = [place / f"seed_{seed}" for place in folds for seed in several] or folds
+        networks = sum(network_fold.is_finished(place) for place in places)
+        print(
+            f"resuming {self.folder.path}: data, normalisation and graphs are made again; LightGBM "
+            f"is finished in {trees} of {len(folds)} folds, {networks} of {len(places)} networks are",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _graphs(self, panel: Panel, returns: np.ndarray | None) -> GraphSchedule | None:
         if returns is None:
@@ -168,7 +238,7 @@ class Run:
             "graph": config.graph.model_dump(mode="json"),
             "fold": dict(about),
         }
-        days = NetworkFold(
+        days = network_fold.NetworkFold(
             fold.number,
             train=PanelSlice(panel, fit_days),
             validation=PanelSlice(panel, validation_days),
@@ -179,20 +249,22 @@ class Run:
             saved=saved,
             sectors=read_sectors(self.loader),
         )
-        result = train_networks(days, config, self.builder, self.folder, self.log)
+        result = network_fold.train_networks(days, config, self.builder, self.folder, self.log, self.stop)
         about["prediction_spread"] = result.prediction_spread
         self._keep(result.predictions, days.test, fold, NETWORK)
         return result.model_path
 
     def _warn_if_slow(self, panel: Panel, folds: list[Fold]) -> None:
         """Say beforehand when a CPU would take hours."""
-        training, networks = self.config.training, len(network_seeds(self.config))
+        training, networks = self.config.training, len(network_fold.network_seeds(self.config))
         if training.accelerator == "gpu" or (training.accelerator == "auto" and torch.cuda.is_available()):
             return
         by_day = panel.sample_mask(self.config.time_series.sequence_length).sum(axis=1)
         trained = [preparation.fit_days(fold, self.splitter, self.config)[0] for fold in folds]
         samples = sum(int(by_day[: days.stop].sum()) for days in trained)
-        hours = cpu_hours(new_network(self.config), samples * training.epochs * networks, cpu_threads())
+        hours = cpu_hours(
+            network_fold.new_network(self.config), samples * training.epochs * networks, cpu_threads()
+        )
         if hours > 2:
             several = f", {networks} times," if networks > 1 else ""
             self.log.warn(
@@ -244,9 +316,11 @@ class Run:
             "created": self.created,
             "status": status,
             "total_duration_s": seconds,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "seeds": list(network_seeds(self.config)),
+            "command": self.command,
+            "resumed": self.resumed,
+            "seeds": list(network_fold.network_seeds(self.config)),
             "versions": versions(),
+            "threads": self.threads,
             "data": self.data_facts,
             "folds": self.fold_facts,
             "steps": self.log.steps,

@@ -4,13 +4,18 @@ import datetime as dt
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from gogooku3.atomic import atomic_path, write_text_atomic
-from gogooku3.errors import ConfigError
+from gogooku3.atomic import atomic_path, remove_leftovers, write_text_atomic
+from gogooku3.errors import ConfigError, DataError, choices, file_error
+from gogooku3.locks import exclusive
+
+CONFIG, MANIFEST, LOCK = "config.yaml", "manifest.json", ".lock"
 
 
 class RunFolder:
@@ -33,6 +38,34 @@ class RunFolder:
                 "names a folder"
             )
         self.path = _fresh_folder(runs_dir / experiment)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was started before.
+
+        Raises:
+            DataError: it is none.
+        """
+        if not (path / CONFIG).is_file():
+            held = choices(sorted(entry.name for entry in path.iterdir())) if path.is_dir() else "nothing"
+            raise DataError(
+                f"{path} is not the folder of a run: expected {CONFIG} in it, found {held}; name a folder "
+                "such as runs/train/20250101-090000, or start a new run"
+            )
+        folder = cls.__new__(cls)
+        folder.path = path.resolve()
+        return folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out while the block runs, however this one ends.
+
+        Raises:
+            DataError: another run is at work in the folder.
+        """
+        with exclusive(self.path / LOCK, f"another process is at work in {self.path}"):
+            remove_leftovers(self.path)
+            yield
 
     def fold(self, number: int, seed: int | None = None) -> Path:
         """Folder of one fold's weights and history, or within it that of one of several networks."""
@@ -68,7 +101,10 @@ class RunFolder:
 
 def _fresh_folder(parent: Path) -> Path:
     """A new folder named by the time in UTC; a second run in the same second counts on."""
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, parent) or error from error
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S")
     for attempt in range(1000):
         path = parent / (stamp if not attempt else f"{stamp}-{attempt}")
@@ -76,5 +112,7 @@ def _fresh_folder(parent: Path) -> Path:
             path.mkdir()
         except FileExistsError:
             continue
+        except OSError as error:
+            raise file_error(error, path) or error from error
         return path
     raise ConfigError(f"{parent} holds a thousand runs of this second; choose another experiment name")

@@ -29,6 +29,7 @@ from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.progress import EpochBar
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
+from gogooku3.training.resumption import ResumableTraining, Resumption
 from gogooku3.training.shrinkage import choose_shares
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class ATFTTrainer:
             graph for the days from its as-of day on.
         run_dir: folder for logs and the best weights; None writes nothing.
         callbacks: further Lightning callbacks.
+        resumption: keep checkpoints, and go on from the newest one that is found; None keeps none.
 
     Raises:
         ConfigError: an unknown or contradictory setting.
@@ -71,8 +73,10 @@ class ATFTTrainer:
         market: np.ndarray | None = None,
         run_dir: Path | None = None,
         callbacks: Sequence[pl.Callback] = (),
+        resumption: Resumption | None = None,
     ) -> None:
         self.model = model
+        self.resumption = resumption
         self.config = _resolve_config(config, model)
         self.run_dir = run_dir
         length = self.config.time_series.sequence_length
@@ -123,11 +127,19 @@ class ATFTTrainer:
             self.run_dir / "best.safetensors" if self.run_dir else None,
             keep_last=not self.config.early_stopping.enabled,
         )
-        lightning = self._lightning([metrics, *self.callbacks])
+        stopping = _early_stopping(self.config)
+        callbacks = [metrics, *self.callbacks, *([stopping] if self.config.early_stopping.enabled else [])]
+        resumed = None
+        if self.resumption is not None:
+            accumulated = training.accumulate_grad_batches
+            resumed = ResumableTraining(self.resumption, train_packs, metrics, stopping, accumulated)
+            callbacks.append(resumed)
+        lightning = self._lightning(callbacks)
         started = time.perf_counter()
-        with _quiet_lightning():
-            lightning.fit(module, _loader(train_packs), _loader(val_packs))
-        duration = time.perf_counter() - started
+        if resumed is None or not resumed.finished:
+            with _quiet_lightning():
+                lightning.fit(module, _loader(train_packs), _loader(val_packs))
+        duration = time.perf_counter() - started + (resumed.seconds if resumed else 0)
         if lightning.interrupted:
             raise KeyboardInterrupt
         if metrics.best_weights is not None:
@@ -246,22 +258,10 @@ class ATFTTrainer:
 
     def _lightning(self, callbacks: list[pl.Callback], scoring: bool = False) -> pl.Trainer:
         training = self.config.training
-        stopping = self.config.early_stopping
         accelerator = training.accelerator
         on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
         mixed = training.mixed_precision and bfloat16_runs_fast("cuda" if on_gpu else "cpu")
-        if not scoring and stopping.enabled:
-            callbacks = [
-                *callbacks,
-                EarlyStopping(
-                    stopping.monitor,
-                    min_delta=stopping.min_delta,
-                    patience=stopping.patience,
-                    mode="min" if stopping.monitor == "val/loss" else "max",
-                    check_finite=False,
-                ),
-            ]
-        if not scoring and training.progress_bar:
+        if training.progress_bar and not scoring:
             callbacks = [*callbacks, EpochBar()]
         with _quiet_lightning():
             return pl.Trainer(
@@ -298,6 +298,17 @@ class ATFTTrainer:
                     "logging.wandb is true but wandb is not installed; pip install 'gogooku3[wandb]'"
                 ) from None
         return loggers
+
+
+def _early_stopping(config: RunConfig) -> EarlyStopping:
+    stopping = config.early_stopping
+    return EarlyStopping(
+        stopping.monitor,
+        min_delta=stopping.min_delta,
+        patience=stopping.patience,
+        mode="min" if stopping.monitor == "val/loss" else "max",
+        check_finite=False,
+    )
 
 
 def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGATFANModel) -> RunConfig:
