@@ -182,3 +182,17 @@ def test_the_trials_a_run_had_counted_are_counted_again(
     _, text, _ = evaluate(capsys, str(predictions), "--json")
     assert json.loads(text) == scores
     assert scores["trials"]["n"] == 4
+
+
+def test_a_runs_recorded_scores_are_compared_with_those_of_its_table(
+    predictions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = predictions.with_name("metrics.json")
+    scores = score_predictions(pl.read_parquet(predictions))
+    metrics.write_text(json.dumps(scores))
+    assert f"the same scores as in {metrics}" in evaluate(capsys, str(predictions.parent))[1]
+    scores["models"]["lightgbm"]["pooled_sharpe_net"] = 9.5
+    metrics.write_text(json.dumps(scores))
+    text = evaluate(capsys, str(predictions.parent))[1]
+    assert f"not the scores in {metrics}: models.lightgbm.pooled_sharpe_net is " in text
+    assert " here, 9.5 there" in text

@@ -53,7 +53,8 @@ def evaluate(
     """Score predictions: IC, rank IC, Sharpe gross and net of costs, drawdown, by model and horizon.
 
     A prediction table has the columns date, code, fold, model, horizon, prediction, target; models are
-    compared on the rows that all of them predict. A run's file gives the numbers of the run.
+    compared on the rows that all of them predict. A run's file gives the numbers of the run, and whether
+    they equal its metrics.json is said.
 
     With --pbo: the probability of backtest overfitting across the models of all runs named.
 
@@ -92,6 +93,36 @@ def _scores(file: Path, wanted: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(scores, indent=2))
     else:
         print_headline(scores)
+        if not wanted and file.with_name(METRICS).is_file():
+            typer.echo(_compared(scores, file.with_name(METRICS)))
+
+
+def _compared(scores: dict[str, Any], recorded: Path) -> str:
+    """Whether scores are those that the run wrote down, and where they first differ."""
+    try:
+        written = json.loads(recorded.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{recorded} is not JSON ({error}); the table above is right") from None
+    # As JSON has it: keys are text, tuples are lists. NaN is equal to itself here.
+    place = _first_difference(json.loads(json.dumps(scores)), written)
+    if place is None:
+        return f"the same scores as in {recorded}"
+    return f"not the scores in {recorded}: {place[0]} is {place[1]} here, {place[2]} there"
+
+
+def _first_difference(here: Any, there: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(here, dict) and isinstance(there, dict):
+        for name in [*here, *(name for name in there if name not in here)]:
+            found = _first_difference(here.get(name), there.get(name), f"{path}.{name}".lstrip("."))
+            if found:
+                return found
+        return None
+    if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        pairs = enumerate(zip(here, there, strict=True))
+        return next(
+            (found for i, (a, b) in pairs if (found := _first_difference(a, b, f"{path}[{i}]"))), None
+        )
+    return None if json.dumps(here) == json.dumps(there) else (path, here, there)
 
 
 def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> None:
