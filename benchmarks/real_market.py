@@ -46,7 +46,7 @@ from gogooku3.settings import settings
 CONFIG = "model/atft/compact"
 VALIDATION_YEAR = 2016
 BASELINE, NETWORK, BLEND = "lightgbm", "network", "network + lightgbm"
-TREES: dict[str, list[str]] = {BASELINE: [], "lightgbm on ranks": ["lightgbm.label=rank"]}
+TREES: dict[str, list[str]] = {BASELINE: []}
 VARIANTS: dict[str, list[str]] = {
     NETWORK: [],
     "without graph": ["graph.enabled=false", "model.use_graph_attention=false"],
