@@ -1,7 +1,6 @@
 """`gogooku3 audit`: exit codes, what is printed, what is written."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +54,7 @@ def test_a_leak_ends_with_3_and_leaves_a_program_that_shows_it(
     written = json.loads((tmp_path / "found" / "audit.json").read_text())
     assert written["verdict"] == "leaks"
     command = [sys.executable, "found/leak_1.py"]
-    here = {**os.environ, "PYTHONPATH": "."}
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=here)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "became" in shown.stdout
 
 

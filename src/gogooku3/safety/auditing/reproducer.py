@@ -74,11 +74,13 @@ def program(case: Case, runner: Runner) -> str | None:
         "",
         "import datetime as dt",
         "import io",
+        "import sys",
         "",
         *(["import pandas as pd"] if library == "pandas" else []),
         "import polars as pl",
         "",
         "from gogooku3.safety import output_table",
+        "",
         *_import_of(pipeline),
         "",
         'PRICES = """\\',
@@ -175,8 +177,11 @@ def _in_words(change: Change) -> str:
 def _import_of(pipeline: Pipeline) -> list[str]:
     module, name = getattr(pipeline, "__module__", None), getattr(pipeline, "__qualname__", "")
     if module and name.isidentifier() and module != "__main__":
-        return [f"from {module} import {name} as pipeline"]
-    return ["", "pipeline = ...  # yours, which can't be imported by name"]
+        return [
+            'sys.path.insert(0, ".")  # Run it where the audit ran.',
+            f"from {module} import {name} as pipeline",
+        ]
+    return ["pipeline = ...  # yours, which can't be imported by name"]
 
 
 def _call_of(library: str) -> list[str]:
