@@ -2,13 +2,16 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import polars as pl
 import pytest
 
-from gogooku3.evaluation import charts
+from gogooku3.evaluation import charts, score_charts
 from gogooku3.evaluation.daily import daily_ic
+from gogooku3.evaluation.metrics import compute_max_drawdown
 from gogooku3.evaluation.portfolio import portfolio_returns
+from gogooku3.evaluation.quantiles import quantile_returns
 from gogooku3.evaluation.report import render_report, write_report
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.evaluation.table import headline_rows, verdict
@@ -20,7 +23,16 @@ RUN = {
     "command": "gogooku3 train --config a&b",
     "seeds": {"training": 42},
     "versions": {"polars": "2.1.0"},
-    "data": {"path": HOSTILE, "rows": 606127},
+    "data": {
+        "path": HOSTILE,
+        "rows": 606127,
+        "prices": {
+            "rows_read": 1234567,
+            "dropped": {"not traded": 89},
+            "nulled": {},
+            "mapped": {"Date": "date"},
+        },
+    },
     "folds": [
         {
             "fold": 3,
@@ -93,7 +105,8 @@ def page(html):
 
 
 def test_opening_the_page_requests_nothing(html, page):
-    assert page.requests == ["data:,"]
+    assert [link for link in page.requests if not link.startswith("#")] == ["data:,"]
+    assert {link[1:] for link in page.requests if link.startswith("#")} <= page.ids
     styles = "".join(re.findall(r"<style>(.*?)</style>", html, flags=re.DOTALL))
     assert "url(" not in styles and "@import" not in styles
 
@@ -116,14 +129,40 @@ def test_the_page_holds_the_verdict_every_score_and_every_section(page, scores):
         assert sentence in text
     for row in headline_rows(scores):
         assert all(cell in text for cell in row.values())
-    sections = {"verdict", "scores", "charts", "explanations", "folds", "steps", "rows", "data", "reproduce"}
+    sections = {"verdict", "scores", "charts", "portfolio", "explanations", "folds", "steps", "rows", "data"}
+    sections |= {"quality", "reproduce"}
     assert sections <= page.ids
-    for part in ("606,127", "starts before the data", "7,080", "model.hidden_dim", "fold 3", "2023-10-30"):
+    for part in (
+        "606,127",
+        "prices: rows read 1,234,567",
+        "prices: dropped: not traded 89",
+        "starts before the data",
+        "7,080",
+        "model.hidden_dim",
+        "fold 3",
+        "2023-10-30",
+    ):
         assert part in text
 
 
-def test_every_horizon_has_both_charts(page):
-    assert {"ic-1", "ic-5", "equity-1", "equity-5"} <= page.ids
+def test_every_horizon_has_every_figure(page):
+    figures = ("rolling", "ic", "equity", "quantiles", "calibration", "parts")
+    assert {f"{name}-{horizon}" for name in figures for horizon in (1, 5)} <= page.ids
+    assert {"fading", "months-0", "months-1", "coverage"} <= page.ids
+
+
+def test_the_audit_is_shown_where_there_is_one(market, scores, page):
+    assert "audit" not in page.ids
+    audit = {
+        "verdict": "leaks",
+        "findings": [{"severity": "leak", "says": f"ret_1d moved {HOSTILE}"}],
+        "controls": [{"name": "shuffled targets", "meaning": "m", "outcome": "failed", "detail": "IC 0.2"}],
+    }
+    html = render_report(RUN, scores, market, audit=audit)
+    shown = _read(html)
+    assert "audit" in shown.ids and HOSTILE not in html
+    text = " ".join(" ".join(shown.words).split())
+    assert f"leak ret_1d moved {HOSTILE}" in text and "shuffled targets m failed IC 0.2" in text
 
 
 def test_what_the_network_looks_at_stands_beside_how_to_read_it(page):
@@ -137,11 +176,22 @@ def test_the_spread_of_predictions_is_shown_by_fold_and_horizon(page):
     assert "Fold 1 day 5 days 3 0.012 -" in text
 
 
-def test_the_embargo_is_left_open_between_the_phases(html):
-    spans = re.findall(r'<b class="(\w+)" style="left:([\d.]+)%;width:([\d.]+)%"', html)
-    ends = {name: (float(left), float(left) + float(width)) for name, left, width in spans}
-    assert ends["train"][0] == 0 and ends["test"][1] == pytest.approx(100, abs=0.01)
-    assert ends["train"][1] < ends["validation"][0] and ends["validation"][1] < ends["test"][0]
+def test_the_embargoes_fill_what_the_phases_leave_to_scale(html):
+    form = r'<{} class="(\w+)" style="left:([\d.]+)%;width:([\d.]+)%"'
+    phases, gaps = (
+        [
+            (name, float(left), float(left) + float(width))
+            for name, left, width in re.findall(form.format(tag), html)
+        ]
+        for tag in ("b", "s")
+    )
+    assert [name for name, _, _ in phases] == ["train", "validation", "test"]
+    assert phases[0][1] == 0 and phases[-1][2] == pytest.approx(100, abs=0.01)
+    between = [(before[2], after[1]) for before, after in pairwise(phases)]
+    for (_, left, right), expected in zip(gaps, between, strict=True):
+        assert (left, right) == pytest.approx(expected, abs=0.002)
+    # 30 June to 31 July is 31 of the 361 days from 2 January to 29 December.
+    assert gaps[0][2] - gaps[0][1] == pytest.approx(100 * 31 / 361, abs=0.01)
 
 
 def test_a_run_that_says_nothing_has_no_empty_sections(market, scores):
@@ -175,4 +225,38 @@ def test_the_charts_draw_the_series_that_were_scored(market, scores):
         f"{model} {kind}" for model in ("atft_gat_fan", "lightgbm") for kind in ("gross", "net")
     }
     net = returns.filter(model="lightgbm", horizon=5)["net"]
-    assert lines["lightgbm net"].y[-1] == pytest.approx((1 + net).product(), abs=1e-3)
+    above = {line.name: line for line in charts.equity(returns, 5, colours).data if line.yaxis == "y"}
+    below = {line.name: line for line in charts.equity(returns, 5, colours).data if line.yaxis == "y2"}
+    assert above["lightgbm net"].y[-1] == pytest.approx((1 + net).product(), abs=1e-3)
+    assert -min(below["lightgbm net"].y) == pytest.approx(compute_max_drawdown(net), abs=1e-3)
+
+
+def test_the_rolling_ic_is_the_mean_of_the_last_sixty_days(market, scores):
+    colours = charts.model_colours(list(scores["models"]))
+    ics = daily_ic(market)
+    drawn = {line.name: line for line in charts.rolling_ic(ics, 1, colours).data if line.name}
+    mine = ics.filter(model="lightgbm", horizon=1)
+    assert drawn["lightgbm"].y[0] == pytest.approx(mine["ic"][:60].mean(), abs=1e-4)
+    assert drawn["lightgbm"].x[0] == str(mine["date"][59])
+    # A market of fewer days has no such mean, and no line.
+    assert not charts.rolling_ic(ics.filter(pl.col("date") < mine["date"][40]), 1, colours).data
+
+
+def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
+    colours = charts.model_colours(list(scores["models"]))
+    fifths = quantile_returns(market, 5)
+    bars = {bar.name: bar for bar in score_charts.quantile_bars(fifths, 5, colours).data}
+    expected = fifths.filter(model="lightgbm", horizon=5)["mean"]
+    assert list(bars["lightgbm"].y) == pytest.approx(expected.to_list(), abs=1e-6) and "oracle" not in bars
+    points = {each.name: each for each in score_charts.parts(scores, 5, colours).data}["lightgbm"]
+    block = scores["models"]["lightgbm"]["horizons"]["5"]["folds"]["1"]
+    place = list(points.x).index("fold 1")
+    assert points.y[place] == pytest.approx(block["mean_ic"], abs=1e-4)
+    ends = points.y[place] - points.error_y.arrayminus[place], points.y[place] + points.error_y.array[place]
+    assert ends == pytest.approx(block["ic_interval"], abs=2e-4)
+    lags = {each.name: each for each in score_charts.fading(scores, colours).data}["lightgbm"]
+    assert list(lags.x) == ["1", "2", "3", "5", "10", "20"]
+    books = portfolio_returns(market)
+    cells = score_charts.months(books, "lightgbm", 5).data[0].z
+    total = sum(cell for row in cells for cell in row if cell is not None)
+    assert total == pytest.approx(books.filter(model="lightgbm", horizon=5)["net"].sum(), abs=1e-3)

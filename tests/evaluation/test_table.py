@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from gogooku3.evaluation.scores import score_predictions
-from gogooku3.evaluation.table import fold_rows, headline_rows, verdict
+from gogooku3.evaluation.table import headline_rows, part_rows, portfolio_rows, verdict
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,21 @@ def test_a_score_that_cannot_be_had_is_a_dash(scores):
 
 
 def test_every_fold_has_its_row(scores):
-    assert len(fold_rows(scores)) == 3 * 2 * 2
-    assert {row["Fold"] for row in fold_rows(scores)} == {"0", "1"}
+    assert len(part_rows(scores, "folds")) == 3 * 2 * 2
+    assert {row["Fold"] for row in part_rows(scores, "folds")} == {"0", "1"}
+    assert {row["Year"] for row in part_rows(scores, "years")} == {"2024"}
+
+
+def test_both_books_of_every_competitor_have_a_row_and_unknown_columns_are_left_out(scores):
+    rows = portfolio_rows(scores)
+    assert len(rows) == 2 * 2 * 2 and {row["Model"] for row in rows} == {"atft_gat_fan", "lightgbm"}
+    assert not {"Capacity", "Size tilt", "Sector tilt"} & set(rows[0])
+    priced = copy.deepcopy(scores)
+    pooled = priced["models"]["lightgbm"]["horizons"]["5"]["pooled"]
+    pooled["exposure"]["capacity"] = 12_300_000.0
+    row = next(r for r in portfolio_rows(priced) if (r["Model"], r["Horizon"]) == ("lightgbm", "5 days"))
+    assert row["Capacity"] == "12.3M" and "Size tilt" not in row
+    assert row["Sharpe"] == f"{pooled['sharpe_net']:+.2f}"
 
 
 def test_the_verdict_claims_what_its_intervals_exclude(scores):
@@ -103,7 +116,7 @@ def averaged(make_table):
 def test_the_average_of_models_follows_them_and_the_oracle_is_last(averaged):
     order = ["atft_gat_fan", "lightgbm", "rank_average", "oracle"]
     assert list(dict.fromkeys(row["Model"] for row in headline_rows(averaged))) == order
-    assert list(dict.fromkeys(row["Model"] for row in fold_rows(averaged))) == order
+    assert list(dict.fromkeys(row["Model"] for row in part_rows(averaged, "folds"))) == order
     assert [sentence.split(":")[0] for sentence in verdict(averaged)[2:5]] == order[:3]
 
 

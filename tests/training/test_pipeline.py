@@ -94,6 +94,7 @@ def test_the_run_folder_explains_itself(results: dict[str, Any]) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["status"] == "complete"
     assert manifest["data"]["rows"] > 6000
+    assert manifest["data"]["prices"]["rows_read"] > 6000
     assert {"torch", "polars", "gogooku3"} <= set(manifest["versions"])
     assert any("window" in entry["reason"] for entry in manifest["dropped"])
     assert "hidden_dim: 16" in (run / "config.yaml").read_text()

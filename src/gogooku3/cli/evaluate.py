@@ -132,6 +132,7 @@ def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> No
     from gogooku3.evaluation.portfolio import portfolio_returns
     from gogooku3.evaluation.predictions import check_predictions
     from gogooku3.evaluation.scores import headline_of
+    from gogooku3.evaluation.table import days
 
     books = {}
     horizons = set()
@@ -156,11 +157,11 @@ def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> No
         ["Its Sharpe on the days that chose it", f"{found.chosen:+.2f}"],
         ["Its Sharpe on the other days", f"{found.outside:+.2f}"],
     ]
-    title = (
-        f"{found.n_configurations} configurations, {found.n_days} days, {found.n_splits:,} ways to halve "
-        f"them, {horizon} days ahead"
+    print_table("", ["Choosing the best by its net Sharpe", "Result"], rows)
+    typer.echo(
+        f"{found.n_configurations} configurations, {days(horizon)} ahead, on {found.n_days} days halved in "
+        f"{found.n_splits:,} ways:"
     )
-    print_table(title, ["Choosing the best by its net Sharpe", "Result"], rows)
     for name in names:
         typer.echo(name)
 

@@ -1,13 +1,16 @@
-"""The report's figures, one a function, as Plotly figures that take their ink from the page's theme."""
+"""The report's figures over time, as Plotly figures that take their ink from the page's theme."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from gogooku3.evaluation.metrics import equity_curve
 from gogooku3.evaluation.predictions import ORACLE
+from gogooku3.evaluation.significance import newey_west
 from gogooku3.schema import DATE
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 # Distinct for colour-blind readers and legible on white and on near-black (after Okabe and Ito, 2008).
 COLOURS = ("#2b8ac6", "#d9730d", "#17a37a", "#c2569b", "#b59300", "#6f74dd")
 REFERENCE = "#8a8f98"
+WINDOW = 60
+"""Days of a rolling mean: three months."""
 GRID = "rgba(128,128,128,0.22)"
 # Invisible ticks keep the labels of both axes apart at the origin.
 _CLEAR_TICKS = {"ticks": "outside", "ticklen": 7, "tickcolor": "rgba(0,0,0,0)"}
@@ -38,46 +43,129 @@ def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str
     Args:
         correlations: as `daily_ic` returns them.
     """
-    figure = _empty("sum of daily IC", _fold_starts(correlations))
-    rows = correlations.filter(pl.col("horizon") == horizon).drop_nulls("ic")
-    for model in _models_in(rows):
-        mine = rows.filter(pl.col("model") == model).sort(DATE)
+    figure = _over_time("sum of daily IC", _fold_starts(correlations))
+    for model, mine in _by_model(correlations, horizon, "ic"):
         figure.add_scatter(
             x=_days(mine),
             y=mine["ic"].cum_sum().round(4).to_list(),
             name=escape(model),
             mode="lines",
-            line={"color": colours[model], "width": 2, "dash": "dash" if model == ORACLE else "solid"},
+            line=_line(colours[model], model),
             hovertemplate="%{y:.2f}",
         )
     return figure
 
 
+def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
+    """Mean IC of the last 60 days of each model, in a band of two Newey-West errors.
+
+    Args:
+        correlations: as `daily_ic` returns them.
+    """
+    figure = _over_time(f"mean IC of {WINDOW} days", _fold_starts(correlations))
+    for model, mine in _by_model(correlations, horizon, "ic"):
+        days, means, errors = _rolling(mine, horizon)
+        if not days:
+            continue
+        if model != ORACLE:
+            upper, lower = (
+                [round(m + sign * 1.96 * e, 4) for m, e in zip(means, errors, strict=True)]
+                for sign in (1, -1)
+            )
+            figure.add_scatter(
+                x=days + days[::-1],
+                y=upper + lower[::-1],
+                fill="toself",
+                fillcolor=_faint(colours[model]),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=model,
+            )
+        figure.add_scatter(
+            x=days,
+            y=[round(mean, 4) for mean in means],
+            name=escape(model),
+            legendgroup=model,
+            mode="lines",
+            line=_line(colours[model], model),
+            hovertemplate="%{y:+.3f}",
+        )
+    return figure
+
+
+def _rolling(rows: pl.DataFrame, horizon: int) -> tuple[list[str], list[float], list[float]]:
+    """Every fifth day, so that the page stays light, with the mean and error of the days up to it."""
+    ic, days = rows["ic"].to_numpy(), _days(rows)
+    ends = range(WINDOW, len(ic) + 1, 5) if len(ic) >= WINDOW else ()
+    tests = [newey_west(ic[end - WINDOW : end], horizon) for end in ends]
+    errors = [test.standard_error if math.isfinite(test.standard_error) else 0.0 for test in tests]
+    return [days[end - 1] for end in ends], [test.mean for test in tests], errors
+
+
 def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Compounded capital of each model's books, net of costs (solid) and gross (dotted), without the oracle.
+    """Compounded capital of each model's books and, below, its fall from its peak, without the oracle.
+
+    Net of costs is solid, gross dotted.
 
     Args:
         returns: as `portfolio_returns` returns them.
     """
-    figure = _empty("capital, from 1", _fold_starts(returns))
-    rows = returns.filter((pl.col("horizon") == horizon) & (pl.col("model") != ORACLE))
-    for model in _models_in(rows):
-        mine = rows.filter(pl.col("model") == model).sort(DATE)
+    figure = _over_time("capital, from 1", _fold_starts(returns))
+    for model, mine in _by_model(returns.filter(pl.col("model") != ORACLE), horizon, "net"):
         for kind, dash, width in (("net", "solid", 2), ("gross", "dot", 1.5)):
-            figure.add_scatter(
-                x=_days(mine),
-                y=equity_curve(mine[kind].to_numpy()).round(4).tolist(),
-                name=f"{escape(model)} {kind}",
-                mode="lines",
-                line={"color": colours[model], "width": width, "dash": dash},
-                hovertemplate="%{y:.3f}",
-            )
+            capital = equity_curve(mine[kind].to_numpy())
+            peak = np.maximum.accumulate(np.concatenate(([1.0], capital)))[1:]
+            line = {"color": colours[model], "width": width, "dash": dash}
+            for values, axis, shown in ((capital, "y", True), (capital / peak - 1.0, "y2", False)):
+                figure.add_scatter(
+                    x=_days(mine),
+                    y=values.round(4).tolist(),
+                    name=f"{escape(model)} {kind}",
+                    legendgroup=model,
+                    # One entry a model, which switches all four lines: a phone has no room for more.
+                    showlegend=shown and kind == "net",
+                    mode="lines",
+                    line=line,
+                    yaxis=axis,
+                    hovertemplate="%{y:.2f}" if shown else "%{y:.1%}",
+                )
+    below = figure.layout.yaxis.to_plotly_json()
+    figure.update_layout(
+        height=440,
+        xaxis={"anchor": "y2"},
+        yaxis={"domain": [0.36, 1.0]},
+        yaxis2={
+            **below,
+            "title": {"text": "below peak", "standoff": 8},
+            "domain": [0.0, 0.28],
+            "tickformat": ".0%",
+            "nticks": 4,
+            "rangemode": "tozero",
+        },
+    )
     return figure
 
 
-def _models_in(rows: pl.DataFrame) -> list[str]:
-    """Models with rows; the reference is drawn first, so that it lies beneath."""
-    return sorted(rows["model"].unique(), key=lambda model: (model != ORACLE, model))
+def _by_model(rows: pl.DataFrame, horizon: int, column: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The days of each model at a horizon; the reference comes first, so that it lies beneath."""
+    mine = rows.filter(pl.col("horizon") == horizon).drop_nulls(column)
+    for model in sorted(mine["model"].unique(), key=lambda model: (model != ORACLE, model)):
+        yield model, mine.filter(pl.col("model") == model).sort(DATE)
+
+
+def _line(colour: str, model: str) -> dict[str, object]:
+    return {"color": colour, "width": 2, "dash": "dash" if model == ORACLE else "solid"}
+
+
+def _faint(colour: str) -> str:
+    """A colour that lets others through.
+
+    >>> _faint("#ff8000")
+    'rgba(255,128,0,0.16)'
+    """
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"
 
 
 def _days(rows: pl.DataFrame) -> list[str]:
@@ -89,7 +177,7 @@ def _fold_starts(rows: pl.DataFrame) -> list[str]:
     return _days(rows.group_by("fold").agg(pl.col(DATE).min()).sort(DATE))[1:]
 
 
-def _empty(title: str, fold_starts: Sequence[str]) -> "Figure":
+def _over_time(title: str, fold_starts: Sequence[str]) -> "Figure":
     """A figure over time, with a line where each later fold starts."""
     figure = canvas(title)
     figure.update_layout(hovermode="x unified", xaxis={"type": "date"})

@@ -23,7 +23,7 @@ BLOCKS = 16
 class Overfitting:
     """What choosing the best configuration on half of the days is worth on the other half.
 
-    `probability` is the share of splits in which the chosen one does worse than the median there;
+    `probability` is the share of splits in which the chosen one does no better than the median there;
     `loss` the share in which it loses money; `chosen` and `outside` the annualised Sharpe ratio of the chosen
     one on the days that chose it and on the others, averaged over splits.
     """

@@ -195,6 +195,7 @@ def _tilts(held: Floats, market: Market, span: slice, volume_share: float) -> di
         # Without a short leg the tilt is against the middle of the market.
         size_tilt = long - np.where(legs[1].any(axis=1), short, 0.5)
     if market.sector is not None:
+        # A stock without a sector takes the last column, which is cut off.
         members = np.eye(len(market.sectors) + 1)[market.sector][:, :UNKNOWN_SECTOR]
         sector_tilt = np.abs(held @ members).sum(axis=1)
     return {"capacity": capacity, "size_tilt": size_tilt, "sector_tilt": sector_tilt}

@@ -1,7 +1,7 @@
 """Scores in words and print-ready rows, for the command line and the report alike."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from gogooku3.evaluation.ensemble import RANK_AVERAGE
 
@@ -15,6 +15,8 @@ Format = Callable[[float], str]
 
 NOTHING = "-"
 """Printed where a score can't be had."""
+
+_FROM_PRICES = ("Size tilt", "Sector tilt", "Capacity")
 
 _COLUMNS: tuple[tuple[str, str, Format], ...] = (
     ("IC", "mean_ic", "{:+.4f}".format),
@@ -49,14 +51,80 @@ def headline_rows(scores: Scores) -> list[dict[str, str]]:
     return rows
 
 
-def fold_rows(scores: Scores) -> list[dict[str, str]]:
-    """One row of text a model, horizon and fold: the columns of `headline_rows`, with Fold."""
+def part_rows(scores: Scores, part: Literal["folds", "years"]) -> list[dict[str, str]]:
+    """One row of text a model, horizon and fold (or year): the columns of `headline_rows`, and its name."""
+    title = {"folds": "Fold", "years": "Year"}[part]
     return [
-        {"Model": model, "Horizon": days(int(horizon)), "Fold": fold, **_cells(block)}
+        {"Model": model, "Horizon": days(int(horizon)), title: name, **_cells(block)}
         for model, entry in _in_order(scores["models"])
         for horizon, blocks in entry["horizons"].items()
-        for fold, block in blocks["folds"].items()
+        for name, block in blocks[part].items()
     ]
+
+
+def portfolio_rows(scores: Scores) -> list[dict[str, str]]:
+    """One row of text a competing model, horizon and book: what it earns, costs, carries and leans on.
+
+    The columns Size tilt, Sector tilt and Capacity are there where prices told them.
+    """
+    rows = []
+    for model, entry in _in_order(scores["models"]):
+        if entry["is_oracle"] and len(scores["models"]) > 1:
+            continue
+        for horizon, blocks in entry["horizons"].items():
+            pooled, names = blocks["pooled"], {"Model": model, "Horizon": days(int(horizon))}
+            rows += [{**names, **_both_legs(pooled)}, {**names, **_long_leg(pooled["long_only"])}]
+    unknown = [name for name in _FROM_PRICES if all(row[name] == NOTHING for row in rows)]
+    return [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
+
+
+_BOOK_COLUMNS: tuple[tuple[str, Format], ...] = (
+    ("Return a year", "{:+.1%}".format),
+    ("Sharpe", "{:+.2f}".format),
+    ("95% interval", "{:+.2f}".format),
+    ("Drawdown", "{:.1%}".format),
+    ("Turnover a day", "{:.2f}".format),
+)
+
+
+def _both_legs(pooled: Scores) -> dict[str, str]:
+    keys = ("annual_return_net", "sharpe_net", "sharpe_net_interval", "max_drawdown_net", "turnover")
+    lean = pooled["exposure"]
+    return {
+        "Book": "long-short",
+        **_book_cells(pooled, keys),
+        "Market beta": text(lean["market_beta"], "{:+.2f}".format),
+        "Size tilt": text(lean["size_tilt"], "{:+.2f}".format),
+        "Sector tilt": text(lean["sector_tilt"], "{:.2f}".format),
+        "Capacity": text(lean["capacity"], money),
+    }
+
+
+def _long_leg(block: Scores) -> dict[str, str]:
+    """Judged by what it earns beyond holding every stock; the drawdown is its own."""
+    ratio = "information_ratio"
+    keys = ("annual_excess_net", ratio, f"{ratio}_interval", "max_drawdown_net", "turnover")
+    unknown = dict.fromkeys(("Market beta", *_FROM_PRICES), NOTHING)
+    return {"Book": "long only, vs market", **_book_cells(block, keys), **unknown}
+
+
+def _book_cells(block: Scores, keys: tuple[str, ...]) -> dict[str, str]:
+    return {
+        name: (interval_text if name == "95% interval" else text)(block[key], form)
+        for (name, form), key in zip(_BOOK_COLUMNS, keys, strict=True)
+    }
+
+
+def money(amount: float) -> str:
+    """An amount in short.
+
+    >>> money(12_345_678), money(950.0), money(3.2e9)
+    ('12.3M', '950', '3.2B')
+    """
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if amount >= size:
+            return f"{amount / size:.1f}{unit}"
+    return f"{amount:.0f}"
 
 
 def _in_order(models: Mapping[str, Scores]) -> list[tuple[str, Scores]]:

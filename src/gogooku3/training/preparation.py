@@ -9,6 +9,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError
+from gogooku3.features.build import read_account
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
@@ -41,7 +42,8 @@ def load_frame(loader: ProductionDatasetV3, log: StepLog) -> tuple[pl.DataFrame,
         "first_date": str(frame[DATE].min()),
         "last_date": str(frame[DATE].max()),
     }
-    return frame, facts
+    account = read_account(loader.data_path) if loader.data_path.suffix == ".parquet" else None
+    return frame, facts | ({"prices": account["prices"]} if account and "prices" in account else {})
 
 
 def build_panel(

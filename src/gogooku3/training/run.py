@@ -294,7 +294,14 @@ class Run:
         self.folder.write_json("metrics.json", scores)
         report_path = self.folder.path / "report.html"
         explanations = read_explanations(self.folder.path, NETWORK, BASELINE)
-        write_report(report_path, self._manifest("complete", None), scores, table, explanations=explanations)
+        write_report(
+            report_path,
+            self._manifest("complete", None),
+            scores,
+            table,
+            explanations=explanations,
+            prices=how["prices"],
+        )
         return scores, report_path, predictions_path
 
     def _results(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:

@@ -1,0 +1,299 @@
+"""The report as a browser sees it: it draws everything, asks for nothing, and fits a phone.
+
+Chromium is driven over a pipe with its own protocol; without Chromium these tests are skipped.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gogooku3.evaluation.report import write_report
+from gogooku3.evaluation.scores import score_predictions
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install it to test the report's page")
+
+PHONE, DESK = 375, 1280
+
+
+class Browser:
+    """One headless tab. Every message that came unasked is kept in `events`."""
+
+    def __init__(self, profile: Path) -> None:
+        ours_in, theirs_out = os.pipe()
+        theirs_in, ours_out = os.pipe()
+        # Far from 3 and 4, where Chromium looks for its ends.
+        fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 60) for fd in (theirs_in, theirs_out)]
+        flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
+        command = f'exec "$0" {flags} --remote-debugging-pipe "$@" 3<&{fds[0]} 4>&{fds[1]}'
+        self.process = subprocess.Popen(
+            ["bash", "-c", command, str(CHROMIUM), f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=fds,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for fd in (theirs_in, theirs_out, *fds):
+            os.close(fd)
+        self.reader, self.writer = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb", buffering=0)
+        self.events: list[dict[str, Any]] = []
+        self.number, self.session, self.rest, self.width = 0, "", b"", 0
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        self.writer.write(json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self.number:
+                assert "error" not in answer, answer["error"]
+                return answer["result"]
+            self.events.append(answer)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self.rest:
+            part = self.reader.read1(1 << 20)
+            assert part, "Chromium has gone"
+            self.rest += part
+        message, self.rest = self.rest.split(b"\0", 1)
+        return json.loads(message)
+
+    def run(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def prefer(self, scheme: str) -> None:
+        """What the system asks pages to look like: light or dark."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def open(self, path: Path, width: int, scheme: str = "light") -> None:
+        """Load a page at a width, and wait until it has drawn itself."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width == PHONE,
+        )
+        self.prefer(scheme)
+        self.width = width
+        self.events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._next())
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for two frames, in which whatever was asked for is drawn."""
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.reader.close()
+        self.writer.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    tab = Browser(tmp_path_factory.mktemp("profile"))
+    yield tab
+    tab.close()
+
+
+@pytest.fixture(scope="module")
+def page(market: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every section, and names that are hard to break."""
+    long = "a_network_with_a_name_that_is_far_too_long_for_any_phone"
+    table = market.with_columns(pl.col("model").replace("lightgbm", long))
+    run = {
+        "experiment": "the_experiment_with_a_long_name_and_no_blank_in_it_at_all",
+        "created": "2026-01-05T10:11:12+00:00",
+        "command": "gogooku3 train --config model/atft/compact --data " + "folder/" * 12 + "mine.parquet",
+        "seeds": [42],
+        "versions": {"polars": "2.1.0"},
+        "data": {"path": "folder/" * 12, "fingerprint": "e" * 32, "rows": 606127},
+        "warnings": ["a fold tests 5 days, fewer than the longest horizon"],
+        "folds": [
+            {
+                "fold": 0,
+                "embargo_days": 20,
+                "train_start": "2023-01-02",
+                "train_end": "2023-06-30",
+                "validation_start": "2023-07-31",
+                "validation_end": "2023-09-29",
+                "test_start": "2023-10-30",
+                "test_end": "2024-02-29",
+                "prediction_spread": {"1": 0.0123, "5": None},
+            }
+        ],
+        "steps": [{"name": "load", "seconds": 0.5, "peak_memory_gb": 0.25}],
+        "dropped": [{"step": "windows", "reason": "starts before the data", "rows": 7080}],
+        "config": {"model": {"hidden_dim": 64}},
+    }
+    audit = {
+        "verdict": "clean",
+        "findings": [{"severity": "warning", "says": "one thing to look at"}],
+        "probes": [{"name": "truncated", "meaning": "cut", "outcome": "clean", "detail": ""}],
+        "controls": [{"name": "shuffled", "meaning": "no signal", "outcome": "passed", "detail": "IC 0.001"}],
+    }
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(path, run, score_predictions(table), table, explanations=_explanations(long), audit=audit)
+    return path
+
+
+@pytest.fixture(scope="module", params=[DESK, PHONE], ids=["desk", "phone"])
+def screen(request: pytest.FixtureRequest, browser: Browser, page: Path) -> Browser:
+    """The page, opened once at a width."""
+    browser.open(page, request.param)
+    return browser
+
+
+def _explanations(model: str) -> dict[str, pl.DataFrame]:
+    rng = np.random.default_rng(0)
+    codes = [f"{1300 + stock}" for stock in range(20)]
+    pairs = [(a, b) for a in codes for b in codes if a < b][:60]
+    lags = list(range(20))
+    return {
+        "features": pl.DataFrame(
+            {
+                "fold": 0,
+                "model": model,
+                "feature": [f"a_feature_with_a_long_name_{n}" for n in range(20)],
+                "horizon": 1,
+                "importance": rng.dirichlet(np.ones(20)),
+            }
+        ),
+        "attention": pl.DataFrame(
+            {"fold": 0, "layer": 0, "head": 0, "lag": lags, "attention": rng.dirichlet(np.ones(20))}
+        ),
+        "neighbours": pl.DataFrame(
+            {
+                "fold": 0,
+                "heard": ["itself", "0.2 to 0.4"],
+                "links": [20, 60],
+                "attention": [0.5, 0.2],
+                "even": [0.3, 0.3],
+            }
+        ),
+        "edges": pl.DataFrame(
+            {
+                "fold": 0,
+                "receiver": [a for a, _ in pairs],
+                "source": [b for _, b in pairs],
+                "correlation": rng.uniform(-1, 1, 60),
+                "attention": rng.uniform(size=60),
+            }
+        ),
+        "embeddings": pl.DataFrame(
+            {
+                "fold": 0,
+                "date": "2024-02-29",
+                "code": codes,
+                "x": rng.normal(size=20),
+                "y": rng.normal(size=20),
+                "sector": ["banks", "cars"] * 10,
+                "prediction": rng.normal(size=20),
+            }
+        ),
+        "graphs": pl.DataFrame(
+            {"month": ["2024-01", "2024-02"], "n_edges": [12, 14], "turnover": [0.5, 0.4]}
+        ),
+    }
+
+
+EMPTY = """[...document.querySelectorAll('.chart')].filter(place => place.offsetParent &&
+  !place.querySelector('.scatterlayer .trace, .barlayer .trace, .heatmaplayer .hm')).map(place => place.id)"""
+TABS = "[...document.querySelectorAll('.tabs button')].map(button => button.textContent.trim())"
+
+
+def test_the_page_has_no_error_and_asks_for_nothing(screen: Browser, page: Path) -> None:
+    wrong = [
+        event
+        for event in screen.events
+        if event["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")
+        or (event["method"] == "Runtime.consoleAPICalled" and event["params"]["type"] in ("error", "warning"))
+    ]
+    assert wrong == []
+    asked = [
+        event["params"]["request"]["url"]
+        for event in screen.events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
+
+
+def test_every_figure_is_drawn_under_every_tab(screen: Browser) -> None:
+    assert screen.run("document.querySelectorAll('.chart').length") >= 2 * 6 + 2 + 6
+    seen = set()
+    for place in range(len(screen.run(TABS))):
+        screen.run(f"document.querySelectorAll('.tabs button')[{place}].click()")
+        screen.settle()
+        assert screen.run(EMPTY) == []
+        shown = "[...document.querySelectorAll('.chart')].filter(place => place.offsetParent).map(p => p.id)"
+        seen |= set(screen.run(shown))
+    assert len(seen) == screen.run("document.querySelectorAll('.chart').length")
+
+
+def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Browser) -> None:
+    screen.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    screen.settle()
+    assert screen.run("document.documentElement.scrollWidth") <= screen.width
+    beyond = """[...document.querySelectorAll('main *')].filter(part => !part.closest('.wide, svg, script')
+      && part.getBoundingClientRect().right > innerWidth + 1).map(part => part.outerHTML.slice(0, 80))"""
+    assert screen.run(beyond) == []
+    widths = """[...document.querySelectorAll('.chart')].filter(place => place.offsetParent).map(
+      place => place.querySelector('.main-svg').getBoundingClientRect().width - place.clientWidth)"""
+    assert max(map(abs, screen.run(widths))) <= 1
+    assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `rgb(r, g, b)`, 0 to 1 (WCAG 2)."""
+    numbers = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in numbers]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+INKS = """['body', '.soft', '.note', 'td', 'th', 'nav a', 'summary', '.ytick text'].map(name => {
+  const part = document.querySelector(name), style = getComputedStyle(part);
+  return [name, name.includes('text') ? style.fill : style.color];
+})"""
+GROUNDS = "['body', '.card'].map(name => getComputedStyle(document.querySelector(name)).backgroundColor)"
+
+
+def check_contrast(browser: Browser, dark: bool) -> None:
+    grounds = [luminance(ground) for ground in browser.run(GROUNDS)]
+    assert all((ground < 0.1) == dark for ground in grounds)
+    for name, ink in browser.run(INKS):
+        for ground in grounds:
+            low, high = sorted((luminance(ink), ground))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_system_and_can_be_switched(screen: Browser, scheme: str) -> None:
+    screen.run("delete document.documentElement.dataset.theme")
+    screen.prefer(scheme)
+    check_contrast(screen, dark=scheme == "dark")
+    screen.run("document.getElementById('theme').click()")
+    check_contrast(screen, dark=scheme == "light")
+    other = {"light": "Light", "dark": "Dark"}[scheme]
+    assert screen.run("document.getElementById('theme').textContent") == other
