@@ -58,3 +58,15 @@ def small_dataset(small_prices: Path) -> Path:
 def small_frame(small_dataset: Path) -> pl.DataFrame:
     """The rows of `small_dataset`."""
     return pl.read_parquet(small_dataset)
+
+
+@pytest.fixture(scope="session")
+def trained_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run with two seeds, a graph, and the market's state; treat it as read-only."""
+    from gogooku3.training import SafeTrainingPipeline
+
+    config = {**SMALL_RUN, "training": {**SMALL_RUN["training"], "seeds": [0, 1]}}
+    pipeline = SafeTrainingPipeline(
+        "trained", small_dataset, config, runs_dir=tmp_path_factory.mktemp("runs")
+    )
+    return Path(pipeline.run_pipeline(n_splits=1)["run_dir"])

@@ -17,6 +17,7 @@ from gogooku3.cli.data_synth import synth
 from gogooku3.cli.data_validate import validate
 from gogooku3.cli.demo import demo
 from gogooku3.cli.evaluate import evaluate
+from gogooku3.cli.predict import predict
 from gogooku3.cli.train import train
 from gogooku3.errors import GogookuError, Interrupted, file_error
 
@@ -39,6 +40,7 @@ app.command()(train)
 app.command()(demo)
 app.command()(evaluate)
 app.command()(audit)
+app.command()(predict)
 app.add_typer(data, name="data")
 data.add_typer(fetch, name="fetch")
 data.command()(synth)

@@ -85,7 +85,7 @@ class ProductionDatasetV3:
         self.end_date = _day_setting("end_date", end_date)
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise ConfigError(f"start_date {self.start_date} lies after end_date {self.end_date}; swap them")
-        _require_file(self.data_path)
+        require_file(self.data_path)
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
@@ -333,7 +333,12 @@ def _key_order(item: tuple[str, str]) -> int:
     return KEYS.index(item[1])
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Refuse a path that is no file, saying how a data set is made.
+
+    Raises:
+        DataError: nothing there, or a folder.
+    """
     if path.is_file():
         return
     what = "a folder, not a data set file" if path.is_dir() else "no data set file"

@@ -39,8 +39,9 @@ class GraphSchedule:
         codes: Sequence[str],
         returns: NDArray[np.floating],
         builder: FinancialGraphBuilder,
+        days: range | None = None,
     ) -> "GraphSchedule":
-        """A snapshot for each calendar month in `dates`.
+        """A snapshot for each calendar month in `dates`, or in some of them.
 
         The first months, with too few days before them for a correlation, get graphs without
         edges; the very first has `as_of` None.
@@ -50,6 +51,8 @@ class GraphSchedule:
             codes: stocks, `[S]`.
             returns: one-day returns known at each day's close, `[D, S]`; NaN where missing.
             builder: window and rules for edges.
+            days: positions in `dates` of the days to serve; the others only lend returns, and
+                `snapshot_index` counts from the first of these. None: all.
 
         Raises:
             DataError: shapes disagree, or the dates don't ascend.
@@ -60,9 +63,9 @@ class GraphSchedule:
             )
         if len(dates) == 0 or (np.diff(dates) <= np.timedelta64(0, "D")).any():
             raise DataError("the schedule needs trading days in ascending order, each once; sort the dates")
-        months, first_days, snapshot_index = np.unique(
-            dates.astype("datetime64[M]"), return_index=True, return_inverse=True
-        )
+        served = dates if days is None else dates[days.start : days.stop]
+        months, snapshot_index = np.unique(served.astype("datetime64[M]"), return_inverse=True)
+        first_days = np.searchsorted(dates, months.astype("datetime64[D]"))
         graphs = [
             builder.edges_from_returns(
                 returns[max(0, first - builder.correlation_window) : first],

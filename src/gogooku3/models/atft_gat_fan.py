@@ -1,6 +1,7 @@
 """ATFT-GAT-FAN: FAN -> LSTM and temporal attention -> graph attention -> one head a horizon."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -166,6 +167,32 @@ class ATFTGATFANModel(nn.Module):
             torch.from_numpy(graph.valid),
         )
 
+    @classmethod
+    def from_pretrained(cls, path: Path | str, fold: int | None = None) -> "ATFTGATFANModel":
+        """The trained network of a run, of one of its folds, or of a folder that `save_pretrained` wrote.
+
+        Of a fold with several networks it is the last seed's. It comes in evaluation mode, on the CPU.
+
+        Args:
+            path: the folder.
+            fold: number of the run's fold; None takes the newest.
+
+        Raises:
+            DataError: no such folder or fold, or a file that is not what it should be.
+        """
+        from gogooku3.models.saved_model import load_model, network_folders
+
+        return load_model(list(network_folders(path, fold).values())[-1])[0]
+
+    def save_pretrained(self, folder: Path | str) -> Path:
+        """Write weights and settings (`model.safetensors`, `model.json`) into a folder, which is made.
+
+        The standing graph is not part of it. Returns the path of the weights.
+        """
+        from gogooku3.models.saved_model import save_model
+
+        return save_model(Path(folder), self)
+
     @property
     def n_parameters(self) -> int:
         """Trainable parameters."""
@@ -209,8 +236,12 @@ class ATFTGATFANModel(nn.Module):
         neighbours: Neighbours | None = None,
         n_days: int = 1,
         market: Tensor | None = None,
+        horizons: Sequence[int] | None = None,
     ) -> ModelOutput:
         """`forward` in evaluation mode, with everything that explains it; same arguments.
+
+        `horizons` are those to be explained, which cost a backward pass each; None: all. Contributions and
+        importance are of these alone.
 
         A contribution is gradient x input (Shrikumar, Greenside and Kundaje, 2017, "Learning Important
         Features Through Propagating Activation Differences", sec. 2.2; the gradient alone: Simonyan, Vedaldi
@@ -230,7 +261,9 @@ class ATFTGATFANModel(nn.Module):
                 state, snapshot, attention = self._read(inputs, step_mask, day_index, n_days, market)
                 embedding, graph_attention = self._listen(state, neighbours)
                 predictions = self._predict(embedding, snapshot, inputs[:, -1])
-                contributions = _contributions(predictions, inputs)
+                wanted = self.prediction_horizons if horizons is None else horizons
+                columns = [self.prediction_horizons.index(horizon) for horizon in wanted]
+                contributions = _contributions(predictions[:, columns], inputs)
         finally:
             self.train(training)
         size = contributions.abs().sum(dim=1)

@@ -369,6 +369,21 @@ class PanelNormalizer:
         normalizer.columns = self.panel.features
         mean, std = self.statistics.pooled(slice(train.start, train.stop))
         normalizer.fallback_mean, normalizer.fallback_std = mean, std
+        self.serve(normalizer)
+        return normalizer
+
+    def serve(self, normalizer: CrossSectionalNormalizerV2) -> None:
+        """Serve the fallback cells of every day with what a normaliser was fitted on; its report counts them.
+
+        Raises:
+            DataError: it was fitted on other features than the panel's.
+        """
+        if normalizer.columns != self.panel.features:
+            raise DataError(
+                f"the normaliser was fitted on {len(normalizer.columns)} features, other than the panel's "
+                f"{len(self.panel.features)}; bring the same features in the same order"
+            )
+        mean, std = normalizer.fallback_mean, normalizer.fallback_std
         served: dict[str, int] = {}
         for day, (features, raw) in self._kept.items():
             scaled = np.clip((raw - mean[features]) / std[features], -self.robust_clip, self.robust_clip)
@@ -379,7 +394,6 @@ class PanelNormalizer:
         normalizer.report = NormalizationReport(
             self.panel.n_rows, sum(served.values()), self.missing_cells, served
         )
-        return normalizer
 
     def _standardize(self, days: range) -> int:
         missing = 0

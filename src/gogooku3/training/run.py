@@ -27,6 +27,7 @@ from gogooku3.evaluation.scores import score_predictions
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
+from gogooku3.safety.drift import feature_statistics
 from gogooku3.safety.market_state import MarketState
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2
 from gogooku3.training import baseline_fold, network_fold, preparation
@@ -37,6 +38,7 @@ from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_
 from gogooku3.training.progress import cpu_hours
 from gogooku3.training.reproducibility import cpu_threads, seed_everything, use_threads, versions
 from gogooku3.training.run_folder import CONFIG, MANIFEST, RunFolder
+from gogooku3.training.saved_fold import FEATURE_STATISTICS
 from gogooku3.training.steps import StepLog
 from gogooku3.training.stopping import StopSignals
 from gogooku3.training.trials import earlier_sharpes
@@ -228,6 +230,8 @@ class Run:
         """Train the fold's networks and keep their predictions; returns where the last one's weights lie."""
         config = self.config
         fitted = _fit_fallback(normalizer, fold)
+        inputs = feature_statistics(panel, normalizer.statistics if normalizer else None, fold.train)
+        self.folder.write_table(self.folder.fold(fold.number) / FEATURE_STATISTICS, inputs)
         state, market = _market_state(normalizer, fold) if config.model.use_regime else (None, None)
         fit_days, validation_days = preparation.fit_days(fold, self.splitter, config)
         about = self.fold_facts[fold.number]

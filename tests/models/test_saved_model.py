@@ -95,3 +95,29 @@ def test_a_copy_of_the_weights_does_not_change_with_the_model() -> None:
         model.graph.W.weight.add_(1)
     assert torch.equal(kept["graph.W.weight"], before)
     assert not kept["graph.W.weight"].requires_grad
+
+
+def test_a_pretrained_model_is_found_in_a_run_a_fold_and_a_folder(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for fold in (2, 10):
+        for seed in (0, 1):
+            (run / f"fold_{fold}" / f"seed_{seed}").mkdir(parents=True)
+            network(10 * fold + seed).save_pretrained(run / f"fold_{fold}" / f"seed_{seed}")
+    found = {
+        101: ATFTGATFANModel.from_pretrained(run),
+        21: ATFTGATFANModel.from_pretrained(str(run), fold=2),
+        100: ATFTGATFANModel.from_pretrained(run / "fold_10" / "seed_0"),
+    }
+    for seed, model in found.items():
+        assert torch.equal(model.graph.W.weight, network(seed).graph.W.weight)
+        assert not model.training
+
+
+def test_a_place_without_a_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no folder"):
+        ATFTGATFANModel.from_pretrained(tmp_path / "none")
+    with pytest.raises(DataError, match="holds no network"):
+        ATFTGATFANModel.from_pretrained(tmp_path)
+    (tmp_path / "fold_0").mkdir()
+    with pytest.raises(DataError, match="does not have a trained network"):
+        ATFTGATFANModel.from_pretrained(tmp_path)

@@ -1,0 +1,149 @@
+"""`gogooku3 predict`: what a trained run says of a day's stocks."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gogooku3.cli.output import print_table, say
+from gogooku3.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gogooku3.training.inference import DayInputs
+    from gogooku3.training.saved_fold import SavedFold
+
+LISTED = 8
+"""Drifted inputs that are named."""
+_SIDES = {"low": "at least", "high": "at most"}
+
+
+def predict(
+    run: Annotated[Path, typer.Option(metavar="DIR", help="Folder of a run that `gogooku3 train` wrote.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="Data set; it may lack targets.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the ranking goes: .csv or .parquet.")],
+    date: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Day to rank; the newest of the data by default.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Fold whose models predict; the newest by default.")
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(help="Trading days ahead by which rows are sorted and explained; 5 by default."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=0, help="Stocks shown and explained at each end of the ranking.")
+    ] = 10,
+    explain_all: Annotated[
+        bool, typer.Option("--explain-all", help="Give reasons for every stock; takes several times as long.")
+    ] = False,
+) -> None:
+    """Rank a day's stocks with a trained run, and say why.
+
+    Writes a row a stock: rank and score by horizon, the network's and LightGBM's own, how far they disagree,
+    and the features that set a stock apart. Prints both ends of the ranking, and which inputs no longer look
+    like those of training. A data set with other features than the run's is refused.
+
+    Example: `gogooku3 predict --run runs/train/20250101-090000 --data data/mine.parquet --out tomorrow.csv`
+    """
+    import numpy as np
+
+    from gogooku3.training.inference import predict_days, read_inputs
+    from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
+    from gogooku3.training.saved_fold import SavedFold
+
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
+    day = _day(date)
+    saved = SavedFold.load(run, fold)
+    leading = chosen_horizon(saved.horizons, horizon)
+    inputs = read_inputs(saved, data, day, day)
+    table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
+    ends = np.arange(table.height)
+    if not explain_all:
+        ends = np.unique(np.concatenate([ends[:top], ends[max(0, len(ends) - top) :]]))
+    if len(ends):
+        table = with_reasons(table, saved, inputs, leading, ends)
+    _write(table, out)
+    _print_ends(table, leading, top)
+    _warn_of_age(saved, table["date"][0])
+    _warn_of_drift(saved, inputs)
+    typer.echo(f"{table.height:,} stocks, fold {saved.number}: {out}")
+
+
+def _day(text: str | None) -> dt.date | None:
+    if text is None:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--date is {text!r}; write a day as 2024-01-31") from None
+
+
+def _write(table: "pl.DataFrame", out: Path) -> None:
+    from gogooku3.atomic import atomic_path
+
+    with atomic_path(out) as temporary:
+        if out.suffix.lower() == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_parquet(temporary, compression="zstd")
+
+
+def _print_ends(table: "pl.DataFrame", horizon: int, top: int) -> None:
+    """Print the stocks at both ends of the ranking."""
+    columns = {
+        "Rank": (f"rank_{horizon}d", "d"),
+        "Score": (f"score_{horizon}d", "+.2f"),
+        "Network": (f"network_rank_{horizon}d", "d"),
+        "LightGBM": (f"lightgbm_rank_{horizon}d", "d"),
+        "Disagree ment": (f"disagreement_{horizon}d", ".0%"),
+    }
+    shown = table if table.height <= 2 * top else table[:top].vstack(table[-top:])
+    rows = [
+        [
+            row["code"],
+            row.get(f"reasons_{horizon}d") or "",
+            *("-" if row[name] is None else format(row[name], form) for name, form in columns.values()),
+        ]
+        for row in shown.iter_rows(named=True)
+    ]
+    if 0 < 2 * top < table.height:
+        rows.insert(top, ["..."] + [""] * (len(columns) + 1))
+    if rows:
+        title = f"{table['date'][0]}, {horizon} trading days ahead; ranks among {table.height:,} stocks"
+        print_table(title, ["Code", "Why", *columns], rows, text=2, wrapped={"Why"})
+
+
+def _warn_of_age(saved: "SavedFold", day: dt.date) -> None:
+    """Say when a day is no test of the fold, or long after it."""
+    if day <= saved.known_until:
+        say(
+            f"warning: fold {saved.number} was trained and chosen on days up to {saved.known_until}, so its "
+            f"prediction of {day} is not out of sample; an earlier fold may be (--fold)"
+        )
+    elif (months := (day - saved.known_until).days // 30) >= 12:
+        say(f"warning: the fold's training ended {months} months before {day}; markets move on, train anew")
+
+
+def _warn_of_drift(saved: "SavedFold", inputs: "DayInputs") -> None:
+    """Name the inputs that no longer look like those of training."""
+    from gogooku3.safety.drift import drift
+
+    if saved.feature_statistics is None:
+        say("the run did not write what its inputs looked like, so that drift can't be told; train anew")
+        return
+    found = drift(saved.feature_statistics, inputs.panel, inputs.statistics, inputs.days[-1])
+    if found.is_empty():
+        return
+    features = found["feature"].n_unique()
+    say(f"warning: {features} of {len(inputs.panel.features)} inputs do not look like those of training:")
+    for row in found.head(LISTED).iter_rows(named=True):
+        bounds = [f"{side} {row[key]:.4g}" for key, side in _SIDES.items() if row[key] is not None]
+        what = row["what"].replace("_", " ")
+        say(f"  {row['feature']}: {what} {row['value']:.4g}, expected {', '.join(bounds)}")
+    if found.height > LISTED:
+        say(f"  and {found.height - LISTED} more")

@@ -1,0 +1,119 @@
+"""Reads some days of a data set file, and of these the features that a model wants. No target is read."""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from gogooku3.data.dataset import require_file
+from gogooku3.data.sources import (
+    collect,
+    is_sorted_by,
+    parse_dates,
+    read_keys,
+    readable,
+    refuse_duplicate_keys,
+    scan_table,
+)
+from gogooku3.errors import DataError, choices
+from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns
+
+
+class FeatureFile:
+    """A data set file of which a trained model's features are wanted: `date, code` and those.
+
+    Columns are checked at construction, from the file's schema alone; `read` reads rows. A file may have
+    targets or not; they are left alone.
+
+    Args:
+        data_path: a Parquet or CSV file with one row a stock and day.
+        features: names of the features, in the order wanted.
+        all_columns: whether the features were every numeric column of the data set trained on; then a
+            column more is a difference, too.
+        not_features: further columns that are no features, such as targets under names of their own.
+
+    Raises:
+        DataError: no such file, no key columns, or features other than those wanted, naming them.
+    """
+
+    def __init__(
+        self,
+        data_path: Path | str,
+        features: Sequence[str],
+        *,
+        all_columns: bool = False,
+        not_features: Collection[str] = (),
+    ) -> None:
+        self.data_path = Path(data_path)
+        self.features = tuple(features)
+        require_file(self.data_path)
+        self._scan = scan_table(self.data_path, typed=True)
+        self._schema = self._scan.collect_schema()
+        self._keys = {canonical: found for found, canonical in map_columns(self._schema, KEYS).items()}
+        require_columns(self._keys, KEYS, f"{self.data_path.name} (or another usual spelling)")
+        self._refuse_differences(all_columns, {*self._keys.values(), *not_features})
+
+    def days(self) -> pl.Series:
+        """Every day of the file, ascending; only the column of days is read."""
+        dates = collect(self._scan.select(pl.col(self._keys[DATE]).alias(DATE)).unique(), self.data_path)
+        parsed = parse_dates(dates[DATE].drop_nulls())
+        found = readable(parsed, DATE, self.data_path.name, "write days as 2024-01-31").unique().sort()
+        if found.is_empty():
+            raise DataError(f"{self.data_path} has no rows; build it again")
+        return found
+
+    def read(self, first: dt.date, last: dt.date) -> pl.DataFrame:
+        """The rows from one day to another, both included: `date: Date, code: String`, features as Float32.
+
+        Sorted by (date, code); NaN is null. Of a Parquet file whose days are dates no other rows are read.
+
+        Raises:
+            DataError: a key is unreadable or double.
+        """
+        scan = self._scan
+        day = pl.col(self._keys[DATE])
+        if self._schema[self._keys[DATE]] == pl.Date:
+            scan = scan.filter(day.is_between(first, last))
+        elif isinstance(self._schema[self._keys[DATE]], pl.Datetime):
+            scan = scan.filter(day.dt.date().is_between(first, last))
+        wanted = scan.select(
+            *(pl.col(found).alias(name) for name, found in self._keys.items()),
+            *(pl.col(name).cast(pl.Float32).fill_nan(None) for name in self.features),
+        )
+        frame = collect(wanted, self.data_path)
+        frame = frame.with_columns(read_keys(frame, self.data_path.name))
+        frame = frame.filter(pl.col(DATE).is_between(first, last))
+        if not is_sorted_by(frame, KEYS):
+            frame = frame.sort(KEYS)
+        refuse_duplicate_keys(frame, self.data_path.name)
+        return frame
+
+    def _refuse_differences(self, all_columns: bool, others: Collection[str]) -> None:
+        name, schema = self.data_path.name, self._schema
+        missing = [feature for feature in self.features if feature not in schema]
+        extra = [
+            column
+            for column, dtype in schema.items()
+            if dtype.is_numeric()
+            and column not in self.features
+            and column not in others
+            and not is_target_column(column)
+            and not map_columns([column], KEYS)
+        ]
+        if missing:
+            instead = f" and has {choices(extra)}, which it was not trained on" if extra else ""
+            raise DataError(
+                f"{name} lacks {len(missing)} of the {len(self.features)} features that the model was "
+                f"trained on, {choices(missing)}{instead}; build it as the training data was built"
+            )
+        if extra and all_columns:
+            raise DataError(
+                f"{name} has {len(extra)} numeric columns that the model was not trained on: "
+                f"{choices(extra)}; leave them out of the file, or train with dataset.feature_columns, which "
+                "names the features"
+            )
+        if text := [f"{f} ({schema[f]})" for f in self.features if not schema[f].is_numeric()]:
+            raise DataError(
+                f"{name}: features must be numeric; not so are {choices(text)}; convert them first"
+            )

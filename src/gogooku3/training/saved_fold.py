@@ -1,0 +1,180 @@
+"""A trained fold as it lies in a run folder: its networks, its trees, and what they need on another day."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gogooku3.data.feature_file import FeatureFile
+from gogooku3.errors import DataError
+from gogooku3.features.quality import QUALITY_FEATURES
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.saved_model import load_model, network_folders
+from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
+from gogooku3.safety.market_state import MarketState
+
+FEATURE_STATISTICS = "feature_statistics.parquet"
+"""What each input looked like on the fold's training days; `safety.drift` makes and reads it."""
+
+
+@dataclass(frozen=True)
+class SavedFold:
+    """Everything that predicts, read from one fold of a run.
+
+    Attributes:
+        folder: the fold's folder.
+        networks: by name, one a seed; in evaluation mode, on the CPU.
+        boosters: LightGBM's by horizon; empty where the fold has none.
+        state: what was saved beside the weights: features, normaliser, market state, graph, dates.
+        dataset: the run's dataset settings; empty where its manifest can't be read.
+        half_precision: whether the run predicted in bfloat16.
+    """
+
+    folder: Path
+    networks: Mapping[str, ATFTGATFANModel]
+    boosters: Mapping[int, Any]
+    state: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    half_precision: bool
+
+    @staticmethod
+    def load(run: Path | str, fold: int | None = None, boosters: bool = True) -> "SavedFold":
+        """Read a fold.
+
+        Args:
+            run: the run's folder, or that of a fold.
+            fold: its number; None takes the newest that has a network.
+            boosters: whether LightGBM's models are wanted, too.
+
+        Raises:
+            DataError: no such run or fold, or a file that is not what it should be.
+        """
+        places = network_folders(run, fold)
+        last = list(places.values())[-1]
+        folder = last if "network" in places else last.parent
+        loaded = {name: load_model(place) for name, place in places.items()}
+        state = loaded[list(places)[-1]][1]
+        for part in ("features", "normalizer", "market_state", "graph", "fold"):
+            if part not in state:
+                raise DataError(
+                    f"{last / 'model.json'} lacks '{part}', which predicting needs; give the folder of a "
+                    "run that `gogooku3 train` wrote, not of a model alone"
+                )
+        return SavedFold(
+            folder=folder,
+            networks={name: model for name, (model, _) in loaded.items()},
+            boosters=_boosters(folder, loaded[list(places)[-1]][0].prediction_horizons) if boosters else {},
+            state=state,
+            dataset=_read_json(folder.parent / "manifest.json").get("config", {}).get("dataset", {}),
+            half_precision=str(_read_json(last / "training.json").get("precision", "")).startswith("bf16"),
+        )
+
+    @property
+    def number(self) -> int:
+        """The fold's number."""
+        return int(self.state["fold"]["fold"])
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Trading days ahead that are predicted."""
+        return self._any.prediction_horizons
+
+    @property
+    def sequence_length(self) -> int:
+        """Trading days of a window."""
+        return int(self._any.settings["sequence_length"])
+
+    @property
+    def file_features(self) -> tuple[str, ...]:
+        """Features that the data set must have; the quality features are made of them."""
+        return tuple(name for name in self.state["features"] if name not in QUALITY_FEATURES)
+
+    @property
+    def return_column(self) -> str:
+        """Feature that holds the one-day return, for the graph."""
+        return self.state["graph"]["return_column"] or "ret_1d"
+
+    @cached_property
+    def graph_builder(self) -> FinancialGraphBuilder | None:
+        """Rules for the edges; None where every stock stands alone."""
+        rules = dict(self.state["graph"])
+        del rules["rebuild_every_epochs"]
+        return FinancialGraphBuilder(**rules) if rules.pop("enabled") else None
+
+    @cached_property
+    def normalizer(self) -> CrossSectionalNormalizerV2 | None:
+        """The fold's normaliser; None where features were taken as they are."""
+        state = self.state["normalizer"]
+        return CrossSectionalNormalizerV2.from_dict(state) if state else None
+
+    @cached_property
+    def market_state(self) -> MarketState | None:
+        """How the market's state is scaled; None where it is not used."""
+        state = self.state["market_state"]
+        return MarketState.from_dict(state) if state else None
+
+    @property
+    def known_until(self) -> dt.date:
+        """The last day that training or the choice of an epoch used."""
+        return dt.date.fromisoformat(self.state["fold"]["validation_end"])
+
+    @property
+    def start_date(self) -> dt.date | None:
+        """The first day of the data set that the run was allowed to see."""
+        start = self.dataset.get("start_date")
+        return dt.date.fromisoformat(start) if start else None
+
+    @cached_property
+    def feature_statistics(self) -> pl.DataFrame | None:
+        """What the inputs looked like in training; None where the run did not write it."""
+        path = self.folder / FEATURE_STATISTICS
+        return pl.read_parquet(path) if path.is_file() else None
+
+    def open(self, data_path: Path | str) -> FeatureFile:
+        """A data set file, checked to have this fold's features and no others.
+
+        Raises:
+            DataError: naming the difference.
+        """
+        named = self.dataset.get("feature_columns")
+        targets = self.dataset.get("target_columns") or {}
+        return FeatureFile(
+            data_path,
+            self.file_features,
+            all_columns="feature_columns" in self.dataset and named is None,
+            not_features=tuple(targets.values()),
+        )
+
+    @property
+    def _any(self) -> ATFTGATFANModel:
+        return next(iter(self.networks.values()))
+
+
+def _boosters(folder: Path, horizons: tuple[int, ...]) -> dict[int, Any]:
+    paths = {h: path for h in horizons if (path := folder / f"lightgbm_{h}d.txt").is_file()}
+    if not paths:
+        return {}
+    import lightgbm
+
+    found = {}
+    for horizon, path in paths.items():
+        try:
+            found[horizon] = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
+        except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is no LightGBM model: {str(error).splitlines()[0]}") from None
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where there is none to read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
