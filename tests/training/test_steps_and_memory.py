@@ -59,20 +59,20 @@ def test_steps_are_told_only_when_asked(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_data_set_that_fits_stays_in_memory() -> None:
-    assert plan_memory((959, 632, 145), 350_000_000, limit_gb=8) is False
+    assert plan_memory((959, 632, 145), 30_000_000, limit_gb=8) is False
 
 
-def test_a_cube_that_does_not_fit_twice_goes_to_disk() -> None:
-    # 2,000 x 3,000 x 145 x 4 bytes = 3.5 GB.
+def test_a_cube_that_does_not_fit_beside_what_is_copied_from_it_goes_to_disk() -> None:
+    # 2,000 x 3,000 x 145: a cube of 3.48 GB; 0.7 + 0.1 + 3.48 (copied) + 0.87 (bins) + 0.35 (sample) = 5.50.
     shape = (2000, 3000, 145)
-    assert plan_memory(shape, 1_000_000_000, limit_gb=8) is False
-    assert plan_memory(shape, 1_000_000_000, limit_gb=7) is True
+    assert plan_memory(shape, 100_000_000, limit_gb=9) is False
+    assert plan_memory(shape, 100_000_000, limit_gb=8.9) is True
 
 
 def test_a_limit_that_can_never_be_kept_is_refused_with_what_would_do() -> None:
     shape = (2000, 3000, 145)
     with pytest.raises(
-        ConfigError, match=r"memory_limit_gb is 3 but this data set needs about 4\.2 GB.*4\.3"
+        ConfigError, match=r"memory_limit_gb is 3 but this data set needs about 5\.5 GB.*5\.6"
     ):
-        plan_memory(shape, 1_000_000_000, limit_gb=3)
-    assert plan_memory(shape, 1_000_000_000, limit_gb=4.3) is True
+        plan_memory(shape, 100_000_000, limit_gb=3)
+    assert plan_memory(shape, 100_000_000, limit_gb=5.6) is True

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 
 logger = logging.getLogger(__name__)
+
+ROW = "row number in the file"
+"""Column of `load_index`: no data set calls a column so."""
 
 SAMPLE_ROWS = 2000
 """Rows compared before a feature is compared with a target in full."""
@@ -130,21 +133,58 @@ class ProductionDatasetV3:
         Raises:
             DataError: keys are missing, unreadable or double, no row is left, or a feature equals a target.
         """
-        scan = self._scan
-        if not (self.use_lazy_scan and self.column_projection):
-            scan = collect(scan, self.data_path).lazy()
-        frame = collect(self._selection(scan), self.data_path)
+        frame = self._checked(collect(self._selection(self._source(), self.feature_names), self.data_path))
+        self.refuse_equal(features_equal_to_targets(frame, self.feature_names, self.target_names))
+        return frame
+
+    def load_index(self) -> pl.DataFrame:
+        """Read all but the features: `date, code`, targets, and `ROW`, counted from 0.
+
+        Checked and sorted as in `load_data`, except that features are not compared with targets.
+
+        Raises:
+            DataError: keys are missing, unreadable or double, or no row is left.
+        """
+        selected = self._selection(self._source(), ()).with_row_index(ROW)
+        return self._checked(collect(selected, self.data_path)).select(pl.exclude(ROW), ROW)
+
+    def feature_blocks(self, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
+        """The features as Float32, some rows of the file at a time, each with the number of its first row.
+
+        A scanned Parquet file is read block by block as they are asked for; anything else whole.
+        """
+        columns = [pl.col(name).cast(pl.Float32) for name in self.feature_names]
+        source = self._source().select(columns)
+        height = collect(self._scan.select(pl.len()), self.data_path).item()
+        if self.data_path.suffix != ".parquet":
+            source = collect(source, self.data_path).lazy()
+        for start in range(0, height, rows):
+            yield start, collect(source.slice(start, rows), self.data_path)
+
+    def refuse_equal(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Raise where features equal targets: pairs as `features_equal_to_targets` finds them.
+
+        Raises:
+            DataError: there is a pair.
+        """
+        if pairs:
+            spelled = choices(f"{feature} = {self._spell(target)}" for feature, target in pairs)
+            raise DataError(
+                f"{self.data_path.name}: features hold the very values of a target, that is, the future: "
+                f"{spelled}; remove them from the file, or name the features with dataset.feature_columns"
+            )
+
+    def _source(self) -> pl.LazyFrame:
+        if self.use_lazy_scan and self.column_projection:
+            return self._scan
+        return collect(self._scan, self.data_path).lazy()
+
+    def _checked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows within the dates, by (date, code), each key readable and there once."""
         frame = self._within_dates(frame.with_columns(read_keys(frame, self.data_path.name)))
         if not is_sorted_by(frame, KEYS):
             frame = frame.sort(KEYS)
         refuse_duplicate_keys(frame, self.data_path.name)
-        equal = features_equal_to_targets(frame, self.feature_names, self.target_names)
-        if equal:
-            pairs = choices(f"{feature} = {self._spell(target)}" for feature, target in equal)
-            raise DataError(
-                f"{self.data_path.name}: features hold the very values of a target, that is, the future: "
-                f"{pairs}; remove them from the file, or name the features with dataset.feature_columns"
-            )
         logger.info(
             "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
             *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),
@@ -152,10 +192,10 @@ class ProductionDatasetV3:
         )
         return frame
 
-    def _selection(self, scan: pl.LazyFrame) -> pl.LazyFrame:
+    def _selection(self, scan: pl.LazyFrame, features: Sequence[str]) -> pl.LazyFrame:
         """Keys as they are under canonical names, targets and features as Float32."""
         values = {found: target_column(horizon) for horizon, found in self.columns.targets.items()}
-        values |= {name: name for name in self.columns.features}
+        values |= {name: name for name in features}
         return scan.select(
             *(pl.col(found).alias(name) for found, name in sorted(self.columns.keys.items(), key=_key_order)),
             *(

@@ -95,7 +95,7 @@ class Panel:
         require_columns(frame.columns, [DATE, CODE, *features], "the data set")
         if frame.is_empty():
             raise DataError("the data set has no rows; a panel needs at least one day and one stock")
-        day, stock, dates, codes = _row_positions(frame)
+        day, stock, dates, codes = row_positions(frame)
         n_days, n_stocks, width = len(dates), len(codes), len(features) + len(reserve)
         flat = day * n_stocks + stock
         mask = np.zeros(n_days * n_stocks, dtype=bool)
@@ -108,7 +108,8 @@ class Panel:
         values = _empty_cube((n_days * n_stocks, width), storage)
         if frame.height < len(values) or reserve:
             values[:] = np.nan
-        _scatter(frame, features, flat, values)
+        if features:
+            _scatter(frame, features, flat, values)
         targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
         for position, horizon in enumerate(horizons):
             if target_column(horizon) in frame.columns:
@@ -158,7 +159,7 @@ def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
             yield range(int(start), int(stop))
 
 
-def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+def row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Day number and stock number of each row, with the sorted days and codes they count."""
     dates = frame[DATE].unique().sort()
     day = np.searchsorted(dates.to_numpy(), frame[DATE].to_numpy())

@@ -6,31 +6,38 @@ _LIBRARIES_GB = 0.7
 """Resident size of Python with torch, Polars and LightGBM loaded, before any data."""
 
 
-def plan_memory(shape: tuple[int, int, int], frame_bytes: int, limit_gb: float) -> bool:
+_SAMPLED_ROWS = 200_000
+_SAMPLE_BYTES = 12
+"""LightGBM chooses its bins from that many rows, a float64 and an int32 each cell."""
+
+
+def plan_memory(shape: tuple[int, int, int], index_bytes: int, limit_gb: float) -> bool:
     """Whether the cube `[days, stocks, features]` must go to a memory-mapped file.
 
-    Two panels' worth of memory are counted beside the frame: the cube itself, and the training rows
-    that LightGBM copies out of it.
+    The data set is read some rows at a time, so the fullest moment is LightGBM's: beside the cube lie the
+    training rows that it copies, a byte for each of their cells, and the sample that its bins come from.
+    The network's activations are not counted; a batch of the full network wants more than all of this.
 
     Args:
         shape: of the cube, float32.
-        frame_bytes: the loaded data set.
+        index_bytes: keys and targets of the data set.
         limit_gb: memory the run may take, GB (10^9 bytes).
 
     Raises:
         ConfigError: even with the cube on disk the run would not fit.
 
-    >>> plan_memory((959, 632, 145), 350_000_000, limit_gb=8.0)
+    >>> plan_memory((959, 632, 145), 30_000_000, limit_gb=8.0)
     False
     """
     days, stocks, features = shape
-    cube_gb = days * stocks * features * 4 / 1e9
-    frame_gb = frame_bytes / 1e9
-    least = _LIBRARIES_GB + max(frame_gb, cube_gb)
+    cells = days * stocks * features
+    cube_gb = cells * 4 / 1e9
+    sample_gb = min(days * stocks, _SAMPLED_ROWS) * features * _SAMPLE_BYTES / 1e9
+    least = _LIBRARIES_GB + index_bytes / 1e9 + cube_gb + cells / 1e9 + sample_gb
     if least > limit_gb:
         raise ConfigError(
             f"performance.memory_limit_gb is {limit_gb:g} but this data set needs about {least:.1f} GB even "
             f"with the panel on disk; allow {least + 0.1:.1f}, or use fewer days (dataset.start_date) or "
             "features (dataset.feature_columns)"
         )
-    return _LIBRARIES_GB + max(frame_gb + cube_gb, 2 * cube_gb) > limit_gb
+    return least + cube_gb > limit_gb

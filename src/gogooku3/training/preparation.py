@@ -8,6 +8,7 @@ import polars as pl
 from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
+from gogooku3.data.panel_reader import read_panel
 from gogooku3.errors import DataError
 from gogooku3.features.build import read_account
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
@@ -23,12 +24,12 @@ PANEL_FILE = "panel.f32"
 
 
 def load_frame(loader: ProductionDatasetV3, log: StepLog) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The data set's rows, and what the manifest says about them.
+    """The data set's keys and targets, checked, and what the manifest says about them.
 
     Raises:
         DataError: no rows are left.
     """
-    frame = loader.load_data()
+    frame = loader.load_index()
     if frame.is_empty():
         raise DataError(f"{loader.data_path} has no rows between dataset.start_date and dataset.end_date")
     for reason, rows in loader.dropped.items():
@@ -47,17 +48,18 @@ def load_frame(loader: ProductionDatasetV3, log: StepLog) -> tuple[pl.DataFrame,
 
 
 def build_panel(
-    frame: pl.DataFrame, features: list[str], config: RunConfig, folder: RunFolder, log: StepLog
+    frame: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig, folder: RunFolder, log: StepLog
 ) -> Panel:
-    """The cube, with the six quality features in the places reserved for them."""
+    """The cube, read from the file some rows at a time, with the six quality features behind the file's."""
+    features = loader.feature_names
     shape = (frame[DATE].n_unique(), frame[CODE].n_unique(), len(features) + len(QUALITY_FEATURES))
     storage = None
     if plan_memory(shape, int(frame.estimated_size()), config.performance.memory_limit_gb):
         storage = folder.path / PANEL_FILE
         log.say("   the panel goes to a memory-mapped file, to keep within the memory limit")
-    panel = Panel.from_frame(
+    panel = read_panel(
+        loader,
         frame,
-        features,
         config.time_series.prediction_horizons,
         reserve=tuple(QUALITY_FEATURES),
         storage=storage,

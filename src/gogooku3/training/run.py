@@ -159,7 +159,7 @@ class Run:
             frame, self.data_facts = preparation.load_frame(self.loader, log)
             self.folder.write_json(MANIFEST, self._manifest("running", None))
         with log.step("quality features"):
-            panel = preparation.build_panel(frame, self.loader.feature_names, config, self.folder, log)
+            panel = preparation.build_panel(frame, self.loader, config, self.folder, log)
             del frame
         returns = preparation.daily_returns(panel, config)
         with log.step("normalise by day"):

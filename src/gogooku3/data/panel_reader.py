@@ -1,0 +1,74 @@
+"""Reads a data set file into a panel some rows at a time: the whole frame never lies beside the cube."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gogooku3.data.dataset import ROW, SAMPLE_ROWS, ProductionDatasetV3, features_equal_to_targets
+from gogooku3.data.panel import Panel, row_positions
+from gogooku3.schema import target_column
+
+BLOCK_ROWS = 32_768
+"""Rows read at a time, and in a row group of what `data build` writes: 18 MB of 139 features."""
+
+
+def read_panel(
+    loader: ProductionDatasetV3,
+    index: pl.DataFrame,
+    horizons: Sequence[int],
+    reserve: Sequence[str] = (),
+    storage: Path | None = None,
+    block_rows: int = BLOCK_ROWS,
+) -> Panel:
+    """The panel of a data set file: bit for bit `Panel.from_frame(loader.load_data(), ...)`.
+
+    Args:
+        loader: the file.
+        index: its `load_index()`.
+        horizons: targets to take.
+        reserve: names of further features to leave room for (NaN).
+        storage: file for a memory-mapped cube; None keeps it in memory.
+        block_rows: rows read at a time; any number gives the same panel.
+
+    Raises:
+        DataError: the file changed or cannot be read, or a feature equals a target.
+    """
+    features = loader.feature_names
+    panel = Panel.from_frame(index, (), horizons, reserve=(*features, *reserve), storage=storage)
+    cells = panel.values.reshape(-1, len(panel.features))
+    day, stock, _, _ = row_positions(index)
+    place = day * panel.n_stocks + stock
+    rows = index[ROW].to_numpy().astype(np.int64)
+    if not (rows[1:] > rows[:-1]).all():
+        order = np.argsort(rows)
+        place, rows = place[order], rows[order]
+    for first, block in loader.feature_blocks(block_rows):
+        begin, end = np.searchsorted(rows, (first, first + block.height))
+        kept = rows[begin:end] - first
+        if len(kept) < block.height:
+            block = block[kept]
+        cells[place[begin:end], : len(features)] = block.to_numpy(order="c")
+    loader.refuse_equal(_equal_pairs(panel, features))
+    return panel
+
+
+def _equal_pairs(panel: Panel, features: Sequence[str]) -> list[tuple[str, str]]:
+    """Features that equal a target: a few rows rule out nearly all pairs, the others are compared in full."""
+    day, stock = np.nonzero(panel.mask)
+    few = slice(None, None, max(1, len(day) // SAMPLE_ROWS))
+    suspects = _compare(panel, day[few], stock[few], features, panel.horizons)
+    found = []
+    for feature, target in suspects:
+        horizons = [h for h in panel.horizons if target_column(h) == target]
+        found += _compare(panel, day, stock, [feature], horizons)
+    return found
+
+
+def _compare(
+    panel: Panel, day: np.ndarray, stock: np.ndarray, features: Sequence[str], horizons: Sequence[int]
+) -> list[tuple[str, str]]:
+    columns = {name: panel.values[day, stock, panel.feature_index(name)] for name in features}
+    labels = {target_column(h): panel.targets[day, stock, panel.horizons.index(h)] for h in horizons}
+    return features_equal_to_targets(pl.DataFrame(columns | labels), list(columns), list(labels))
