@@ -71,6 +71,8 @@ class ResumableTraining(pl.Callback):
         self.seconds = float(self._found[1]["seconds"]) if self._found else 0.0
         if self._found:
             self._restore_scores(*self._found)
+            # Before Lightning's loop is set up, for it makes the first epoch's loader then.
+            packs.skip(self._found[1]["epoch"], self._found[1]["batch"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop.install()
@@ -89,7 +91,6 @@ class ResumableTraining(pl.Callback):
             ready=steps, completed=steps
         )
         loop.epoch_loop._batches_that_stepped = steps
-        self._packs.skip(epoch, state["batch"])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._found is None:
@@ -189,7 +190,9 @@ def _named(prefix: str, tensors: Any) -> dict[str, Tensor]:
 
 def _taken(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}/"
-    return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
+    return {
+        name.removeprefix(start): each.clone() for name, each in tensors.items() if name.startswith(start)
+    }
 
 
 def _restore_module(module: ATFTModule, tensors: dict[str, Tensor]) -> None:
