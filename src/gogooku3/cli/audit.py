@@ -22,10 +22,19 @@ LEAKS, INCOMPLETE = 3, 2
 SHOWN = 12
 """Findings printed; the file and --json have them all."""
 
+_VERDICTS = {
+    "clean": "clean: nothing moved that must not",
+    "leaks": "LEAKS: {count} of them",
+    "incomplete": "incomplete: nothing leaked, but something could not be tried",
+}
+
 
 def audit(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:FUNCTION", help="Your pipeline, as in features:make_features.")
+        str,
+        typer.Argument(
+            metavar="RUN_OR_FUNCTION", help="A run's folder, or your pipeline, as in features:make_features."
+        ),
     ],
     prices: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Prices to try it on: CSV or Parquet, or a folder.")
@@ -57,16 +66,24 @@ def audit(
     ] = None,
     max_stocks: Annotated[int, typer.Option(help="Stocks of the prices to use, at most.")] = 60,
     max_days: Annotated[int, typer.Option(help="Last days of the prices to use, at most.")] = 600,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A run's data set, if it lies elsewhere now.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="Test days of each fold on which a run's models are tried.")] = 3,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write audit.json and the shortest examples there.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole audit as JSON.")] = False,
 ) -> None:
-    """Change what a pipeline must not see, and tell every output that moves.
+    """Change what a run or a pipeline must not see, and tell every output that moves.
 
-    MODULE:FUNCTION takes a frame of prices (Polars or pandas: date, code, open, high, low, close, volume) and
-    returns a table with a date and a code: features, normalised values, predictions, or edges with a column
-    `neighbour`. It is looked for in the working directory, too. What is tried:
+    A run's folder: its embargo and labels are counted by the calendar, its scales and graphs dated, its rows
+    compared with the data set, its models tried on a future that was altered and removed. The result is
+    audit.json in the folder, and a section of its report.
+
+    A function, as module:function, takes a frame of prices (Polars or pandas: date, code, open, high, low,
+    close, volume) and returns a table with a date and a code: features, normalised values, predictions, or
+    edges with a column `neighbour`. It is looked for in the working directory, too. What is tried:
 
     later prices altered, removed, cut off on a day t (nothing up to t may move); whole histories rescaled
     (price x k, volume / k); stocks under other codes, in another order, with each other's rows; targets
@@ -74,8 +91,13 @@ def audit(
 
     Exit code 0: clean. 3: something leaks. 2: it could not be found out.
 
+    Example: `gogooku3 audit runs/train/20250101-090000`
+
     Example: `gogooku3 audit features:make_features --prices prices/ --out audit`
     """
+    if ":" not in target or Path(target).is_dir():
+        _audit_run(Path(target), data, days, as_json)
+        return
     if prices is None:
         raise ConfigError(f"{target} is audited on prices; name a file or folder of them with --prices")
     report = _audit_pipeline(
@@ -102,6 +124,34 @@ def audit(
         _print(report, out)
     if report.verdict != "clean":
         raise typer.Exit(LEAKS if report.verdict == "leaks" else INCOMPLETE)
+
+
+def _audit_run(run: Path, data: Path | None, days: int, as_json: bool) -> None:
+    """Audit a run's folder; `audit.json` and the report there are written anew."""
+    if not run.is_dir():
+        raise ConfigError(
+            f"'{run}' is neither the folder of a run nor a pipeline; name a folder such as "
+            "runs/train/20250101-090000, or a function as module:function, such as features:make_features"
+        )
+    from gogooku3.training.run_audit import audit_run
+    from gogooku3.training.run_report import write_audit
+
+    with progress_bar("auditing") as progress:
+        audit = audit_run(run, data, days, progress=progress)
+    write_audit(run, audit)
+    if as_json:
+        typer.echo(json.dumps(audit.to_dict(), indent=2))
+    else:
+        rows = [
+            [c["name"], c["meaning"], c["outcome"], c["detail"]] for c in (*audit.controls, *audit.probes)
+        ]
+        columns = ["check", "what it does", "outcome", "detail"]
+        print_table(str(run), columns, rows, text=4, wrapped=("what it does", "detail"))
+        for finding in audit.findings[:SHOWN]:
+            print(f"{finding.severity}: {finding.says}")
+        print(_VERDICTS[audit.verdict].format(count=len(audit.findings)))
+    if audit.verdict != "clean":
+        raise typer.Exit(LEAKS if audit.verdict == "leaks" else INCOMPLETE)
 
 
 def _load_pipeline(target: str) -> Callable[..., Any]:
@@ -216,10 +266,4 @@ def _print(report: "AuditReport", out: Path | None) -> None:
         print(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(programs)))}")
         if programs:
             print(f"to see a leak: PYTHONPATH=. python {out / 'leak_1.py'}")
-    print(
-        {
-            "clean": "clean: nothing moved that must not",
-            "leaks": f"LEAKS: {len(report.leaks)} of them",
-            "incomplete": "incomplete: nothing leaked, but a probe could not be tried",
-        }[report.verdict]
-    )
+    print(_VERDICTS[report.verdict].format(count=len(report.leaks)))

@@ -31,6 +31,7 @@ from gogooku3.safety.drift import feature_statistics
 from gogooku3.safety.market_state import MarketState
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2
 from gogooku3.training import baseline_fold, network_fold, preparation
+from gogooku3.training.calendar_audit import AUDIT, GRAPHS, RunAudit, audit_tables
 from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.inputs import check_inputs
@@ -186,7 +187,7 @@ class Run:
                 model_path = self._networks(panel, fold, normalizer, schedule, returns)
         with log.step("score and report"):
             self.stop.check()
-            scores, report_path, predictions_path = self._score()
+            scores, report_path, predictions_path = self._score(pl.Series(panel.dates))
         # The data set still holds what a memory-mapped panel held.
         (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
         results = self._results(scores, time.perf_counter() - started)
@@ -215,7 +216,7 @@ class Run:
         if returns is None:
             return None
         schedule = GraphSchedule.build(panel.dates, panel.codes, returns, self.builder)
-        self.folder.write_table("graphs.parquet", schedule.summary())
+        self.folder.write_table(GRAPHS, schedule.summary())
         self.log.say(f"   {schedule}")
         return schedule
 
@@ -282,8 +283,8 @@ class Run:
         length = self.config.time_series.sequence_length
         self.tables += long_tables(wide, test, length, fold.number, model)
 
-    def _score(self) -> tuple[dict[str, Any], Path, Path]:
-        """Write the prediction table, then score and report what was written."""
+    def _score(self, calendar: pl.Series) -> tuple[dict[str, Any], Path, Path]:
+        """Write the prediction table, then score, audit and report what was written."""
         table = pl.concat(
             [
                 *self.tables,
@@ -296,6 +297,8 @@ class Run:
         tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
         scores = score_predictions(table, **how, earlier_sharpes=tried)
         self.folder.write_json("metrics.json", scores)
+        audit = self._audit(table, calendar).to_dict()
+        self.folder.write_json(AUDIT, audit)
         report_path = self.folder.path / "report.html"
         explanations = read_explanations(self.folder.path, NETWORK, BASELINE)
         write_report(
@@ -305,8 +308,26 @@ class Run:
             table,
             explanations=explanations,
             prices=how["prices"],
+            audit=audit,
         )
         return scores, report_path, predictions_path
+
+    def _audit(self, table: pl.DataFrame, calendar: pl.Series) -> RunAudit:
+        """What the run's tables say of looking ahead; a leak is said aloud."""
+        graphs = self.folder.path / GRAPHS
+        audit = audit_tables(
+            table,
+            self.fold_facts,
+            calendar,
+            self.splitter.horizons,
+            self.splitter.embargo_days,
+            pl.read_parquet(graphs) if graphs.is_file() else None,
+            self.log.dropped,
+            self.data_facts["rows"],
+        )
+        for finding in audit.findings:
+            self.log.warn(f"audit: {finding.says}")
+        return audit
 
     def _results(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         network = scores["models"][NETWORK]

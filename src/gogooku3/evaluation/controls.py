@@ -1,0 +1,63 @@
+"""Controls: what a scorer must find where there is nothing to find."""
+
+import numpy as np
+import polars as pl
+
+from gogooku3.evaluation.daily import daily_ic
+from gogooku3.evaluation.significance import bootstrap_interval, newey_west
+
+TOO_FAR = 4.0
+"""Standard errors from zero beyond which a shuffled IC is no chance, however many are looked at."""
+
+
+def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """IC of predictions with the day's targets dealt out anew among the day's stocks: zero, but for chance.
+
+    Anything else shows that scoring finds skill where none can be. Every fold, model and horizon is dealt its
+    own; rows without a target stay without.
+
+    Args:
+        table: prediction table (`schema.PREDICTION_COLUMNS`).
+        seed: of the dealing; the same seed deals the same.
+
+    Returns:
+        `model, horizon, ic, low, high, standard_error, days`: mean over days with its 95 % block-bootstrap
+        interval and Newey-West error, sorted by the first two. NaN where no day has a score.
+
+    >>> from datetime import date
+    >>> table = pl.DataFrame({
+    ...     "date": [date(2024, 1, 4)] * 4 + [date(2024, 1, 5)] * 4, "code": list("ABCDABCD"), "fold": 0,
+    ...     "model": "m", "horizon": 1, "prediction": [1.0, 2, 3, 4] * 2, "target": [0.1, 0.2, 0.3, 0.4] * 2,
+    ... })
+    >>> shuffled_target_ic(table)["ic"].item() < 1
+    True
+    """
+    known = table.filter(pl.col("target").is_finite()).sort("model", "horizon", "fold", "date", "code")
+    # Polars' own shuffle deals every group alike, so that days of one size would go wrong together.
+    draws = pl.Series("draw", np.random.default_rng(seed).random(known.height))
+    dealt = pl.col("target").sort_by("draw").over("model", "horizon", "fold", "date")
+    daily = daily_ic(known.with_columns(draws).with_columns(dealt)).sort("model", "horizon", "date")
+    rows = []
+    for (model, horizon), days in daily.group_by("model", "horizon", maintain_order=True):
+        test = newey_west(days["ic"].to_numpy())
+        low, high = bootstrap_interval(days["ic"].to_numpy())
+        rows.append(
+            {
+                "model": model,
+                "horizon": horizon,
+                "ic": test.mean,
+                "low": low,
+                "high": high,
+                "standard_error": test.standard_error,
+                "days": test.n,
+            }
+        )
+    floats = ("ic", "low", "high", "standard_error")
+    schema = {"model": pl.String, "horizon": pl.Int64, **dict.fromkeys(floats, pl.Float64), "days": pl.Int64}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def is_chance(shuffled: pl.DataFrame) -> bool:
+    """Whether every shuffled IC lies within `TOO_FAR` standard errors of zero."""
+    far = pl.col("ic").abs() > TOO_FAR * pl.col("standard_error")
+    return not bool(shuffled.select((far & pl.col("ic").is_finite()).any()).item())

@@ -1,0 +1,36 @@
+"""Writes a finished run's audit, and its report anew with it, from what the folder holds."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from gogooku3.atomic import write_text_atomic
+from gogooku3.config import load_config
+from gogooku3.evaluation.configured import scoring_arguments
+from gogooku3.evaluation.report import write_report
+from gogooku3.training.calendar_audit import AUDIT, RunAudit
+from gogooku3.training.earlier import read_manifest
+from gogooku3.training.explanations import read_explanations
+from gogooku3.training.run import BASELINE, NETWORK
+from gogooku3.training.run_folder import CONFIG
+
+
+def write_audit(run: Path, audit: RunAudit) -> None:
+    """Write `audit.json` into a complete run's folder, and `report.html` with it; nothing is scored again.
+
+    Raises:
+        DataError: the folder can't be read or written.
+    """
+    told = audit.to_dict()
+    write_text_atomic(run / AUDIT, json.dumps(told, indent=2) + "\n")
+    scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    write_report(
+        run / "report.html",
+        read_manifest(run),
+        scores,
+        pl.read_parquet(run / "predictions.parquet"),
+        explanations=read_explanations(run, NETWORK, BASELINE),
+        prices=scoring_arguments(load_config(run / CONFIG).evaluation)["prices"],
+        audit=told,
+    )
