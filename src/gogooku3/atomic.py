@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gogooku3.errors import GogookuError, file_error
+from gogooku3.errors import DataError, GogookuError, file_error
 
 
 @contextmanager
@@ -66,6 +66,33 @@ def _replace(temporary: Path, target: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def check_output(path: Path | str, suffix: str) -> Path:
+    """Refuse a place where no file can be written, before anything is computed for it; creates nothing.
+
+    Raises:
+        DataError: another ending than `suffix`, a folder of that name, or a file where a folder must be.
+
+    >>> check_output("mine.csv", ".parquet")
+    Traceback (most recent call last):
+    gogooku3.errors.DataError: 'mine.csv' is to be written as .parquet; name it 'mine.parquet'
+    """
+    target = Path(path)
+    if target.suffix != suffix:
+        raise DataError(f"'{target}' is to be written as {suffix}; name it '{target.stem}{suffix}'")
+    if target.is_dir():
+        raise DataError(f"'{target}' is a folder; name a file in it, as in '{target / ('mine' + suffix)}'")
+    nearest = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise DataError(
+            f"'{target}' can't be written, because '{nearest}' is no folder; choose another place"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise DataError(
+            f"'{target}' can't be written, because '{nearest}' is read-only; choose another place"
+        )
+    return target
 
 
 def write_text_atomic(path: Path | str, text: str) -> None:

@@ -1,7 +1,8 @@
 """Errors that a user can act on: what was expected, what came, what to try.
 
 Anything raised from here is the user's to mend (exit code 2 at the command line, no
-traceback). Every other exception is a bug of ours (exit code 1).
+traceback), and so is a full disk or a file that may not be read. Every other exception is a
+bug of ours (exit code 1).
 """
 
 import errno
@@ -48,6 +49,11 @@ _REASONS = {
     errno.ENOENT: "it is not there (any more); bring it back, or name another",
     errno.ENOTDIR: "a part of its path is a file, not a folder; choose another folder",
     errno.EISDIR: "it is a folder; name a file",
+    errno.EEXIST: "something else has this name; choose another",
+    errno.ENOTEMPTY: "something else has this name; choose another",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "its links lead in a circle; name the file itself",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.EIO: "the disk reports an input/output error; check the disk",
 }
 
@@ -76,14 +82,20 @@ def file_error(error: BaseException, path: Path | str | None = None) -> DataErro
 
 
 def choices(names: object, limit: int = 12) -> str:
-    """Spell the existing names for a message, shortened to `limit`.
+    """Spell the existing names for a message: the first `limit` of them, and of a long one its start.
 
     >>> choices(["b", "a"])
     'b, a'
     >>> choices(range(20), limit=2)
     '0, 1, ... (20 in all)'
     """
-    listed = [str(name) for name in names]  # type: ignore[attr-defined]
+    listed = [_short(str(name)) for name in names]  # type: ignore[attr-defined]
     if len(listed) <= limit:
         return ", ".join(listed) or "none"
     return ", ".join(listed[:limit]) + f", ... ({len(listed)} in all)"
+
+
+def _short(name: str, limit: int = 80) -> str:
+    """A name that fits on a line: no line breaks or control characters, and not too long."""
+    plain = "".join(character if character.isprintable() else "?" for character in name)
+    return plain if len(plain) <= limit else plain[: limit - 3] + "..."

@@ -32,7 +32,7 @@ def test_synth_writes_the_market_and_prints_its_oracle_ic(
 
 def test_synth_refuses_an_unknown_preset_and_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "data", "synth", "--preset", "huge", "--out", "x.parquet")
-    assert (code, err) == (2, "error: --preset is 'huge', but the presets are demo, reference\n")
+    assert (code, err) == (2, "error: --preset is 'huge', but the presets are demo, reference; choose one\n")
 
 
 def test_features_prints_the_whole_catalogue(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from gogooku3.data.sources import jump_masks, parse_codes, parse_dates, read_prices
+from gogooku3.data.cells import parse_codes, parse_dates
+from gogooku3.data.sources import jump_masks, read_prices
 from gogooku3.errors import DataError
 
 HEADER = "Date,Code,Open,High,Low,Close,Volume"

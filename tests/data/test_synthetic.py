@@ -405,7 +405,7 @@ def test_writing_puts_prices_oracle_and_summary_side_by_side(tmp_path: Path, sma
 
 
 def test_a_market_is_not_written_under_another_ending(tmp_path: Path, small: SyntheticMarket) -> None:
-    with pytest.raises(DataError, match="change its ending"):
+    with pytest.raises(DataError, match=r"name it 'market\.parquet'"):
         write_market(small, tmp_path / "market.csv")
     assert not list(tmp_path.iterdir())
 

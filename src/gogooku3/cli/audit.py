@@ -210,7 +210,8 @@ def _audit_pipeline(
 
 def _read_table(path: Path) -> "pl.DataFrame":
     """One file with its own columns; the keys in canonical types, under their own names."""
-    from gogooku3.data.sources import collect, read_keys, scan_table
+    from gogooku3.data.cells import read_keys
+    from gogooku3.data.table_file import collect, scan_table
     from gogooku3.schema import KEYS, map_columns, require_columns
 
     if not path.is_file():

@@ -28,7 +28,7 @@ def features(
     listed, columns = (EXTRA, EXTRA_COLUMNS) if extra else (CATALOG, COLUMNS)
     families = sorted({feature.family for feature in listed})
     if family is not None and family not in families:
-        raise ConfigError(f"--family is '{family}', but the families are {choices(families, 30)}")
+        raise ConfigError(f"--family is '{family}', but the families are {choices(families, 30)}; choose one")
     chosen = [feature for feature in listed if family in (None, feature.family)]
     rows = [[str(getattr(feature, column)) for column in columns] for feature in chosen]
     if not markdown:

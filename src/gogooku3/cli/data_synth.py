@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gogooku3.atomic import check_output
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError, choices
 from gogooku3.settings import settings
@@ -35,7 +36,8 @@ def synth(
     from gogooku3.data.synthetic import PRESETS, generate_market, write_market
 
     if preset not in PRESETS:
-        raise ConfigError(f"--preset is '{preset}', but the presets are {choices(PRESETS)}")
+        raise ConfigError(f"--preset is '{preset}', but the presets are {choices(PRESETS)}; choose one")
+    check_output(out, ".parquet")
     changes: dict[str, Any] = {"n_stocks": stocks, "n_days": days, "seed": seed}
     changes = {name: value for name, value in changes.items() if value is not None}
     if changes.keys() & {"n_stocks", "n_days"}:

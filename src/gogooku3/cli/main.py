@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +23,8 @@ from gogooku3.errors import GogookuError, Interrupted, file_error
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 DEBUG = "GOGOOKU3_DEBUG"
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""Base of what typer raises about a command's arguments; typer doesn't export it."""
 
 app = typer.Typer(
     name="gogooku3",
@@ -76,13 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="gogooku3")
+        code = app(
+            args=None if arguments is None else list(arguments), prog_name="gogooku3", standalone_mode=False
+        )
     except GogookuError as error:
         _fail(f"error: {error}", USER_ERROR)
     except Interrupted as stopped:
         _fail(str(stopped), stopped.exit_code)
+    except UsageError as error:
+        _fail(_usage(error), USER_ERROR)
     except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+        code = INTERRUPTED
     except Exception as error:
         if problem := file_error(error):
             _fail(f"error: {problem}", USER_ERROR)
@@ -91,9 +97,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"This is a bug of ours or of the machine's; {DEBUG}=1 shows where it happened.",
             BUG,
         )
+    if code == INTERRUPTED:
+        _fail("interrupted", INTERRUPTED)
+    sys.exit(code or 0)
 
 
-def _fail(message: str, code: int) -> None:
+def _usage(error: Any) -> str:
+    """What is wrong with a command's arguments; without any, the command's help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    command = error.ctx.command_path if error.ctx else "gogooku3"
+    # typer says which option it couldn't read and what it had expected there, but not what came.
+    findings = error.__cause__.errors() if hasattr(error.__cause__, "errors") else ()
+    came = "".join(f", came '{finding['input']}'" for finding in findings[:1])
+    return f"error: {error.format_message().rstrip('.')}{came}; see `{command} --help`"
+
+
+def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get(DEBUG, "") not in ("", "0"):
         traceback.print_exc()
     print(message, file=sys.stderr)

@@ -10,13 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gogooku3.data.sources import (
-    collect,
-    is_sorted_by,
-    read_keys,
-    refuse_duplicate_keys,
-    scan_table,
-)
+from gogooku3.data.cells import read_keys
+from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
+from gogooku3.data.table_file import collect, scan_table
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 

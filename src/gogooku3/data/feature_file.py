@@ -6,16 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from gogooku3.data.cells import parse_dates, read_keys, readable
 from gogooku3.data.dataset import require_file
-from gogooku3.data.sources import (
-    collect,
-    is_sorted_by,
-    parse_dates,
-    read_keys,
-    readable,
-    refuse_duplicate_keys,
-    scan_table,
-)
+from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
+from gogooku3.data.table_file import collect, scan_table
 from gogooku3.errors import DataError, choices
 from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns
 

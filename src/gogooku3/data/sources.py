@@ -6,7 +6,6 @@ It repairs nothing by looking ahead: a suspicious jump stays, counted, because o
 import datetime as dt
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from gogooku3.data.cells import parse_codes, parse_numbers, read_keys, readable
+from gogooku3.data.table_file import SUFFIXES, collect, scan_table
 from gogooku3.errors import DataError, choices
 from gogooku3.schema import (
     CODE,
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*KEYS, *OHLCV, SECTOR, INDEX_CLOSE)
 """Every column that prices may have, in order; the last two need not be there."""
-SUFFIXES = (".parquet", ".csv", ".csv.gz")
-MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None")
-"""Texts that mean "no value" in a CSV file."""
 
 JUMP = 4.0
 """A price that moves by more than this ratio, up or down, in a day is suspicious."""
@@ -42,10 +40,6 @@ REVERSION = 0.8
 """A jump of which the next day undoes more than this share (of logarithms) is likely a bad tick."""
 ROUNDING = 1e-6
 """Relative slack of the open/high/low/close relation: float32 and adjustment factors round."""
-
-_PARSER_ERRORS = (pl.exceptions.PolarsError, OSError, UnicodeDecodeError)
-_SEPARATED_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?")
-_COMPACT_DAY = re.compile(r"(\d{4})(\d{2})(\d{2})")
 
 
 @dataclass(frozen=True)
@@ -86,14 +80,6 @@ class PricesTable:
     report: PricesReport
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """A column in its canonical type, and the texts that could not be read (null in `values`)."""
-
-    values: pl.Series
-    unreadable: pl.Series
-
-
 def read_prices(path: Path | str) -> PricesTable:
     """Read daily prices from one CSV or Parquet file, or from every such file of a folder.
 
@@ -119,7 +105,7 @@ def read_prices(path: Path | str) -> PricesTable:
     frame = pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
     rows_read = frame.height
     if rows_read == 0:
-        raise DataError(f"{path} has a header but no rows; expected one row a stock and day")
+        raise DataError(f"{path} has a header but no rows; write it again, with one row a stock and day")
     frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
     frame = _sorted_unique(frame, str(path))
     frame, nulled = _clean_values(frame)
@@ -175,145 +161,9 @@ def price_files(path: Path | str) -> list[Path]:
         others = sorted(file.name for file in root.iterdir())
         raise DataError(
             f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found "
-            f"{choices(others)}"
+            f"{choices(others)}; name the folder that holds them"
         )
     return files
-
-
-def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
-    """A lazy view of one CSV or Parquet file.
-
-    CSV columns are text, so that a code keeps its leading zeros; with `typed`, all columns but the keys get
-    the type that all their rows allow (which reads the file twice).
-
-    Raises:
-        DataError: the file is empty, truncated, or of another kind.
-    """
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes); write it again")
-    name = path.name.lower()
-    if not name.endswith(SUFFIXES):
-        raise DataError(f"{path.name}: expected a name ending in {choices(SUFFIXES)}; rename or convert it")
-    try:
-        if name.endswith(".parquet"):
-            frame = pl.scan_parquet(path, glob=False)
-        else:
-            missing = list(MISSING_WORDS)
-            frame = pl.scan_csv(path, infer_schema=False, null_values=missing, glob=False)
-            if typed:
-                keys = map_columns(frame.collect_schema().names(), KEYS)
-                frame = pl.scan_csv(
-                    path,
-                    schema_overrides=dict.fromkeys(keys, pl.String),
-                    infer_schema_length=None,
-                    null_values=missing,
-                    glob=False,
-                )
-        frame.collect_schema()
-    except _PARSER_ERRORS as error:
-        raise unreadable_file(path, error) from None
-    return frame
-
-
-def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
-    """Run a lazy read of `path`; a parser's failure becomes a `DataError`."""
-    try:
-        return frame.collect()
-    except _PARSER_ERRORS as error:
-        raise unreadable_file(path, error) from None
-
-
-def unreadable_file(path: Path, error: Exception) -> DataError:
-    """The error for a file that its parser refuses: the parser's first line, and what to try."""
-    kind = "Parquet" if path.name.lower().endswith(".parquet") else "CSV in UTF-8"
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return DataError(
-        f"{path} cannot be read as {kind} ({reason}); it may be truncated, of another format or encoding: "
-        f"write or copy it again"
-    )
-
-
-def parse_dates(column: pl.Series) -> Parsed:
-    """Read days from dates, times, integers (20240131) or text (2024-01-31, 2024/1/31, with a time or not).
-
-    A time zone is not converted: the day is the one written. Day-first and month-first texts are not guessed.
-
-    >>> parse_dates(pl.Series(["2024-01-31", "20240201", "01/02/2024"])).unreadable.to_list()
-    ['01/02/2024']
-    """
-    if column.dtype == pl.Date:
-        return Parsed(column, _nothing())
-    if isinstance(column.dtype, pl.Datetime):
-        return Parsed(column.dt.date(), _nothing())
-    text = _as_text(column)
-    days = {value: _day_of(value) for value in text.unique().drop_nulls()}
-    values = text.replace_strict(
-        list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None, return_dtype=pl.Date
-    )
-    return Parsed(values, text.filter(values.is_null() & text.is_not_null()))
-
-
-def parse_codes(column: pl.Series) -> Parsed:
-    """Read stock codes as text without surrounding blanks; whole numbers lose their decimal point.
-
-    >>> parse_codes(pl.Series([7203.0, 130.0])).values.to_list()
-    ['7203', '130']
-    """
-    text = _as_text(column)
-    values = pl.select(pl.when(text != "").then(text)).to_series().alias(column.name)
-    if column.dtype.is_float():
-        whole = values.str.contains(r"^\d+$").fill_null(True)
-        return Parsed(values, values.filter(~whole))
-    return Parsed(values, _nothing())
-
-
-def parse_numbers(column: pl.Series) -> Parsed:
-    """Read a column as Float64; texts such as "" and "N/A" are null, other texts are unreadable.
-
-    >>> parse_numbers(pl.Series(["1.5", "-", "1,234"])).unreadable.to_list()
-    ['1,234']
-    """
-    if column.dtype.is_numeric():
-        return Parsed(column.cast(pl.Float64), _nothing())
-    text = _as_text(column)
-    values = text.cast(pl.Float64, strict=False)
-    lost = values.is_null() & text.is_not_null() & ~text.is_in(MISSING_WORDS)
-    return Parsed(values, text.filter(lost))
-
-
-def readable(parsed: Parsed, column: str, what: str, advice: str) -> pl.Series:
-    """The values of a parsed column, if all could be read.
-
-    Raises:
-        DataError: with the count, examples and the advice.
-    """
-    if parsed.unreadable.len():
-        examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
-        raise DataError(
-            f"{what}: {parsed.unreadable.len():,} values of column '{column}' cannot be read, such as "
-            f"{examples}; {advice}"
-        )
-    return parsed.values.alias(column)
-
-
-def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
-    """The columns `date` and `code` in their canonical types, none missing.
-
-    Raises:
-        DataError: a value cannot be read or is null, with count and example.
-    """
-    keys = [
-        readable(parse_dates(frame[DATE]), DATE, what, "write days as 2024-01-31"),
-        readable(parse_codes(frame[CODE]), CODE, what, "write codes as text"),
-    ]
-    for key in keys:
-        if nulls := key.null_count():
-            row = (key.is_null().arg_max() or 0) + 1
-            raise DataError(
-                f"{what}: {nulls:,} rows have no {key.name} (the first is row {row:,}); "
-                f"fill it in or remove those rows"
-            )
-    return keys
 
 
 def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
@@ -359,7 +209,7 @@ def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
             parsed = parse_numbers(raw[name])
             columns.append(readable(parsed, name, path.name, "write plain numbers without separators"))
     if SECTOR in raw.columns:
-        columns.append(_as_text(raw[SECTOR]))
+        columns.append(readable(parse_codes(raw[SECTOR]), SECTOR, path.name, "write sectors as text"))
     return pl.DataFrame(columns), mapping
 
 
@@ -454,32 +304,6 @@ def _null_contradictions(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, i
             counts[f"{', '.join(columns)}: {reason}"] = count
             frame = frame.with_columns(pl.when(~mask).then(pl.col(name)) for name in columns)
     return frame, counts
-
-
-def _day_of(text: str) -> dt.date | None:
-    if match := _SEPARATED_DAY.fullmatch(text):
-        year, month, day = match.group(1), match.group(3), match.group(4)
-    elif match := _COMPACT_DAY.fullmatch(text):
-        year, month, day = match.groups()
-    else:
-        return None
-    if not 1900 <= int(year) < 2200:
-        return None
-    try:
-        return dt.date(int(year), int(month), int(day))
-    except ValueError:
-        return None
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    """Values as stripped text, whole floating-point numbers without their decimal point."""
-    if column.dtype.is_float() and bool((column.floor() == column).all()):
-        column = column.cast(pl.Int64)
-    return column.cast(pl.String).str.strip_chars()
-
-
-def _nothing() -> pl.Series:
-    return pl.Series([], dtype=pl.String)
 
 
 def _spell(mapping: Mapping[str, str]) -> str:

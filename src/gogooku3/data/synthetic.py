@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gogooku3.atomic import atomic_path, write_text_atomic
+from gogooku3.atomic import atomic_path, check_output, write_text_atomic
 from gogooku3.data import tokyo_rules
 from gogooku3.data.planted_signals import KINDS
 from gogooku3.data.simulated_exchange import (
@@ -24,7 +24,6 @@ from gogooku3.data.simulated_exchange import (
     draw_randomness,
     run_exchange,
 )
-from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, HORIZONS, SECTOR
 
 __all__ = [
@@ -83,11 +82,9 @@ def write_market(market: SyntheticMarket, path: Path | str) -> tuple[Path, Path,
     Each file appears whole or not at all, the prices last.
 
     Raises:
-        DataError: `path` doesn't end with .parquet.
+        DataError: `path` is no place for a Parquet file.
     """
-    prices_path = Path(path)
-    if prices_path.suffix != ".parquet":
-        raise DataError(f"a market is written as .parquet, but the path is {prices_path}; change its ending")
+    prices_path = check_output(path, ".parquet")
     oracle_path, summary_path = oracle_paths(prices_path)
     write_text_atomic(summary_path, json.dumps(market.summary, indent=2) + "\n")
     for frame, target in ((market.oracle, oracle_path), (market.prices, prices_path)):

@@ -12,22 +12,18 @@ from typing import Any, Literal
 
 import polars as pl
 
+from gogooku3.data.cells import Parsed, parse_codes, parse_dates, parse_numbers
 from gogooku3.data.dataset import features_equal_to_targets, resolve_columns
 from gogooku3.data.sources import (
     COLUMNS,
     PRICES,
-    Parsed,
-    collect,
     contradictions,
     duplicate_rows,
     is_sorted_by,
     jump_masks,
-    parse_codes,
-    parse_dates,
-    parse_numbers,
     price_files,
-    scan_table,
 )
+from gogooku3.data.table_file import collect, scan_table
 from gogooku3.errors import DataError, choices
 from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, map_columns
 
@@ -251,7 +247,10 @@ def _read_keys(frame: pl.DataFrame, keys: Mapping[str, str]) -> tuple[pl.DataFra
 
 
 def _unreadable(parsed: Parsed, column: str, advice: str) -> Iterator[Problem]:
-    if count := parsed.unreadable.len():
+    if parsed.wrong_type is not None:
+        example = {"value": f"type {parsed.wrong_type}"}
+        yield Problem("cannot be read", column, parsed.values.len(), example, advice, "error")
+    elif count := parsed.unreadable.len():
         example = {"value": repr(parsed.unreadable[0])}
         yield Problem("cannot be read", column, count, example, advice, "error")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3 import __version__
-from gogooku3.atomic import atomic_path
+from gogooku3.atomic import atomic_path, check_output
 from gogooku3.data.panel_reader import BLOCK_ROWS
 from gogooku3.data.sources import PricesReport, price_files, read_prices
 from gogooku3.data.targets import add_targets
@@ -65,11 +65,13 @@ def build_dataset(
         extra: families of features beyond the 139, out of `features.extra.FAMILIES`; they follow the 139.
 
     Raises:
-        DataError: the prices can't be read, or `out_path` is no `.parquet` name or one of the price files.
+        DataError: the prices can't be read, or `out_path` is no place for a Parquet file, or one of the
+            price files.
     """
-    out = Path(out_path)
+    out = check_output(out_path, ".parquet")
     sources = price_files(prices_path)
-    _refuse_target(out, sources)
+    if out.resolve() in {path.resolve() for path in sources}:
+        raise DataError(f"'{out}' is one of the price files; write the data set elsewhere")
     clock = _Clock(progress)
     table = read_prices(prices_path)
     fingerprint = fingerprint_files(sources)
@@ -147,15 +149,6 @@ def read_account(path: Path | str) -> dict[str, object] | None:
     """The account `build_dataset` left in a data set's metadata; None in a file made elsewhere."""
     text = pl.read_parquet_metadata(path).get(METADATA_KEY)
     return None if text is None else dict(json.loads(text))
-
-
-def _refuse_target(out: Path, sources: Sequence[Path]) -> None:
-    if out.suffix != ".parquet":
-        raise DataError(
-            f"the data set is a Parquet file, but '{out}' ends otherwise; name it '{out.stem}.parquet'"
-        )
-    if out.resolve() in {path.resolve() for path in sources}:
-        raise DataError(f"'{out}' is one of the price files; write the data set elsewhere")
 
 
 def _copy_oracle(prices: Path, out: Path) -> list[Path]:

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ class RunFolder:
                 f"the experiment is called '{experiment}'; use letters, digits, '.', '_' and '-', for it "
                 "names a folder"
             )
-        self.path = _fresh_folder(runs_dir / experiment)
+        # Absolute, so that a whole path is told from one below the folder wherever the process stands.
+        parent = runs_dir.absolute() / experiment
+        self._new = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+        self.path = _fresh_folder(parent)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -54,6 +57,7 @@ class RunFolder:
             )
         folder = cls.__new__(cls)
         folder.path = path.resolve()
+        folder._new = []
         return folder
 
     @contextmanager
@@ -76,8 +80,11 @@ class RunFolder:
         return folder
 
     def discard(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder with all that is in it, and those above it that it made and nobody else uses."""
         shutil.rmtree(self.path)
+        for folder in self._new:
+            with suppress(OSError):
+                folder.rmdir()
 
     def write_json(self, name: Path | str, content: Any) -> Path:
         """Write a JSON file; dates and paths become text."""

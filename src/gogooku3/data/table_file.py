@@ -1,0 +1,108 @@
+"""Opens one CSV or Parquet file as a lazy table, or says what is wrong with it; knows no column's meaning."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from gogooku3.errors import DataError, choices
+from gogooku3.schema import KEYS, map_columns
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None")
+"""Texts that mean "no value" in a CSV file."""
+
+_PARSER_ERRORS = (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, EOFError, zlib.error)
+_HEAD = 1 << 16
+"""Bytes at the start of a CSV file that tell of another kind of file."""
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_TWICE = re.compile(r"(.+)_duplicated_\d+")
+"""How Polars calls the second of two columns of a CSV that have one name."""
+
+
+def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
+    """A lazy view of one CSV or Parquet file.
+
+    CSV columns are text, so that a code keeps its leading zeros; with `typed`, all columns but the keys get
+    the type that all their rows allow (which reads the file twice).
+
+    Raises:
+        DataError: the file is empty, truncated, or of another kind, or two columns have one name.
+    """
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes); write it again")
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise DataError(f"{path.name}: expected a name ending in {choices(SUFFIXES)}; rename or convert it")
+    try:
+        if name.endswith(".parquet"):
+            frame = pl.scan_parquet(path, glob=False)
+        else:
+            _refuse_what_is_no_csv(path)
+            missing = list(MISSING_WORDS)
+            frame = pl.scan_csv(path, infer_schema=False, null_values=missing, glob=False)
+            if typed:
+                keys = map_columns(frame.collect_schema().names(), KEYS)
+                frame = pl.scan_csv(
+                    path,
+                    schema_overrides=dict.fromkeys(keys, pl.String),
+                    infer_schema_length=None,
+                    null_values=missing,
+                    glob=False,
+                )
+        columns = frame.collect_schema().names()
+    except _PARSER_ERRORS as error:
+        raise unreadable_file(path, error) from None
+    _refuse_twins(path, columns)
+    return frame
+
+
+def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
+    """Run a lazy read of `path`; a parser's failure becomes a `DataError`."""
+    try:
+        return frame.collect()
+    except _PARSER_ERRORS as error:
+        raise unreadable_file(path, error) from None
+
+
+def unreadable_file(path: Path, error: Exception) -> DataError:
+    """The error for a file that its parser refuses: the parser's first line, and what to try."""
+    kind = "Parquet" if path.name.lower().endswith(".parquet") else "CSV in UTF-8"
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return DataError(
+        f"{path} cannot be read as {kind} ({reason}); it may be truncated, of another format or encoding: "
+        f"write or copy it again"
+    )
+
+
+def _refuse_what_is_no_csv(path: Path) -> None:
+    """Tell a Parquet file, UTF-16, binary data and other separators by the file's first bytes."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(b"\x1f\x8b"):
+        with gzip.open(path) as file:
+            head = file.read(_HEAD)
+    if head.startswith(b"PAR1"):
+        raise DataError(f"{path} is no CSV but a Parquet file by its content; rename it to end in .parquet")
+    if b"\0" in head:
+        raise DataError(
+            f"{path} is no text in UTF-8: it holds zero bytes, as UTF-16 and binary files do; export it as "
+            f"CSV in UTF-8"
+        )
+    header = head.decode(errors="replace").lstrip("\ufeff").partition("\n")[0]
+    for mark, name in _SEPARATORS.items():
+        if mark in header and "," not in header:
+            raise DataError(
+                f"{path}: the columns are separated by {name}, as in {choices([repr(header.strip())])}; "
+                f"export it with commas between columns and points in numbers"
+            )
+
+
+def _refuse_twins(path: Path, columns: Sequence[str]) -> None:
+    found = set(columns)
+    twice = [match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in found]
+    if twice:
+        raise DataError(f"{path}: columns that come twice: {choices(sorted(set(twice)))}; keep one of each")

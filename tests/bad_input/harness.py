@@ -1,0 +1,184 @@
+"""How bad input is tried: a command in a folder of its own, and what makes a message a good one."""
+
+import contextlib
+import datetime as dt
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gogooku3.cli.main import main
+
+ADVICE = re.compile(
+    r"\b(add|allow|bring|build|check|choose|close|convert|copy|correct|drop|export|fill|free|give|install|keep|"
+    r"leave|lower|make|mend|move|name|pass|pick|put|raise|remove|rename|save|scale|see|set|split|swap|take|"
+    r"train|try|use|wait|write|did you mean|the default is|there are|has:|the groups are|the names are)\b"
+)
+"""What tells a person to do something, or between what to choose."""
+
+NOISE = ("Traceback", "internal error", "polars.", "pyo3", "PanicException", "pydantic.dev", "0x", "<class")
+"""What a person who mistyped a name must never read."""
+
+LONGEST = 900
+"""Characters beyond which nobody reads a message."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: its exit code, what it said, and which files it changed."""
+
+    code: int
+    out: str
+    err: str
+    changed: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """The error as a person reads it, on one line, without colours and boxes."""
+        start = self.err.rfind("error: ")
+        text = self.err[start:] if start >= 0 else re.sub(r"[╭╮╰╯│─]", " ", self.err)
+        return " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that must be refused: how it is made, and what the message must name."""
+
+    name: str
+    make: Callable[[Path], Sequence[object]]
+    """From an empty folder to the arguments of the command."""
+    says: tuple[str, ...]
+    """The thing at fault and what came."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def table(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    """One test a case, named after it."""
+    assert len({case.name for case in cases}) == len(cases)
+    return pytest.mark.parametrize("case", cases, ids=str)
+
+
+def run(arguments: Sequence[object], folder: Path) -> Outcome:
+    """Run a command in `folder`, in this process."""
+    before = contents(folder)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+            code: object = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+    after = contents(folder)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    assert isinstance(code, int)
+    return Outcome(code, out.getvalue(), err.getvalue(), tuple(changed))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file and folder below, with a digest of what is in it."""
+    return {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*"))}
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return "not a file"
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def complaints(outcome: Outcome, says: Sequence[str]) -> Iterator[str]:
+    """What is wrong with how a command refused its input; nothing, if all is well."""
+    if outcome.code != 2:
+        yield f"exit code {outcome.code}, not 2"
+    if outcome.changed:
+        yield f"it changed {outcome.changed}"
+    yield from poor(outcome.message, says)
+    if outcome.err.count("error: ") > 1:
+        yield "more than one error"
+
+
+def poor(message: str, says: Sequence[str]) -> Iterator[str]:
+    """What a message lacks: the thing at fault, what came, what to try, in few words."""
+    yield from (f"it doesn't name {thing!r}" for thing in says if thing not in message)
+    yield from (f"it holds {noise!r}" for noise in NOISE if noise in message)
+    if not ADVICE.search(message):
+        yield "it doesn't say what to try"
+    if len(message) > LONGEST:
+        yield f"{len(message)} characters"
+
+
+def refuse(case: Case, folder: Path) -> None:
+    """Assert that a case is refused as it should be."""
+    outcome = run(case.make(folder), folder)
+    assert not list(complaints(outcome, case.says)), f"{outcome.err}\n{outcome.out}"
+
+
+def days(count: int, start: dt.date = dt.date(2022, 1, 3)) -> list[dt.date]:
+    """Weekdays from `start`."""
+    found = (start + dt.timedelta(days=offset) for offset in range(2 * count + 7))
+    return [day for day in found if day.weekday() < 5][:count]
+
+
+def prices(n_stocks: int = 3, n_days: int = 6) -> pl.DataFrame:
+    """Random prices in canonical columns, sorted by (code, date)."""
+    random = np.random.default_rng(0)
+    keys = pl.DataFrame({"code": [f"{1301 + stock}" for stock in range(n_stocks)]}).join(
+        pl.DataFrame({"date": days(n_days)}), how="cross"
+    )
+    close = 100 * np.exp(np.cumsum(random.normal(scale=0.01, size=keys.height)))
+    return keys.select(
+        "date",
+        "code",
+        open=pl.Series(close),
+        high=pl.Series(close * 1.01),
+        low=pl.Series(close * 0.99),
+        close=pl.Series(close),
+        volume=pl.Series(random.integers(1, 1000, keys.height).astype(float)),
+    )
+
+
+def data_set(n_stocks: int = 12, n_days: int = 90) -> pl.DataFrame:
+    """A data set of three features and four targets, sorted by (date, code)."""
+    random = np.random.default_rng(0)
+    keys = pl.DataFrame({"date": days(n_days)}).join(
+        pl.DataFrame({"code": [f"{1301 + stock}" for stock in range(n_stocks)]}), how="cross"
+    )
+    names = ["target_1d", "target_5d", "target_10d", "target_20d", "ret_1d", "x", "y"]
+    columns = [pl.Series(name, random.normal(scale=0.02, size=keys.height), pl.Float32) for name in names]
+    return keys.with_columns(columns)
+
+
+def predictions(n_stocks: int = 6, n_days: int = 12) -> pl.DataFrame:
+    """A prediction table of two models, one fold and one horizon."""
+    random = np.random.default_rng(0)
+    keys = data_set(n_stocks, n_days).select("date", "code", "target_1d")
+    tables = [
+        keys.select(
+            "date",
+            "code",
+            pl.lit(0, pl.Int32).alias("fold"),
+            pl.lit(model).alias("model"),
+            pl.lit(1, pl.Int32).alias("horizon"),
+            pl.Series("prediction", random.normal(size=keys.height), pl.Float32),
+            pl.col("target_1d").alias("target"),
+        )
+        for model in ("mine", "yours")
+    ]
+    return pl.concat(tables)
+
+
+TINY = (
+    *("model.input_dim=9", "model.hidden_dim=8", "model.num_heads=2", "model.num_layers=1"),
+    *("training.epochs=1", "training.progress_bar=false", "logging.tensorboard=false"),
+    *("time_series.sequence_length=5", "split.n_splits=1", "split.min_train_days=55"),
+    *("lightgbm.num_boost_round=5", "lightgbm.min_data_in_leaf=5"),
+)
+"""Overrides with which `train` takes `data_set()` in a second."""
