@@ -139,3 +139,38 @@ def test_an_old_script_warns_and_goes_on_to_the_new_command(name: str, flags: li
     assert done.returncode == 2
     assert "DeprecationWarning" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: unknown setting 'model.hiden_dim'")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What is said on standard error with exit code 2."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_resuming_a_complete_run_says_where_its_report_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").write_text('{"status": "complete"}')
+    run("train", "--resume", str(tmp_path))
+    assert f"is complete; its report: {tmp_path / 'report.html'}" in capsys.readouterr().out
+
+
+def test_resuming_takes_no_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for other in ("model.hidden_dim=8", "--epochs=3", "--experiment=x"):
+        told = refused(capsys, "train", "--resume", str(tmp_path), other)
+        assert told.startswith("error: --resume takes the settings of the run as they were")
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "train", "--resume", str(tmp_path / "none"))
+    assert "is not the folder of a run: expected config.yaml in it, found nothing" in told
+
+
+def test_a_folder_of_runs_that_is_a_file_is_one_clear_error(
+    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("x")
+    told = refused(capsys, "train", "--data", str(small_dataset), "--out", str(tmp_path / "taken"))
+    assert told.count("\n") == 1 and "a part of its path is a file, not a folder" in told
