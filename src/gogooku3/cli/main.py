@@ -18,6 +18,7 @@ from gogooku3.cli.data_validate import validate
 from gogooku3.cli.demo import demo
 from gogooku3.cli.evaluate import evaluate
 from gogooku3.cli.predict import predict
+from gogooku3.cli.runs import runs
 from gogooku3.cli.train import train
 from gogooku3.errors import GogookuError, Interrupted, file_error
 
@@ -43,6 +44,7 @@ app.command()(demo)
 app.command()(evaluate)
 app.command()(audit)
 app.command()(predict)
+app.command()(runs)
 app.add_typer(data, name="data")
 data.add_typer(fetch, name="fetch")
 data.command()(synth)

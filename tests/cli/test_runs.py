@@ -1,0 +1,109 @@
+"""`gogooku3 runs` over a real run and broken ones: the list, the comparison, and what is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gogooku3.cli.main import main
+
+
+@pytest.fixture
+def home(trained_run: Path, tmp_path: Path) -> Path:
+    """Folder of four runs: complete, another one with other settings, failed, broken."""
+    kept = ("manifest.json", "metrics.json", "audit.json", "config.yaml")
+    for name in ("trained/20260101-000000", "other/20260102-000000"):
+        (tmp_path / name).mkdir(parents=True)
+        for file in kept:
+            if (trained_run / file).is_file():
+                shutil.copy(trained_run / file, tmp_path / name)
+    changed = tmp_path / "other/20260102-000000/manifest.json"
+    about = json.loads(changed.read_text())
+    about["config"]["training"]["epochs"] = 99
+    about["data"]["fingerprint"] = "another"
+    changed.write_text(json.dumps(about))
+    for name, text in {
+        "trained/20260103-000000": '{"status": "failed", "error": "DataError: no space"}',
+        "trained/20260104-000000": "{",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(text)
+    return tmp_path
+
+
+def runs(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["runs", *map(str, arguments)])
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, *capsys.readouterr()
+
+
+def test_every_run_is_listed_with_its_scores_and_what_is_wrong(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text, notes = runs(capsys, "--out", home)
+    assert code == 0
+    names = [line.split()[0] for line in text.splitlines() if "/2026" in line]
+    assert [name[-10:-7] for name in names] == ["104", "103", "102", "101"]
+    scores = json.loads((home / "trained/20260101-000000/metrics.json").read_text())
+    pooled = scores["models"]["lightgbm"]["horizons"]["5"]["pooled"]
+    row = next(line for line in reversed(text.splitlines()) if " lightgbm " in line)
+    assert row.split()[-3:] == [
+        f"{pooled['mean_rank_ic']:+.4f}",
+        f"{pooled['sharpe_net']:+.2f}",
+        f"{pooled['max_drawdown_net']:.1%}",
+    ]
+    assert "trained/20260103-000000: DataError: no space" in notes
+    assert "trained/20260104-000000: manifest.json is not JSON" in notes
+
+
+def test_json_holds_the_runs_asked_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = runs(capsys, "--out", home, "--json", "--experiment", "trained", "--sort", "rank_ic")
+    told = json.loads(text)
+    assert code == 0
+    assert [run["run"][-15:] for run in told] == ["20260101-000000", "20260104-000000", "20260103-000000"]
+    assert [run["status"] for run in told] == ["complete", "broken", "failed"]
+    assert set(told[0]["scores"]) == {"atft_gat_fan", "lightgbm", "rank_average"}
+    assert len(json.loads(runs(capsys, "--out", home, "--json", "--limit", 1)[1])) == 1
+
+
+def test_a_comparison_shows_scores_side_by_side_and_only_what_differs(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["trained/20260101-000000", home / "other/20260102-000000"]
+    code, text, notes = runs(capsys, "--out", home, *names)
+    assert code == 0
+    assert next(line for line in text.splitlines() if "training.epochs" in line).split()[1:] == ["1", "99"]
+    assert "training.batch_size" not in text and "lightgbm: Rank IC" in text
+    assert "different data" in notes
+    told = json.loads(runs(capsys, "--out", home, "--json", *names)[1])
+    assert told["settings"] == {"training.epochs": [1, 99]}
+    code, text, _ = runs(capsys, "--out", home, "trained/20260101-000000", "trained/20260104-000000")
+    assert code == 0 and "broken" in text and "do not differ" not in text
+
+
+def test_what_is_not_there_is_said_in_a_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, notes = runs(capsys, "--out", home / "nowhere")
+    assert (code, text) == (0, "") and "no runs in" in notes
+    assert runs(capsys, "--out", home / "nowhere", "--json")[:2] == (0, "[]\n")
+    code, _, notes = runs(capsys, "--out", home, "--experiment", "x")
+    assert code == 2 and "there are: other, trained" in notes
+    code, _, notes = runs(capsys, "--out", home, "trained/1")
+    assert code == 2 and "no run in trained/1" in notes
+    code, _, notes = runs(capsys, "--out", home, "--limit", 1, "trained/20260101-000000")
+    assert code == 2 and "leave them out" in notes
+
+
+def test_listing_loads_nothing_heavy(home: Path) -> None:
+    statement = (
+        "import sys; from gogooku3.cli.main import main\n"
+        f"try: main(['runs', '--out', {str(home)!r}])\n"
+        "except SystemExit as done: assert done.code == 0\n"
+        "print({'torch', 'polars', 'numpy', 'scipy', 'lightning'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
