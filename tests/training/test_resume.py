@@ -22,7 +22,7 @@ import pytest
 from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.features.build import build_dataset
 
-KILLS = int(os.environ.get("GOGOOKU3_KILLS", "3"))
+KILLS = int(os.environ.get("GOGOOKU3_KILLS", "2"))
 MARKET = SyntheticMarketConfig(n_stocks=12, n_days=150, seed=5, n_sectors=3)
 SETTINGS = [
     "dataset.feature_columns=[ret_1d,ret_5d,vol_20d]",
