@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gogooku3.config.messages import did_you_mean
+from gogooku3.config.plain_yaml import check_plain_yaml, refuse_functions
 from gogooku3.config.run_config import RunConfig
 from gogooku3.errors import ConfigError, choices
 from gogooku3.shipped import shipped_configs
@@ -44,14 +45,25 @@ def load_config(
     """
     configs_dir = shipped_configs() if configs_dir is None else configs_dir
     file = _find(config, configs_dir)
+    check_plain_yaml(file)
     changes = [_parse(text) for text in overrides] + list((values or {}).items())
     try:
         composed = _compose(file, configs_dir)
         for path, value in changes:
             OmegaConf.update(composed, path, value, merge=False, force_add=True)
+        refuse_functions(OmegaConf.to_container(composed, resolve=False), str(file))
         plain = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"{file}: {_one_line(error)}") from error
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        YAMLError,
+        ValueError,
+        RecursionError,
+        TypeError,
+    ) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{file}: {_one_line(error)[:300]}; correct it, or take a shipped file") from error
     assert isinstance(plain, dict)
     return RunConfig.from_mapping({str(key): value for key, value in plain.items()}, source=str(file))
 

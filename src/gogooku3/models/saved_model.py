@@ -50,9 +50,14 @@ def load_model(folder: Path) -> tuple[ATFTGATFANModel, dict[str, Any]]:
         state = json.loads(settings.read_text(encoding="utf-8"))
         model = ATFTGATFANModel(**state["model"])
         model.load_state_dict(load_file(weights))
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{folder} does not hold a model of ours: {reason}") from None
+    except (
+        *(SafetensorError, ValueError, KeyError, TypeError, AttributeError),
+        *(RuntimeError, ArithmeticError, AssertionError, MemoryError),
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise DataError(
+            f"{folder} does not hold a model of ours: {reason}; copy the folder again, or train anew"
+        ) from None
     model.eval()
     return model, state
 

@@ -1,0 +1,85 @@
+"""Checks that a YAML file is plain data, before anything composes it: no tags, no anchors, no surprises."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from gogooku3.errors import ConfigError
+
+LARGEST = 1 << 20
+"""Bytes of a configuration; ours have two thousand."""
+DEEPEST = 20
+"""Levels of lists and groups within each other; ours have three."""
+_RESOLVER = re.compile(r"\$\{\s*[^}${:]*:")
+"""`${name:...}` calls a function of OmegaConf's; `${group.key}` is a reference and harmless."""
+
+
+def check_plain_yaml(path: Path) -> None:
+    """Refuse a file that is no single group of settings in plain YAML.
+
+    Tags can build objects, aliases can swell without end, and functions such as `${oc.env:NAME}` copy the
+    environment into a run's files.
+
+    Raises:
+        ConfigError: with the line, where there is one.
+    """
+    raw = path.read_bytes()
+    if len(raw) > LARGEST:
+        raise ConfigError(f"{path} has {len(raw):,} bytes, and no configuration has; name a YAML file")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no text in UTF-8 ({error.reason}); name a YAML file, or save it as UTF-8"
+        ) from None
+    try:
+        _check_events(path, text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:200]
+        raise ConfigError(f"{path}: no YAML ({reason}); correct it, or take a shipped file") from None
+
+
+def refuse_functions(value: object, where: str) -> None:
+    """Refuse `${name:...}` in a text, or anywhere in lists and groups of texts.
+
+    Raises:
+        ConfigError: naming the text.
+    """
+    if isinstance(value, str):
+        if _RESOLVER.search(value):
+            raise ConfigError(
+                f"{where}: '{value[:80]}' calls a function; write the value itself, or a reference such as "
+                "${model.hidden_dim}"
+            )
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            refuse_functions(key, where)
+            refuse_functions(inner, where)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            refuse_functions(inner, where)
+
+
+def _check_events(path: Path, text: str) -> None:
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        place = f"{path}, line {event.start_mark.line + 1}"
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag != "!":
+            raise ConfigError(f"{place}: the tag '{tag}' is refused; write plain values")
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(
+                f"{place}: the alias '*{event.anchor}' is refused; write the value itself, or a reference "
+                "such as ${model.hidden_dim}"
+            )
+        if isinstance(event, yaml.ScalarEvent):
+            refuse_functions(event.value, place)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if documents > 1:
+            raise ConfigError(f"{place}: a second document begins; keep one")
+        if documents and not depth and isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent):
+            raise ConfigError(f"{path} holds no groups of settings; write it as 'model:', 'training:', ...")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"{place}: more than {DEEPEST} levels within each other; make it flat")
