@@ -109,6 +109,8 @@ def _parse(override: str) -> tuple[str, Any]:
             f"the override '{override}' is no single value; write group.key=value, a list as "
             '"key=[1,5]", and null for nothing'
         )
+    if not parsed.key_or_group:
+        raise ConfigError(f"the override '{override}' names no setting; write group.key=value")
     return parsed.key_or_group, parsed.value()
 
 

@@ -23,7 +23,7 @@ def _as_day(value: object) -> object:
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"expected a day as YYYY-MM-DD, came '{value}'") from None
+        raise ValueError(f"expected a day as YYYY-MM-DD, came '{value}'; write it as in 2024-01-31") from None
 
 
 def _as_path(value: object) -> object:
@@ -43,7 +43,9 @@ def by_horizon(value: object) -> object:
 
 def _ascending(horizons: tuple[int, ...]) -> tuple[int, ...]:
     if not horizons or list(horizons) != sorted(set(horizons)):
-        raise ValueError(f"expected different horizons in ascending order, came {list(horizons)}")
+        raise ValueError(
+            f"expected different horizons in ascending order, came {list(horizons)}; write them as in [1, 5]"
+        )
     return horizons
 
 
@@ -81,7 +83,7 @@ class ModelConfig(Group):
     """Which network; there is one."""
     input_dim: Positive | None = 145
     """Features a step: the 139 of the data set and six quality features; null: as many as there are."""
-    hidden_dim: Positive = 256
+    hidden_dim: Annotated[Positive, Field(le=65536)] = 256
     """Width of every hidden layer; a multiple of `num_heads`. 256 makes the 5.6 million parameters."""
     num_heads: Positive = 8
     """Attention heads, temporal and graph alike; 8 leave 32 numbers a head."""

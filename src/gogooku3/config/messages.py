@@ -63,10 +63,14 @@ def _lines(details: ErrorDetails, root: type[BaseModel]) -> list[str]:
 def _spelled(value: object) -> str:
     """Show a value as YAML does, a text in quotes so that '64' and 64 differ."""
     if isinstance(value, str):
-        return f"'{value}'"
+        return f"'{_short(value)}'"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return str(list(value) if isinstance(value, tuple) else value)
+    return _short(str(list(value) if isinstance(value, tuple) else value))
+
+
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) -> str:
@@ -79,9 +83,13 @@ def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) 
         return "; write true"
     if kind == "bool_type" and str(value).lower() in ("no", "off", "0"):
         return "; write false"
+    if kind == "model_type":
+        return "; leave it out, or write settings below it"
+    while len(keys) > 1 and keys[-1].isdigit():
+        keys = keys[:-1]
     group = _schema_at(keys[:-1], root)
     field = group.model_fields.get(keys[-1]) if group else None
-    if field is None or kind == "model_type":
+    if field is None:
         return ""
     return f"; the default is {_spelled(field.get_default(call_default_factory=True))}"
 

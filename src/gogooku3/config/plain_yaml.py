@@ -35,6 +35,7 @@ def check_plain_yaml(path: Path) -> None:
         ) from None
     try:
         _check_events(path, text)
+        _refuse_hydra(path, text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:200]
         raise ConfigError(f"{path}: no YAML ({reason}); correct it, or take a shipped file") from None
@@ -59,6 +60,12 @@ def refuse_functions(value: object, where: str) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             refuse_functions(inner, where)
+
+
+def _refuse_hydra(path: Path, text: str) -> None:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if isinstance(root, yaml.MappingNode) and any(key.value == "hydra" for key, _ in root.value):
+        raise ConfigError(f"{path}: the group 'hydra' is no setting of a run; remove it")
 
 
 def _check_events(path: Path, text: str) -> None:

@@ -348,7 +348,9 @@ def _check_named_features(
         kinds = choices(f"{name} ({'a key' if name in keys else 'a target'})" for name in forbidden)
         raise DataError(f"feature_columns lists what can never be a feature: {kinds}; take it off the list")
     if not features or len(set(features)) < len(features):
-        raise DataError(f"feature_columns needs distinct names, at least one; got {choices(features)}")
+        raise DataError(
+            f"feature_columns needs distinct names, at least one; got {choices(features)}; name each once"
+        )
     _require_numeric(schema, features, "feature")
 
 
