@@ -5,6 +5,7 @@ import gzip
 import json
 import math
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pytest
@@ -86,6 +87,28 @@ def test_an_unreadable_day_is_refused_with_the_value(tmp_path: Path, day: str) -
     file = write(tmp_path / "p.csv", f"{day},1,1,1,1,1,1", "2024-01-04,1,1,1,1,1,1")
     with pytest.raises(DataError, match=rf"1 values of column 'date' .*'{day}'.*2024-01-31"):
         read_prices(file)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+def test_times_too_far_off_to_be_told_are_unreadable_and_no_crash(
+    number: int, unit: Literal["ms", "us", "ns"], zone: str | None
+) -> None:
+    times = pl.Series([number, 0, None], dtype=pl.Int64).cast(pl.Datetime(unit, zone))
+    parsed = parse_dates(times)
+    assert parsed.values.to_list() == [None, dt.date(1970, 1, 1), None]
+    assert len(parsed.unreadable) == 1
+
+
+def test_days_of_other_centuries_are_unreadable_and_spelled() -> None:
+    days = [dt.date(1899, 12, 31), dt.date(1900, 1, 1), dt.date(2199, 12, 31), dt.date(2200, 1, 1)]
+    for column in (pl.Series(days), pl.Series(days).cast(pl.Datetime("us"))):
+        parsed = parse_dates(column)
+        assert parsed.values.to_list() == [None, *days[1:3], None]
+        assert parsed.unreadable.to_list() == ["1899-12-31", "2200-01-01"]
+    far = pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date)
+    assert parse_dates(far).unreadable.to_list() == ["2147483647 days after 1970-01-01"]
 
 
 def test_codes_may_be_numbers_but_not_fractions() -> None:

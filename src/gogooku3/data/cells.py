@@ -38,13 +38,9 @@ def parse_dates(column: pl.Series) -> Parsed:
     >>> parse_dates(pl.Series(["2024-01-31", "20240201", "01/02/2024"])).unreadable.to_list()
     ['01/02/2024']
     """
-    if isinstance(column.dtype, pl.Datetime):
-        column = column.dt.date()
-    if column.dtype == pl.Date:
-        inside = column.is_between(FIRST_DAY, LAST_DAY).fill_null(True)
-        if inside.all():
-            return Parsed(column, _nothing())
-        return Parsed(_where(inside, column), _spelled_days(column.filter(~inside)))
+    if column.dtype in (pl.Date, pl.Datetime):
+        sane, strays = _within_centuries(column)
+        return Parsed(sane if sane.dtype == pl.Date else sane.dt.date(), strays)
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.Date)
@@ -138,11 +134,27 @@ def _day_of(text: str) -> dt.date | None:
     return day if FIRST_DAY <= day <= LAST_DAY else None
 
 
-def _spelled_days(days: pl.Series) -> pl.Series:
-    """Days as text, also those that no calendar reaches."""
-    numbers = days.to_physical()
-    spelled = _where(numbers.is_between(_since_1970(dt.date.min), _since_1970(dt.date.max)), days)
-    return spelled.cast(pl.String).fill_null(numbers.cast(pl.String) + " days after 1970-01-01")
+def _within_centuries(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Days or times of the years that can be, and the days of the others as text.
+
+    Compared as numbers: Polars overflows, or with a time zone panics, where a time is too far off.
+    """
+    edges = pl.Series([FIRST_DAY, LAST_DAY + dt.timedelta(days=1)], dtype=pl.Date)
+    unit = column.dtype.time_unit if isinstance(column.dtype, pl.Datetime) else None
+    first, after = edges.cast(pl.Datetime(unit)).to_physical() if unit else edges.to_physical()
+    numbers = column.to_physical()
+    inside = ((numbers >= first) & (numbers < after)).fill_null(True)
+    if inside.all():
+        return column, _nothing()
+    a_day = (after - first) // (edges[1] - edges[0]).days
+    return _where(inside, column), _spelled_days(numbers.filter(~inside).cast(pl.Int64) // a_day)
+
+
+def _spelled_days(numbers: pl.Series) -> pl.Series:
+    """Days since 1970 as text, also those that no calendar reaches."""
+    tellable = _where(numbers.is_between(_since_1970(dt.date.min), _since_1970(dt.date.max)), numbers)
+    spelled = tellable.cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    return spelled.fill_null(numbers.cast(pl.String) + " days after 1970-01-01")
 
 
 def _since_1970(day: dt.date) -> int:
