@@ -85,7 +85,7 @@ def shared_rows(table: pl.DataFrame) -> SharedRows:
         )
     dropped = model.filter(pl.Series(~shared)).value_counts()
     lost = dict.fromkeys(sorted(model.unique()), 0) | dict(dropped.iter_rows())
-    return SharedRows(table.filter(pl.Series(shared)), lost)
+    return SharedRows(table if shared.all() else table.filter(pl.Series(shared)), lost)
 
 
 def _as_enum(names: pl.Series) -> pl.Series:

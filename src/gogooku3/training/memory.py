@@ -1,4 +1,8 @@
-"""What a run will take, estimated before it is allocated."""
+"""What a run will take, estimated before it is allocated; and what it no longer needs, given back."""
+
+import ctypes
+import gc
+from contextlib import suppress
 
 from gogooku3.errors import ConfigError
 
@@ -41,3 +45,14 @@ def plan_memory(shape: tuple[int, int, int], index_bytes: int, limit_gb: float) 
             "features (dataset.feature_columns)"
         )
     return least + cube_gb > limit_gb
+
+
+def release_memory() -> None:
+    """Give what nobody holds any more back to the system.
+
+    A trainer and its parts hold one another, so that only a collection frees them; glibc keeps what is freed
+    unless it is asked. Other allocators have no such call, and are left alone.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -35,6 +35,7 @@ from gogooku3.training.calendar_audit import AUDIT, GRAPHS, RunAudit, audit_tabl
 from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.inputs import check_inputs
+from gogooku3.training.memory import release_memory
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
 from gogooku3.training.reproducibility import cpu_threads, seed_everything, use_threads, versions
@@ -150,12 +151,31 @@ class Run:
 
     def _steps(self) -> dict[str, Any]:
         started = time.perf_counter()
-        config, log = self.config, self.log
-        seed_everything(config.training.seed)
+        seed_everything(self.config.training.seed)
         if self.resumed:
             self._say_what_is_kept()
         else:
-            self.folder.write_text(CONFIG, config.to_yaml())
+            self.folder.write_text(CONFIG, self.config.to_yaml())
+        calendar, model_path = self._train()
+        # The panel, and what was made of it, makes room for the scores.
+        release_memory()
+        with self.log.step("score and report"):
+            self.stop.check()
+            scores, report_path, predictions_path = self._score(calendar)
+        # The data set still holds what a memory-mapped panel held.
+        (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
+        results = self._results(scores, time.perf_counter() - started)
+        results |= {
+            "model_path": str(model_path),
+            "report_path": str(report_path),
+            "predictions_path": str(predictions_path),
+        }
+        self.folder.write_json(MANIFEST, self._manifest("complete", results["total_duration"]))
+        return results
+
+    def _train(self) -> tuple[pl.Series, Path]:
+        """All steps but the last; returns the trading days and where the last network's weights lie."""
+        config, log = self.config, self.log
         with log.step("load data"):
             frame, self.data_facts = preparation.load_frame(self.loader, log)
             self.folder.write_json(MANIFEST, self._manifest("running", None))
@@ -185,19 +205,7 @@ class Run:
             for fold in folds:
                 self.stop.check()
                 model_path = self._networks(panel, fold, normalizer, schedule, returns)
-        with log.step("score and report"):
-            self.stop.check()
-            scores, report_path, predictions_path = self._score(pl.Series(panel.dates))
-        # The data set still holds what a memory-mapped panel held.
-        (self.folder.path / preparation.PANEL_FILE).unlink(missing_ok=True)
-        results = self._results(scores, time.perf_counter() - started)
-        results |= {
-            "model_path": str(model_path),
-            "report_path": str(report_path),
-            "predictions_path": str(predictions_path),
-        }
-        self.folder.write_json(MANIFEST, self._manifest("complete", results["total_duration"]))
-        return results
+        return pl.Series(panel.dates), model_path
 
     def _say_what_is_kept(self) -> None:
         folds = [self.folder.path / f"fold_{number}" for number in range(self.config.split.n_splits)]
@@ -292,6 +300,7 @@ class Run:
                 *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK),
             ]
         )
+        self.tables = [table]
         predictions_path = self.folder.write_table("predictions.parquet", table)
         how = scoring_arguments(self.config.evaluation)
         tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
