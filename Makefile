@@ -33,7 +33,7 @@ demo: setup
 	$(BIN)/gogooku3 demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .

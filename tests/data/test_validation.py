@@ -206,3 +206,17 @@ def test_a_report_is_json_and_a_problem_is_one_line() -> None:
 def test_empty_tables_are_errors() -> None:
     assert found(validate(dataset().clear()), "no rows").severity == "error"
     assert found(validate(prices().clear()), "no rows").severity == "error"
+
+
+def test_days_are_compared_with_an_exchange() -> None:
+    days = [dt.date(2020, 9, 30), dt.date(2020, 10, 1), dt.date(2020, 10, 5)]
+    rows = [(day, code) for day in days for code in ("A", "B")]
+    frame = pl.DataFrame(rows, schema=["date", "code"], orient="row").with_columns(
+        pl.lit(1.0).alias(name) for name in ("open", "high", "low", "close", "volume")
+    )
+    found = {p.check: p.example for p in validate(frame, calendar="XTKS").problems if "XTKS" in p.check}
+    assert found == {
+        "no session of XTKS": {"date": dt.date(2020, 10, 1)},
+        "session of XTKS without a row": {"date": dt.date(2020, 10, 2)},
+    }
+    assert not [p for p in validate(frame).problems if "XTKS" in p.check]

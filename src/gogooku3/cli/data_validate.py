@@ -11,17 +11,21 @@ from gogooku3.errors import DataError
 
 def validate(
     file: Annotated[Path, typer.Argument(help="Data set to check, or prices before they become one.")],
+    calendar: Annotated[
+        str | None,
+        typer.Option(metavar="EXCHANGE", help="Compare the days with its sessions: XTKS, XNYS, XNAS, XLON."),
+    ] = None,
 ) -> None:
     """Check a data set against the data contract: keys, types, missing and impossible values, leaks.
 
     Names every problem with its column, how many rows have it, and one of them. Exit code 2 if any is an
     error; warnings alone leave it at 0.
 
-    Example: `gogooku3 data validate data/mine.parquet`
+    Example: `gogooku3 data validate data/mine.parquet --calendar XTKS`
     """
     from gogooku3.data.validation import validate as find_problems
 
-    report = find_problems(file)
+    report = find_problems(file, calendar=calendar)
     size = f"{file}: {report.kind}, {report.rows:,} rows x {report.columns} columns"
     if not report.problems:
         typer.echo(f"{size}, no problems")

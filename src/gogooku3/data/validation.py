@@ -7,6 +7,7 @@ import datetime as dt
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import polars as pl
 
 from gogooku3.data.cells import Parsed, parse_codes, parse_dates, parse_numbers
 from gogooku3.data.dataset import features_equal_to_targets, resolve_columns
+from gogooku3.data.exchange_calendar import check_days
 from gogooku3.data.sources import (
     COLUMNS,
     PRICES,
@@ -103,7 +105,10 @@ class ValidationReport:
 
 
 def validate(
-    source: pl.DataFrame | Path | str, *, target_columns: Mapping[int, str] | None = None
+    source: pl.DataFrame | Path | str,
+    *,
+    target_columns: Mapping[int, str] | None = None,
+    calendar: str | None = None,
 ) -> ValidationReport:
     """Check a data set (it has `target_{h}d` columns, or `target_columns` names them) or else prices.
 
@@ -111,13 +116,21 @@ def validate(
     (missing, unreadable, null or double keys, infinities, unknown targets, a feature equal to a target, days
     in the future); warnings are what they repair or let pass.
 
+    Args:
+        source: a frame, a file or a folder.
+        target_columns: `{horizon: column}` for targets of other names.
+        calendar: an exchange whose sessions the days are compared with, such as XTKS.
+
     Raises:
+        ConfigError: an unknown exchange.
         DataError: there is no such file, or it cannot be read as a table at all.
     """
     frame = source if isinstance(source, pl.DataFrame) else _read(source)
     is_dataset = bool(target_columns) or any(map(is_target_column, frame.columns))
     problems = _dataset_problems(frame, target_columns) if is_dataset else _prices_problems(frame)
     kind: Literal["prices", "dataset"] = "dataset" if is_dataset else "prices"
+    if calendar is not None:
+        problems = chain(problems, _calendar_problems(frame, calendar))
     ordered = sorted(problems, key=lambda problem: problem.severity)
     return ValidationReport(kind, frame.height, frame.width, tuple(ordered))
 
@@ -291,6 +304,21 @@ def _day_problems(frame: pl.DataFrame) -> Iterator[Problem]:
     future = frame[DATE] > dt.date.today() + dt.timedelta(days=1)
     yield from _where(frame, future, DATE, "day in the future", "correct the year or remove the rows")
     yield from _gaps(frame, days)
+
+
+def _calendar_problems(frame: pl.DataFrame, exchange: str) -> Iterator[Problem]:
+    """Days on which the exchange did not trade, and sessions of it without a row."""
+    found = next((name for name, key in map_columns(frame.columns, KEYS).items() if key == DATE), None)
+    days = [] if found is None else parse_dates(frame[found]).values.drop_nulls().unique().to_list()
+    if not days:
+        return
+    check = check_days(days, exchange)
+    for days_, what, advice in (
+        (check.extra, f"no session of {exchange}", "remove these days, or name another calendar"),
+        (check.missing, f"session of {exchange} without a row", "check for missing files"),
+    ):
+        if days_:
+            yield Problem(what, DATE, len(days_), {"date": days_[0]}, advice, "warning")
 
 
 def _gaps(frame: pl.DataFrame, days: pl.DataFrame) -> Iterator[Problem]:
