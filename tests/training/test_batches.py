@@ -199,6 +199,25 @@ def test_windows_stay_right_from_batch_to_batch_in_the_shared_buffer() -> None:
         assert batch.x.shape == (len(days) * STOCKS, STEPS, FEATURES)
 
 
+def test_windows_take_no_new_memory_from_batch_to_batch() -> None:
+    market = panel(present=0.8)
+    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
+    batches.gather(list(range(10, 20)))
+    held = {batches.gather(days).x.data_ptr() for days in ([7], [12, 30, 8], [44])}
+    masks = {batches.gather(days).step_mask.data_ptr() for days in ([7], [12, 30, 8], [44])}
+    assert len(held) == len(masks) == 1
+
+
+def test_a_batch_keeps_its_labels_days_and_stocks_after_the_next_one() -> None:
+    """Validation gathers them over a whole epoch."""
+    market = panel()
+    batches = PanelBatches(market, market.targets, STEPS)
+    first = batches.gather([10, 11])
+    labels, held = first.labels.clone(), keys(first)
+    batches.gather([30, 31])
+    assert keys(first) == held and torch.equal(first.labels.nan_to_num(), labels.nan_to_num())
+
+
 def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
     market = panel(5)
     last = 36

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 FEEDFORWARD = 3.9
@@ -63,7 +62,9 @@ class Regime(nn.Module):
     def forward(
         self, states: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        member = functional.one_hot(day_index, n_days).to(states.dtype).t()
+        # Not `one_hot`: it looks at its numbers, for which a GPU would have to be waited for.
+        numbers = torch.arange(n_days, device=day_index.device)
+        member = (numbers[:, None] == day_index).to(states.dtype)
         share = member / member.sum(dim=1, keepdim=True).clamp(min=1)
         mean = share @ states
         deviation = (share @ (states - mean[day_index]).square() + 1e-6).sqrt()

@@ -150,38 +150,39 @@ class PanelBatches:
         if samples is None:
             samples = panel.sample_mask(sequence_length)
         self.samples_by_day = samples.sum(axis=1)
-        self._offsets = np.concatenate([[0], np.cumsum(self.samples_by_day)])
+        self._count = torch.from_numpy(self.samples_by_day.astype(np.int64))
+        self._start = self._count.cumsum(0) - self._count
         self._stock = torch.from_numpy(np.nonzero(samples)[1])
         self._values = torch.from_numpy(panel.values).view(-1, self.n_features)
         self._mask = torch.from_numpy(panel.mask).view(-1)
         self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
         self._market = None if market is None else torch.from_numpy(market)
-        self._steps = torch.arange(1 - sequence_length, 1)
-        self._buffer = torch.empty(0)
-        self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
-        self._snapshot: list[int] = []
+        self._earlier = torch.arange(1 - sequence_length, 1) * self.n_stocks
+        self._buffers: dict[str, Tensor] = {}
+        self._graphs: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         self.set_graphs(graphs)
 
     def set_graphs(self, graphs: StackedGraphs | None) -> None:
         """Replace the graph snapshots."""
         self._graphs = None
         if graphs is not None and graphs.neighbours.shape[0]:
-            self._snapshot = graphs.snapshot.tolist()
-            self._graphs = (
-                torch.from_numpy(graphs.neighbours).to(self._stock.device),
-                torch.from_numpy(graphs.weights).to(self._stock.device),
-                torch.from_numpy(graphs.valid).to(self._stock.device),
+            first, second, third, fourth = (
+                torch.from_numpy(part.astype(np.int64) if part.dtype.kind in "iu" else part).to(self.device)
+                for part in graphs
             )
+            self._graphs = (first, second.flatten(0, 1), third.flatten(0, 1), fourth.flatten(0, 1))
 
     def to(self, device: torch.device) -> "PanelBatches":
         """Move the panel and the graphs to a device, in place."""
-        for name in ("_stock", "_values", "_mask", "_labels", "_steps", "_buffer"):
+        for name in ("_count", "_start", "_stock", "_values", "_mask", "_labels", "_earlier"):
             setattr(self, name, getattr(self, name).to(device))
         if self._market is not None:
             self._market = self._market.to(device)
         if self._graphs is not None:
-            first, second, third = self._graphs
-            self._graphs = (first.to(device), second.to(device), third.to(device))
+            first, second, third, fourth = self._graphs
+            self._graphs = (first.to(device), second.to(device), third.to(device), fourth.to(device))
+        if any(buffer.device != self.device for buffer in self._buffers.values()):
+            self._buffers = {}
         return self
 
     @property
@@ -191,55 +192,70 @@ class PanelBatches:
 
     def today(self, day: int) -> tuple[Tensor, Tensor]:
         """Features `[samples, features]` and labels `[samples, horizons]` of one day, without the windows."""
-        stock = self._stock[self._offsets[day] : self._offsets[day + 1]]
-        rows = day * self.n_stocks + stock
+        start = int(self._start[day])
+        rows = day * self.n_stocks + self._stock[start : start + int(self.samples_by_day[day])]
         return self._values.index_select(0, rows), self._labels.index_select(0, rows)
 
     def gather(self, days: Sequence[int]) -> Batch:
         """The samples of some days, ordered by day as given, then by stock.
 
-        `x` stays valid until the next call: all batches share one buffer.
+        `x` and `step_mask` stay valid until the next call: all batches share their memory. On a GPU the
+        host hands over the days' numbers and waits for nothing.
         """
-        device = self._stock.device
-        sizes = [int(self.samples_by_day[day]) for day in days]
-        stock = torch.cat([self._stock[self._offsets[day] : self._offsets[day + 1]] for day in days])
-        repeats = torch.tensor(sizes, device=device)
+        samples, steps = int(self.samples_by_day[list(days)].sum()), self.sequence_length
+        numbers = _to_device(list(days), self.device)
+        count = self._count.index_select(0, numbers)
         day_index = torch.repeat_interleave(
-            torch.arange(len(days), device=device), repeats, output_size=sum(sizes)
+            torch.arange(len(days), device=self.device), count, output_size=samples
         )
-        numbers = torch.tensor(list(days), device=device)
-        day = numbers[day_index]
-        rows = ((day + self._steps[:, None]) * self.n_stocks + stock).flatten()
-        needed = len(rows) * self.n_features
-        if self._buffer.numel() < needed:
-            # Made outside inference mode even when predicting: training may write into it afterwards.
-            with torch.inference_mode(False):
-                self._buffer = torch.empty(needed, device=device, dtype=self._values.dtype)
-        flat = self._buffer[:needed].view(len(rows), self.n_features)
-        torch.index_select(self._values, 0, rows, out=flat)
-        by_step = flat.view(self.sequence_length, len(stock), self.n_features)
+        # A sample's place among all samples: its day's first, and how far it stands behind the first here.
+        shift = self._start.index_select(0, numbers) - (count.cumsum(0) - count)
+        place = torch.arange(samples, device=self.device) + shift.index_select(0, day_index)
+        day, stock = numbers.index_select(0, day_index), self._stock.index_select(0, place)
+        today = day * self.n_stocks + stock
+        rows = self._buffer("rows", steps * samples, torch.int64)
+        torch.add(self._earlier[:, None], today, out=rows.view(steps, samples))
+        x = self._buffer("x", len(rows) * self.n_features, self._values.dtype)
+        torch.index_select(self._values, 0, rows, out=x.view(len(rows), self.n_features))
+        step_mask = self._buffer("step_mask", len(rows), torch.bool)
+        torch.index_select(self._mask, 0, rows, out=step_mask)
         return Batch(
-            x=by_step.transpose(0, 1),
-            step_mask=self._mask.index_select(0, rows).view(self.sequence_length, -1).t(),
+            x=x.view(steps, samples, self.n_features).transpose(0, 1),
+            step_mask=step_mask.view(steps, samples).t(),
             day_index=day_index,
-            neighbours=self._neighbours(days, day_index, stock),
-            labels=self._labels.index_select(0, day * self.n_stocks + stock),
+            neighbours=self._neighbours(len(days), day_index, day, stock),
+            labels=self._labels.index_select(0, today),
             day=day,
             stock=stock,
             n_days=len(days),
             market=None if self._market is None else self._market.index_select(0, numbers),
         )
 
-    def _neighbours(self, days: Sequence[int], day_index: Tensor, stock: Tensor) -> Neighbours:
+    def _neighbours(self, n_days: int, day_index: Tensor, day: Tensor, stock: Tensor) -> Neighbours:
         """Each sample's neighbours as positions among the samples of its own day."""
         if self._graphs is None:
             return Neighbours.none(len(stock), stock.device)
-        indices, weights, valid = self._graphs
-        numbers = [self._snapshot[day] for day in days]
-        snapshot = torch.tensor([max(number, 0) for number in numbers], device=stock.device)[day_index]
-        served = torch.tensor([number >= 0 for number in numbers], device=stock.device)[day_index]
-        place = torch.full((len(days) * self.n_stocks,), -1, dtype=torch.long, device=stock.device)
-        place[day_index * self.n_stocks + stock] = torch.arange(len(stock), device=stock.device)
-        index = place[day_index[:, None] * self.n_stocks + indices[snapshot, stock]]
-        present = valid[snapshot, stock] & (index >= 0) & served[:, None]
-        return Neighbours(index.clamp(min=0), weights[snapshot, stock] * present, present)
+        snapshots, indices, weights, valid = self._graphs
+        snapshot = snapshots.index_select(0, day)
+        rows = snapshot.clamp(min=0) * self.n_stocks + stock
+        first = day_index * self.n_stocks
+        place = self._buffer("place", n_days * self.n_stocks, torch.int64).fill_(-1)
+        place.index_copy_(0, first + stock, torch.arange(len(stock), device=stock.device))
+        index = place[first[:, None] + indices.index_select(0, rows)]
+        present = valid.index_select(0, rows) & (index >= 0) & (snapshot >= 0)[:, None]
+        return Neighbours(index.clamp(min=0), weights.index_select(0, rows) * present, present)
+
+    def _buffer(self, name: str, size: int, dtype: torch.dtype) -> Tensor:
+        """Memory that every batch writes anew, `[size]`; made once, and again only for a larger batch."""
+        held = self._buffers.get(name)
+        if held is None or len(held) < size:
+            # Made outside inference mode even when predicting: training may write into it afterwards.
+            with torch.inference_mode(False):
+                held = self._buffers[name] = torch.empty(size, device=self.device, dtype=dtype)
+        return held[:size]
+
+
+def _to_device(numbers: list[int], device: torch.device) -> Tensor:
+    """Numbers on a device; from pinned memory to a GPU, so that the host does not wait for the copy."""
+    held = torch.tensor(numbers, pin_memory=device.type == "cuda")
+    return held.to(device, non_blocking=True)

@@ -11,6 +11,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.batches import Batch, PanelBatches
+from gogooku3.training.finite_loss import FiniteLoss
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.schedules import build_schedule
 
@@ -51,6 +52,7 @@ class ATFTModule(pl.LightningModule):
             {h: weights[h] for h in model.prediction_horizons}, config.loss.correlation_weight
         )
         self.average: AveragedModel | None = None
+        self.guard = FiniteLoss(torch.device("cpu"))
 
     @property
     def scored_model(self) -> nn.Module:
@@ -60,21 +62,30 @@ class ATFTModule(pl.LightningModule):
     # Lightning calls these once the module is on its device; `setup` comes too early for that.
     def on_fit_start(self) -> None:
         self.batches.to(self.device)
+        self.guard = FiniteLoss(self.device)
+        # A fused optimiser reads it before it changes anything.
+        self.trainer.optimizers[0].found_inf = self.guard.stop  # type: ignore[attr-defined]
         if self.config.training.ema_decay:
             self.average = weight_average(self.model, self.config.training.ema_decay)
 
     def on_predict_start(self) -> None:
         self.batches.to(self.device)
 
+    def on_validation_start(self) -> None:
+        self.look_at_losses()
+
+    def look_at_losses(self) -> None:
+        """Stop if a loss since the last look was not finite; before anything is kept or scored.
+
+        Raises:
+            FloatingPointError: naming the loss, the step and its dates.
+        """
+        self.guard.look(self.panel.dates)
+
     def training_step(self, days: list[int], batch_idx: int) -> Tensor:
         batch = self.batches.gather(days)
         loss: Tensor = self.loss(_forward(self.model, batch), batch.labels, batch.day_index, batch.n_days)
-        if not torch.isfinite(loss):
-            named = ", ".join(str(self.panel.dates[day]) for day in days)
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.global_step} (days {named}); nothing was "
-                "updated. Try a lower training.learning_rate, or training.mixed_precision=false"
-            )
+        self.guard.watch(loss, self.global_step, days, self.panel.dates)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.day))
         return loss
 

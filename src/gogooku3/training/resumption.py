@@ -144,6 +144,7 @@ class ResumableTraining(pl.Callback):
         finished: bool = False,
     ) -> None:
         assert isinstance(module, ATFTModule)
+        module.look_at_losses()
         optimizer = trainer.optimizers[0]
         stopping, metrics = self._stopping, self._metrics
         tensors = {

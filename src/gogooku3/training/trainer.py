@@ -23,6 +23,7 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.safety.labels import treat_labels
 from gogooku3.schema import feature_columns
+from gogooku3.training.allocator import freed_memory_kept
 from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
@@ -137,7 +138,7 @@ class ATFTTrainer:
         lightning = self._lightning(callbacks)
         started = time.perf_counter()
         if resumed is None or not resumed.finished:
-            with _quiet_lightning():
+            with _quiet_lightning(), freed_memory_kept():
                 lightning.fit(module, _loader(train_packs), _loader(val_packs))
         duration = time.perf_counter() - started + (resumed.seconds if resumed else 0)
         if lightning.interrupted:
