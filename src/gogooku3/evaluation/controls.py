@@ -32,11 +32,11 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     >>> shuffled_target_ic(table)["ic"].item() < 1
     True
     """
-    known = table.filter(pl.col("target").is_finite()).sort("model", "horizon", "fold", "date", "code")
-    # Polars' own shuffle deals every group alike, so that days of one size would go wrong together.
-    draws = pl.Series("draw", np.random.default_rng(seed).random(known.height))
-    dealt = pl.col("target").sort_by("draw").over("model", "horizon", "fold", "date")
-    daily = daily_ic(known.with_columns(draws).with_columns(dealt)).sort("model", "horizon", "date")
+    rng = np.random.default_rng(seed)
+    # A horizon at a time, which takes a fraction of the memory.
+    horizons = table["horizon"].unique().sort()
+    dealt = [daily_ic(_dealt(table.filter(horizon=horizon), rng)) for horizon in horizons]
+    daily = pl.concat(dealt).sort("model", "horizon", "date")
     rows = []
     for (model, horizon), days in daily.group_by("model", "horizon", maintain_order=True):
         test = newey_west(days["ic"].to_numpy())
@@ -55,6 +55,15 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     floats = ("ic", "low", "high", "standard_error")
     schema = {"model": pl.String, "horizon": pl.Int64, **dict.fromkeys(floats, pl.Float64), "days": pl.Int64}
     return pl.DataFrame(rows, schema=schema)
+
+
+def _dealt(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """The rows with a target, dealt out anew within each fold, model, horizon and day."""
+    groups = ("model", "horizon", "fold", "date")
+    known = table.filter(pl.col("target").is_finite()).sort(*groups, "code")
+    # Polars' own shuffle deals every group alike, so that days of one size would go wrong together.
+    draws = pl.Series("draw", rng.random(known.height))
+    return known.with_columns(draws).with_columns(pl.col("target").sort_by("draw").over(groups))
 
 
 def is_chance(shuffled: pl.DataFrame) -> bool:
