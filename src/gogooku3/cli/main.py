@@ -17,6 +17,7 @@ from gogooku3.cli.data_synth import synth
 from gogooku3.cli.data_validate import validate
 from gogooku3.cli.demo import demo
 from gogooku3.cli.evaluate import evaluate
+from gogooku3.cli.export import export
 from gogooku3.cli.predict import predict
 from gogooku3.cli.runs import runs
 from gogooku3.cli.train import train
@@ -45,6 +46,7 @@ app.command()(evaluate)
 app.command()(audit)
 app.command()(predict)
 app.command()(runs)
+app.command()(export)
 app.add_typer(data, name="data")
 data.add_typer(fetch, name="fetch")
 data.command()(synth)

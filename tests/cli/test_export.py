@@ -1,0 +1,77 @@
+"""`gogooku3 export`: the file and what is said of it, and what is refused before any work."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gogooku3.cli.main import main
+from gogooku3.training.export import FORMATS, Arrays, Format, one_day
+from gogooku3.training.saved_fold import SavedFold
+
+
+def export(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["export", *map(str, arguments)])
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, *capsys.readouterr()
+
+
+def test_a_seeds_network_is_written_and_the_difference_said(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = one_day(SavedFold.load(trained_run, boosters=False), "seed 0")
+
+    def predict(inputs: Arrays) -> np.ndarray:
+        with torch.inference_mode():
+            return network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
+
+    # Tracing takes long and has its own tests.
+    monkeypatch.setattr("gogooku3.training.export.trace", lambda network: None)
+    form = Format(".pt2", (), lambda program, about: about.encode(), lambda content: predict)
+    monkeypatch.setitem(FORMATS, "torch", form)
+    out = tmp_path / "new" / "model.pt2"
+    options = ["--run", trained_run, "--format", "torch", "--out", out, "--seed", 0, "--fold", 0]
+    code, text, err = export(capsys, *options)
+    assert code == 0 and not err
+    assert "fold 0, seed 0; not in it: seed 1; differs from PyTorch by at most 0.0e+00 on" in text
+    assert "on days of 2, 9, 33 stocks" in text
+    assert json.loads(out.read_text())["network"] == "seed 0"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--format", "tflite", "--out", "model.onnx"],
+            "the format is 'tflite'; it must be one of onnx, torch",
+        ),
+        (["--format", "torch", "--out", "model.onnx"], "for the format torch its name must end in .pt2"),
+        (["--format", "torch", "--out", "a.pt2", "--fold", "7"], "does not have a network of fold 7"),
+        (
+            ["--format", "torch", "--out", "a.pt2", "--seed", "5"],
+            "has no network of seed 5; it has seed 0, seed 1",
+        ),
+        (["--format", "torch", "--out", "a.pt2", "--run", "nowhere"], "nowhere is no folder"),
+        (["--format", "torch", "--out", "folder.pt2"], "folder.pt2 is a folder; name a file"),
+        (["--format", "torch", "--out", "file/a.pt2"], "something else has this name; choose another"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    options: list[str],
+    message: str,
+    trained_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.pt2").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.iterdir())
+    code, _, err = export(capsys, "--run", trained_run, *options)
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
