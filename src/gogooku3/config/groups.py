@@ -241,6 +241,10 @@ class LoggingConfig(Group):
     """Send them to Weights & Biases too; needs `pip install 'gogooku3[wandb]'`."""
     wandb_project: str = "gogooku3"
     """Project there."""
+    mlflow: bool = False
+    """Send them to MLflow too; needs `pip install 'gogooku3[mlflow]'`."""
+    mlflow_uri: str | None = None
+    """Where to: a server's address, or a folder as `file:/path`; null takes `mlruns` beside the network."""
 
 
 class LightGBMConfig(Group):

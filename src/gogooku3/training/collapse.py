@@ -28,13 +28,23 @@ def daily_spread(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]
     array([0.5])
     """
     spread = np.full(values.shape[1], np.nan)
-    for column, mine in enumerate(values.T.astype(np.float64)):
-        known = np.isfinite(mine)
-        if known.any():
-            number, count = np.unique(day[known], return_inverse=True, return_counts=True)[1:]
-            mean = np.bincount(number, mine[known]) / count
-            variance = np.bincount(number, (mine[known] - mean[number]) ** 2) / count
-            spread[column] = np.sqrt(variance).mean()
+    for column, mine in enumerate(values.T):
+        if len(by_day := spread_by_day(mine, day)):
+            spread[column] = by_day.mean()
+    return spread
+
+
+def spread_by_day(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]:
+    """Standard deviation within each day of which something is known, in the order of the days.
+
+    Args:
+        values, day: `[rows]`, as for `daily_spread`.
+    """
+    mine = values.astype(np.float64)
+    known = np.isfinite(mine)
+    number, count = np.unique(day[known], return_inverse=True, return_counts=True)[1:]
+    mean = np.bincount(number, mine[known]) / count
+    spread: npt.NDArray[np.float64] = np.sqrt(np.bincount(number, (mine[known] - mean[number]) ** 2) / count)
     return spread
 
 

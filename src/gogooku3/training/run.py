@@ -35,6 +35,7 @@ from gogooku3.training.calendar_audit import AUDIT, GRAPHS, RunAudit, audit_tabl
 from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.inputs import check_inputs
+from gogooku3.training.loggers import require_clients
 from gogooku3.training.memory import release_memory
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
@@ -72,6 +73,7 @@ class Run:
         earlier: EarlierRun | None = None,
         folder: RunFolder | None = None,
     ) -> None:
+        require_clients(config.logging)
         self.threads = use_threads((earlier and earlier.threads) or config.performance.threads)
         self.experiment = experiment
         self.log = StepLog(verbose)

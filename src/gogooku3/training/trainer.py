@@ -13,7 +13,7 @@ import numpy as np
 import polars
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
 from gogooku3.config import RunConfig
@@ -26,6 +26,8 @@ from gogooku3.schema import feature_columns
 from gogooku3.training.allocator import freed_memory_kept
 from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
+from gogooku3.training.curves import CurvesCallback
+from gogooku3.training.loggers import open_loggers
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.progress import EpochBar
@@ -135,11 +137,12 @@ class ATFTTrainer:
             accumulated = training.accumulate_grad_batches
             resumed = ResumableTraining(self.resumption, train_packs, metrics, stopping, accumulated)
             callbacks.append(resumed)
-        lightning = self._lightning(callbacks)
         started = time.perf_counter()
-        if resumed is None or not resumed.finished:
-            with _quiet_lightning(), freed_memory_kept():
-                lightning.fit(module, _loader(train_packs), _loader(val_packs))
+        with open_loggers(self.config.logging, self.run_dir) as loggers:
+            lightning = self._lightning([*callbacks, *([CurvesCallback()] if loggers else [])], loggers)
+            if resumed is None or not resumed.finished:
+                with _quiet_lightning(), freed_memory_kept():
+                    lightning.fit(module, _loader(train_packs), _loader(val_packs))
         duration = time.perf_counter() - started + (resumed.seconds if resumed else 0)
         if lightning.interrupted:
             raise KeyboardInterrupt
@@ -190,7 +193,7 @@ class ATFTTrainer:
         packs = self._scoring_packs(days)
         self._require_samples(packs, "day to predict")
         with _quiet_lightning():
-            outputs: Any = self._lightning([], scoring=True).predict(module, _loader(packs))
+            outputs: Any = self._lightning([]).predict(module, _loader(packs))
         predictions, day, stock = (
             torch.cat([output[name] for output in outputs]).cpu().numpy()
             for name in ("predictions", "day", "stock")
@@ -257,7 +260,9 @@ class ATFTTrainer:
                 "lower time_series.sequence_length"
             )
 
-    def _lightning(self, callbacks: list[pl.Callback], scoring: bool = False) -> pl.Trainer:
+    def _lightning(self, callbacks: list[pl.Callback], loggers: list[Logger] | None = None) -> pl.Trainer:
+        """Lightning's trainer; without `loggers`, even an empty list of them, one that predicts."""
+        scoring = loggers is None
         training = self.config.training
         accelerator = training.accelerator
         on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
@@ -273,7 +278,7 @@ class ATFTTrainer:
                 gradient_clip_val=training.gradient_clip_val or None,
                 accumulate_grad_batches=training.accumulate_grad_batches,
                 callbacks=callbacks,
-                logger=False if scoring else self._loggers(),
+                logger=loggers or False,
                 enable_progress_bar=training.progress_bar and not scoring,
                 enable_model_summary=False,
                 enable_checkpointing=False,
@@ -282,23 +287,6 @@ class ATFTTrainer:
                 default_root_dir=self.run_dir,
                 deterministic="warn" if on_gpu else None,
             )
-
-    def _loggers(self) -> list[Logger]:
-        loggers: list[Logger] = []
-        if self.run_dir is None:
-            return loggers
-        if self.config.logging.tensorboard:
-            loggers.append(TensorBoardLogger(self.run_dir, name="tensorboard", version=""))
-        if self.config.logging.wandb:
-            from lightning.pytorch.loggers import WandbLogger
-
-            try:
-                loggers.append(WandbLogger(project=self.config.logging.wandb_project, save_dir=self.run_dir))
-            except ModuleNotFoundError:
-                raise ConfigError(
-                    "logging.wandb is true but wandb is not installed; pip install 'gogooku3[wandb]'"
-                ) from None
-        return loggers
 
 
 def _early_stopping(config: RunConfig) -> EarlyStopping:

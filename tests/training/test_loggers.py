@@ -1,0 +1,130 @@
+"""The curves arrive: in TensorBoard, and at the real clients of W&B and MLflow with the network cut."""
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gogooku3.config.groups import LoggingConfig
+from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.errors import ConfigError
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.training import loggers
+from gogooku3.training.collapse import spread_by_day
+from gogooku3.training.trainer import ATFTTrainer
+
+DAYS, STOCKS, FEATURES = 40, 8, 3
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but this machine can be reached."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"a connection to {address} was tried")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def network() -> ATFTGATFANModel:
+    torch.manual_seed(0)
+    return ATFTGATFANModel(FEATURES, 8, 2, 1, [1, 5], sequence_length=4)
+
+
+def fit(place: Path | None, **logging: Any) -> dict[str, Any]:
+    """Train a small network for two epochs."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
+    dates = np.datetime64("2024-01-04") + np.arange(DAYS)
+    codes = tuple(f"{code}" for code in range(STOCKS))
+    features = tuple(f"feature_{i}" for i in range(FEATURES))
+    targets = (0.02 * values[:, :, :2]).astype(np.float32)
+    panel = Panel(
+        dates=dates,
+        codes=codes,
+        features=features,
+        values=values,
+        mask=np.ones((DAYS, STOCKS), dtype=bool),
+        targets=targets,
+        horizons=(1, 5),
+    )
+    config = {
+        "epochs": 2,
+        "batch_size": 16,
+        "mixed_precision": False,
+        "progress_bar": False,
+        "logging": {"tensorboard": False, **logging},
+    }
+    train, validation = PanelSlice(panel, range(25)), PanelSlice(panel, range(30, DAYS))
+    return ATFTTrainer(network(), train, validation, config, run_dir=place).fit()
+
+
+def test_tensorboard_has_the_learning_rate_and_a_histogram_an_epoch(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    outcome = fit(tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"), {"histograms": 0, "scalars": 0}).Reload()
+    tags = events.Tags()
+    assert {"train/loss", "val/loss", "val/rank_ic_5d", "train/learning_rate"} <= set(tags["scalars"])
+    weights = [tag for tag in tags["histograms"] if tag.startswith("weights/")]
+    assert {f"weights/{name}" for name, _ in network().named_parameters()} == set(weights)
+    for tag in (*weights, "spread/1d", "spread/5d"):
+        assert [event.step for event in events.Histograms(tag)] == [0, 1]
+    spread = events.Histograms("spread/5d")[1].histogram_value
+    assert spread.num == DAYS - 30
+    assert spread.sum / spread.num == pytest.approx(outcome["history"][1]["val/spread_5d"], rel=1e-5)
+
+
+def test_loggers_change_no_bit_of_the_training(tmp_path: Path) -> None:
+    silent, told = fit(None), fit(tmp_path, tensorboard=True)
+    assert silent["history"] == told["history"]
+
+
+def test_the_spread_by_day_is_the_deviation_within_each_day() -> None:
+    values, day = np.array([1.0, 3.0, 7.0, 7.0, np.nan]), np.array([4, 4, 2, 2, 9])
+    assert spread_by_day(values, day).tolist() == [0.0, 1.0]
+
+
+def test_wandb_keeps_a_run_a_network_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for fold in ("fold_0", "fold_1"):
+        fit(tmp_path / fold, wandb=True)
+        (kept,) = (tmp_path / fold / "wandb").glob("offline-run-*/*.wandb")
+        # Another process writes it.
+        until = time.monotonic() + 20
+        while b"val/rank_ic_5d" not in kept.read_bytes() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert b"val/rank_ic_5d" in kept.read_bytes() and b"train/learning_rate" in kept.read_bytes()
+
+
+def test_mlflow_keeps_the_curves_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    uri = (tmp_path / "tracked").as_uri()
+    outcome = fit(tmp_path / "one" / "fold_0", mlflow=True, mlflow_uri=uri)
+    fit(tmp_path / "two" / "fold_0", mlflow=True)
+    client = mlflow.tracking.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("gogooku3")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.run_name, run.info.status) == ("one/fold_0", "FINISHED")
+    losses = [point.value for point in client.get_metric_history(run.info.run_id, "val/loss")]
+    assert losses == pytest.approx([epoch["val/loss"] for epoch in outcome["history"]])
+    assert (tmp_path / "two/fold_0/mlruns").is_dir()
+
+
+@pytest.mark.parametrize("client", ["wandb", "mlflow"])
+def test_a_missing_client_is_refused_by_its_extra(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loggers, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=rf"logging\.{client} is true .* 'gogooku3\[{client}\]'"):
+        loggers.require_clients(LoggingConfig(**json.loads(f'{{"{client}": true}}')))
+    loggers.require_clients(LoggingConfig())
