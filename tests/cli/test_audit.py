@@ -61,7 +61,7 @@ def test_a_leak_ends_with_3_and_leaves_a_program_that_shows_it(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["my_pipelines"], "'my_pipelines' is no pipeline; name one as module:function"),
+        (["my_pipelines"], "'my_pipelines' is neither the folder of a run nor a pipeline"),
         (["my_pipelines:gone"], "my_pipelines has no gone; it has NUMBER, RETURN, fair, leaky"),
         (["no_such_module:x"], "there is no module no_such_module"),
         (["my_pipelines:NUMBER"], "is a int; name a function of prices"),

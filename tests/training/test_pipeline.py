@@ -163,7 +163,7 @@ def test_too_few_days_are_refused_with_the_days_needed(small_dataset: Path, tmp_
     )
     with pytest.raises(DataError, match="230 trading days are too few"):
         pipeline.run_pipeline(n_splits=2)
-    assert not list((tmp_path / "short").iterdir()), "a refused run leaves no folder"
+    assert not list(tmp_path.iterdir()), "a refused run leaves no folder"
 
 
 def test_a_run_that_breaks_says_so_in_its_folder(
