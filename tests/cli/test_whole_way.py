@@ -36,7 +36,7 @@ def test_prices_become_a_run_whose_file_scores_as_the_run_did(
     text = capsys.readouterr().out
     (folder,) = (tmp_path / "all runs" / "train").iterdir()
     assert (folder / "report.html").is_file()
-    assert f"report: all runs/train/{folder.name}/report.html" in text
+    assert f"report: {tmp_path}/all runs/train/{folder.name}/report.html" in text
     assert "Oracle" in text
     run("evaluate", str(folder), "--json")
     assert json.loads(capsys.readouterr().out) == json.loads((folder / "metrics.json").read_text())

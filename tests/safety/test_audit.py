@@ -57,7 +57,8 @@ def test_each_leak_is_found_by_the_probe_made_for_it(
 
 @pytest.mark.parametrize("pipeline", CLEAN, **by_name)
 def test_the_clean_twin_is_clean(pipeline: Callable[..., pl.DataFrame], prices: pl.DataFrame) -> None:
-    report = audit(pipeline, prices, seeds=(0, 1))
+    # Sums over groups may round by how threads share the work.
+    report = audit(pipeline, prices, seeds=(0, 1), tolerance=1e-9)
     assert (report.verdict, report.findings) == ("clean", ())
     assert all(probe.runs for probe in report.probes)
 
