@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from tests.bad_input.harness import TINY, Case, data_set, refuse, table
 
@@ -64,7 +65,54 @@ CASES = [
         train(lambda d: d, "dataset.feature_columns=[ret_1d,x,target_1d]"),
         ("target_1d",),
     ),
-    Case("a target under another name", train(lambda d: d.with_columns(x="target_5d")), ("x = target_5d",)),
+    Case(
+        "a target under another name",
+        train(lambda d: d.with_columns(x="target_5d")),
+        ("x follows target_5d", "1.00", "2022-01-03"),
+    ),
+    *(
+        Case(
+            f"a target {how}",
+            train(lambda d, copy=copy: d.with_columns(x=copy)),
+            ("x follows target_", "2022-01-03"),
+        )
+        for how, copy in {
+            "scaled and shifted": pl.col("target_1d") * 1e-4 + 3,
+            "negated": -pl.col("target_20d"),
+            "ranked": pl.col("target_5d").rank().over("date") / 12,
+            "standardised by day": (pl.col("target_10d") / pl.col("target_10d").std()).over("date"),
+            "with noise": pl.col("target_5d") + pl.col("y") * 0.2,
+            "in a tenth of the rows": pl.when(pl.int_range(pl.len()) % 120 < 12).then("target_5d"),
+        }.items()
+    ),
+    Case(
+        "a target all null",
+        train(lambda d: d.with_columns(target_5d=pl.lit(None, pl.Float32))),
+        ("target_5d", "1,080 rows", "data build"),
+    ),
+    Case(
+        "a target all equal",
+        train(lambda d: d.with_columns(target_5d=pl.lit(0.5))),
+        ("target_5d is 0.5", "1,080"),
+    ),
+    Case(
+        "a target with infinities",
+        train(
+            lambda d: d.with_columns(
+                target_5d=pl.when(pl.col("code") == "1301").then(np.inf).otherwise("target_5d")
+            )
+        ),
+        ("target_5d is infinite", "90 of 1,080"),
+    ),
+    Case("one stock", train(lambda d: d.filter(pl.col("code") == "1301")), ("one stock, 1301",)),
+    Case(
+        "too few stocks", train(lambda d: d.filter(pl.col("code") < "1306")), ("no day has more than 5", "10")
+    ),
+    Case(
+        "stocks that never meet",
+        train(lambda d: d.filter((pl.col("date").rank("dense") + pl.col("code").cast(pl.Int32)) % 12 < 3)),
+        ("no day has more than 3", "12 stocks"),
+    ),
     Case(
         "a key among the features",
         train(lambda d: d, "dataset.feature_columns=[ret_1d,x,date]"),
@@ -78,7 +126,7 @@ CASES = [
     Case(
         "a horizon beyond the data",
         train(
-            lambda d: d.with_columns(target_60d=pl.lit(None, pl.Float32)),
+            lambda d: d.with_columns(target_60d=pl.col("x").shuffle(seed=1)),
             "model.prediction_horizons=[60]",
             "time_series.prediction_horizons=[60]",
             "loss.horizon_weights={60: 1}",

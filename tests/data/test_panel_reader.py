@@ -64,14 +64,18 @@ def test_any_block_size_order_format_and_storage_gives_the_panel_of_the_whole_fr
     }
 
 
-def test_a_feature_that_equals_a_target_is_refused_naming_both(tmp_path: Path) -> None:
-    rows = market(30, 200, 2).with_columns(leak=pl.col("target_1d"))
-    # A column that differs in one row of many is no target.
-    nearly = pl.when(pl.int_range(pl.len()) == 1).then(9.0).otherwise(pl.col("target_1d"))
-    rows.with_columns(nearly=nearly.cast(pl.Float32)).write_parquet(tmp_path / "d.parquet")
+@pytest.mark.parametrize("horizons", [(1,), (5,), ()])
+def test_a_copy_of_any_target_of_the_file_is_refused_naming_both(
+    horizons: tuple[int, ...], tmp_path: Path
+) -> None:
+    rows = market(30, 200, 2).sample(fraction=0.8, shuffle=True, seed=1)
+    rows = rows.with_columns(target_5d=pl.Series(np.random.default_rng(1).normal(size=rows.height)))
+    rows.with_columns(leak=-pl.col("target_1d")).write_parquet(tmp_path / "d.parquet")
     loader = ProductionDatasetV3(tmp_path / "d.parquet")
-    with pytest.raises(DataError, match="the future: leak = target_1d; remove"):
-        read_panel(loader, loader.load_index(), (1,))
+    with pytest.raises(
+        DataError, match=r"the future: leak follows target_1d \(rank correlation within a day 1\.00"
+    ):
+        read_panel(loader, loader.load_index(), horizons)
 
 
 PEAK = """

@@ -75,7 +75,7 @@ def test_all_problems_of_a_data_set_come_in_one_report() -> None:
     checks = {(p.check.split(" (")[0], p.column, p.severity) for p in report.problems}
     assert checks == {
         ("infinite", "ret_1d", "error"),
-        ("equal to target_5d", "leak", "error"),
+        ("follows target_5d, rank correlation 1.00", "leak", "error"),
         ("NaN", "volume_z", "warning"),
         ("all null", "empty", "warning"),
         ("constant", "flat", "warning"),

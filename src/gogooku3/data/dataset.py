@@ -4,15 +4,15 @@ import datetime as dt
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from gogooku3.data.cells import read_keys
 from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
 from gogooku3.data.table_file import collect, scan_table
+from gogooku3.data.target_copies import TargetCopy, copies_in
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 
@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 ROW = "row number in the file"
 """Column of `load_index`: no data set calls a column so."""
 
-SAMPLE_ROWS = 2000
-"""Rows compared before a feature is compared with a target in full."""
 BLOCKS = 64
 BLOCK_BYTES = 1 << 16
 """A file beyond `BLOCKS * BLOCK_BYTES` (4 MiB) is fingerprinted from its ends and evenly spaced blocks."""
@@ -127,10 +125,10 @@ class ProductionDatasetV3:
         """Read the rows: `date: Date, code: String`, then targets and features as Float32, NaN as null.
 
         Raises:
-            DataError: keys are missing, unreadable or double, no row is left, or a feature equals a target.
+            DataError: keys are missing, unreadable or double, no row is left, or a feature follows a target.
         """
         frame = self._checked(collect(self._selection(self._source(), self.feature_names), self.data_path))
-        self.refuse_equal(features_equal_to_targets(frame, self.feature_names, self.target_names))
+        self.refuse_copies(copies_in(frame, frame[DATE], self.feature_names, self.target_names))
         return frame
 
     def load_index(self) -> pl.DataFrame:
@@ -157,17 +155,19 @@ class ProductionDatasetV3:
         for start in range(0, height, rows):
             yield start, collect(source.slice(start, rows), self.data_path)
 
-    def refuse_equal(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Raise where features equal targets: pairs as `features_equal_to_targets` finds them.
+    def refuse_copies(self, copies: Sequence[TargetCopy]) -> None:
+        """Raise where features are copies of targets.
 
         Raises:
-            DataError: there is a pair.
+            DataError: there is one.
         """
-        if pairs:
-            spelled = choices(f"{feature} = {self._spell(target)}" for feature, target in pairs)
+        if copies:
+            shown = [str(replace(copy, target=self._spell(copy.target))) for copy in copies[:4]]
+            more = f"; and {len(copies) - 4} more" if len(copies) > 4 else ""
             raise DataError(
-                f"{self.data_path.name}: features hold the very values of a target, that is, the future: "
-                f"{spelled}; remove them from the file, or name the features with dataset.feature_columns"
+                f"{self.data_path.name}: what follows a target so closely is no feature but the future: "
+                f"{'; '.join(shown)}{more}. Remove it from the file, or name the features to keep in "
+                "dataset.feature_columns"
             )
 
     def _source(self) -> pl.LazyFrame:
@@ -268,31 +268,6 @@ def resolve_columns(
     return Columns(keys, targets, features, ignored)
 
 
-def features_equal_to_targets(
-    frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Pairs (feature, target) with equal values, as Float32, on every row where both are known.
-
-    A sample of rows rules out nearly all pairs; the rest is compared in full. A pair that shares fewer than
-    two distinct values is no evidence (two constants agree by chance).
-
-    >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0], "fair": [0.1, 0, 0.3]})
-    >>> features_equal_to_targets(frame, ["leak", "fair"], ["target_1d"])
-    [('leak', 'target_1d')]
-    """
-    if not features or not targets or frame.is_empty():
-        return []
-    sample = frame.select(pl.col(*features, *targets).gather_every(max(1, frame.height // SAMPLE_ROWS)))
-    values = sample.select(pl.col(features).cast(pl.Float32)).to_numpy()
-    found: list[tuple[str, str]] = []
-    for target in targets:
-        label = sample[target].cast(pl.Float32).to_numpy()[:, None]
-        differs = ((values != label) & ~np.isnan(values) & ~np.isnan(label)).any(axis=0)
-        suspects = [feature for feature, ruled_out in zip(features, differs, strict=True) if not ruled_out]
-        found += [(name, target) for name in suspects if _equal_where_known(frame[name], frame[target])]
-    return found
-
-
 def file_fingerprint(path: Path | str) -> str:
     """A fast content fingerprint: blake2b over the file's size, its first, last and 62 blocks between.
 
@@ -358,13 +333,6 @@ def _require_numeric(schema: Mapping[str, pl.DataType], names: Iterable[str], ro
     wrong = [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]
     if wrong:
         raise DataError(f"{role} columns must be numeric; not so are {choices(wrong)}; convert them first")
-
-
-def _equal_where_known(feature: pl.Series, target: pl.Series) -> bool:
-    one, other = (series.cast(pl.Float32).to_numpy() for series in (feature, target))
-    known = ~(np.isnan(one) | np.isnan(other))
-    shared = one[known]
-    return bool(shared.size and np.array_equal(shared, other[known]) and (shared != shared[0]).any())
 
 
 def _key_order(item: tuple[str, str]) -> int:

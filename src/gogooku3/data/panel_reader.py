@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gogooku3.data.dataset import ROW, SAMPLE_ROWS, ProductionDatasetV3, features_equal_to_targets
+from gogooku3.data.dataset import ROW, ProductionDatasetV3
 from gogooku3.data.panel import Panel, row_positions
-from gogooku3.schema import target_column
+from gogooku3.data.target_copies import find_target_copies
+from gogooku3.schema import DATE
 
 BLOCK_ROWS = 32_768
 """Rows read at a time, and in a row group of what `data build` writes: 18 MB of 139 features."""
@@ -33,7 +34,7 @@ def read_panel(
         block_rows: rows read at a time; any number gives the same panel.
 
     Raises:
-        DataError: the file changed or cannot be read, or a feature equals a target.
+        DataError: the file changed or cannot be read, or a feature follows a target.
     """
     features = loader.feature_names
     panel = Panel.from_frame(index, (), horizons, reserve=(*features, *reserve), storage=storage)
@@ -50,25 +51,12 @@ def read_panel(
         if len(kept) < block.height:
             block = block[kept]
         cells[place[begin:end], : len(features)] = block.to_numpy(order="c")
-    loader.refuse_equal(_equal_pairs(panel, features))
+
+    def take(wanted: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
+        at = day[wanted], stock[wanted]
+        labels = [name for name in names if name in loader.target_names]
+        read = {name: panel.values[*at, features.index(name)] for name in names if name not in labels}
+        return pl.DataFrame(read).with_columns(index.select(labels)[wanted])
+
+    loader.refuse_copies(find_target_copies(index[DATE], take, features, loader.target_names))
     return panel
-
-
-def _equal_pairs(panel: Panel, features: Sequence[str]) -> list[tuple[str, str]]:
-    """Features that equal a target: a few rows rule out nearly all pairs, the others are compared in full."""
-    day, stock = np.nonzero(panel.mask)
-    few = slice(None, None, max(1, len(day) // SAMPLE_ROWS))
-    suspects = _compare(panel, day[few], stock[few], features, panel.horizons)
-    found = []
-    for feature, target in suspects:
-        horizons = [h for h in panel.horizons if target_column(h) == target]
-        found += _compare(panel, day, stock, [feature], horizons)
-    return found
-
-
-def _compare(
-    panel: Panel, day: np.ndarray, stock: np.ndarray, features: Sequence[str], horizons: Sequence[int]
-) -> list[tuple[str, str]]:
-    columns = {name: panel.values[day, stock, panel.feature_index(name)] for name in features}
-    labels = {target_column(h): panel.targets[day, stock, panel.horizons.index(h)] for h in horizons}
-    return features_equal_to_targets(pl.DataFrame(columns | labels), list(columns), list(labels))

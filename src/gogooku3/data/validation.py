@@ -14,7 +14,7 @@ from typing import Any, Literal
 import polars as pl
 
 from gogooku3.data.cells import Parsed, parse_codes, parse_dates, parse_numbers
-from gogooku3.data.dataset import features_equal_to_targets, resolve_columns
+from gogooku3.data.dataset import resolve_columns
 from gogooku3.data.exchange_calendar import check_days
 from gogooku3.data.sources import (
     COLUMNS,
@@ -26,6 +26,7 @@ from gogooku3.data.sources import (
     price_files,
 )
 from gogooku3.data.table_file import collect, scan_table
+from gogooku3.data.target_copies import copies_in
 from gogooku3.errors import DataError, choices
 from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, map_columns
 
@@ -113,8 +114,8 @@ def validate(
     """Check a data set (it has `target_{h}d` columns, or `target_columns` names them) or else prices.
 
     Looks at everything before it reports. Errors are what the readers refuse or what would poison training
-    (missing, unreadable, null or double keys, infinities, unknown targets, a feature equal to a target, days
-    in the future); warnings are what they repair or let pass.
+    (missing, unreadable, null or double keys, infinities, unknown targets, a feature that follows a
+    target, days in the future); warnings are what they repair or let pass.
 
     Args:
         source: a frame, a file or a folder.
@@ -165,10 +166,7 @@ def _dataset_problems(frame: pl.DataFrame, target_columns: Mapping[int, str] | N
     yield from _value_problems(keyed, columns.features, "feature")
     targets = list(columns.targets.values())
     yield from _value_problems(keyed, targets, "target")
-    for feature, target in features_equal_to_targets(keyed, columns.features, targets):
-        both = keyed[feature].is_not_null() & keyed[target].is_not_null()
-        advice = f"this feature is the future itself ({target}): remove it"
-        yield _at_rows(keyed, both, feature, f"equal to {target}", advice)
+    yield from _copy_problems(keyed.filter(pl.col(DATE).is_not_null()), columns.features, targets)
     for target in targets:
         absurd = (keyed[target] > LARGEST_RETURN) | (keyed[target] < -1)
         advice = "check the prices for bad ticks and splits without adjustment"
@@ -177,6 +175,14 @@ def _dataset_problems(frame: pl.DataFrame, target_columns: Mapping[int, str] | N
         yield _problem(
             f"ignored ({frame.schema[name]})", name, frame.height, "fine unless it is a feature", "warning"
         )
+
+
+def _copy_problems(frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str]) -> Iterator[Problem]:
+    """Features that follow a target as only a copy can."""
+    for copy in copies_in(frame, frame[DATE], features, targets):
+        both = frame[copy.feature].is_not_null() & frame[copy.target].is_not_null()
+        check = f"follows {copy.target}, rank correlation {copy.correlation:.2f}"
+        yield _at_rows(frame, both, copy.feature, check, "this is the future itself: remove it")
 
 
 def _prices_problems(frame: pl.DataFrame) -> Iterator[Problem]:

@@ -9,12 +9,12 @@ from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
-from gogooku3.errors import DataError
 from gogooku3.features.build import read_account
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE
+from gogooku3.training.inputs import check_rows
 from gogooku3.training.memory import plan_memory
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.steps import StepLog
@@ -23,15 +23,16 @@ PANEL_FILE = "panel.f32"
 """In the run's folder while it runs: a panel that does not fit in memory."""
 
 
-def load_frame(loader: ProductionDatasetV3, log: StepLog) -> tuple[pl.DataFrame, dict[str, Any]]:
+def load_frame(
+    loader: ProductionDatasetV3, config: RunConfig, log: StepLog
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The data set's keys and targets, checked, and what the manifest says about them.
 
     Raises:
-        DataError: no rows are left.
+        DataError: no rows are left, or they can't be learned from.
     """
     frame = loader.load_index()
-    if frame.is_empty():
-        raise DataError(f"{loader.data_path} has no rows between dataset.start_date and dataset.end_date")
+    check_rows(frame, loader, config)
     for reason, rows in loader.dropped.items():
         log.drop("load data", reason, rows)
     facts = {

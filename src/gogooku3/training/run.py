@@ -179,7 +179,7 @@ class Run:
         """All steps but the last; returns the trading days and where the last network's weights lie."""
         config, log = self.config, self.log
         with log.step("load data"):
-            frame, self.data_facts = preparation.load_frame(self.loader, log)
+            frame, self.data_facts = preparation.load_frame(self.loader, config, log)
             self.folder.write_json(MANIFEST, self._manifest("running", None))
         with log.step("quality features"):
             panel = preparation.build_panel(frame, self.loader, config, self.folder, log)

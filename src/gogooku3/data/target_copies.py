@@ -1,0 +1,172 @@
+"""Finds features that are a target in disguise: scaled, negated, ranked, standardised by day, or rounded.
+
+It compares ranks within a day. What tells only a part of the future passes here; the audit looks for that.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+LIMIT = 0.8
+"""Mean |rank correlation| within a day from which a feature is a copy of a target.
+
+The best honest forecasts of a day's returns reach 0.1, and no feature of the embedded market 0.2. A copy has
+1.0, one with noise of half its own spread 0.88, its sign alone 0.87, a return of one day more than the
+5-day target 0.9.
+"""
+MIN_PAIRS = 5
+"""Known pairs below which a day's rank correlation is mostly chance."""
+MIN_EVIDENCE = 60
+"""Sum over days of (pairs - 1) below which chance could reach the limit; from there on it lies five standard
+deviations off."""
+MIN_POOLED = 30
+"""Pairs of all days together from which their rank correlation counts, where days are too thin to count."""
+DAYS, STOCKS, POOLED = 60, 64, 5000
+"""Days compared, rows of each, and rows of all days together, at most: evenly spread."""
+
+_SCREEN = 0.5
+_DAY = " day"
+"""Name of the column of days in tables here; no data set calls a column so."""
+
+Take = Callable[[np.ndarray, Sequence[str]], pl.DataFrame]
+"""From row numbers and column names to these rows of these columns."""
+
+
+@dataclass(frozen=True)
+class TargetCopy:
+    """A feature that follows a target as only a copy can.
+
+    Attributes:
+        correlation: |rank correlation|, the mean over days where they are full enough.
+        days: some first days on which both are known.
+    """
+
+    feature: str
+    target: str
+    correlation: float
+    days: tuple[dt.date, ...]
+
+    def __str__(self) -> str:
+        first = ", ".join(map(str, self.days))
+        return (
+            f"{self.feature} follows {self.target} (rank correlation within a day {self.correlation:.2f}; "
+            f"first on {first})"
+        )
+
+
+def find_target_copies(
+    days: pl.Series, take: Take, features: Sequence[str], targets: Sequence[str]
+) -> list[TargetCopy]:
+    """Every feature whose ranks within a day are those of a target, forwards or backwards, or nearly so.
+
+    A sample of days and stocks rules out nearly all pairs; the others are compared on all rows where both
+    are known, of as many days. Days of fewer than `MIN_PAIRS` such rows, and those on which either is
+    constant, say nothing; where too few are left, the ranks of all rows together decide, and of fewer than
+    `MIN_POOLED` rows only their equality. A feature that is constant where both are known is no evidence.
+
+    Args:
+        days: the day of every row, in any order; none null.
+        take: reads rows; null and NaN are unknown.
+        features: columns to compare.
+        targets: with these.
+
+    >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0], "fair": [0.1, 0, 0.3]})
+    >>> [copy.feature for copy in copies_in(frame, pl.Series([dt.date(2024, 1, 4)] * 3), ["leak", "fair"])]
+    ['leak']
+    """
+    if not len(days) or not features or not targets:
+        return []
+    rows = _spread(days, STOCKS)
+    table = _known(take(rows, [*features, *targets]), days.gather(rows))
+    correlation, pairs = _daily_rank_correlations(table, features, targets)
+    suspect = (_mean_where_defined(correlation) >= _SCREEN) | (_evidence(pairs) < MIN_EVIDENCE)
+    everything = np.arange(len(days))
+    found = []
+    for feature, suspects in zip(features, suspect, strict=True):
+        named = [target for target, wanted in zip(targets, suspects, strict=True) if wanted]
+        if named:
+            whole = _known(take(everything, [feature, *named]), days)
+            found += [copy for target in named if (copy := _as_copy(whole, feature, target))]
+    return found
+
+
+def copies_in(
+    frame: pl.DataFrame, days: pl.Series, features: Sequence[str], targets: Sequence[str] = ("target_1d",)
+) -> list[TargetCopy]:
+    """As `find_target_copies`, of a frame's columns."""
+    return find_target_copies(days, lambda rows, names: frame.select(names)[rows], features, targets)
+
+
+def _as_copy(whole: pl.DataFrame, feature: str, target: str) -> TargetCopy | None:
+    both = whole.select(_DAY, feature, target).drop_nulls()
+    if both[feature].n_unique() < 2:
+        return None
+    first = tuple(both[_DAY].unique().sort().head(3))
+    table = both[_spread(both[_DAY], len(both))]
+    correlation, pairs = _daily_rank_correlations(table, [feature], [target])
+    strength = float(_mean_where_defined(correlation).item())
+    if _evidence(np.where(np.isnan(correlation), 0, pairs)).item() < MIN_EVIDENCE:
+        pooled = both.gather_every(max(1, -(-len(both) // POOLED))).with_columns(pl.lit(0).alias(_DAY))
+        strength = float(_mean_where_defined(_daily_rank_correlations(pooled, [feature], [target])[0]).item())
+        if len(both) < MIN_POOLED:
+            strength = float((both[feature] == both[target]).all())
+    return TargetCopy(feature, target, strength, first) if strength >= LIMIT else None
+
+
+def _spread(days: pl.Series, stocks: int) -> np.ndarray:
+    """Numbers of the rows of up to `DAYS` days, evenly spread, and of up to so many rows of each."""
+    calendar = days.unique().sort()
+    chosen = calendar.gather(np.unique(np.linspace(0, len(calendar) - 1, DAYS).astype(int)))
+    rows = pl.DataFrame({_DAY: days}).with_row_index("row").filter(pl.col(_DAY).is_in(chosen.implode()))
+    step = (pl.len() / stocks).ceil().cast(pl.UInt32)
+    kept = (pl.int_range(pl.len(), dtype=pl.UInt32) % step == 0).over(_DAY)
+    return rows.filter(kept)["row"].to_numpy()
+
+
+def _known(table: pl.DataFrame, days: pl.Series) -> pl.DataFrame:
+    """The table with its days, as Float32 (what is trained on), unknown values as null."""
+    return table.with_columns(pl.all().cast(pl.Float32).fill_nan(None)).with_columns(days.alias(_DAY))
+
+
+def _daily_rank_correlations(
+    table: pl.DataFrame, features: Sequence[str], targets: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation of ranks, and known pairs, `[days, features, targets]`; NaN where it is not defined.
+
+    Ties share their mean rank. Where one is unknown in other rows than the other it is near Spearman's, which
+    ranks the common rows alone.
+    """
+    table = table.sort(_DAY)
+    ranks = table.select(pl.col(*features, *targets).rank().over(_DAY)).to_numpy().astype(float)
+    starts = np.flatnonzero(table.select((pl.col(_DAY) != pl.col(_DAY).shift()).fill_null(True)).to_series())
+    width = len(features)
+    by_day = [_correlate(part[:, :width], part[:, width:]) for part in np.split(ranks, starts[1:])]
+    correlation, pairs = (np.stack(parts) for parts in zip(*by_day, strict=True))
+    return np.where(pairs >= MIN_PAIRS, correlation, np.nan), np.where(pairs >= MIN_PAIRS, pairs, 0)
+
+
+def _correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pearson's correlation of every pair of columns over the rows where both are known, and their number."""
+    known_left, known_right = (~np.isnan(side).T for side in (left, right))
+    known_left, known_right = known_left.astype(float), known_right.T.astype(float)
+    left, right = np.nan_to_num(left), np.nan_to_num(right)
+    pairs = known_left @ known_right
+    sum_left, sum_right = left.T @ known_right, known_left @ right
+    spread_left = pairs * ((left**2).T @ known_right) - sum_left**2
+    spread_right = pairs * (known_left @ right**2) - sum_right**2
+    together = pairs * (left.T @ right) - sum_left * sum_right
+    product = spread_left * spread_right
+    return np.divide(together, np.sqrt(product), out=np.full(pairs.shape, np.nan), where=product > 0), pairs
+
+
+def _mean_where_defined(correlation: np.ndarray) -> np.ndarray:
+    """Mean of |correlation| over the days that have one; 0 without any."""
+    defined = ~np.isnan(correlation)
+    return np.abs(np.nan_to_num(correlation)).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
+
+
+def _evidence(pairs: np.ndarray) -> np.ndarray:
+    return np.maximum(pairs - 1, 0).sum(axis=0)
