@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY := passive
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help setup demo test lint bench
+.PHONY: help setup demo test lint bench docs
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test   every test and doctest"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make bench  every speed benchmark as one table: ours, peer or limit, ratio, peak memory"
+	@echo "make docs   the documents and the API reference as a site: site/index.html"
 	@echo "make setup  the virtual environment .venv (the others call it)"
 
 setup: $(INSTALLED)
@@ -43,3 +44,7 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run_all.py
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html; its search needs a server: $(BIN)/python -m http.server -d site"

@@ -1,114 +1,20 @@
 """The report as a browser sees it: it draws everything, asks for nothing, and fits a phone.
 
-Chromium is driven over a pipe with its own protocol; without Chromium these tests are skipped.
+Without Chromium these tests are skipped.
 """
 
-import fcntl
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from browser import DESK, PHONE, Browser, needs_chromium
 
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install it to test the report's page")
-
-PHONE, DESK = 375, 1280
-
-
-class Browser:
-    """One headless tab. Every message that came unasked is kept in `events`."""
-
-    def __init__(self, profile: Path) -> None:
-        ours_in, theirs_out = os.pipe()
-        theirs_in, ours_out = os.pipe()
-        # Far from 3 and 4, where Chromium looks for its ends.
-        fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 60) for fd in (theirs_in, theirs_out)]
-        flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
-        command = f'exec "$0" {flags} --remote-debugging-pipe "$@" 3<&{fds[0]} 4>&{fds[1]}'
-        self.process = subprocess.Popen(
-            ["bash", "-c", command, str(CHROMIUM), f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=fds,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for fd in (theirs_in, theirs_out, *fds):
-            os.close(fd)
-        self.reader, self.writer = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb", buffering=0)
-        self.events: list[dict[str, Any]] = []
-        self.number, self.session, self.rest, self.width = 0, "", b"", 0
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        self.writer.write(json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            if answer.get("id") == self.number:
-                assert "error" not in answer, answer["error"]
-                return answer["result"]
-            self.events.append(answer)
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self.rest:
-            part = self.reader.read1(1 << 20)
-            assert part, "Chromium has gone"
-            self.rest += part
-        message, self.rest = self.rest.split(b"\0", 1)
-        return json.loads(message)
-
-    def run(self, script: str) -> Any:
-        """The value of an expression in the page."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
-
-    def prefer(self, scheme: str) -> None:
-        """What the system asks pages to look like: light or dark."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-
-    def open(self, path: Path, width: int, scheme: str = "light") -> None:
-        """Load a page at a width, and wait until it has drawn itself."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width == PHONE,
-        )
-        self.prefer(scheme)
-        self.width = width
-        self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._next())
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait for two frames, in which whatever was asked for is drawn."""
-        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.reader.close()
-        self.writer.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -225,19 +131,8 @@ TABS = "[...document.querySelectorAll('.tabs button')].map(button => button.text
 
 
 def test_the_page_has_no_error_and_asks_for_nothing(screen: Browser, page: Path) -> None:
-    wrong = [
-        event
-        for event in screen.events
-        if event["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")
-        or (event["method"] == "Runtime.consoleAPICalled" and event["params"]["type"] in ("error", "warning"))
-    ]
-    assert wrong == []
-    asked = [
-        event["params"]["request"]["url"]
-        for event in screen.events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
+    assert screen.complaints() == []
+    assert screen.requests() == [page.as_uri()]
 
 
 def test_every_figure_is_drawn_under_every_tab(screen: Browser) -> None:

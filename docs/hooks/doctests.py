@@ -1,0 +1,20 @@
+"""Shows a docstring's doctests as code: griffe wants them under a heading, our docstrings end with them."""
+
+import re
+from typing import Any
+
+import griffe
+
+FIRST = re.compile(r"^>>> ", re.MULTILINE)
+
+
+class Doctests(griffe.Extension):
+    """Puts the heading there, for the pages alone."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Move the doctests at a docstring's end under `Examples:`."""
+        if obj.docstring is None or (first := FIRST.search(obj.docstring.value)) is None:
+            return
+        text = obj.docstring.value
+        examples = "\n".join(f"    {line}".rstrip() for line in text[first.start() :].splitlines())
+        obj.docstring.value = f"{text[: first.start()]}Examples:\n{examples}\n"
