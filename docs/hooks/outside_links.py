@@ -1,7 +1,7 @@
 """Makes the site whole: the README is its first page, the benchmarks' one a page; other files are not linked.
 
-The documents link to tests, scripts and configurations beside them. A reader of the repository can follow those,
-a reader of the site can't.
+The documents link to tests, scripts and configurations beside them. A reader of the repository can follow
+those, a reader of the site can't.
 """
 
 import os
