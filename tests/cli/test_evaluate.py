@@ -82,7 +82,7 @@ def test_a_runs_own_costs_are_the_default(predictions: Path, capsys: pytest.Capt
     [
         (None, "none.parquet", "no predictions at"),
         (None, "", "has no predictions.parquet, so no run has ended there; it has other.txt"),
-        ("x", "other.txt", "can't be read as Parquet"),
+        ("x", "other.txt", "expected a prediction table in Parquet"),
     ],
 )
 def test_what_is_no_prediction_table_is_refused(

@@ -99,5 +99,5 @@ def test_a_model_alone_does_not_predict(trained_run: Path, tmp_path: Path) -> No
 def test_a_broken_tree_file_is_refused(trained_run: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_run, tmp_path / "run")
     (tmp_path / "run" / "fold_0" / "lightgbm_5d.txt").write_text("not a model")
-    with pytest.raises(DataError, match=r"lightgbm_5d\.txt is no LightGBM model"):
+    with pytest.raises(DataError, match=r"lightgbm_5d\.txt is not the LightGBM model that was written there"):
         SavedFold.load(tmp_path / "run")

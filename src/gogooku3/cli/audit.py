@@ -170,8 +170,8 @@ def _load_pipeline(target: str) -> Callable[..., Any]:
                 f"{module} can't be imported: it needs {error.name}, which isn't there"
             ) from error
         raise ConfigError(
-            f"there is no module {module} in {Path.cwd()} or among the installed ones; run this where it "
-            "can be imported"
+            f"there is no module {module} in {Path.cwd()} or among the installed ones; install it, "
+            "or go to the folder where it lies"
         ) from None
     except Exception as error:
         raise DataError(f"{module} can't be imported: {type(error).__name__}: {error}") from error

@@ -167,12 +167,11 @@ def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> No
 
 
 def _read(file: Path) -> "pl.DataFrame":
-    import polars as pl
+    from gogooku3.data.table_file import read_table
 
-    try:
-        return pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{file} can't be read as Parquet ({error}); write it again") from error
+    if file.suffix.lower() != ".parquet":
+        raise DataError(f"{file}: expected a prediction table in Parquet (.parquet); convert it first")
+    return read_table(file)
 
 
 def _predictions_file(path: Path) -> Path:
@@ -192,8 +191,9 @@ def _evaluation_config(file: Path, wanted: dict[str, Any]) -> "EvaluationConfig"
     """The settings of the run beside the table, else the defaults, with what the options change."""
     from gogooku3.config import EvaluationConfig, RunConfig, load_config
 
-    config = file.with_name(CONFIG)
-    own = load_config(config).evaluation if config.is_file() else EvaluationConfig()
+    own = (
+        load_config(config).evaluation if (config := file.with_name(CONFIG)).is_file() else EvaluationConfig()
+    )
     return RunConfig.from_mapping({"evaluation": own.model_dump() | wanted}).evaluation
 
 

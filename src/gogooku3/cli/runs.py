@@ -64,6 +64,8 @@ def runs(
     from gogooku3.training.run_list import RunSummary, find_runs, sorted_by
 
     home = folder or settings.runs_dir
+    if home.is_file():
+        raise DataError(f"{home} is a file; name the folder that holds the runs")
     if compare:
         if experiment or limit or sort is not Order.newest:
             raise ConfigError(

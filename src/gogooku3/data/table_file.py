@@ -68,6 +68,17 @@ def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
         raise unreadable_file(path, error) from None
 
 
+def read_table(path: Path) -> pl.DataFrame:
+    """Read one file whole.
+
+    Raises:
+        DataError: it is not there, or cannot be read as a table.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is not there; bring it back, or name another")
+    return collect(scan_table(path), path)
+
+
 def unreadable_file(path: Path, error: Exception) -> DataError:
     """The error for a file that its parser refuses: the parser's first line, and what to try."""
     kind = "Parquet" if path.name.lower().endswith(".parquet") else "CSV in UTF-8"

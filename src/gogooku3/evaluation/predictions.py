@@ -38,7 +38,7 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
             one model, horizon, date and code, a date in two folds, models whose targets differ.
     """
     require_columns(table.columns, PREDICTION_COLUMNS, "a prediction table")
-    _check_types(table.schema)
+    _check_types(table)
     if table.is_empty():
         raise DataError("the prediction table has no rows; predict at least one day before scoring")
     canonical = table.select(
@@ -52,7 +52,10 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
     ).sort(*_ORDER)
     problems = [*_value_problems(canonical), *_key_problems(canonical)]
     if problems:
-        raise DataError("the prediction table can't be scored: " + "; ".join(problems))
+        raise DataError(
+            f"the prediction table can't be scored: {'; '.join(problems)}. Correct the table, or leave those "
+            "rows out"
+        )
     return canonical
 
 
@@ -101,7 +104,8 @@ def _same_as_before(table: pl.DataFrame, columns: tuple[str, ...]) -> pl.Series:
     return table.select(same.fill_null(False)).to_series()
 
 
-def _check_types(schema: pl.Schema) -> None:
+def _check_types(table: pl.DataFrame) -> None:
+    schema = table.schema
     wanted = {
         DATE: ("Date", schema[DATE] == pl.Date),
         CODE: ("String", _is_text(schema[CODE])),
@@ -113,7 +117,13 @@ def _check_types(schema: pl.Schema) -> None:
     }
     wrong = [f"{name} is {schema[name]}, not {kind}" for name, (kind, right) in wanted.items() if not right]
     if wrong:
-        raise DataError("the prediction table has columns of another type: " + "; ".join(wrong))
+        raise DataError(
+            f"the prediction table has columns of another type: {'; '.join(wrong)}. Convert them first"
+        )
+    for name in ("fold", "horizon"):
+        large = table[name].filter(table[name].cast(pl.Int32, strict=False).is_null()).drop_nulls()
+        if len(large):
+            raise DataError(f"the prediction table has a {name} of {large[0]}; use numbers below {2**31}")
 
 
 def _is_text(dtype: pl.DataType) -> bool:

@@ -45,7 +45,9 @@ def load_model(folder: Path) -> tuple[ATFTGATFANModel, dict[str, Any]]:
     weights, settings = folder / WEIGHTS, folder / SETTINGS
     for path in (weights, settings):
         if not path.is_file():
-            raise DataError(f"{path} is not there; expected a fold folder of a run")
+            raise DataError(
+                f"{path} is not there; expected a fold folder of a run, so name one, or copy it again"
+            )
     try:
         state = json.loads(settings.read_text(encoding="utf-8"))
         model = ATFTGATFANModel(**state["model"])
@@ -92,7 +94,10 @@ def network_folders(path: Path | str, fold: int | None = None) -> dict[str, Path
         return trained[max(trained)]
     if fold not in trained:
         wanted = "a trained network" if fold is None else f"a network of fold {fold}"
-        raise DataError(f"{root} does not have {wanted}; folds with a network: {choices(sorted(trained))}")
+        raise DataError(
+            f"{root} does not have {wanted}; folds with a network: "
+            f"{choices(sorted(trained))}; name one of them, or another run"
+        )
     return trained[fold]
 
 

@@ -6,7 +6,9 @@ import polars as pl
 
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import PanelSlice
+from gogooku3.data.table_file import read_table
 from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
+from gogooku3.models.saved_trees import save_trees
 from gogooku3.training.run_folder import RunFolder
 
 PREDICTIONS = "lightgbm_predictions.parquet"
@@ -36,7 +38,7 @@ def train_baseline(
     """
     place = folder.fold(number)
     if is_finished(place):
-        return pl.read_parquet(place / PREDICTIONS)
+        return read_table(place / PREDICTIONS)
     parameters = config.lightgbm.model_dump()
     baseline = LightGBMFinancialBaseline(
         config.time_series.prediction_horizons,
@@ -48,7 +50,7 @@ def train_baseline(
         seed=config.training.seed,
     ).fit(train)
     for horizon, booster in baseline.boosters.items():
-        folder.write_text(place / f"lightgbm_{horizon}d.txt", booster.model_to_string())
+        save_trees(place / f"lightgbm_{horizon}d.txt", booster)
     folder.write_table(place / "lightgbm_importance.parquet", baseline.feature_importance())
     predictions = baseline.predict(test)
     folder.write_table(place / PREDICTIONS, predictions)

@@ -10,6 +10,9 @@ from gogooku3.errors import DataError
 from gogooku3.training.reproducibility import versions
 from gogooku3.training.run_folder import CONFIG, MANIFEST, RunFolder
 
+_KINDS = {"data": dict, "versions": dict, "config": dict, "threads": int, "folds": list, "resumed": list}
+"""Parts of a manifest that others read, as JSON has them."""
+
 
 @dataclass(frozen=True)
 class EarlierRun:
@@ -30,13 +33,15 @@ class EarlierRun:
         Raises:
             DataError: it can't, and why.
         """
-        config = load_config(folder.path / CONFIG)
         manifest = read_manifest(folder.path)
         if manifest.get("status") == "complete":
             raise DataError(f"the run in {folder.path} is complete; there is nothing to resume")
+        # Of another version, settings may be unknown here: the version is what to tell of.
+        if manifest:
+            _refuse_other_versions(folder.path, manifest)
+        config = load_config(folder.path / CONFIG)
         if manifest:
             _refuse_other_settings(folder.path, config, manifest)
-            _refuse_other_versions(folder.path, manifest)
         return cls(config, manifest)
 
     @property
@@ -62,7 +67,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest in a run's folder; empty without one.
 
     Raises:
-        DataError: it is not JSON.
+        DataError: it is not JSON, or a part of it is of another kind than we write.
     """
     file = path / MANIFEST
     if not file.is_file():
@@ -73,6 +78,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"{file} is not JSON ({error}); start a new run") from None
     if not isinstance(content, dict):
         raise DataError(f"{file} holds no manifest but {type(content).__name__}; start a new run")
+    for part, kind in _KINDS.items():
+        if not isinstance(content.get(part), kind | None):
+            raise DataError(
+                f"{file}: its '{part}' is {type(content[part]).__name__}, not {kind.__name__}; bring "
+                "the old file back, or start a new run"
+            )
     return content
 
 

@@ -15,7 +15,7 @@ from gogooku3.atomic import atomic_path
 from gogooku3.data.cells import read_keys
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
-from gogooku3.data.table_file import collect, scan_table
+from gogooku3.data.table_file import collect, read_table, scan_table
 from gogooku3.errors import DataError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelOutput
 from gogooku3.models.graph_attention import Neighbours
@@ -133,17 +133,17 @@ def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, p
     for number, folder in sorted(folders.items()):
         fold = pl.lit(number, pl.Int32).alias("fold")
         for path in sorted((folder / "explanations").glob("*.parquet")):
-            table = pl.read_parquet(path)
+            table = read_table(path)
             if path.stem == "features":
                 table = table.select(pl.lit(network).alias("model"), pl.all())
             found.setdefault(path.stem, []).append(table.select(fold, pl.all()))
         gains = folder / "lightgbm_importance.parquet"
         if gains.is_file():
-            table = pl.read_parquet(gains).select(fold, pl.lit(baseline).alias("model"), pl.all())
+            table = read_table(gains).select(fold, pl.lit(baseline).alias("model"), pl.all())
             found.setdefault("features", []).append(table)
     tables = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in found.items()}
     graphs = run_dir / "graphs.parquet"
-    return tables | ({"graphs": pl.read_parquet(graphs)} if graphs.is_file() else {})
+    return tables | ({"graphs": read_table(graphs)} if graphs.is_file() else {})
 
 
 def read_sectors(dataset: ProductionDatasetV3) -> dict[str, str]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import PanelSlice
+from gogooku3.data.table_file import read_table
 from gogooku3.evaluation.ensemble import rank_average
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
@@ -200,7 +201,7 @@ def _read_back(place: Path) -> NetworkResult:
     spread = json.loads((place / "training.json").read_text(encoding="utf-8"))["prediction_spread"]
     CheckpointStore(place / "checkpoints", print).clear()
     (place / "best.safetensors").unlink(missing_ok=True)
-    return NetworkResult(pl.read_parquet(place / PREDICTIONS), place / "model.safetensors", spread)
+    return NetworkResult(read_table(place / PREDICTIONS), place / "model.safetensors", spread)
 
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:

@@ -93,7 +93,8 @@ def chosen_horizon(horizons: tuple[int, ...], wanted: int | None = None) -> int:
         return PREFERRED_HORIZON if PREFERRED_HORIZON in horizons else horizons[0]
     if wanted not in horizons:
         raise ConfigError(
-            f"the horizon asked for is {wanted}, but the model predicts {choices(horizons)} days ahead"
+            f"the horizon asked for is {wanted}, but the model predicts {choices(horizons)} days ahead; "
+            "choose one of these"
         )
     return wanted
 

@@ -15,6 +15,7 @@ import polars as pl
 from gogooku3.config import RunConfig, load_config
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
+from gogooku3.data.table_file import read_table
 from gogooku3.errors import DataError
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.safety.auditing.differences import differences
@@ -92,7 +93,7 @@ def audit_run(
         read.calendar,
         read.config.time_series.prediction_horizons,
         read.config.split.embargo_days,
-        pl.read_parquet(graphs) if graphs.is_file() else None,
+        read_table(graphs) if graphs.is_file() else None,
         read.manifest.get("dropped", ()),
         read.frame.height,
     )
@@ -121,6 +122,8 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         )
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
+    if data_path is None and not data.is_file():
+        raise DataError(f"the data set of {run}, {data}, is not there any more; name it with --data")
     loader = ProductionDatasetV3(
         data,
         feature_columns=config.dataset.feature_columns,
@@ -133,7 +136,7 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
             f"{data} is not the data set of {run}: its fingerprint is {loader.fingerprint}, the run's was "
             f"{manifest['data']['fingerprint']}; name the right file with --data"
         )
-    predictions = pl.read_parquet(run / "predictions.parquet")
+    predictions = read_table(run / "predictions.parquet")
     return _Run(run, manifest, config, predictions, loader.load_data(), loader.feature_names)
 
 

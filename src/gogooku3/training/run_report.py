@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-import polars as pl
-
 from gogooku3.atomic import write_text_atomic
 from gogooku3.config import load_config
+from gogooku3.data.table_file import read_table
 from gogooku3.evaluation.configured import scoring_arguments
 from gogooku3.evaluation.report import write_report
 from gogooku3.training.calendar_audit import AUDIT, RunAudit
@@ -29,7 +28,7 @@ def write_audit(run: Path, audit: RunAudit) -> None:
         run / "report.html",
         read_manifest(run),
         scores,
-        pl.read_parquet(run / "predictions.parquet"),
+        read_table(run / "predictions.parquet"),
         explanations=read_explanations(run, NETWORK, BASELINE),
         prices=scoring_arguments(load_config(run / CONFIG).evaluation)["prices"],
         audit=told,

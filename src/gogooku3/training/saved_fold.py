@@ -11,16 +11,25 @@ from typing import Any
 import polars as pl
 
 from gogooku3.data.feature_file import FeatureFile
-from gogooku3.errors import DataError
+from gogooku3.data.table_file import read_table
+from gogooku3.errors import DataError, GogookuError
 from gogooku3.features.quality import QUALITY_FEATURES
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.saved_model import load_model, network_folders
+from gogooku3.models.saved_trees import load_trees
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
 from gogooku3.safety.market_state import MarketState
+from gogooku3.training.earlier import read_manifest
 
 FEATURE_STATISTICS = "feature_statistics.parquet"
 """What each input looked like on the fold's training days; `safety.drift` makes and reads it."""
+
+
+_PARTS = (
+    *("file_features", "normalizer", "market_state", "return_column", "graph_builder"),
+    *("number", "known_until", "start_date", "feature_statistics"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class SavedFold:
         networks: by name, one a seed; in evaluation mode, on the CPU.
         boosters: LightGBM's by horizon; empty where the fold has none.
         state: what was saved beside the weights: features, normaliser, market state, graph, dates.
-        dataset: the run's dataset settings; empty where its manifest can't be read.
+        dataset: the run's dataset settings; empty where it has no manifest.
         half_precision: whether the run predicted in bfloat16.
     """
 
@@ -66,14 +75,16 @@ class SavedFold:
                     f"{last / 'model.json'} lacks '{part}', which predicting needs; give the folder of a "
                     "run that `gogooku3 train` wrote, not of a model alone"
                 )
-        return SavedFold(
+        saved = SavedFold(
             folder=folder,
             networks={name: model for name, (model, _) in loaded.items()},
             boosters=_boosters(folder, loaded[list(places)[-1]][0].prediction_horizons) if boosters else {},
             state=state,
-            dataset=_read_json(folder.parent / "manifest.json").get("config", {}).get("dataset", {}),
+            dataset=(read_manifest(folder.parent).get("config") or {}).get("dataset") or {},
             half_precision=str(_read_json(last / "training.json").get("precision", "")).startswith("bf16"),
         )
+        saved._check(last / "model.json")
+        return saved
 
     @property
     def number(self) -> int:
@@ -134,7 +145,7 @@ class SavedFold:
     def feature_statistics(self) -> pl.DataFrame | None:
         """What the inputs looked like in training; None where the run did not write it."""
         path = self.folder / FEATURE_STATISTICS
-        return pl.read_parquet(path) if path.is_file() else None
+        return read_table(path) if path.is_file() else None
 
     def open(self, data_path: Path | str) -> FeatureFile:
         """A data set file, checked to have this fold's features and no others.
@@ -155,20 +166,23 @@ class SavedFold:
     def _any(self) -> ATFTGATFANModel:
         return next(iter(self.networks.values()))
 
+    def _check(self, source: Path) -> None:
+        """Refuse a state that is not what a run writes, before anything is read for it."""
+        for name in _PARTS:
+            try:
+                getattr(self, name)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                if isinstance(error, GogookuError):
+                    raise
+                raise DataError(
+                    f"{source}: its {name} is not what `gogooku3 train` writes ({type(error).__name__}: "
+                    f"{error}); copy the run again, or train anew"
+                ) from None
+
 
 def _boosters(folder: Path, horizons: tuple[int, ...]) -> dict[int, Any]:
     paths = {h: path for h in horizons if (path := folder / f"lightgbm_{h}d.txt").is_file()}
-    if not paths:
-        return {}
-    import lightgbm
-
-    found = {}
-    for horizon, path in paths.items():
-        try:
-            found[horizon] = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
-        except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is no LightGBM model: {str(error).splitlines()[0]}") from None
-    return found
+    return {horizon: load_trees(path) for horizon, path in paths.items()}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
