@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -16,6 +17,8 @@ from gogooku3.errors import ConfigError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training import loggers
 from gogooku3.training.collapse import spread_by_day
+from gogooku3.training.explanations import Explanations
+from gogooku3.training.figures import explanation_figures, rank_ic_figure, write_explanation_figures
 from gogooku3.training.trainer import ATFTTrainer
 
 DAYS, STOCKS, FEATURES = 40, 8, 3
@@ -81,6 +84,66 @@ def test_tensorboard_has_the_learning_rate_and_a_histogram_an_epoch(tmp_path: Pa
     spread = events.Histograms("spread/5d")[1].histogram_value
     assert spread.num == DAYS - 30
     assert spread.sum / spread.num == pytest.approx(outcome["history"][1]["val/spread_5d"], rel=1e-5)
+
+
+def test_tensorboard_has_a_figure_of_the_validation_days_an_epoch(tmp_path: Path) -> None:
+    fit(tmp_path, tensorboard=True)
+    images = pictures(tmp_path / "tensorboard")
+    assert [step for step, _ in images["validation/rank_ic"]] == [0, 1]
+
+
+def test_the_line_of_a_horizon_adds_up_its_daily_rank_ics() -> None:
+    dates = np.repeat(np.array(["2024-01-04", "2024-01-05"], dtype="datetime64[D]"), 3)
+    predictions = np.array([[1.0], [2.0], [3.0], [1.0], [2.0], [3.0]])
+    targets = np.array([[0.1], [0.2], [0.3], [0.3], [0.2], [0.1]])
+    line, _ = rank_ic_figure(predictions, targets, dates, (1,)).axes[0].lines
+    assert line.get_ydata().tolist() == [1.0, 0.0]
+    assert line.get_label() == "1d"
+
+
+def test_what_the_network_looks_at_is_drawn_beside_its_curves(tmp_path: Path) -> None:
+    codes = ["A", "B", "C"]
+    explained = Explanations(
+        features=pl.DataFrame({"feature": ["ret_1d", "rsi_14"], "horizon": 1, "importance": [0.7, 0.3]}),
+        attention=pl.DataFrame({"layer": 0, "head": 0, "lag": [0, 1, 2], "attention": [0.5, 0.3, 0.2]}),
+        neighbours=pl.DataFrame(),
+        edges=pl.DataFrame(
+            {
+                "receiver": ["A", "B"],
+                "source": ["B", "B"],
+                "correlation": [-0.6, 1.0],
+                "attention": [0.4, 0.2],
+            }
+        ),
+        embeddings=pl.DataFrame(
+            {"code": codes, "x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.0], "prediction": [0.1, 0.0, -0.1]}
+        ),
+    )
+    write_explanation_figures(tmp_path, explained, epoch=3)
+    drawn = pictures(tmp_path)
+    names = ("importance", "attention", "graph", "embeddings")
+    assert set(drawn) == {f"explanations/{name}" for name in names}
+    assert all(step == 3 and size > 2_000 for ((step, size),) in drawn.values())
+    # The one link that joins two stocks, in the colour of those that move apart.
+    assert [line.get_color() for line in explanation_figures(explained)["graph"].axes[0].lines] == [
+        "tab:orange"
+    ]
+    assert explanation_figures(explained)["attention"].axes[0].lines[0].get_ydata().tolist() == [
+        0.5,
+        0.3,
+        0.2,
+    ]
+
+
+def pictures(folder: Path) -> dict[str, list[tuple[int, int]]]:
+    """Step and size in bytes of every picture, by tag."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), {"images": 0}).Reload()
+    return {
+        tag: [(event.step, len(event.encoded_image_string)) for event in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
 
 
 def test_loggers_change_no_bit_of_the_training(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gogooku3.locks import exclusive
-from gogooku3.training import calendar_audit, run_folder, run_list
+from gogooku3.training import run_list
 from gogooku3.training.run_list import RunSummary, differing_settings, find_runs, sorted_by
 
 
@@ -70,11 +70,11 @@ def test_a_run_that_predicts_no_single_day_has_no_ic_of_one(tmp_path: Path) -> N
 def test_at_work_is_a_run_whose_lock_is_held(tmp_path: Path) -> None:
     place = write_run(tmp_path / "a/b", manifest=manifest("running"), config="x: 1")
     assert RunSummary.read(place).status == "cut off"
-    with exclusive(place / run_folder.LOCK, "taken"):
+    with exclusive(place / run_list.LOCK, "taken"):
         assert RunSummary.read(place).status == "running"
     assert RunSummary.read(place).status == "cut off"
     (place / "manifest.json").unlink()
-    with exclusive(place / run_folder.LOCK, "taken"):
+    with exclusive(place / run_list.LOCK, "taken"):
         assert RunSummary.read(place).status == "running"
 
 
@@ -145,11 +145,6 @@ def test_without_a_manifest_the_settings_are_those_of_the_configuration(tmp_path
     text = "training:\n  epochs: 7\n"
     assert RunSummary.read(write_run(tmp_path / "a/1", config=text)).settings == {"training.epochs": 7}
     assert RunSummary.read(write_run(tmp_path / "a/2", config="a: [")).settings == {}
-
-
-def test_the_files_are_called_as_those_who_write_them_call_them() -> None:
-    theirs = (run_folder.CONFIG, run_folder.MANIFEST, run_folder.LOCK, calendar_audit.AUDIT)
-    assert theirs == (run_list.CONFIG, run_list.MANIFEST, run_list.LOCK, run_list.AUDIT)
 
 
 anything = st.recursive(

@@ -12,7 +12,7 @@ from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.auditing.folds import audit_folds
 from gogooku3.schema import CODE, DATE
 
-AUDIT, GRAPHS = "audit.json", "graphs.parquet"
+GRAPHS = "graphs.parquet"
 SPANS = ("train", "validation", "test")
 ROW = (DATE, CODE, "model", "horizon")
 

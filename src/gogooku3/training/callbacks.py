@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -57,6 +57,14 @@ def financial_scores(
     return scores
 
 
+class Validated(NamedTuple):
+    """A validation pass: `predictions` `[samples, horizons]`, and each sample's `day` and `stock`."""
+
+    predictions: np.ndarray
+    day: np.ndarray
+    stock: np.ndarray
+
+
 class FinancialMetricsCallback(pl.Callback):
     """Scores every validation epoch and keeps the weights of the best one.
 
@@ -75,6 +83,7 @@ class FinancialMetricsCallback(pl.Callback):
         history: one mapping an epoch: the epoch and its scores.
         best_epoch, best_score, best_weights: of the best epoch so far.
         train_losses: of the current epoch's batches so far.
+        validated: what the latest validation pass predicted; None before the first.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class FinancialMetricsCallback(pl.Callback):
         self.best_weights: dict[str, Tensor] | None = None
         self._outputs: list[dict[str, Tensor]] = []
         self.train_losses: list[Tensor] = []
+        self.validated: Validated | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.train_losses = []
@@ -112,10 +122,13 @@ class FinancialMetricsCallback(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ATFTModule)
-        predictions, day, stock = (
-            torch.cat([output[name] for output in self._outputs]).cpu().numpy()
-            for name in ("predictions", "day", "stock")
-        )
+        gathered = {
+            name: torch.cat([output[name] for output in self._outputs]).cpu().numpy()
+            for name in Validated._fields
+        }
+        self._outputs = []
+        self.validated = Validated(**gathered)
+        predictions, day, stock = self.validated
         panel = pl_module.panel
         scores = financial_scores(predictions, panel.targets[day, stock], day, panel.horizons)
         for name, value in scores.items():

@@ -4,11 +4,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
+from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.collapse import spread_by_day
+from gogooku3.training.figures import rank_ic_figure
 from gogooku3.training.module import ATFTModule
 
 
@@ -16,25 +16,21 @@ class CurvesCallback(pl.Callback):
     """Tells every logger the learning rate, and TensorBoard once an epoch what the network became.
 
     Logs `train/learning_rate`; and, to TensorBoard, histograms `weights/{parameter}` and `spread/{h}d`: how
-    far a validation day's predictions lie apart, a value a day. Draws no random number and changes nothing.
+    far a validation day's predictions lie apart, a value a day; and the figure `validation/rank_ic`, daily
+    rank ICs added up. Draws no random number and changes nothing.
+
+    Args:
+        metrics: scores the same validation passes, and stands before this one in the list of callbacks.
     """
 
-    def __init__(self) -> None:
-        self._outputs: list[dict[str, Tensor]] = []
+    def __init__(self, metrics: FinancialMetricsCallback) -> None:
+        self._metrics = metrics
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any
     ) -> None:
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         pl_module.log("train/learning_rate", rate, on_step=True, on_epoch=False, batch_size=1)
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._outputs = []
-
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any, **more: Any
-    ) -> None:
-        self._outputs.append(outputs)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ATFTModule)
@@ -47,11 +43,12 @@ class CurvesCallback(pl.Callback):
             # TensorBoard refuses a histogram without a single finite value.
             if bool(weight.isfinite().any()):
                 writer.add_histogram(f"weights/{name}", weight.detach().float().cpu(), epoch)
-        predictions, day = (
-            torch.cat([output[name] for output in self._outputs]).float().cpu().numpy()
-            for name in ("predictions", "day")
-        )
-        for position, horizon in enumerate(module.panel.horizons):
+        assert self._metrics.validated is not None
+        predictions, day, stock = self._metrics.validated
+        panel = module.panel
+        figure = rank_ic_figure(predictions, panel.targets[day, stock], panel.dates[day], panel.horizons)
+        writer.add_figure("validation/rank_ic", figure, epoch)
+        for position, horizon in enumerate(panel.horizons):
             spread = spread_by_day(predictions[:, position], day)
             if np.isfinite(spread).any():
                 writer.add_histogram(f"spread/{horizon}d", spread, epoch)

@@ -8,7 +8,8 @@ from typing import Any
 from gogooku3.config import RunConfig, load_config
 from gogooku3.errors import DataError
 from gogooku3.training.reproducibility import versions
-from gogooku3.training.run_folder import CONFIG, MANIFEST, RunFolder
+from gogooku3.training.run_files import CONFIG, MANIFEST
+from gogooku3.training.run_folder import RunFolder
 
 _KINDS = {"data": dict, "versions": dict, "config": dict, "threads": int, "folds": list, "resumed": list}
 """Parts of a manifest that others read, as JSON has them."""

@@ -11,6 +11,9 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from gogooku3.config.groups import LoggingConfig
 from gogooku3.errors import ConfigError
 
+TENSORBOARD = "tensorboard"
+"""Folder of a network's events, in that of the network."""
+
 
 def require_clients(config: LoggingConfig) -> None:
     """Refuse a logger whose client is not installed, before anything is trained.
@@ -40,7 +43,7 @@ def open_loggers(config: LoggingConfig, run_dir: Path | None) -> Iterator[list[L
     if run_dir is not None:
         name = "/".join(run_dir.parts[-2:])
         if config.tensorboard:
-            loggers.append(TensorBoardLogger(run_dir, name="tensorboard", version=""))
+            loggers.append(TensorBoardLogger(run_dir, name=TENSORBOARD, version=""))
         if config.wandb:
             loggers.append(WandbLogger(name=name, project=config.wandb_project, save_dir=run_dir))
         if config.mlflow:

@@ -20,7 +20,9 @@ from gogooku3.training.checkpoint import save_model
 from gogooku3.training.checkpoint_store import CheckpointStore
 from gogooku3.training.collapse import collapse_warning, prediction_spread
 from gogooku3.training.explanations import explain_days
+from gogooku3.training.figures import write_explanation_figures
 from gogooku3.training.graph_callback import DynamicGraphCallback
+from gogooku3.training.loggers import TENSORBOARD
 from gogooku3.training.reproducibility import seed_everything
 from gogooku3.training.resumption import Resumption
 from gogooku3.training.run_folder import RunFolder
@@ -184,6 +186,8 @@ def _train_one(
     if explain:
         explained = explain_days(model, trainer.batches, fold.test.panel, fold.test.days, fold.sectors)
         explained.write(folder.fold(fold.number) / "explanations")
+        if config.logging.tensorboard:
+            write_explanation_figures(place / TENSORBOARD, explained, outcome["best_epoch"])
     folder.write_json(place / "training.json", {**outcome, "prediction_spread": spread})
     folder.write_table(place / PREDICTIONS, predictions)
     path = save_model(place, model, dict(fold.saved))

@@ -31,7 +31,7 @@ from gogooku3.safety.drift import feature_statistics
 from gogooku3.safety.market_state import MarketState
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2
 from gogooku3.training import baseline_fold, network_fold, preparation
-from gogooku3.training.calendar_audit import AUDIT, GRAPHS, RunAudit, audit_tables
+from gogooku3.training.calendar_audit import GRAPHS, RunAudit, audit_tables
 from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.inputs import check_inputs
@@ -40,7 +40,8 @@ from gogooku3.training.memory import release_memory
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
 from gogooku3.training.reproducibility import cpu_threads, seed_everything, use_threads, versions
-from gogooku3.training.run_folder import CONFIG, MANIFEST, RunFolder
+from gogooku3.training.run_files import AUDIT, CONFIG, MANIFEST, METRICS
+from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.saved_fold import FEATURE_STATISTICS
 from gogooku3.training.steps import StepLog
 from gogooku3.training.stopping import StopSignals
@@ -307,7 +308,7 @@ class Run:
         how = scoring_arguments(self.config.evaluation)
         tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
         scores = score_predictions(table, **how, earlier_sharpes=tried)
-        self.folder.write_json("metrics.json", scores)
+        self.folder.write_json(METRICS, scores)
         audit = self._audit(table, calendar).to_dict()
         self.folder.write_json(AUDIT, audit)
         report_path = self.folder.path / "report.html"

@@ -14,8 +14,7 @@ import polars as pl
 from gogooku3.atomic import atomic_path, remove_leftovers, write_text_atomic
 from gogooku3.errors import ConfigError, DataError, choices, file_error
 from gogooku3.locks import exclusive
-
-CONFIG, MANIFEST, LOCK = "config.yaml", "manifest.json", ".lock"
+from gogooku3.training.run_files import CONFIG, LOCK
 
 
 class RunFolder:

@@ -1,7 +1,6 @@
 """What the folders of runs say of them, complete or not: read without loading a model, changing nothing."""
 
 import fcntl
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gogooku3.training.trials import MANIFEST, METRICS
-
-CONFIG, AUDIT, LOCK = "config.yaml", "audit.json", ".lock"
+from gogooku3.training.run_files import AUDIT, CONFIG, LOCK, MANIFEST, METRICS, read_json
 
 SCORES = {"ic_1d": "max", "rank_ic": "max", "sharpe_net": "max", "drawdown_net": "min"}
 """Headline scores of a model, and which end is the better one."""
@@ -49,7 +46,7 @@ class RunSummary:
     @classmethod
     def read(cls, path: Path) -> "RunSummary":
         """What a folder tells; whatever state it is in, this does not fail."""
-        about, problem = _read(path / MANIFEST)
+        about, problem = read_json(path / MANIFEST)
         if about is None:
             # The configuration is written first, the manifest once the data has been read.
             status = "broken" if problem or not (path / CONFIG).is_file() else _alive(path)
@@ -59,8 +56,8 @@ class RunSummary:
             status, note = "broken", f"no status in {MANIFEST}"
         if status == "running":
             status = _alive(path)
-        audit, audit_problem = _read(path / AUDIT)
-        metrics, metrics_problem = _read(path / METRICS)
+        audit, audit_problem = read_json(path / AUDIT)
+        metrics, metrics_problem = read_json(path / METRICS)
         horizon, scores = _headline(metrics or {})
         problem = metrics_problem or audit_problem
         if status == "complete" and not scores:
@@ -176,21 +173,6 @@ def _alive(path: Path) -> str:
     finally:
         os.close(handle)
     return "cut off"
-
-
-def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """A JSON object, or None and what is wrong; a file that isn't there is not wrong."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, ""
-    except OSError as error:
-        return None, f"{path.name} can't be read: {error.strerror}"
-    except (ValueError, RecursionError):
-        return None, f"{path.name} is not JSON"
-    if not isinstance(content, dict):
-        return None, f"{path.name} holds {type(content).__name__}, not an object"
-    return content, ""
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

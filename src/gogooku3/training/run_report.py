@@ -8,11 +8,11 @@ from gogooku3.config import load_config
 from gogooku3.data.table_file import read_table
 from gogooku3.evaluation.configured import scoring_arguments
 from gogooku3.evaluation.report import write_report
-from gogooku3.training.calendar_audit import AUDIT, RunAudit
+from gogooku3.training.calendar_audit import RunAudit
 from gogooku3.training.earlier import read_manifest
 from gogooku3.training.explanations import read_explanations
 from gogooku3.training.run import BASELINE, NETWORK
-from gogooku3.training.run_folder import CONFIG
+from gogooku3.training.run_files import AUDIT, CONFIG, METRICS
 
 
 def write_audit(run: Path, audit: RunAudit) -> None:
@@ -23,7 +23,7 @@ def write_audit(run: Path, audit: RunAudit) -> None:
     """
     told = audit.to_dict()
     write_text_atomic(run / AUDIT, json.dumps(told, indent=2) + "\n")
-    scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    scores = json.loads((run / METRICS).read_text(encoding="utf-8"))
     write_report(
         run / "report.html",
         read_manifest(run),

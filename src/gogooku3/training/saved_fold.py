@@ -1,7 +1,6 @@
 """A trained fold as it lies in a run folder: its networks, its trees, and what they need on another day."""
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from gogooku3.models.saved_trees import load_trees
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
 from gogooku3.safety.market_state import MarketState
 from gogooku3.training.earlier import read_manifest
+from gogooku3.training.run_files import read_json
 
 FEATURE_STATISTICS = "feature_statistics.parquet"
 """What each input looked like on the fold's training days; `safety.drift` makes and reads it."""
@@ -75,13 +75,14 @@ class SavedFold:
                     f"{last / 'model.json'} lacks '{part}', which predicting needs; give the folder of a "
                     "run that `gogooku3 train` wrote, not of a model alone"
                 )
+        outcome = read_json(last / "training.json")[0] or {}
         saved = SavedFold(
             folder=folder,
             networks={name: model for name, (model, _) in loaded.items()},
             boosters=_boosters(folder, loaded[list(places)[-1]][0].prediction_horizons) if boosters else {},
             state=state,
             dataset=(read_manifest(folder.parent).get("config") or {}).get("dataset") or {},
-            half_precision=str(_read_json(last / "training.json").get("precision", "")).startswith("bf16"),
+            half_precision=str(outcome.get("precision", "")).startswith("bf16"),
         )
         saved._check(last / "model.json")
         return saved
@@ -183,12 +184,3 @@ class SavedFold:
 def _boosters(folder: Path, horizons: tuple[int, ...]) -> dict[int, Any]:
     paths = {h: path for h in horizons if (path := folder / f"lightgbm_{h}d.txt").is_file()}
     return {horizon: load_trees(path) for horizon, path in paths.items()}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one where there is none to read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

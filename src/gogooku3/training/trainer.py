@@ -139,7 +139,9 @@ class ATFTTrainer:
             callbacks.append(resumed)
         started = time.perf_counter()
         with open_loggers(self.config.logging, self.run_dir) as loggers:
-            lightning = self._lightning([*callbacks, *([CurvesCallback()] if loggers else [])], loggers)
+            lightning = self._lightning(
+                [*callbacks, *([CurvesCallback(metrics)] if loggers else [])], loggers
+            )
             if resumed is None or not resumed.finished:
                 with _quiet_lightning(), freed_memory_kept():
                     lightning.fit(module, _loader(train_packs), _loader(val_packs))

@@ -1,12 +1,11 @@
 """How often the same data has been tried before: read from the run folders, changing none of them."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MANIFEST, METRICS = "manifest.json", "metrics.json"
+from gogooku3.training.run_files import MANIFEST, METRICS, read_json
 
 
 def earlier_sharpes(runs_dir: Path, fingerprint: str, headline_horizon: int | None = None) -> list[float]:
@@ -23,10 +22,10 @@ def earlier_sharpes(runs_dir: Path, fingerprint: str, headline_horizon: int | No
     """
     found: set[float] = set()
     for manifest in runs_dir.glob(f"*/*/{MANIFEST}"):
-        about = _read(manifest)
+        about = read_json(manifest)[0] or {}
         if about.get("status") != "complete" or (about.get("data") or {}).get("fingerprint") != fingerprint:
             continue
-        scores = _read(manifest.with_name(METRICS))
+        scores = read_json(manifest.with_name(METRICS))[0] or {}
         settings = scores.get("settings") or {}
         if headline_horizon is None or settings.get("headline_horizon") == headline_horizon:
             found.update(_sharpes(scores, int(settings.get("periods_per_year", 252))))
@@ -37,11 +36,3 @@ def _sharpes(scores: dict[str, Any], periods: int) -> Iterator[float]:
     for entry in (scores.get("models") or {}).values():
         if not entry.get("is_oracle") and entry.get("pooled_sharpe_net") is not None:
             yield entry["pooled_sharpe_net"] / math.sqrt(periods)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
