@@ -8,29 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
-from tests.bad_input.harness import TINY, Case, Outcome, data_set, refuse, run, table
+from tests.bad_input.harness import Case, data_set, refuse, table
 
 Damage = Callable[[Path], object]
-
-
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one fold on `data_set()`, which lies beside it as d.parquet."""
-    folder = tmp_path_factory.mktemp("tiny")
-    data_set().write_parquet(folder / "d.parquet")
-    outcome = run(("train", "--data", "d.parquet", "--out", "runs", *TINY), folder)
-    assert outcome.code == 0, outcome.err
-    (made,) = (folder / "runs" / "train").iterdir()
-    return made
-
-
-@pytest.fixture
-def home(tiny_run: Path, tmp_path: Path) -> Path:
-    """A folder with a copy of the run, as `run`, and of its data set."""
-    shutil.copytree(tiny_run, tmp_path / "run")
-    shutil.copy(tiny_run.parents[2] / "d.parquet", tmp_path / "d.parquet")
-    return tmp_path
 
 
 def write(name: str, content: bytes | str) -> Damage:
@@ -336,9 +316,3 @@ OTHERS = [
 @table(MODELS + DATA + RESUME + OTHERS)
 def test_an_unusable_run_is_refused_with_what_to_do(case: Case, home: Path) -> None:
     refuse(case, home)
-
-
-def succeed(words: Sequence[object], folder: Path) -> Outcome:
-    outcome = run(words, folder)
-    assert outcome.code == 0, outcome.err
-    return outcome

@@ -1,5 +1,8 @@
 """Help, exit codes and what a failure looks like."""
 
+import asyncio
+
+import polars as pl
 import pytest
 
 import gogooku3.cli.evaluate
@@ -70,6 +73,33 @@ def test_a_bug_says_how_to_see_the_traceback_and_exits_with_1(
     monkeypatch.setenv("GOGOOKU3_DEBUG", "1")
     assert run("evaluate", "x") == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_panic_of_polars_is_a_bug_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def panics(_: object) -> None:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    assert not issubclass(pl.exceptions.PanicException, Exception)
+    monkeypatch.setattr(gogooku3.cli.evaluate, "_predictions_file", panics)
+    assert run("evaluate", "x") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("internal error: PanicException: index out of bounds\n")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("stop", [GeneratorExit, SystemExit(7), asyncio.CancelledError])
+def test_whatever_else_is_no_exception_passes(
+    stop: type[BaseException] | BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(gogooku3.cli.evaluate, "_predictions_file", stops)
+    with pytest.raises(BaseException) as raised:
+        main(("evaluate", "x"))
+    assert raised.value is stop or type(raised.value) is stop
 
 
 def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(_usage(error), USER_ERROR)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception as error:
+    except BaseException as error:
+        # Polars' panics are no `Exception`; whoever wants to stop the process is to stop it.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if problem := file_error(error):
             _fail(f"error: {problem}", USER_ERROR)
         _fail(
