@@ -69,6 +69,19 @@ def test_the_value_traded_is_a_mean_of_days_that_are_over():
     assert (later.value[:2] == market.value[:2]).all() and (later.size[:2] == market.size[:2]).all()
 
 
+def test_size_is_market_value_where_the_prices_have_it():
+    # A trades less than B, but is worth more; B's worth is unknown on the second day.
+    worth = prices(known_market_cap=[9e9, 1e9, 9e9, None, 9e9, 1e9, 1e9, 9e9])
+    market = Market(one_day(prices()), worth)
+    np.testing.assert_array_equal(market.size, [[1.0, 0.0], [0.0, np.nan], [1.0, 0.0], [0.0, 1.0]])
+    assert market.value[:, 1] == pytest.approx([500.0] * 4)
+    nothing = prices(known_market_cap=[None] * 8).cast({"known_market_cap": pl.Float64})
+    assert Market(one_day(prices()), nothing).size.tolist() == [[0.0, 1.0]] * 4
+    alone = Market(one_day(prices()), worth.drop("volume"))
+    assert alone.value is None
+    np.testing.assert_array_equal(alone.size, market.size)
+
+
 def _table(scores: list[float]) -> pl.DataFrame:
     return one_day(prices()).select(
         "date",

@@ -9,11 +9,13 @@ import polars as pl
 
 from gogooku3.errors import DataError
 from gogooku3.evaluation.books import Floats
-from gogooku3.schema import CODE, DATE, SECTOR, require_columns
+from gogooku3.schema import CODE, DATE, KNOWN_FACT, SECTOR, require_columns
 
 RETURN = "return"
 VALUE_DAYS = 20
 """Trading days over which the value that changes hands is averaged: a month."""
+MARKET_CAP = KNOWN_FACT + "market_cap"
+"""Market value as the prices of a fetched market have it, known at the close of the row's day."""
 UNKNOWN_SECTOR = -1
 
 
@@ -25,7 +27,8 @@ class Market:
     Args:
         daily_returns: `date, code, return`, the return from the close of `date` to the next trading
             day's; its dates are the calendar.
-        prices: `date, code` and where known `open, close, volume, sector`; null: none of what follows.
+        prices: `date, code, open, close` and where known `volume, sector, known_market_cap`; null: none of
+            what follows.
 
     Attributes:
         returns: close to close.
@@ -33,7 +36,8 @@ class Market:
             night holds the whole return: such a stock is traded at the close. None without prices.
         value: mean money traded a day over the last 20 days up to the close of the row's day; NaN where
             unknown. None without volumes.
-        size: rank of `value` within the day, from 0 (least traded) to 1; NaN where unknown.
+        size: rank within the day from 0 (smallest) to 1, by market value where the prices have any, else by
+            `value`; NaN where unknown. None with neither.
         sector: number of each stock's latest sector, -1 where unknown, `[stocks]`. None without sectors.
 
     Raises:
@@ -108,7 +112,10 @@ class Market:
         self.daytime = np.where(at_close, np.where(np.isnan(self.returns), np.nan, 0.0), daytime)
         if "value" in located.columns:
             self.value = self._dense(located, "value")
-            self.size = _rank_share(self.value)
+        worth = self._dense(located, MARKET_CAP) if MARKET_CAP in located.columns else None
+        by = self.value if worth is None or not np.isfinite(worth).any() else worth
+        if by is not None:
+            self.size = _rank_share(by)
         if SECTOR in located.columns and located[SECTOR].drop_nulls().n_unique() > 1:
             latest = located.drop_nulls(SECTOR).group_by("stock").agg(pl.col(SECTOR).sort_by("day").last())
             self.sectors = latest[SECTOR].unique().sort().to_list()
@@ -130,6 +137,8 @@ def _as_of(prices: pl.DataFrame) -> pl.DataFrame:
     if "volume" in rows.columns:
         traded = (pl.col("close") * pl.col("volume")).cast(pl.Float64).fill_nan(None)
         known.append(traded.rolling_mean(VALUE_DAYS, min_samples=1).over(CODE).alias("value"))
+    if MARKET_CAP in rows.columns:
+        known.append(pl.col(MARKET_CAP).cast(pl.Float64))
     sector = [SECTOR] if SECTOR in rows.columns else []
     return rows.select(DATE, CODE, *sector, *known)
 

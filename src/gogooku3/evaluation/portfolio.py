@@ -91,15 +91,17 @@ def portfolio_returns(
         entry: `close`: traded at the close of the prediction's day; `open`: at the next opening price.
         borrow_rate: what lending fees cost, a fraction of the capital short a year.
         volume_share: share of a stock's mean traded value that a trade may take, for `capacity`.
-        prices: `date, code, open, close`, and where known `volume, sector`; needed for `entry="open"`.
+        prices: `date, code, open, close`, and where known `volume, sector, known_market_cap`; needed for
+            `entry="open"`.
 
     Returns:
         `model, horizon, fold, date, gross, net, turnover, n_held, n_unknown`, sorted by the first four.
         Returns are fractions of the capital, which stands long once and (long-short) short once; `turnover`
         is `sum |w_t - w_(t-1)|`. With prices also, null where they don't tell: `capacity`, the capital, in
         the prices' currency, at which 95 % of what is traded that day stays below `volume_share` of a stock's
-        mean traded value; `size_tilt`, the held stocks' mean rank by traded value, long minus short, each
-        from 0 to 1; `sector_tilt`, the sum over sectors of |net weight|, 0 where every sector is neutral.
+        mean traded value; `size_tilt`, the held stocks' mean rank by market value (`known_market_cap`), or
+        by traded value without it, long minus short, each from 0 to 1; `sector_tilt`, the sum over sectors of
+        |net weight|, 0 where every sector is neutral.
 
     Raises:
         DataError: no one-day returns in the table and none given, or malformed ones, or malformed prices.
@@ -188,8 +190,9 @@ def _tilts(held: Floats, market: Market, span: slice, volume_share: float) -> di
     """What the books lean on, and how much capital they can carry; NaN where prices don't tell."""
     nothing: Floats = np.full(len(held), np.nan)
     capacity = size_tilt = sector_tilt = nothing
-    if market.value is not None and market.size is not None:
+    if market.value is not None:
         capacity = _capacity(held, market.value[span], volume_share)
+    if market.size is not None:
         legs = [np.maximum(held, 0.0), np.maximum(-held, 0.0)]
         long, short = (_mean_rank(leg, market.size[span]) for leg in legs)
         # Without a short leg the tilt is against the middle of the market.
