@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import gogooku3.training
+import gogooku3.training.inputs
 from gogooku3.cli import demo, train
 from gogooku3.cli.demo_market import DEMO_DATASET
 from gogooku3.cli.main import main
@@ -40,6 +40,7 @@ class Recorder:
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
     """Calls of the pipeline, from an empty working directory."""
     monkeypatch.setitem(vars(gogooku3.training), "SafeTrainingPipeline", Recorder)
+    monkeypatch.setattr(gogooku3.training.inputs, "first_look", lambda config: None)
     monkeypatch.setattr(train, "print_headline", lambda scores: None)
     monkeypatch.setattr(train, "ensure_demo_dataset", lambda path: pytest.fail(f"made {path}"))
     monkeypatch.setattr(Recorder, "calls", [])
@@ -172,5 +173,13 @@ def test_a_folder_of_runs_that_is_a_file_is_one_clear_error(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").write_text("x")
-    told = refused(capsys, "train", "--data", str(small_dataset), "--out", str(tmp_path / "taken"))
+    told = refused(
+        capsys,
+        "train",
+        "--data",
+        str(small_dataset),
+        "--out",
+        str(tmp_path / "taken"),
+        "split.min_train_days=150",
+    )
     assert told.count("\n") == 1 and "a part of its path is a file, not a folder" in told

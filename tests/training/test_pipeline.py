@@ -142,7 +142,7 @@ def test_several_seeds_are_one_model_of_the_table(small_dataset: Path, tmp_path:
 def test_a_panel_on_disk_changes_no_prediction(
     results: dict[str, Any], small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gogooku3.training.preparation.plan_memory", lambda *_: True)
+    monkeypatch.setattr("gogooku3.training.preparation.plan_panel", lambda *_: True)
     mapped = SafeTrainingPipeline("mapped", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(
         n_splits=2
     )

@@ -76,3 +76,12 @@ def test_a_limit_that_can_never_be_kept_is_refused_with_what_would_do() -> None:
     ):
         plan_memory(shape, 100_000_000, limit_gb=3)
     assert plan_memory(shape, 100_000_000, limit_gb=5.6) is True
+
+
+def test_predictions_may_need_more_than_the_panel_and_the_refusal_says_so() -> None:
+    # The cube needs 0.7 + 0.35 + 0.088 + 0.348 = 1.49 GB, ten million predictions 0.7 + 1.45.
+    shape = (959, 632, 145)
+    assert plan_memory(shape, 0, limit_gb=2.2, predictions=10_000_000) is False
+    with pytest.raises(ConfigError, match=r"about 2\.1 GB .*to score the predictions of all folds.*2\.2"):
+        plan_memory(shape, 0, limit_gb=2, predictions=10_000_000)
+    assert plan_memory(shape, 0, limit_gb=2, predictions=6_000_000) is False

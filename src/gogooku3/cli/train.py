@@ -93,6 +93,9 @@ def train_and_report(
     config: "RunConfig", experiment: str, out: Path | None = None, verbose: bool = False
 ) -> None:
     """Run the pipeline, then print its table and where its report lies."""
+    from gogooku3.training.inputs import first_look
+
+    first_look(config)
     from gogooku3.training import SafeTrainingPipeline
 
     pipeline = SafeTrainingPipeline(

@@ -14,7 +14,7 @@ from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
 from gogooku3.data.table_file import collect, scan_table
 from gogooku3.data.target_copies import TargetCopy, copies_in
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns, target_column
+from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,23 @@ class ProductionDatasetV3:
         frame = self._checked(collect(self._selection(self._source(), self.feature_names), self.data_path))
         self.refuse_copies(copies_in(frame, frame[DATE], self.feature_names, self.target_names))
         return frame
+
+    def extent(self) -> tuple[int, int, int] | None:
+        """Rows, trading days and stocks within the dates, counted from the keys' columns alone.
+
+        None where that would take reading and checking them: days that are no dates or times.
+        """
+        found = {canonical: found for found, canonical in self.columns.keys.items()}
+        day = pl.col(found[DATE])
+        if not isinstance(self._schema[found[DATE]], pl.Date | pl.Datetime):
+            return None
+        days = day.dt.date()
+        inside = [days >= self.start_date] if self.start_date else []
+        inside += [days <= self.end_date] if self.end_date else []
+        counts = self._scan.filter(*inside).select(
+            pl.len(), days.n_unique().alias("days"), pl.col(found[CODE]).n_unique().alias("stocks")
+        )
+        return collect(counts, self.data_path).row(0)
 
     def load_index(self) -> pl.DataFrame:
         """Read all but the features: `date, code`, targets, and `ROW`, counted from 0.

@@ -6,10 +6,16 @@ import polars as pl
 
 from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.synthetic import oracle_paths
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import QUALITY_FEATURES
 from gogooku3.safety.cross_section import MIN_STOCKS
+from gogooku3.safety.walk_forward import WalkForwardSplitterV2
 from gogooku3.schema import CODE, DATE, target_column
+from gogooku3.training.memory import plan_memory
+
+_KEY_BYTES = 24
+"""A day, a code and the number of the row in the file."""
 
 
 def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
@@ -50,6 +56,66 @@ def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
             "yours in graph.return_column, or train without a graph: graph.enabled=false"
         )
     return config
+
+
+def open_dataset(config: RunConfig) -> ProductionDatasetV3:
+    """The data set of a configuration.
+
+    Raises:
+        DataError: there is none, or its columns make none.
+    """
+    return ProductionDatasetV3(
+        config.dataset.data_path,
+        config.performance.use_polars_lazy,
+        config.performance.column_projection,
+        feature_columns=config.dataset.feature_columns,
+        target_columns=config.dataset.target_columns,
+        start_date=config.dataset.start_date,
+        end_date=config.dataset.end_date,
+    )
+
+
+def new_splitter(config: RunConfig) -> WalkForwardSplitterV2:
+    """The folds that a configuration asks for."""
+    return WalkForwardSplitterV2(
+        config.split.n_splits,
+        config.split.embargo_days,
+        config.split.min_train_days,
+        config.time_series.prediction_horizons,
+    )
+
+
+def first_look(config: RunConfig) -> None:
+    """Refuse at once what file, columns and days already show, before the libraries that train are loaded.
+
+    Raises:
+        DataError: no such file, columns that make no data set, or too few days.
+        ConfigError: more memory would be needed than the run may take, or the settings don't fit the columns.
+    """
+    loader = open_dataset(config)
+    config = check_inputs(loader, config)
+    if extent := loader.extent():
+        plan_panel(loader, config, *extent)
+
+
+def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: int, stocks: int) -> bool:
+    """Whether the panel of so many rows must go to a memory-mapped file.
+
+    Raises:
+        DataError: the days are too few for the folds.
+        ConfigError: even so, the run would not fit in what it may take.
+    """
+    if not rows:
+        return False
+    tested = sum(len(fold.test) for fold in new_splitter(config).folds(days))
+    models = 4 if oracle_paths(loader.data_path)[0].is_file() else 3
+    predictions = tested * rows // days * models * len(config.time_series.prediction_horizons)
+    return plan_memory(
+        (days, stocks, len(loader.feature_names) + len(QUALITY_FEATURES)),
+        rows * (_KEY_BYTES + 4 * len(loader.horizons)),
+        config.performance.memory_limit_gb,
+        predictions,
+    )
 
 
 def check_rows(index: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig) -> None:

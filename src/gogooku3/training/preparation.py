@@ -14,8 +14,7 @@ from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE
-from gogooku3.training.inputs import check_rows
-from gogooku3.training.memory import plan_memory
+from gogooku3.training.inputs import check_rows, plan_panel
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.steps import StepLog
 
@@ -53,9 +52,8 @@ def build_panel(
 ) -> Panel:
     """The cube, read from the file some rows at a time, with the six quality features behind the file's."""
     features = loader.feature_names
-    shape = (frame[DATE].n_unique(), frame[CODE].n_unique(), len(features) + len(QUALITY_FEATURES))
     storage = None
-    if plan_memory(shape, int(frame.estimated_size()), config.performance.memory_limit_gb):
+    if plan_panel(loader, config, frame.height, frame[DATE].n_unique(), frame[CODE].n_unique()):
         storage = folder.path / PANEL_FILE
         log.say("   the panel goes to a memory-mapped file, to keep within the memory limit")
     panel = read_panel(

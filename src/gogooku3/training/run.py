@@ -18,7 +18,6 @@ import polars as pl
 import torch
 
 from gogooku3.config import RunConfig
-from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import GogookuError, Interrupted, file_error
 from gogooku3.evaluation.configured import scoring_arguments
@@ -29,12 +28,12 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
 from gogooku3.safety.drift import feature_statistics
 from gogooku3.safety.market_state import MarketState
-from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2
+from gogooku3.safety.walk_forward import Fold
 from gogooku3.training import baseline_fold, network_fold, preparation
 from gogooku3.training.calendar_audit import GRAPHS, RunAudit, audit_tables
 from gogooku3.training.earlier import EarlierRun
 from gogooku3.training.explanations import read_explanations, read_sectors
-from gogooku3.training.inputs import check_inputs
+from gogooku3.training.inputs import check_inputs, new_splitter, open_dataset
 from gogooku3.training.loggers import require_clients
 from gogooku3.training.memory import release_memory
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
@@ -78,24 +77,11 @@ class Run:
         self.threads = use_threads((earlier and earlier.threads) or config.performance.threads)
         self.experiment = experiment
         self.log = StepLog(verbose)
-        self.splitter = WalkForwardSplitterV2(
-            config.split.n_splits,
-            config.split.embargo_days,
-            config.split.min_train_days,
-            config.time_series.prediction_horizons,
-        )
+        self.splitter = new_splitter(config)
         self.builder = FinancialGraphBuilder(
             **config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"})
         )
-        self.loader = ProductionDatasetV3(
-            config.dataset.data_path,
-            config.performance.use_polars_lazy,
-            config.performance.column_projection,
-            feature_columns=config.dataset.feature_columns,
-            target_columns=config.dataset.target_columns,
-            start_date=config.dataset.start_date,
-            end_date=config.dataset.end_date,
-        )
+        self.loader = open_dataset(config)
         self.config = check_inputs(self.loader, config)
         before = earlier.manifest if earlier else {}
         if earlier:
