@@ -11,6 +11,7 @@ import typer
 from gogooku3 import __version__
 from gogooku3.cli.audit import audit
 from gogooku3.cli.data_build import build
+from gogooku3.cli.data_describe import describe
 from gogooku3.cli.data_features import features
 from gogooku3.cli.data_fetch import fetch
 from gogooku3.cli.data_synth import synth
@@ -38,7 +39,7 @@ app = typer.Typer(
 data = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Make, fetch, build, list and check data: synth, fetch, build, features, validate.",
+    help="Make, fetch, build, list and check data: synth, fetch, build, describe, features, validate.",
 )
 app.command()(train)
 app.command()(demo)
@@ -51,6 +52,7 @@ app.add_typer(data, name="data")
 data.add_typer(fetch, name="fetch")
 data.command()(synth)
 data.command()(build)
+data.command()(describe)
 data.command()(features)
 data.command()(validate)
 
