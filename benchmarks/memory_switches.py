@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from made_up_market import made_up_batches, made_up_panel
 
-from gogooku3.data.panel import Panel
-from gogooku3.graph.builder import FinancialGraphBuilder
-from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models import ATFTGATFANModel
-from gogooku3.schema import HORIZONS
-from gogooku3.training.batches import PanelBatches, stack_graphs
+from gogooku3.training.batches import PanelBatches
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 
 DAYS_A_STEP = 4
@@ -37,20 +34,6 @@ ARMS = {
 """Name -> (gradient checkpointing, batches a step of the optimiser)."""
 
 
-def made_up_panel(stocks: int, days: int, features: int) -> Panel:
-    """A normalised market of noise."""
-    rng = np.random.default_rng(0)
-    return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(days),
-        codes=tuple(f"{stock:04}" for stock in range(stocks)),
-        features=tuple(f"f{number}" for number in range(features)),
-        values=rng.normal(size=(days, stocks, features)).astype(np.float32),
-        mask=np.ones((days, stocks), dtype=bool),
-        targets=rng.normal(size=(days, stocks, len(HORIZONS))).astype(np.float32),
-        horizons=HORIZONS,
-    )
-
-
 def measure(
     arm: str, rows: int = 512, hidden: int = 128, steps: int = 60, features: int = 145, repeats: int = 3
 ) -> dict[str, Any]:
@@ -60,10 +43,7 @@ def measure(
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     panel = made_up_panel(rows // DAYS_A_STEP, steps + DAYS_A_STEP, features)
-    schedule = GraphSchedule.build(
-        panel.dates, panel.codes, panel.values[:, :, 0], FinancialGraphBuilder(correlation_window=20)
-    )
-    batches = PanelBatches(panel, panel.targets, steps, stack_graphs(schedule)).to(device)
+    batches = made_up_batches(panel, steps).to(device)
     model = ATFTGATFANModel(features, hidden, sequence_length=steps, gradient_checkpointing=checkpointing).to(
         device
     )

@@ -99,3 +99,15 @@ def test_the_start_up_benchmark_runs() -> None:
         "import gogooku3",
         "gogooku3 --help",
     ]
+
+
+@pytest.mark.parametrize("script", ["training_step", "loader"])
+def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(script: str) -> None:
+    options = ["--tiny", "--rounds", "1", "--batch", "8", "--json"]
+    run = run_process([sys.executable, str(run_all.HERE / f"{script}.py"), *options])
+    found = harness.from_json(run.result)
+    assert len(found) == 3 and all(figure.ours and figure.ours > 0 for figure in found)
+    assert found[0].ratio is not None and found[0].peak_mb
+    assert any("left out of a tiny run" in figure.note for figure in found)
+    if script == "training_step":
+        assert "LSTM" in found[0].note and "graph" in found[0].note

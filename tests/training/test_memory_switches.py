@@ -236,7 +236,8 @@ def test_checkpointing_keeps_less_than_half_for_the_backward_pass() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's peak mark is Linux's")
-def test_the_benchmark_measures_every_arm() -> None:
+def test_the_benchmark_measures_every_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
     spec = importlib.util.spec_from_file_location("memory_switches", BENCHMARK)
     assert spec is not None and spec.loader is not None
     benchmark = importlib.util.module_from_spec(spec)

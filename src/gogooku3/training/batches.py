@@ -215,16 +215,19 @@ class PanelBatches:
         today = day * self.n_stocks + stock
         rows = self._buffer("rows", steps * samples, torch.int64)
         torch.add(self._earlier[:, None], today, out=rows.view(steps, samples))
-        x = self._buffer("x", len(rows) * self.n_features, self._values.dtype)
-        torch.index_select(self._values, 0, rows, out=x.view(len(rows), self.n_features))
         step_mask = self._buffer("step_mask", len(rows), torch.bool)
         torch.index_select(self._mask, 0, rows, out=step_mask)
+        neighbours = self._neighbours(len(days), day_index, day, stock)
+        labels = self._labels.index_select(0, today)
+        # Last: it sweeps everything else out of the CPU's caches.
+        x = self._buffer("x", len(rows) * self.n_features, self._values.dtype)
+        torch.index_select(self._values, 0, rows, out=x.view(len(rows), self.n_features))
         return Batch(
             x=x.view(steps, samples, self.n_features).transpose(0, 1),
             step_mask=step_mask.view(steps, samples).t(),
             day_index=day_index,
-            neighbours=self._neighbours(len(days), day_index, day, stock),
-            labels=self._labels.index_select(0, today),
+            neighbours=neighbours,
+            labels=labels,
             day=day,
             stock=stock,
             n_days=len(days),

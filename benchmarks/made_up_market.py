@@ -1,0 +1,33 @@
+"""A normalised market of noise with its graphs, for the speed benchmarks. Nothing in it can be learned."""
+
+import numpy as np
+
+from gogooku3.data.panel import Panel
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.schema import HORIZONS
+from gogooku3.training.batches import PanelBatches, stack_graphs
+
+
+def made_up_panel(stocks: int, days: int, features: int) -> Panel:
+    """A panel in which every stock trades every day."""
+    rng = np.random.default_rng(0)
+    return Panel(
+        dates=np.datetime64("2024-01-04") + np.arange(days),
+        codes=tuple(f"{stock:04}" for stock in range(stocks)),
+        features=tuple(f"f{number}" for number in range(features)),
+        values=rng.standard_normal((days, stocks, features), dtype=np.float32),
+        mask=np.ones((days, stocks), dtype=bool),
+        targets=rng.standard_normal((days, stocks, len(HORIZONS)), dtype=np.float32),
+        horizons=HORIZONS,
+    )
+
+
+def made_up_batches(panel: Panel, steps: int, market_dim: int | None = None) -> PanelBatches:
+    """What gathers its windows, with monthly graphs of up to ten neighbours and noise as market state."""
+    builder = FinancialGraphBuilder(correlation_window=20)
+    schedule = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder)
+    market = None
+    if market_dim is not None:
+        market = np.random.default_rng(1).standard_normal((panel.n_days, market_dim), dtype=np.float32)
+    return PanelBatches(panel, panel.targets, steps, stack_graphs(schedule), market=market)

@@ -1,0 +1,272 @@
+"""One step of training at the default size, beside the bare network of the same job and a published peer.
+
+    python benchmarks/training_step.py [--rounds 5] [--batch 512] [--json]
+
+Ours is the whole step: windows gathered, network, loss, gradients, clipping, AdamW. The yardstick is the
+least that does the job: a projection, a two-layer LSTM, four layers of attention with one query, key and
+value projections folded away, 5.5M parameters, on a batch that lies ready. Both run in one process, in turns,
+on one thread, in the precision that is native to the CPU; what is compared is processor time. The peer is
+pytorch-forecasting's TFT of the same size (`peer_tft.py`), on one thread and in float32.
+"""
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import harness
+import torch
+from harness import Figure
+from made_up_market import made_up_batches, made_up_panel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gogooku3.models import ATFTGATFANModel
+from gogooku3.training.allocator import freed_memory_kept
+from gogooku3.training.losses import MultiHorizonFinancialLoss
+from gogooku3.training.module import decay_groups
+from gogooku3.training.reproducibility import bfloat16_runs_fast
+
+HERE = Path(__file__).resolve().parent
+FEATURES, STEPS, HORIZONS = 145, 60, 4
+WIDTH, HEADS, LAYERS, INSIDE = 256, 8, 4, 1664
+MARKET_DIM = 2 * FEATURES
+"""The market's state: mean and deviation of each feature on the day."""
+PARTS = {
+    "FAN": ["frequency"],
+    "input projection": ["temporal.input_projection"],
+    "LSTM": ["temporal.lstm"],
+    "attention": [f"temporal.temporal_attention.{number}" for number in range(LAYERS)],
+    "regime and fusion": ["temporal.regime", "temporal.feature_fusion"],
+    "direct path": ["snapshot"],
+    "graph": ["graph"],
+    "heads": [f"heads.{horizon}d" for horizon in (1, 5, 10, 20)],
+}
+"""Modules of each part of the network."""
+
+
+class BareLayer(nn.Module):
+    """One query asks the history: scores against the history itself, projected once after the sum."""
+
+    def __init__(self, width: int, inside: int) -> None:
+        super().__init__()
+        self.width = width
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.first_norm, self.second_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mix = nn.Sequential(nn.Linear(width, inside), nn.GELU(), nn.Linear(inside, width))
+
+    def forward(self, state: Tensor, history: Tensor) -> Tensor:
+        by_head = (HEADS, self.width // HEADS, self.width)
+        asked = self.query(self.first_norm(state)).view(-1, *by_head[:2])
+        folded = torch.einsum("nhd,hde->nhe", asked, self.key.weight.view(by_head))
+        scores = folded @ history.transpose(1, 2) * by_head[1] ** -0.5
+        heard = torch.einsum("nhe,hde->nhd", scores.softmax(-1) @ history, self.value.weight.view(by_head))
+        state = state + self.out(heard.flatten(1) + self.value.bias)
+        return state + self.mix(self.second_norm(state))
+
+
+class BareNetwork(nn.Module):
+    """The yardstick: `[samples, steps, features]` to `[samples, horizons]`."""
+
+    def __init__(self, width: int, inside: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(FEATURES, width)
+        self.lstm = nn.LSTM(width, width, num_layers=2, batch_first=True)
+        self.layers = nn.ModuleList(BareLayer(width, inside) for _ in range(LAYERS))
+        self.head = nn.Linear(width, HORIZONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        history, _ = self.lstm(self.project(x))
+        state = history[:, -1]
+        for layer in self.layers:
+            state = layer(state, history)
+        return self.head(state)
+
+
+class Job:
+    """Both networks, ready to step.
+
+    Args:
+        batch: samples a step, one day's stocks.
+        width: of the networks.
+    """
+
+    def __init__(self, batch: int, width: int = WIDTH) -> None:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        self.bfloat16 = bfloat16_runs_fast()
+        self.panel = made_up_panel(batch, STEPS + 5, FEATURES)
+        self.batches = made_up_batches(self.panel, STEPS, MARKET_DIM)
+        self.model = ATFTGATFANModel(FEATURES, width, market_dim=MARKET_DIM)
+        self.optimizer = torch.optim.AdamW(decay_groups(self.model, 1e-4), lr=1e-3, fused=True)
+        self.loss = MultiHorizonFinancialLoss()
+        self.bare = BareNetwork(width, INSIDE * width // WIDTH)
+        self.bare_optimizer = torch.optim.AdamW(self.bare.parameters(), lr=1e-3, fused=True)
+        self.x, self.y = torch.randn(batch, STEPS, FEATURES), torch.randn(batch, HORIZONS)
+
+    def our_step(self) -> None:
+        """Gather, predict, learn."""
+        batch = self.batches.gather([STEPS])
+        self.optimizer.zero_grad()
+        with self._precision():
+            found = self.model(
+                batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
+            )
+        self.loss(found.float(), batch.labels, batch.day_index, batch.n_days).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+
+    def bare_step(self) -> None:
+        """The yardstick's."""
+        self.bare_optimizer.zero_grad()
+        with self._precision():
+            found = self.bare(self.x)
+        functional.mse_loss(found.float(), self.y).backward()
+        self.bare_optimizer.step()
+
+    def shares(self, repeats: int) -> dict[str, float]:
+        """Share of each part in a step's processor time; what is left is "rest".
+
+        Each part runs alone, forward and backward, on what the network gave it; `gather` and `optimiser` as
+        they are.
+        """
+        given = self._inputs_of_parts()
+        seconds = {
+            part: sum(
+                harness.processor_seconds(_alone(module, *given[module]), repeats) for module in modules
+            )
+            for part, modules in (
+                (part, [self.model.get_submodule(name) for name in names]) for part, names in PARTS.items()
+            )
+        }
+        seconds["gather"] = harness.processor_seconds(lambda: self.batches.gather([STEPS]), repeats)
+        seconds["optimiser"] = harness.processor_seconds(self.optimizer.step, repeats)
+        whole = harness.processor_seconds(self.our_step, repeats)
+        seconds["rest"] = max(0.0, whole - sum(seconds.values()))
+        return {part: spent / sum(seconds.values()) for part, spent in seconds.items()}
+
+    def _inputs_of_parts(self) -> dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]:
+        """What each part was called with in one step."""
+        given: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+        def note(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+            given[module] = inputs, options
+
+        modules = [self.model.get_submodule(name) for names in PARTS.values() for name in names]
+        hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in modules]
+        self.our_step()
+        for hook in hooks:
+            hook.remove()
+        return given
+
+    def _precision(self) -> Any:
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
+
+
+def _alone(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], None]:
+    """One part's forward and backward pass; gradients reach its inputs where they did in the step."""
+    fresh = [
+        part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
+        for part in inputs
+    ]
+
+    def run() -> None:
+        found = module(*fresh, **options)
+        first = found[0] if isinstance(found, tuple) else found
+        first.backward(torch.ones_like(first))
+
+    return run
+
+
+def ours(given: argparse.Namespace) -> dict[str, float]:
+    """The arm that is weighed: our step alone, some times."""
+    job = Job(given.batch, 16 if given.tiny else WIDTH)
+    with freed_memory_kept():
+        return {"seconds": harness.processor_seconds(job.our_step, given.rounds)}
+
+
+def figures(given: argparse.Namespace) -> list[Figure]:
+    """Ours beside the yardstick, beside the peer, and beside ourselves without kept memory."""
+    job = Job(given.batch, 16 if given.tiny else WIDTH)
+    kept, usual = [], []
+    with freed_memory_kept():
+        job.our_step(), job.bare_step()
+        arms = {name: lambda step=step: _spent(step) for name, step in _steps(job).items()}
+        turns = harness.in_turns(arms, given.rounds)
+        shares = job.shares(min(3, given.rounds))
+    for _ in range(given.rounds):
+        with freed_memory_kept():
+            job.our_step()
+            kept.append(_spent(job.our_step))
+        job.our_step()
+        usual.append(_spent(job.our_step))
+    rates = {name: given.batch / median(found) for name, found in turns.items()}
+    arm = harness.run_arm(__file__, "ours", *_options(given))
+    precision = "bf16" if job.bfloat16 else "fp32"
+    said = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+    faster = harness.median_ratio(turns["bare"], turns["ours"])
+    peer, note = _peer_rate(given)
+    unit = "samples/processor s"
+    return [
+        Figure(
+            f"training step, {precision}",
+            rates["ours"],
+            unit,
+            "bare folded network",
+            rates["ours"] / faster,
+            "higher",
+            0.75,
+            arm.peak_mb,
+            f"{job.model.n_parameters:,} parameters; shares of the step: {said}",
+        ),
+        Figure("training step and a peer's", rates["ours"], unit, "TFT", peer, "higher", 40, None, note),
+        Figure(
+            "training step, freed memory kept",
+            given.batch / median(kept),
+            unit,
+            "glibc's default",
+            given.batch / median(kept) / harness.median_ratio(usual, kept),
+            "higher",
+            None,
+        ),
+    ]
+
+
+def _steps(job: Job) -> dict[str, Callable[[], None]]:
+    return {"ours": job.our_step, "bare": job.bare_step}
+
+
+def _spent(step: Callable[[], None]) -> float:
+    started = time.process_time()
+    step()
+    return time.process_time() - started
+
+
+def _peer_rate(given: argparse.Namespace) -> tuple[float | None, str]:
+    """Samples a processor second of the peer's step; None and why, where it can't be measured."""
+    if given.tiny:
+        return None, "the peer is left out of a tiny run"
+    python = harness.peer_python("pytorch_forecasting")
+    if python is None:
+        return None, harness.not_installed("pytorch-forecasting")
+    run = harness.run_process([python, str(HERE / "peer_tft.py"), "step", "--batch", "32"])
+    parameters, peak = run.result["parameters"], run.peak_mb
+    return run.result[
+        "samples_per_s"
+    ], f"TFT of pytorch-forecasting, {parameters:,} parameters, {peak:,.0f} MB"
+
+
+def _options(given: argparse.Namespace) -> list[str]:
+    return [f"--rounds={min(3, given.rounds)}", f"--batch={given.batch}", *(["--tiny"] if given.tiny else [])]
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """The size of a step."""
+    parser.add_argument("--batch", type=int, default=512, help="samples a step")
+
+
+if __name__ == "__main__":
+    harness.main(figures, __doc__, {"ours": ours}, extend=add_batch)
