@@ -50,13 +50,24 @@ def test_one_command_fetches_and_builds_and_the_same_one_keeps_it_current(
         after.filter(pl.col("date") <= dt.date(2024, 2, 27)).select(features).equals(before.select(features))
     )
     seen = capsys.readouterr()
+    assert f"added 2 of {after['date'].n_unique()} days" in seen.out
+    assert run("data", "build", "--prices", "raw/prices.parquet", "--out", "whole.parquet") == 0
+    assert after.equals(pl.read_parquet("whole.parquet"))
     assert KEY not in seen.out + seen.err
     assert all(KEY.encode() not in f.read_bytes() for f in tmp_path.rglob("*.parquet"))
 
 
-def test_families_of_facts_follow_the_139_features(market: JQuantsServer, tmp_path: Path) -> None:
+def test_families_of_facts_follow_the_139_features(
+    market: JQuantsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(*ARGUMENTS, "--out", "raw", "--build", "tokyo.parquet", "--extra", "flows") == 0
+    assert run(*ARGUMENTS, "--out", "raw", "--build", "other.parquet") == 0
+    assert run(*ARGUMENTS, "--out", "raw", "--build", "other.parquet", "--extra", "flows") == 0
+    assert (
+        "built anew: other.parquet was built with other features (only then: none" in capsys.readouterr().out
+    )
     built = pl.read_parquet("tokyo.parquet")
+    assert built.equals(pl.read_parquet("other.parquet"))
     assert built.columns[-2:] == ["foreign_balance", "foreign_balance_mean_20d"]
     assert built.width == 2 + 4 + 139 + 2
     # Nothing was disclosed on this market, so the builder says what is missing.

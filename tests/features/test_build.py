@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from gogooku3.errors import DataError
-from gogooku3.features.build import build_dataset, read_account
+from gogooku3.features.build import build_dataset
 from gogooku3.features.catalog import FEATURE_NAMES
+from gogooku3.features.dataset_file import read_account
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_build_that_fails_leaves_the_old_file_and_nothing_else(market: Path, t
     before = (folder / "set.parquet").read_bytes()
     with pytest.raises(DataError, match="horizons"):
         build_dataset(market, folder / "set.parquet", horizons=[0])
-    assert [path.name for path in folder.iterdir()] == ["set.parquet"]
+    assert {path.name for path in folder.iterdir()} == {"set.parquet", ".set.parquet.lock"}
     assert (folder / "set.parquet").read_bytes() == before
 
 

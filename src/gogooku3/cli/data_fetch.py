@@ -154,8 +154,13 @@ def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
         typer.echo(f"next: gogooku3 data build --prices {prices} --out data/mine.parquet")
         return
     from gogooku3.cli.data_build import build
+    from gogooku3.features.append import CannotAppend
 
-    build(prices, out, extra)
+    try:
+        build(prices, out, extra, append=True)
+    except CannotAppend as why:
+        typer.echo(f"all days are built anew: {why}")
+        build(prices, out, extra, append=False)
 
 
 def _day(option: str, text: str) -> dt.date:

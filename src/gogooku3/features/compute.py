@@ -1,7 +1,7 @@
 """Prices in, the catalogue's features out. A few stocks at a time, so that their arrays stay in the cache."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
@@ -23,7 +23,9 @@ Progress = Callable[[str, float], None]
 """Called with the step's name and the share done, 0 to 1."""
 
 
-def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> pl.DataFrame:
+def compute_features(
+    prices: pl.DataFrame, progress: Progress | None = None, catalog: Sequence[Feature] = CATALOG
+) -> pl.DataFrame:
     """Compute the catalogue for every row of prices: `date, code`, 139 Float32, sorted by (date, code).
 
     Each value is known at the close of its day; later rows change no bit of it. Unknown is null: too little
@@ -34,21 +36,27 @@ def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> 
         prices: `date, code, open, high, low, close, volume` and, where known, `sector`, `index_close`;
             in any order; zero, negative and non-finite prices count as missing.
         progress: told how far it is.
+        catalog: features to compute; those of a day need the features that they compare among them.
 
     Raises:
         DataError: a column is missing, the table is empty, or keys are null or double.
     """
     grid = build_grid(prices)
-    made = {feature.name: np.full(grid.present.shape, np.nan, np.float32) for feature in CATALOG}
+    made = {feature.name: np.full(grid.present.shape, np.nan, np.float32) for feature in catalog}
+    stages = {stage: [f for f in catalog if f.stage == stage] for stage in ("stock", "day")}
     with ThreadPoolExecutor(_workers()) as pool:
-        _stock_stage(grid, made, pool, progress)
-        _day_stage(grid, made, pool)
+        _stock_stage(grid, stages["stock"], made, pool, progress)
+        _day_stage(grid, stages["day"], made, pool)
         columns = [*_keys(grid), *_columns(grid, made, pool)]
     return pl.DataFrame(columns)
 
 
 def _stock_stage(
-    grid: MarketGrid, made: dict[str, Dense], pool: ThreadPoolExecutor, progress: Progress | None
+    grid: MarketGrid,
+    features: Sequence[Feature],
+    made: dict[str, Dense],
+    pool: ThreadPoolExecutor,
+    progress: Progress | None,
 ) -> None:
     n_days, n_stocks = grid.present.shape
     step = max(1, BLOCK_CELLS // n_days)
@@ -57,9 +65,8 @@ def _stock_stage(
     def work(stocks: slice) -> None:
         block = grid.block(stocks)
         with np.errstate(all="ignore"):
-            for feature in CATALOG:
-                if feature.stage == "stock":
-                    made[feature.name][:, stocks] = _finite(feature.compute(block))
+            for feature in features:
+                made[feature.name][:, stocks] = _finite(feature.compute(block))
 
     tasks = [pool.submit(work, stocks) for stocks in blocks]
     for done, task in enumerate(as_completed(tasks), start=1):
@@ -68,13 +75,15 @@ def _stock_stage(
             progress("features", done / len(tasks))
 
 
-def _day_stage(grid: MarketGrid, made: dict[str, Dense], pool: ThreadPoolExecutor) -> None:
+def _day_stage(
+    grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
+) -> None:
     view = DayView(grid.dates, grid.group, made)
 
     def work(feature: Feature) -> None:
         made[feature.name][:] = _finite(feature.compute(view))
 
-    list(pool.map(work, [feature for feature in CATALOG if feature.stage == "day"]))
+    list(pool.map(work, features))
 
 
 def _columns(grid: MarketGrid, made: dict[str, Dense], pool: ThreadPoolExecutor) -> list[pl.Series]:

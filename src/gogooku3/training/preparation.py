@@ -9,7 +9,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
-from gogooku3.features.build import read_account
+from gogooku3.features.dataset_file import read_account
 from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
 from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
