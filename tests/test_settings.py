@@ -41,3 +41,14 @@ def test_the_cache_follows_the_data_unless_told_otherwise(tmp_path: Path) -> Non
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings({"GOGOOKU3_RUNS_DIR": "~/runs"}, tmp_path).runs_dir == tmp_path / "runs"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_dotenv_of_any_usual_editor_is_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / ".env").write_text("GOGOOKU3_DATA_DIR=/big/データ\n", encoding=encoding)
+    assert load_settings({}, tmp_path).data_dir == Path("/big/データ")
+
+
+def test_a_bad_line_of_a_dotenv_leaves_the_others(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=\xff\x81\nGOGOOKU3_DATA_DIR=/big\n")
+    assert load_settings({}, tmp_path).data_dir == Path("/big")

@@ -4,6 +4,8 @@
 path; a file `.env` in the working directory may hold the same names and yields to the environment.
 """
 
+import codecs
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,7 +46,7 @@ def load_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     PosixPath('/big/disk')
     """
     environment = os.environ if environment is None else environment
-    dotenv = dotenv_values((folder or Path()) / ".env")
+    dotenv = read_dotenv(folder)
     defaults = Settings()
 
     def path(name: str, default: Path) -> Path:
@@ -59,6 +61,24 @@ def load_settings(environment: Mapping[str, str] | None = None, folder: Path | N
         configs_dir=path("configs_dir", defaults.configs_dir),
         cache_dir=path("cache_dir", data_dir / "cache"),
     )
+
+
+def read_dotenv(folder: Path | None = None) -> dict[str, str | None]:
+    """The names and values in `.env` of a folder, the working directory by default; none without the file.
+
+    UTF-8, or UTF-16 with its mark, as some Windows editors write. Bytes that are neither become U+FFFD, so
+    that one bad line doesn't take the others with it.
+
+    >>> read_dotenv(Path("/nowhere"))
+    {}
+    """
+    file = (folder or Path()) / ".env"
+    if not file.is_file():
+        return {}
+    content = file.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if marked else "utf-8-sig", errors="replace")
+    return dict(dotenv_values(stream=io.StringIO(text)))
 
 
 settings = load_settings()

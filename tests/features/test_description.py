@@ -133,6 +133,14 @@ def test_any_table_of_days_and_codes_is_described_and_none_other(tmp_path: Path)
         describe_table(tmp_path / "nowhere.parquet")
 
 
+@pytest.mark.parametrize("forged", ["not json", "[1]", "7"])
+def test_a_forged_account_of_a_build_is_refused(tmp_path: Path, forged: str) -> None:
+    file = tmp_path / "d.parquet"
+    rows({"A": range(2)}).with_columns(target_1d=1.0).write_parquet(file, metadata={"gogooku3": forged})
+    with pytest.raises(DataError, match=r"d\.parquet: its metadata 'gogooku3' are no account"):
+        describe_table(file)
+
+
 def test_a_table_without_rows_has_nothing_in_it(tmp_path: Path) -> None:
     file = tmp_path / "d.parquet"
     empty = rows({"A": range(1)}).with_columns(target_1d=1.0).clear()

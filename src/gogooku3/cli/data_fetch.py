@@ -77,8 +77,11 @@ def jquants(
 
     if plan not in REQUESTS_PER_MINUTE:
         raise ConfigError(f"--plan is '{plan}', but the plans are {choices(REQUESTS_PER_MINUTE)}")
+    _check_build(build, extra)
     span = _day("--from", first), _day("--to", last) if last else tokyo_today()
-    wanted = split_names(datasets) or list(DATASETS)
+    wanted = list(DATASETS) if datasets is None else split_names(datasets)
+    if not wanted:
+        raise ConfigError(f"--datasets names none; choose among {choices(DATASETS)}, or leave it out for all")
     client = JQuantsClient(find_api_key(), REQUESTS_PER_MINUTE[plan], url=os.environ.get(API_URL))
     store = RawStore(out or settings.data_dir / "raw" / "jquants")
     with progress_bar("fetching", remaining=True) as progress:
@@ -90,7 +93,12 @@ def jquants(
             told=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
         )
     _tell(report, store.folder)
-    if not {"bars", "master"} <= set(store.datasets()):
+    if lacking := [name for name in ("bars", "master") if name not in store.datasets()]:
+        if build:
+            raise DataError(
+                f"{store.folder} has no {choices(lacking)}, of which prices are made, so {build} can't be "
+                "built; fetch them too: leave --datasets out, or add them to it"
+            )
         return
     made = write_tokyo_prices(store, store.folder / "prices.parquet")
     typer.echo(f"{made.path}: {made.rows:,} rows, {made.n_stocks:,} stocks x {made.n_days:,} days")
@@ -124,6 +132,7 @@ def yfinance(
         raise _not_installed(missing, "yfinance") from None
     from gogooku3.data.fetch.yahoo import fetch_yahoo, read_tickers
 
+    _check_build(build)
     span = _day("--from", first), _day("--to", last) if last else dt.date.today()
     names = read_tickers(tickers)
     folder = out or settings.data_dir / "raw" / "yfinance"
@@ -163,11 +172,25 @@ def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
         build(prices, out, extra, append=False)
 
 
+def _check_build(out: Path | None, extra: str | None = None) -> None:
+    """Refuse what can't be built, before a fetch of hours."""
+    from gogooku3.atomic import check_output
+    from gogooku3.features.extra import extra_features
+
+    if out is not None:
+        check_output(out, ".parquet")
+        extra_features(split_names(extra))
+    elif extra is not None:
+        raise ConfigError("--extra adds features to a data set; name its file with --build, or drop --extra")
+
+
 def _day(option: str, text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{option} is '{text}'; expected a day as YYYY-MM-DD, such as 2016-01-04") from None
+        raise ConfigError(
+            f"{option} is '{text}'; expected a day as YYYY-MM-DD; write it as 2016-01-04"
+        ) from None
 
 
 def _not_installed(missing: ModuleNotFoundError, extra: str) -> Exception:

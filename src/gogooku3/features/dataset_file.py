@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.panel_reader import BLOCK_ROWS
+from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, SECTOR
 
 METADATA_KEY = "gogooku3"
@@ -28,9 +29,18 @@ def write_dataset(frame: pl.DataFrame, path: Path, account: Mapping[str, Any]) -
 
 
 def read_account(path: Path | str) -> dict[str, Any] | None:
-    """The account `build_dataset` left in a data set's metadata; None in a file made elsewhere."""
+    """The account `build_dataset` left in a data set's metadata; None in a file made elsewhere.
+
+    Raises:
+        DataError: something is there that no build has written.
+    """
     text = pl.read_parquet_metadata(path).get(METADATA_KEY)
-    return None if text is None else dict(json.loads(text))
+    try:
+        return None if text is None else dict(json.loads(text))
+    except (ValueError, TypeError):
+        raise DataError(
+            f"{path}: its metadata '{METADATA_KEY}' are no account of a build; build it again"
+        ) from None
 
 
 def prices_digest(prices: pl.DataFrame) -> str:

@@ -14,11 +14,11 @@ import polars as pl
 
 from gogooku3.data.cells import read_keys
 from gogooku3.data.dataset import file_fingerprint
-from gogooku3.data.parquet_footer import ParquetFooter, read_footer
+from gogooku3.data.parquet_layout import ParquetLayout, read_layout
 from gogooku3.data.sources import COLUMNS, price_files
 from gogooku3.data.table_file import collect, scan_table
-from gogooku3.features.build import read_account
 from gogooku3.features.catalog import CATALOG, Feature
+from gogooku3.features.dataset_file import read_account
 from gogooku3.features.extra import EXTRA, ExtraFeature
 from gogooku3.schema import (
     CODE,
@@ -109,11 +109,11 @@ class TableDescription:
 
 
 class _Part(NamedTuple):
-    """One file; its footer if it is Parquet."""
+    """One file; its layout if it is Parquet."""
 
     file: Path
     scan: pl.LazyFrame
-    footer: ParquetFooter | None
+    layout: ParquetLayout | None
 
 
 def describe_table(path: Path | str) -> TableDescription:
@@ -129,9 +129,9 @@ def describe_table(path: Path | str) -> TableDescription:
     kind = _kind(schema)
     keys = pl.concat([_keys(part) for part in parts])
     days, alive = _calendar(keys)
-    footers = [part.footer for part in parts if part.footer]
+    layouts = [part.layout for part in parts if part.layout]
     alone = parts[0].file if len(parts) == 1 else None
-    account = read_account(alone) if alone and footers else None
+    account = read_account(alone) if alone and layouts else None
     return TableDescription(
         path=str(path),
         kind=kind,
@@ -143,10 +143,10 @@ def describe_table(path: Path | str) -> TableDescription:
         last_date=days[-1] if days.len() else None,
         n_stocks=alive.len(),
         n_alive=int(alive.sum()),
-        compression=tuple(sorted({codec for footer in footers for codec in footer.compression})),
-        row_groups=sum(len(footer.row_groups) for footer in footers),
-        largest_row_group=max((rows for footer in footers for rows in footer.row_groups), default=0),
-        written_by=footers[0].written_by if footers else None,
+        compression=tuple(sorted({codec for layout in layouts for codec in layout.compression})),
+        row_groups=sum(len(layout.row_groups) for layout in layouts),
+        largest_row_group=max((rows for layout in layouts for rows in layout.row_groups), default=0),
+        written_by=layouts[0].written_by if layouts else None,
         families=tuple(_families(_missing(parts, schema, keys.height), kind)),
         targets=tuple(_targets(parts, schema, kind)),
         models=_models(parts) if kind == "predictions" else (),
@@ -161,7 +161,7 @@ def _part(file: Path) -> _Part:
     names = map_columns(columns, KEYS)
     if set(names.values()) != set(KEYS):
         require_columns(columns, KEYS, f"{file.name} (or another usual spelling of them)")
-    return _Part(file, scan, read_footer(file) if file.name.lower().endswith(".parquet") else None)
+    return _Part(file, scan, read_layout(file) if file.name.lower().endswith(".parquet") else None)
 
 
 def _kind(schema: Mapping[str, pl.DataType]) -> Kind:
@@ -200,11 +200,11 @@ def _missing(parts: Sequence[_Part], schema: Mapping[str, pl.DataType], rows: in
 def _nulls(part: _Part) -> tuple[dict[str, int], int]:
     """Nulls by column and rows of one file; from its footer where that counts them."""
     names = part.scan.collect_schema().names()
-    counted = part.footer.nulls if part.footer else {}
+    counted = part.layout.nulls if part.layout else {}
     found = {name: n for name, n in counted.items() if n is not None}
     uncounted = [name for name in names if name not in found]
-    if part.footer and not uncounted:
-        return found, part.footer.rows
+    if part.layout and not uncounted:
+        return found, part.layout.rows
     nulls = (pl.col(name).null_count().alias(f"nulls {name}") for name in uncounted)
     height, *read = collect(part.scan.select(pl.len(), *nulls), part.file).row(0)
     return found | dict(zip(uncounted, read, strict=True)), height

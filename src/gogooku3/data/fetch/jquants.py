@@ -77,7 +77,9 @@ def fetch_jquants(
     if first > last:
         raise ConfigError(f"the first day {first} lies after the last {last}; swap --from and --to")
     if first > today:
-        raise ConfigError(f"the first day {first} lies in the future (today is {today} in Tokyo)")
+        raise ConfigError(
+            f"the first day {first} lies in the future; choose one up to {today}, Tokyo's today"
+        )
     last = min(last, today)
     report = FetchReport()
     with store.writing():

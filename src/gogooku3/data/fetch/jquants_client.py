@@ -5,15 +5,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
-from dotenv import dotenv_values
 from jquantsapi import ClientV2
 from requests.adapters import HTTPAdapter
 
 from gogooku3.data.fetch.pace import Pace
 from gogooku3.errors import ConfigError, DataError
+from gogooku3.settings import read_dotenv
 
 API_KEY = "JQUANTS_API_KEY"
 API_URL = "JQUANTS_API_URL"
@@ -47,6 +48,9 @@ class JQuantsClient:
         timeout_s: seconds to wait for an answer.
         first_rest_s: seconds before the second try; doubled with each, or what the server asks for.
         url: address of the interface; None: the official one.
+
+    Raises:
+        ConfigError: the address is none.
     """
 
     def __init__(
@@ -57,6 +61,11 @@ class JQuantsClient:
         first_rest_s: float = 2.0,
         url: str | None = None,
     ) -> None:
+        if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
+            raise ConfigError(
+                f"{API_URL} is '{url}', which is no address; write one as https://..., or unset it for "
+                "J-Quants"
+            )
         self.pace = Pace(per_minute)
         self.first_rest_s = first_rest_s
         self._client = _PacedClient(api_key, self.pace, timeout_s, url)
@@ -142,17 +151,23 @@ def find_api_key(environment: Mapping[str, str] | None = None, folder: Path | No
     """The key from the environment, or from `.env` in the working directory.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or it can't be sent; the message doesn't repeat it.
     """
     environment = os.environ if environment is None else environment
-    key = environment.get(API_KEY) or dotenv_values((folder or Path()) / ".env").get(API_KEY) or ""
-    if not key.strip():
+    key = (environment.get(API_KEY) or read_dotenv(folder).get(API_KEY) or "").strip()
+    if not key:
         raise ConfigError(
             f"no J-Quants key: set {API_KEY} in the environment, or write {API_KEY}=... into a file .env "
             "here. It is on the dashboard at https://jpx-jquants.com, and never taken as an option, so that "
             "it stays out of your shell's history"
         )
-    return key.strip()
+    # The library that sends it would name a bad one in its error.
+    if not all("!" <= character <= "~" for character in key):
+        raise ConfigError(
+            f"{API_KEY} holds a blank, a line break or a letter that no key has, so it was not sent; copy "
+            "the key again, alone on its line"
+        )
+    return key
 
 
 def _passes(error: BaseException) -> bool:

@@ -43,8 +43,9 @@ def read_tickers(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        reason = "no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise DataError(
-            f"the tickers in {path} can't be read ({error}); name a text file, a ticker a line"
+            f"the tickers in {path} can't be read ({reason}); name a text file, a ticker a line"
         ) from None
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     if not names:

@@ -1,4 +1,4 @@
-"""The footer reader agrees with what was written, and damage ends in one kind of error."""
+"""A layout is what was written, and damage ends in one kind of error."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gogooku3.data.parquet_footer import read_footer
+from gogooku3.data.parquet_layout import read_layout
 from gogooku3.errors import DataError
 
 FRAME = pl.DataFrame(
@@ -22,18 +22,18 @@ FRAME = pl.DataFrame(
 def test_rows_groups_codec_and_nulls_are_those_written(tmp_path: Path, compression: str, name: str) -> None:
     file = tmp_path / "f.parquet"
     FRAME.write_parquet(file, compression=compression, row_group_size=2)  # type: ignore[arg-type]
-    footer = read_footer(file)
-    assert footer.rows == 5
-    assert footer.row_groups == (2, 2, 1)
-    assert footer.compression == (name,)
-    assert footer.nulls == {"a": 2, "b": 1, "c": 1}
-    assert footer.written_by and footer.written_by.startswith("Polars")
+    layout = read_layout(file)
+    assert layout.rows == 5
+    assert layout.row_groups == (2, 2, 1)
+    assert layout.compression == (name,)
+    assert layout.nulls == {"a": 2, "b": 1, "c": 1}
+    assert layout.written_by and layout.written_by.startswith("Polars")
 
 
 def test_nulls_that_nobody_counted_are_unknown_and_nested_columns_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "f.parquet"
     FRAME.with_columns(nested=pl.struct("a", "b")).write_parquet(file, statistics=False)
-    assert read_footer(file).nulls == {"a": None, "b": None, "c": None}
+    assert read_layout(file).nulls == {"a": None, "b": None, "c": None}
 
 
 @given(
@@ -45,13 +45,13 @@ def test_nulls_that_nobody_counted_are_unknown_and_nested_columns_are_left_out(t
 def test_any_column_has_the_nulls_that_polars_counts(
     tmp_path_factory: pytest.TempPathFactory, values: list[float | None], size: int, metadata: dict[str, str]
 ) -> None:
-    file = tmp_path_factory.mktemp("footer") / "f.parquet"
+    file = tmp_path_factory.mktemp("layout") / "f.parquet"
     frame = pl.DataFrame({f"x{n}": pl.Series(values, dtype=pl.Float64) for n in range(20)})
     frame.write_parquet(file, row_group_size=size, metadata=metadata)
-    footer = read_footer(file)
-    assert (footer.rows, sum(footer.row_groups)) == (frame.height, frame.height)
+    layout = read_layout(file)
+    assert layout.rows == frame.height
     if frame.height:
-        assert footer.nulls == frame.null_count().row(0, named=True)
+        assert layout.nulls == frame.null_count().row(0, named=True)
 
 
 @given(st.data())
@@ -59,7 +59,7 @@ def test_any_column_has_the_nulls_that_polars_counts(
 def test_a_damaged_footer_is_a_data_error_or_is_read(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    file = tmp_path_factory.mktemp("footer") / "f.parquet"
+    file = tmp_path_factory.mktemp("layout") / "f.parquet"
     FRAME.write_parquet(file)
     content = bytearray(file.read_bytes())
     for _ in range(3):
@@ -68,7 +68,7 @@ def test_a_damaged_footer_is_a_data_error_or_is_read(
         content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
     )
     try:
-        read_footer(file)
+        read_layout(file)
     except DataError as error:
         assert "f.parquet cannot be read as Parquet" in str(error)
 
@@ -78,4 +78,4 @@ def test_what_is_no_parquet_file_is_named(tmp_path: Path) -> None:
         file = tmp_path / "f.parquet"
         file.write_bytes(content)
         with pytest.raises(DataError, match=r"f\.parquet cannot be read as Parquet"):
-            read_footer(file)
+            read_layout(file)
