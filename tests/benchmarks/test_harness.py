@@ -101,6 +101,15 @@ def test_the_start_up_benchmark_runs() -> None:
     ]
 
 
+def test_the_features_benchmark_runs() -> None:
+    run = run_process(
+        [sys.executable, str(run_all.HERE / "features.py"), "--tiny", "--rounds", "1", "--json"]
+    )
+    whole, memory, _, features, day = harness.from_json(run.result)
+    assert whole.name == "build, 320 rows" and whole.passed and memory.passed
+    assert features.ratio is not None and day.ratio is not None and day.ratio > 1
+
+
 @pytest.mark.parametrize("script", ["training_step", "loader"])
 def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(script: str) -> None:
     options = ["--tiny", "--rounds", "1", "--batch", "8", "--json"]
