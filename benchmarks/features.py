@@ -2,10 +2,10 @@
 
     python benchmarks/features.py [--prices FILE] [--rounds 3] [--json]
 
-Each arm is a process of its own; medians of the rounds. The limits are meant for two quiet cores, so the whole
-build is timed by the clock, all else by processor time. Without --prices the market is a random walk of 1,000
-stocks over 2,200 days. The features alone are held against one pass over the data a family: a rolling sum of 20
-days over the dense prices, as float32, twelve times over; adding the last day against building everything.
+Each arm is a process of its own; medians of the rounds. The limits are meant for two quiet cores, so the
+whole build is timed by the clock, all else by processor time. Without --prices the market is a random walk of
+1,000 stocks over 2,200 days. The features alone are held against one pass over the data a family: a rolling
+sum of 20 days over the dense prices, as float32, twelve times over; one day added, against building all.
 """
 
 import argparse
