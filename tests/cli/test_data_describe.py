@@ -56,10 +56,13 @@ def test_what_cannot_be_described_ends_with_one_line(
 ) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not quite")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{}")
     for name, message in (
         ("nowhere", "no prices at"),
         ("broken.parquet", "cannot be read as Parquet"),
         ("empty", "has no price files"),
+        ("run", "run/predictions.parquet"),
     ):
         code, text, err = run(capsys, str(tmp_path / name))
         assert (code, text) == (2, "")

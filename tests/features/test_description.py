@@ -107,6 +107,7 @@ def test_predictions_tell_models_and_each_target_counts_once(tmp_path: Path) -> 
     assert (found.kind, found.models, found.rows) == ("predictions", ("lightgbm", "network"), 18)
     assert [(target.horizon, target.mean) for target in found.targets] == [("1d", 2.0), ("5d", 2.0)]
     assert found.targets[0].missing == pytest.approx(1 / 6)
+    assert [family.name for family in found.families] == ["predictions"]
 
 
 def test_a_folder_of_csv_and_parquet_is_one_table(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gogooku3.cli.output import print_table
+from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
     from gogooku3.data.raw_contents import RawContents
@@ -43,6 +44,10 @@ def describe(
         else:
             _print_store(path, held)
         return
+    if (path / "manifest.json").is_file():
+        raise DataError(
+            f"{path} is a run's folder; name its {path / 'predictions.parquet'}, or see `gogooku3 runs`"
+        )
     found = describe_table(path)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))

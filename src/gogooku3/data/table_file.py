@@ -64,6 +64,9 @@ def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
     """Run a lazy read of `path`; a parser's failure becomes a `DataError`."""
     try:
         return frame.collect()
+    except pl.exceptions.PanicException:
+        # So ends a Parquet file whose pages contradict its footer.
+        raise unreadable_file(path, ValueError("its pages are damaged")) from None
     except _PARSER_ERRORS as error:
         raise unreadable_file(path, error) from None
 

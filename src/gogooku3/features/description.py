@@ -36,13 +36,13 @@ Kind = Literal["data set", "prices", "predictions", "table"]
 ENDED_DAYS = 20
 """A stock without a row on the last so many trading days has ended: a month is no suspension any more."""
 
-TARGETS, PRICES, OTHER = "targets", "prices", "other"
+TARGETS, PRICES, PREDICTIONS, OTHER = "targets", "prices", "predictions", "other"
 """Families of columns that the catalogue doesn't list; keys are of none."""
 
 
 @dataclass(frozen=True)
 class ColumnFamily:
-    """Columns of one family of the catalogue, or of `targets`, `prices` or `other`."""
+    """Columns of one family of the catalogue, or of `targets`, `prices`, `predictions` or `other`."""
 
     name: str
     columns: dict[str, float]
@@ -223,6 +223,8 @@ def _families(missing: Mapping[str, float], kind: Kind) -> list[ColumnFamily]:
             lookbacks.setdefault(family, []).append(feature.lookback)
         elif kind == "data set" and is_target_column(name):
             family = TARGETS
+        elif name in PREDICTION_COLUMNS and kind == "predictions":
+            family = PREDICTIONS
         else:
             family = PRICES if name in prices else OTHER
         columns.setdefault(family, {})[name] = share
