@@ -48,6 +48,11 @@ CASES = [
     Case("a target missing", train(lambda d: d.drop("target_5d")), ("[1, 10, 20]", "[5]")),
     Case("one feature too few", train(lambda d: d.drop("y")), ("model.input_dim", "9", "2 features", "8")),
     Case(
+        "ten thousand columns",
+        train(lambda d: d.with_columns(pl.lit(0.5).alias(f"f{i}") for i in range(10_000))),
+        ("model.input_dim", "9", "10003 features"),
+    ),
+    Case(
         "no return for the graph",
         train(lambda d: d.rename({"ret_1d": "z"})),
         ("ret_1d", "graph.enabled=false"),
