@@ -225,8 +225,21 @@ class ATFTGATFANModel(nn.Module):
             ValueError: the standing graph has another number of stocks than there are samples.
         """
         state, snapshot, _ = self._read(x, step_mask, day_index, n_days, market)
+        return self.conclude(state, snapshot, x[:, -1], neighbours)
+
+    def conclude(
+        self, state: Tensor, snapshot: Tensor, today: Tensor, neighbours: Neighbours | None
+    ) -> Tensor:
+        """From all samples' states to predictions: the graph and the heads, which take little time.
+
+        Args:
+            state: of the temporal part, `[samples, hidden]`.
+            snapshot: the encoded current step, `[samples, snapshot_dim]`.
+            today: the current step's features, `[samples, features]`.
+            neighbours: as for `forward`.
+        """
         embedding, _ = self._listen(state, neighbours)
-        return self._predict(embedding, snapshot, x[:, -1])
+        return self._predict(embedding, snapshot, today)
 
     def explain(
         self,

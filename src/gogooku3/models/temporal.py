@@ -208,18 +208,44 @@ class ATFTCore(nn.Module):
         today: Tensor | None = None,
         recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        samples, steps = x.shape[:2]
+        history, state, current = self.read(x, step_mask, today, recompute)
+        if day_index is None:
+            day_index = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
+        sharpness, scale = self.mood(current, day_index, n_days, market)
+        return self.ask(history, state, current, step_mask, sharpness, scale, recompute)
+
+    def read(
+        self, x: Tensor, step_mask: Tensor | None, today: Tensor | None, recompute: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """First of three steps, sample by sample: the history `[samples, steps, hidden]`, and what the LSTM
+        and the projection say of the last step, each `[samples, hidden]`."""
         history, state, current = self._read(x, step_mask, recompute)
-        absent = None if step_mask is None else ~step_mask
         if self.today is not None and today is not None:
             current = current + self.today(today)
-        if day_index is None:
-            day_index = torch.zeros(samples, dtype=torch.long, device=x.device)
-        sharpness = state.new_ones(samples, self.num_layers * self.num_heads)
+        return history, state, current
+
+    def mood(
+        self, current: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Second, over all samples of the days: sharpness `[samples, layers, heads]`, and the scale."""
+        sharpness = current.new_ones(current.shape[0], self.num_layers * self.num_heads)
         scale = None
         if self.regime is not None:
             sharpness, scale = self.regime(current, day_index, n_days, market)
-        sharpness = sharpness.view(samples, self.num_layers, self.num_heads)
+        return sharpness.view(current.shape[0], self.num_layers, self.num_heads), scale
+
+    def ask(
+        self,
+        history: Tensor,
+        state: Tensor,
+        current: Tensor,
+        step_mask: Tensor | None,
+        sharpness: Tensor,
+        scale: Tensor | None,
+        recompute: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Third, sample by sample again: attention and fusion, to what `forward` returns."""
+        absent = None if step_mask is None else ~step_mask
         attention = []
         for number, layer in enumerate(self.temporal_attention):
             state, weights = run_piece(
@@ -231,7 +257,7 @@ class ATFTCore(nn.Module):
         if scale is not None:
             fused = fused * scale
         if not attention:
-            return fused, state.new_zeros(samples, 0, self.num_heads, steps)
+            return fused, state.new_zeros(state.shape[0], 0, self.num_heads, history.shape[1])
         return fused, torch.stack(attention, dim=1)
 
     def _read(self, x: Tensor, step_mask: Tensor | None, recompute: bool) -> tuple[Tensor, Tensor, Tensor]:
