@@ -12,7 +12,7 @@ from gogooku3.config.messages import dotted_names
 from gogooku3.errors import ConfigError
 from gogooku3.shipped import shipped_configs
 
-SHIPPED = sorted(shipped_configs().rglob("*.yaml"))
+SHIPPED = sorted(file for file in shipped_configs().rglob("*.yaml") if file.stem != "quality")
 
 
 def refusal(*overrides: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from spoiled_market import clean_market, spoil
 
 from gogooku3.cli.main import main
 
@@ -68,6 +69,51 @@ def test_validate_names_each_problem_and_exits_with_2(
     assert code == 2
     assert "date" in text and "soon" in text
     assert err.startswith(f"error: {file} has ")
+
+
+def test_validate_writes_what_it_found_for_machines_and_for_people(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spoil(clean_market())[0].write_parquet(tmp_path / "prices.parquet")
+    files = tmp_path / "found.json", tmp_path / "page.html"
+    command = [
+        "data",
+        "validate",
+        str(tmp_path / "prices.parquet"),
+        "--json",
+        str(files[0]),
+        "--report",
+        str(files[1]),
+    ]
+    code, text, err = run(capsys, *command)
+    assert code == 2 and "verdict: fail" in text and "errors and can't be used" in err
+    found = json.loads(files[0].read_text())
+    assert found["verdict"] == "fail" and found["rules"]["prices"]["stale_days"] == 5
+    (split,) = [p for p in found["problems"] if p["name"] == "suspected_split"]
+    assert {e["factor"] for e in split["examples"]} == {"2", "5", "10", "3/2", "1/10"}
+    assert split["handled"].startswith("kept")
+    page = files[1].read_text()
+    assert "Fail." in page and "split without adjustment" in page
+    code, _, err = run(capsys, *command[:3], "--report", str(tmp_path / "page.pdf"))
+    assert code == 2 and "page.html" in err
+
+
+def test_strict_lets_warnings_fail_unless_rules_say_they_are_notes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    prices = clean_market()
+    zero = pl.when(pl.int_range(pl.len()) == 300).then(0.0).otherwise("open").alias("open")
+    prices.with_columns(zero).write_parquet(tmp_path / "prices.parquet")
+    command = ["data", "validate", str(tmp_path / "prices.parquet")]
+    code, text, _ = run(capsys, *command)
+    assert code == 0 and "verdict: pass with warnings (1 warning" in text
+    code, _, err = run(capsys, *command, "--strict")
+    assert code == 2 and "--strict" in err and "--rules" in err
+    (tmp_path / "rules.yaml").write_text("severity: {bad_price: note}")
+    code, text, _ = run(capsys, *command, "--strict", "--rules", str(tmp_path / "rules.yaml"))
+    assert code == 0 and "verdict: pass (" in text
+    code, _, err = run(capsys, *command, "--rules", str(tmp_path / "none.yaml"))
+    assert code == 2 and "none.yaml" in err
 
 
 def test_build_makes_a_data_set_that_validate_accepts(

@@ -80,6 +80,7 @@ def test_all_problems_of_a_data_set_come_in_one_report() -> None:
         ("all null", "empty", "warning"),
         ("constant", "flat", "warning"),
         ("72% null", "rare", "warning"),
+        ("2 features that say the same", "ret_1d, rare", "note"),
         ("absurd return", "target_1d", "warning"),
         ("ignored", "note", "warning"),
     }

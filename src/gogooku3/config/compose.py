@@ -18,6 +18,9 @@ from gogooku3.config.run_config import RunConfig
 from gogooku3.errors import ConfigError, choices
 from gogooku3.shipped import shipped_configs
 
+NOT_OF_A_RUN = {"data/quality"}
+"""Shipped files that no run is configured with."""
+
 
 def load_config(
     config: str | Path,
@@ -76,7 +79,8 @@ def _find(config: str | Path, configs_dir: Path) -> Path:
     for candidate in (wanted, named, configs_dir.joinpath(*relative)):
         if candidate.is_file():
             return candidate.resolve()
-    names = sorted(str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml"))
+    found = {str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml")}
+    names = sorted(found - NOT_OF_A_RUN)
     offer = did_you_mean(str(Path(*relative).with_suffix("")), names)
     raise ConfigError(
         f"no configuration '{config}', neither as a file nor by name{offer} the names are {choices(names)}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,9 +11,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     field_validator,
     model_validator,
 )
+
+from gogooku3.config.messages import explain
+from gogooku3.errors import ConfigError
 
 
 def _as_day(value: object) -> object:
@@ -74,6 +78,22 @@ class Group(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], source: str = "the configuration") -> Self:
+        """Check nested settings; what is absent takes its default.
+
+        Raises:
+            ConfigError: naming every problem found, each with its dotted path.
+        """
+        try:
+            return cls.model_validate(dict(mapping))
+        except ValidationError as error:
+            problems = explain(error, cls)
+        if len(problems) == 1:
+            raise ConfigError(problems[0])
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise ConfigError(f"{source} has {len(problems)} problems:{listed}")
 
 
 class ModelConfig(Group):

@@ -1,10 +1,10 @@
 """The whole configuration of a run: every group, and what they must agree on."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Self
 
 from omegaconf import OmegaConf
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from gogooku3.config.groups import (
     DatasetConfig,
@@ -24,8 +24,8 @@ from gogooku3.config.groups import (
     TrainingConfig,
     by_horizon,
 )
-from gogooku3.config.messages import did_you_mean, explain
-from gogooku3.errors import ConfigError, choices
+from gogooku3.config.messages import did_you_mean
+from gogooku3.errors import choices
 
 
 class RunConfig(Group):
@@ -33,6 +33,9 @@ class RunConfig(Group):
 
     >>> RunConfig.from_mapping({"split": {"n_splits": 2}}).split.n_splits
     2
+    >>> RunConfig.from_mapping({"model": {"hiden_dim": 64}})
+    Traceback (most recent call last):
+    gogooku3.errors.ConfigError: unknown setting 'model.hiden_dim'; did you mean 'hidden_dim'? ...
     """
 
     model: ModelConfig = ModelConfig()
@@ -56,26 +59,6 @@ class RunConfig(Group):
         if problems:
             raise ValueError("\n".join(problems))
         return self
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], source: str = "the configuration") -> Self:
-        """Check nested settings; what is absent takes its default.
-
-        Raises:
-            ConfigError: naming every problem found, each with its dotted path.
-
-        >>> RunConfig.from_mapping({"model": {"hiden_dim": 64}})
-        Traceback (most recent call last):
-        gogooku3.errors.ConfigError: unknown setting 'model.hiden_dim'; did you mean 'hidden_dim'? ...
-        """
-        try:
-            return cls.model_validate(dict(mapping))
-        except ValidationError as error:
-            problems = explain(error, cls)
-        if len(problems) == 1:
-            raise ConfigError(problems[0])
-        listed = "".join(f"\n  - {problem}" for problem in problems)
-        raise ConfigError(f"{source} has {len(problems)} problems:{listed}")
 
     def to_yaml(self) -> str:
         """Spell every setting as YAML that `load_config` and `from_mapping` read back equal."""

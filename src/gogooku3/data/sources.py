@@ -181,15 +181,17 @@ def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
     }
 
 
-def jump_masks(frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Rows whose close moved by more than `JUMP` times: those whose next day undoes it, and those that stay.
+def jump_masks(
+    frame: pl.DataFrame, ratio: float = JUMP, reversion: float = REVERSION
+) -> tuple[pl.Series, pl.Series]:
+    """Rows whose close moved by more than `ratio` times: those whose next day undoes it, and those that stay.
 
     For people to look at: the first mask needs the next day, so nothing may be computed from it.
     Expects rows sorted by (code, date).
     """
     move = pl.when(pl.col(CODE) == pl.col(CODE).shift(1)).then(pl.col("close").log().diff())
-    jump = (move.abs() > math.log(JUMP)).fill_null(False)
-    undone = (-move.shift(-1) / move > REVERSION).fill_null(False)
+    jump = (move.abs() > math.log(ratio)).fill_null(False)
+    undone = (-move.shift(-1) / move > reversion).fill_null(False)
     masks = frame.select(reverting=jump & undone, lasting=jump & ~undone)
     return masks["reverting"], masks["lasting"]
 

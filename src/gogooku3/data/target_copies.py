@@ -143,12 +143,12 @@ def _daily_rank_correlations(
     ranks = table.select(pl.col(*features, *targets).rank().over(_DAY)).to_numpy().astype(float)
     starts = np.flatnonzero(table.select((pl.col(_DAY) != pl.col(_DAY).shift()).fill_null(True)).to_series())
     width = len(features)
-    by_day = [_correlate(part[:, :width], part[:, width:]) for part in np.split(ranks, starts[1:])]
+    by_day = [correlate(part[:, :width], part[:, width:]) for part in np.split(ranks, starts[1:])]
     correlation, pairs = (np.stack(parts) for parts in zip(*by_day, strict=True))
     return np.where(pairs >= MIN_PAIRS, correlation, np.nan), np.where(pairs >= MIN_PAIRS, pairs, 0)
 
 
-def _correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pearson's correlation of every pair of columns over the rows where both are known, and their number."""
     known_left, known_right = (~np.isnan(side).T for side in (left, right))
     known_left, known_right = known_left.astype(float), known_right.T.astype(float)

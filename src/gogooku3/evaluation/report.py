@@ -99,7 +99,7 @@ def render_report(
         horizons=list(_by_horizon(scores, series, colours)),
         fading=score_charts.fading(scores, colours),
         months=[_months(scores, series, name) for name in rivals],
-        facts=list(_flat(_known(run.get("data") or {}))),
+        facts=list(flat(_known(run.get("data") or {}))),
         coverage=score_charts.coverage(series.scored),
         explained=list(explanation_figures(explanations or {}, colours)),
         audit=audit or run.get("audit") or {},
@@ -108,7 +108,7 @@ def render_report(
         spreads=_spreads(folds),
         dropped=[*(run.get("dropped") or ()), *_lost(scores)],
         slowest=max((step.get("seconds") or 0.0 for step in run.get("steps") or ()), default=0.0),
-        config=list(_flat(run.get("config") or {})),
+        config=list(flat(run.get("config") or {})),
         plotly=get_plotlyjs(),
     )
 
@@ -200,11 +200,11 @@ def _known(data: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as dotted names with their values."""
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", spell(value)
 
