@@ -15,7 +15,7 @@ from gogooku3.atomic import write_text_atomic
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.features.build import build_dataset
-from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality
 from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
 from gogooku3.schema import HORIZONS
 
@@ -106,7 +106,7 @@ class Market:
         frame, names = loader.load_data(), loader.feature_names
         panel = Panel.from_frame(frame, names, HORIZONS, reserve=tuple(QUALITY_FEATURES))
         del frame
-        panel.values[:, :, len(names) :] = quality_cube(panel.values[:, :, : len(names)], panel.mask)
+        add_quality(panel)
         returns = panel.values[:, :, panel.feature_index("ret_1d")].copy()
         normalizer = PanelNormalizer(panel)
         normalizer.fit_fold(range(EMBARGO_DAYS * 12))

@@ -4,10 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import (
     QUALITY_FEATURES,
     QualityFinancialFeaturesGenerator,
+    add_quality,
     quality_block,
     quality_cube,
 )
@@ -100,6 +102,21 @@ def test_a_cube_gives_the_frames_numbers_bit_for_bit(quantiles: bool) -> None:
     )
     np.testing.assert_array_equal(got[day, stock], expected)
     assert np.isnan(got[~mask]).all()
+
+
+def test_a_panel_gets_them_in_its_reserved_columns_alone() -> None:
+    frame = dataset()
+    features = [f"f{i}" for i in range(7)]
+    panel = Panel.from_frame(frame, features, reserve=NAMES)
+    raw = panel.values[..., :7].copy()
+    add_quality(panel)
+    np.testing.assert_array_equal(panel.values[..., :7], raw)
+    np.testing.assert_array_equal(panel.values[..., 7:], quality_cube(raw, panel.mask))
+
+
+def test_a_panel_without_room_for_them_is_refused() -> None:
+    with pytest.raises(DataError, match=r"last columns must be reserved for quality_coverage.*they are f1"):
+        add_quality(Panel.from_frame(dataset(), [f"f{i}" for i in range(7)]))
 
 
 def test_another_day_and_the_targets_change_nothing() -> None:

@@ -15,7 +15,7 @@ import polars as pl
 from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, HORIZONS, require_columns, target_column
 
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 4096
 """Rows moved from columns to the cube at a time: a block of 145 features stays in the cache."""
 
 
@@ -92,37 +92,13 @@ class Panel:
         Raises:
             DataError: a column is missing, the frame is empty, or a key occurs twice.
         """
-        require_columns(frame.columns, [DATE, CODE, *features], "the data set")
-        if frame.is_empty():
-            raise DataError("the data set has no rows; a panel needs at least one day and one stock")
-        day, stock, dates, codes = row_positions(frame)
-        n_days, n_stocks, width = len(dates), len(codes), len(features) + len(reserve)
-        flat = day * n_stocks + stock
-        mask = np.zeros(n_days * n_stocks, dtype=bool)
-        mask[flat] = True
-        if int(mask.sum()) != frame.height:
-            raise DataError(
-                f"{frame.height - int(mask.sum())} rows repeat a (date, code) that another row has; "
-                "keep one row a stock and day"
-            )
-        values = _empty_cube((n_days * n_stocks, width), storage)
-        if frame.height < len(values) or reserve:
-            values[:] = np.nan
+        require_columns(frame.columns, features, "the data set")
+        panel, place = lay_out(frame, features, horizons, reserve, storage)
         if features:
-            _scatter(frame, features, flat, values)
-        targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
-        for position, horizon in enumerate(horizons):
-            if target_column(horizon) in frame.columns:
-                targets[flat, position] = frame[target_column(horizon)].cast(pl.Float32).to_numpy()
-        return Panel(
-            dates=dates,
-            codes=codes,
-            features=(*features, *reserve),
-            values=values.reshape(n_days, n_stocks, width),
-            mask=mask.reshape(n_days, n_stocks),
-            targets=targets.reshape(n_days, n_stocks, len(horizons)),
-            horizons=tuple(horizons),
-        )
+            columns = frame.select(pl.col(list(features)).cast(pl.Float32))
+            with ThreadPoolExecutor(2) as pool:
+                list(fill(panel, columns, place, pool))
+        return panel
 
 
 @dataclass(frozen=True)
@@ -151,6 +127,70 @@ class PanelSlice:
         )
 
 
+def lay_out(
+    frame: pl.DataFrame,
+    features: Sequence[str],
+    horizons: Sequence[int] = HORIZONS,
+    reserve: Sequence[str] = (),
+    storage: Path | None = None,
+) -> tuple[Panel, np.ndarray]:
+    """The panel of a frame's keys and targets, and the place of each row among its cells.
+
+    The features of the rows hold anything yet: `fill` writes them. All else is as in `Panel.from_frame`.
+
+    Raises:
+        DataError: a key is missing, the frame is empty, or a key occurs twice.
+    """
+    require_columns(frame.columns, [DATE, CODE], "the data set")
+    if frame.is_empty():
+        raise DataError("the data set has no rows; a panel needs at least one day and one stock")
+    day, stock, dates, codes = _row_positions(frame)
+    n_days, n_stocks, width = len(dates), len(codes), len(features) + len(reserve)
+    place = day * n_stocks + stock
+    mask = np.zeros(n_days * n_stocks, dtype=bool)
+    mask[place] = True
+    if int(mask.sum()) != frame.height:
+        raise DataError(
+            f"{frame.height - int(mask.sum())} rows repeat a (date, code) that another row has; "
+            "keep one row a stock and day"
+        )
+    values = _empty_cube((n_days * n_stocks, width), storage)
+    values[~mask] = np.nan
+    values[:, len(features) :] = np.nan
+    targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
+    for position, horizon in enumerate(horizons):
+        if target_column(horizon) in frame.columns:
+            targets[place, position] = frame[target_column(horizon)].cast(pl.Float32).to_numpy()
+    panel = Panel(
+        dates=dates,
+        codes=codes,
+        features=(*features, *reserve),
+        values=values.reshape(n_days, n_stocks, width),
+        mask=mask.reshape(n_days, n_stocks),
+        targets=targets.reshape(n_days, n_stocks, len(horizons)),
+        horizons=tuple(horizons),
+    )
+    return panel, place
+
+
+def fill(panel: Panel, columns: pl.DataFrame, place: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Write the first features of some rows into a panel, block by block, in a pool's threads.
+
+    Args:
+        panel: as `lay_out` gives it.
+        columns: the features, Float32.
+        place: of each row.
+        pool: starts at once; the work is done when the iterator ends.
+    """
+    cells = panel.values.reshape(-1, len(panel.features))
+
+    def move(start: int) -> None:
+        block = columns.slice(start, _BLOCK_ROWS).to_numpy(order="c")
+        cells[place[start : start + _BLOCK_ROWS], : columns.width] = block
+
+    return pool.map(move, range(0, columns.height, _BLOCK_ROWS))
+
+
 def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
     """Contiguous day ranges, one a worker; day-wise NumPy work releases the interpreter lock."""
     bounds = np.linspace(0, n_days, workers + 1).astype(int)
@@ -159,7 +199,7 @@ def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
             yield range(int(start), int(stop))
 
 
-def row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Day number and stock number of each row, with the sorted days and codes they count."""
     dates = frame[DATE].unique().sort()
     day = np.searchsorted(dates.to_numpy(), frame[DATE].to_numpy())
@@ -173,15 +213,3 @@ def _empty_cube(shape: tuple[int, int], storage: Path | None) -> np.ndarray:
         return np.empty(shape, dtype=np.float32)
     storage.parent.mkdir(parents=True, exist_ok=True)
     return np.memmap(storage, dtype=np.float32, mode="w+", shape=shape)
-
-
-def _scatter(frame: pl.DataFrame, features: Sequence[str], flat: np.ndarray, values: np.ndarray) -> None:
-    """Write the feature columns into `values[flat, :len(features)]`, block by block."""
-    columns = frame.select(pl.col(list(features)).cast(pl.Float32))
-
-    def move(start: int) -> None:
-        block = columns.slice(start, _BLOCK_ROWS).to_numpy(order="c")
-        values[flat[start : start + _BLOCK_ROWS], : len(features)] = block
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(move, range(0, frame.height, _BLOCK_ROWS)))

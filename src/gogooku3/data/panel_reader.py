@@ -1,13 +1,15 @@
 """Reads a data set file into a panel some rows at a time: the whole frame never lies beside the cube."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from gogooku3.data.dataset import ROW, ProductionDatasetV3
-from gogooku3.data.panel import Panel, row_positions
+from gogooku3.data.panel import Panel, fill, lay_out
 from gogooku3.data.target_copies import find_target_copies
 from gogooku3.schema import DATE
 
@@ -37,20 +39,23 @@ def read_panel(
         DataError: the file changed or cannot be read, or a feature follows a target.
     """
     features = loader.feature_names
-    panel = Panel.from_frame(index, (), horizons, reserve=(*features, *reserve), storage=storage)
-    cells = panel.values.reshape(-1, len(panel.features))
-    day, stock, _, _ = row_positions(index)
-    place = day * panel.n_stocks + stock
+    panel, place = lay_out(index, features, horizons, reserve, storage)
     rows = index[ROW].to_numpy().astype(np.int64)
+    day, stock = np.divmod(place, panel.n_stocks)
     if not (rows[1:] > rows[:-1]).all():
         order = np.argsort(rows)
         place, rows = place[order], rows[order]
-    for first, block in loader.feature_blocks(block_rows):
-        begin, end = np.searchsorted(rows, (first, first + block.height))
-        kept = rows[begin:end] - first
-        if len(kept) < block.height:
-            block = block[kept]
-        cells[place[begin:end], : len(features)] = block.to_numpy(order="c")
+    filling: Iterator[None] = iter(())
+    with ThreadPoolExecutor(2) as pool:
+        # A block is written while the next one is decoded; there are never more than two.
+        for first, block in loader.feature_blocks(block_rows):
+            begin, end = np.searchsorted(rows, (first, first + block.height))
+            kept = rows[begin:end] - first
+            if len(kept) < block.height:
+                block = block[kept]
+            deque(filling, maxlen=0)
+            filling = fill(panel, block, place[begin:end], pool)
+        deque(filling, maxlen=0)
 
     def take(wanted: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
         at = day[wanted], stock[wanted]

@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gogooku3.data.panel import Panel
 from gogooku3.data.sources import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.safety.day_columns import DayColumns
 from gogooku3.schema import DATE, KEYS, feature_columns, is_target_column, require_columns
 
 QUALITY_FEATURES: dict[str, str] = {
@@ -69,8 +71,7 @@ def quality_block(
     out[:, 4] = (2 * above - outside) / n_known
     out[:, 5] = np.minimum(size.max(axis=1), MAX_Z) + 0.0 * n_known
     if use_cross_sectional_quantiles:
-        for column in range(len(QUALITY_FEATURES) - QUANTILE_FEATURES, len(QUALITY_FEATURES)):
-            out[:, column] = _quantiles(out[:, column])
+        out[:, -QUANTILE_FEATURES:] = _quantiles(np.ascontiguousarray(out[:, -QUANTILE_FEATURES:].T)).T
     return out
 
 
@@ -80,42 +81,29 @@ def _day_z(values: Float32) -> tuple[Float32, Float32]:
     z is 0 where the value is unknown or the column constant.
     """
     n_stocks, n_features = values.shape
+    day = DayColumns.of(values)
     n_known = np.full(n_stocks, n_features, np.float32)
-    number = np.full(n_features, n_stocks, np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = values.sum(axis=0)
-        z = values - total / number
-    # A sum that isn't finite gives away the few columns with something unknown; only those pay for it.
-    if len(holes := np.flatnonzero(~np.isfinite(total))):
-        part = values[:, holes]
-        known = np.isfinite(part)
-        number[holes] = np.maximum(known.sum(axis=0), 1)
-        total[holes] = np.where(known, part, 0).sum(axis=0)
-        z[:, holes] = np.where(known, part - total[holes] / number[holes], 0)
-        n_known -= (~known).sum(axis=1)
-    # The first mean carries Float32 rounding of the level; what it missed is a small second one.
-    rest = z.sum(axis=0) / number
-    std = np.sqrt(np.maximum(np.einsum("sf,sf->f", z, z) / number - rest * rest, 0.0))
-    varies = std > _CONSTANT * np.abs(total / number)
-    z -= rest
-    z *= np.where(varies, 1 / np.where(varies, std, 1), 0).astype(np.float32)
-    if len(holes):
-        z[:, holes] = np.where(known, z[:, holes], 0)
-    return z, n_known
+    n_known -= np.bincount(day.cells // n_features, minlength=n_stocks)
+    std = np.sqrt(day.variance)
+    varies = std > _CONSTANT * np.abs(day.mean)
+    return day.scale(np.where(varies, 1 / np.where(varies, std, 1), 0)), n_known
 
 
 def _quantiles(values: Float32) -> Float32:
-    """(Average rank - 0.5) / number among the known values: in (0, 1), ties share it."""
+    """(Average rank - 0.5) / number among the known values of each row: in (0, 1), ties share it."""
     out = np.full(values.shape, np.nan, np.float32)
-    order = np.argsort(values)
-    ranked = values[order]
-    n = len(ranked) - int(np.isnan(ranked).sum())
-    order, ranked = order[:n], ranked[:n]
-    new = np.ones(n, bool)
-    np.not_equal(ranked[1:], ranked[:-1], out=new[1:])
-    edges = np.append(np.flatnonzero(new), n)
-    middle = (edges[:-1] + edges[1:]) / (2 * max(n, 1))
-    out[order] = middle if len(middle) == n else np.repeat(middle, edges[1:] - edges[:-1])
+    # NaN sorts last.
+    orders = values.argsort(axis=1)
+    ranked = np.take_along_axis(values, orders, axis=1)
+    known = values.shape[1] - np.count_nonzero(np.isnan(values), axis=1)
+    tied = (ranked[:, 1:] == ranked[:, :-1]).any(axis=1)
+    for row, (order, n) in enumerate(zip(orders, known.tolist(), strict=True)):
+        if not tied[row]:
+            out[row, order[:n]] = (np.arange(n) + 0.5) / max(n, 1)
+            continue
+        edges = np.append(np.flatnonzero(np.append(True, ranked[row, 1:n] != ranked[row, : n - 1])), n)
+        middle = (edges[:-1] + edges[1:]) / (2 * n)
+        out[row, order[:n]] = np.repeat(middle, edges[1:] - edges[:-1])
     return out
 
 
@@ -139,6 +127,23 @@ def quality_cube(
 
     _each(day, range(len(mask)))
     return out
+
+
+def add_quality(panel: Panel) -> None:
+    """Write the six quality features into a panel's last six columns, which were reserved for them.
+
+    The columns before them are judged, raw: before a normaliser has run.
+
+    Raises:
+        DataError: the last columns are others.
+    """
+    width = len(panel.features) - len(QUALITY_FEATURES)
+    if panel.features[width:] != tuple(QUALITY_FEATURES):
+        raise DataError(
+            f"a panel's last columns must be reserved for {choices(QUALITY_FEATURES)}; they are "
+            f"{choices(panel.features[width:])}: pass reserve=tuple(QUALITY_FEATURES) where it is made"
+        )
+    panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
 
 
 def _each(work: Callable[[int], None], numbers: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 """Correlations of daily returns over one window. It is told which window; it never chooses one."""
 
+from contextlib import AbstractContextManager
 from functools import cache
 
 import numpy as np
@@ -54,9 +55,7 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     n_gaps = n_stocks - int(complete.sum())
 
     scores = _standardised(returns[:, gaps_first], present[:, gaps_first])
-    # The products take a millisecond each: handing them to BLAS threads costs more than it saves
-    # (ten times more where the cores are busy), and one thread keeps the bits the same anywhere.
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         correlation: NDArray[np.float32] = ((scores.T @ scores) / n_days).astype(np.float32)
         _fill_rows_with_gaps(correlation, scores, present[:, gaps_first], n_gaps, needed)
     constant = ~scores.any(axis=0)
@@ -71,6 +70,17 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     back = np.argsort(gaps_first, kind="stable")
     in_order: NDArray[np.float32] = correlation[back][:, back]
     return in_order
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Products stay in the thread that asks for them, in the whole process, until the context ends.
+
+    They take a millisecond each: handing them to BLAS threads costs more than it saves (ten times more where
+    the cores are busy), and one thread keeps the bits the same anywhere. Threads of our own enter it once,
+    around them all, since each exit restores what its entry found.
+    """
+    limit: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
+    return limit
 
 
 @cache

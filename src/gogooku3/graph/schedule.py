@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 
 from gogooku3.errors import DataError
 from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.correlation import one_blas_thread
 from gogooku3.graph.stock_graph import StockGraph
+
+_WORKERS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +70,16 @@ class GraphSchedule:
         served = dates if days is None else dates[days.start : days.stop]
         months, snapshot_index = np.unique(served.astype("datetime64[M]"), return_inverse=True)
         first_days = np.searchsorted(dates, months.astype("datetime64[D]"))
-        graphs = [
-            builder.edges_from_returns(
+
+        def graph_before(first: int) -> StockGraph:
+            return builder.edges_from_returns(
                 returns[max(0, first - builder.correlation_window) : first],
                 codes,
                 as_of=dates[first - 1].astype("datetime64[D]").item() if first else None,
             )
-            for first in first_days.tolist()
-        ]
+
+        with one_blas_thread(), ThreadPoolExecutor(_WORKERS) as pool:
+            graphs = list(pool.map(graph_before, first_days.tolist()))
         return cls(
             months=months,
             graphs=graphs,

@@ -16,6 +16,7 @@ import polars as pl
 
 from gogooku3.data.panel import Panel, parallel_days
 from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.safety.day_columns import DayColumns
 from gogooku3.schema import DATE, feature_columns, require_columns
 
 logger = logging.getLogger(__name__)
@@ -78,40 +79,20 @@ def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndar
     Returns:
         (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
     """
-    missing = ~np.isfinite(block)
-    has_missing = bool(missing.any())
-    if has_missing:
-        block[missing] = np.nan
-    count = (
-        block.shape[0] - np.count_nonzero(missing, axis=0)
-        if has_missing
-        else np.full(block.shape[1], block.shape[0])
-    )
-    known = np.maximum(count, 1).astype(np.float32)
-    work = np.where(missing, np.float32(0), block) if has_missing else block.copy()
-    mean = work.sum(axis=0) / known
-    work -= mean
-    if has_missing:
-        work[missing] = 0
-    drift = work.sum(axis=0) / known
-    work -= drift
-    if has_missing:
-        work[missing] = 0
-    centre = mean.astype(np.float64) + drift
-    variance = np.einsum("sf,sf->f", work, work) / known
-    flat = variance <= (1e-5 * np.abs(centre)) ** 2
-    helpless = (count < MIN_STOCKS) | flat
-    work *= 1 / np.sqrt(np.where(helpless, 1, variance))
-    _tame_tails(work, missing if has_missing else None, known, helpless, clip)
-    if has_missing:
-        work[missing] = 0
-    np.copyto(block, work, where=~helpless)
-    return count, centre, variance.astype(np.float64), helpless
+    day = DayColumns.of(block)
+    centre = day.mean.astype(np.float64) + day.drift
+    flat = day.variance <= (1e-5 * np.abs(centre)) ** 2
+    helpless = (day.count < MIN_STOCKS) | flat
+    work = day.scale(1 / np.sqrt(np.where(helpless, 1, day.variance)))
+    _tame_tails(day, helpless, clip)
+    kept = np.flatnonzero(helpless)
+    raw = block[:, kept]
+    block[...] = work
+    block[:, kept] = np.where(np.isfinite(raw), raw, np.float32(np.nan))
+    return day.count, centre, day.variance.astype(np.float64), helpless
 
 
-def _tame_tails(
-    work: np.ndarray, missing: np.ndarray | None, known: np.ndarray, helpless: np.ndarray, clip: float
-) -> None:
+def _tame_tails(day: DayColumns, helpless: np.ndarray, clip: float) -> None:
     """Clip standardised columns in place, moving and scaling those that clipping put too far off.
 
     With k cells beyond the clip (d more above than below) and the other m cells at mean u and
@@ -119,31 +100,53 @@ def _tame_tails(
     `a = u + b clip d / m` and `b^2 = m s^2 / (n - clip^2 k - clip^2 d^2 / m)`. Who is beyond may
     change by that, so it is solved again. A column of which only two values are left has no solution.
     """
-    wild = (work.max(axis=0) > clip) | (work.min(axis=0) < -clip)
-    columns = np.flatnonzero(wild & ~helpless)
-    part = work[:, columns]
-    present = np.ones_like(part, dtype=bool) if missing is None else ~missing[:, columns]
+    known = np.maximum(day.count, 1)
+    columns = _clip_wild_cells(day.values, known, helpless, clip)
+    # A column a row: what is left to do is little, and runs along the stocks.
+    part = np.ascontiguousarray(day.values[:, columns].T)
+    present = np.ones_like(part, dtype=bool) if day.missing is None else ~day.missing[:, columns].T
     for _ in range(_MAX_PASSES):
         if not len(columns):
             return
         clipped = np.clip(part, -clip, clip) * present
-        work[:, columns] = clipped
+        day.values[:, columns] = clipped.T
         n = known[columns]
-        mean = clipped.sum(axis=0) / n
-        deviation = np.sqrt(np.maximum(np.einsum("sf,sf->f", clipped, clipped) / n - mean**2, 0))
-        off = (np.abs(mean) > 0.6 * _TOLERANCE) | (np.abs(deviation - 1) > 0.6 * _TOLERANCE)
-        columns, part, present, n = columns[off], part[:, off], present[:, off], n[off]
+        off = _too_far_off(clipped.sum(axis=1) / n, np.einsum("fs,fs->f", clipped, clipped) / n)
+        columns, part, present, n = columns[off], part[off], present[off], n[off]
         above, below = (part > clip) & present, (part < -clip) & present
         inner = present & ~(above | below)
-        high, low, rest = above.sum(axis=0), below.sum(axis=0), np.maximum(inner.sum(axis=0), 1)
-        centre = (part * inner).sum(axis=0) / rest
-        variance = ((part - centre) ** 2 * inner).sum(axis=0) / rest
+        high, low, rest = above.sum(axis=1), below.sum(axis=1), np.maximum(inner.sum(axis=1), 1)
+        centre = (part * inner).sum(axis=1) / rest
+        variance = ((part - centre[:, None]) ** 2 * inner).sum(axis=1) / rest
         room = n - clip**2 * (high + low) - clip**2 * (high - low) ** 2 / rest
         solvable = (room > 0) & (variance > 1e-11 * centre**2)
-        columns, part, present = columns[solvable], part[:, solvable], present[:, solvable]
+        columns, part, present = columns[solvable], part[solvable], present[solvable]
         scale = np.sqrt(rest * variance / np.where(room > 0, room, 1))[solvable]
         shift = centre[solvable] + scale * clip * ((high - low) / rest)[solvable]
-        part = ((part - shift) / scale).astype(np.float32)
+        part = ((part - shift[:, None]) / scale[:, None]).astype(np.float32)
+
+
+def _clip_wild_cells(work: np.ndarray, known: np.ndarray, helpless: np.ndarray, clip: float) -> np.ndarray:
+    """Clip in place the columns that stay standardised after it; the numbers of those that don't.
+
+    The cells beyond the clip are few, and what clipping them does to a column's sums follows from them alone.
+    """
+    cells = np.flatnonzero(np.abs(work) > clip)
+    column = cells % work.shape[1]
+    z = work.reshape(-1)[cells].astype(np.float64)
+    clipped = np.clip(z, -clip, clip)
+    mean = np.bincount(column, clipped - z, work.shape[1]) / known
+    square = 1 + np.bincount(column, clipped**2 - z**2, work.shape[1]) / known
+    off = _too_far_off(mean, square) & ~helpless
+    inside = ~off[column]
+    work.reshape(-1)[cells[inside]] = clipped[inside]
+    return np.flatnonzero(off)
+
+
+def _too_far_off(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """Where a column's mean, or its deviation by its mean square, is too far from 0 and 1."""
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return (np.abs(mean) > 0.6 * _TOLERANCE) | (np.abs(deviation - 1) > 0.6 * _TOLERANCE)
 
 
 class CrossSectionalNormalizerV2:
@@ -387,10 +390,12 @@ class PanelNormalizer:
         served: dict[str, int] = {}
         for day, (features, raw) in self._kept.items():
             scaled = np.clip((raw - mean[features]) / std[features], -self.robust_clip, self.robust_clip)
-            self.panel.values[day][:, features] = np.nan_to_num(scaled, nan=0.0)
+            rows = len(raw)
+            stocks = np.flatnonzero(self.panel.mask[day])
+            self.panel.values[day][stocks[:, None], features] = np.nan_to_num(scaled, nan=0.0)
             for feature in features:
                 name = self.panel.features[feature]
-                served[name] = served.get(name, 0) + int(self.panel.mask[day].sum())
+                served[name] = served.get(name, 0) + rows
         normalizer.report = NormalizationReport(
             self.panel.n_rows, sum(served.values()), self.missing_cells, served
         )
@@ -398,13 +403,19 @@ class PanelNormalizer:
     def _standardize(self, days: range) -> int:
         missing = 0
         for day in days:
-            block, present = self.panel.values[day], self.panel.mask[day]
+            present = self.panel.mask[day]
+            everyone = bool(present.all())
+            # Absent stocks would give every column holes.
+            block = self.panel.values[day] if everyone else self.panel.values[day, present]
             count, mean, variance, helpless = standardize_day(block, self.robust_clip)
             self.statistics.count[day] = count
             self.statistics.mean[day] = mean
             self.statistics.variance[day] = variance
-            missing += int(present.sum()) * len(count) - int(count.sum())
+            missing += len(block) * len(count) - int(count.sum())
+            if not everyone:
+                self.panel.values[day, present] = block
+                self.panel.values[day, ~present] = 0
             features = np.flatnonzero(helpless)
             if len(features):
-                self._kept[day] = (features, block[:, features].copy())
+                self._kept[day] = (features, block[:, features])
         return missing

@@ -16,7 +16,7 @@ from torch import Tensor
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.evaluation.ensemble import rank_average
-from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.pieces import predict_in_pieces
@@ -118,8 +118,7 @@ def prepare_inputs(
         targets=panel.targets[inside],
     )
     days = range(fold.sequence_length - 1, panel.n_days)
-    width = len(features)
-    panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
+    add_quality(panel)
     statistics = _normalize(fold, panel)
     market = None
     if fold.market_state is not None and statistics is not None:

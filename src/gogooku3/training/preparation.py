@@ -10,7 +10,7 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
 from gogooku3.features.dataset_file import read_account
-from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality
 from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE
@@ -51,7 +51,6 @@ def build_panel(
     frame: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig, folder: RunFolder, log: StepLog
 ) -> Panel:
     """The cube, read from the file some rows at a time, with the six quality features behind the file's."""
-    features = loader.feature_names
     storage = None
     if plan_panel(loader, config, frame.height, frame[DATE].n_unique(), frame[CODE].n_unique()):
         storage = folder.path / PANEL_FILE
@@ -63,8 +62,7 @@ def build_panel(
         reserve=tuple(QUALITY_FEATURES),
         storage=storage,
     )
-    width = len(features)
-    panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
+    add_quality(panel)
     length = config.time_series.sequence_length
     early = panel.n_rows - int(panel.sample_mask(length).sum())
     log.drop("windows", f"the window of {length} days starts before the data", early)

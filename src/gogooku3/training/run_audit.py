@@ -17,7 +17,7 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.table_file import read_table
 from gogooku3.errors import DataError
-from gogooku3.features.quality import QUALITY_FEATURES, quality_cube
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.cross_section import PanelNormalizer
@@ -154,10 +154,9 @@ def _targets(run: _Run) -> Iterator[Finding]:
 
 def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
     """Folds whose normaliser or market state is not that of their training days."""
-    width = len(run.features)
     horizons = run.config.time_series.prediction_horizons
     panel = Panel.from_frame(run.frame, run.features, horizons, reserve=tuple(QUALITY_FEATURES))
-    panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
+    add_quality(panel)
     normalizer = PanelNormalizer(panel, run.config.normalization.cross_sectional.robust_clip)
     for facts in run.manifest["folds"]:
         first, last = (np.datetime64(facts[name]) for name in ("train_start", "validation_end"))

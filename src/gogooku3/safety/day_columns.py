@@ -1,0 +1,67 @@
+"""One day's columns less their means, with what was counted on the way. It reads no other day."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass
+class DayColumns:
+    """The cross-section of one day, ready to be scaled.
+
+    Attributes:
+        values: float32 `[stocks, features]`, a copy, less `mean` and, after `scale`, less `drift`; 0 where
+            unknown.
+        missing: bool `[stocks, features]`; None where all is known.
+        cells: numbers of the missing cells, counted along the rows.
+        count: known values of each feature, int64 `[features]`.
+        mean: of the known values, as float32 finds it.
+        drift: what that rounding missed.
+        variance: of the known values, float32.
+    """
+
+    values: Float32
+    missing: NDArray[np.bool_] | None
+    cells: NDArray[np.intp]
+    count: NDArray[np.int64]
+    mean: Float32
+    drift: Float32
+    variance: Float32
+
+    @staticmethod
+    def of(block: Float32) -> "DayColumns":
+        """Sums over the stocks, in the order given; NaN and infinities are unknown.
+
+        >>> day = DayColumns.of(np.float32([[1, 5], [3, np.nan]]))
+        >>> day.count.tolist(), day.mean.tolist(), day.variance.tolist()
+        ([2, 1], [2.0, 5.0], [1.0, 0.0])
+        """
+        n_stocks, n_features = block.shape
+        values = np.array(block, order="C")
+        missing = ~np.isfinite(values)
+        cells = np.flatnonzero(missing)
+        count = np.full(n_features, n_stocks)
+        if len(cells):
+            count -= np.bincount(cells % n_features, minlength=n_features)
+            np.copyto(values, 0, where=missing)
+        known = np.maximum(count, 1).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = values.sum(axis=0) / known
+            values -= mean
+            if len(cells):
+                np.copyto(values, 0, where=missing)
+            drift = values.sum(axis=0) / known
+            variance = np.einsum("sf,sf->f", values, values) / known - drift * drift
+        np.maximum(variance, 0, out=variance)
+        return DayColumns(values, missing if len(cells) else None, cells, count, mean, drift, variance)
+
+    def scale(self, factor: NDArray[np.floating]) -> Float32:
+        """Take the drift out of the values and multiply by a factor a feature, in place."""
+        self.values -= self.drift
+        self.values *= factor.astype(np.float32)
+        if self.missing is not None:
+            np.copyto(self.values, 0, where=self.missing)
+        return self.values
