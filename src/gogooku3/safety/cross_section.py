@@ -101,35 +101,36 @@ def _tame_tails(day: DayColumns, helpless: np.ndarray, clip: float) -> None:
     change by that, so it is solved again. A column of which only two values are left has no solution.
     """
     known = np.maximum(day.count, 1)
-    columns = _clip_wild_cells(day.values, known, helpless, clip)
-    # A column a row: what is left to do is little, and runs along the stocks.
-    part = np.ascontiguousarray(day.values[:, columns].T)
+    columns, part = _clip_wild_cells(day.values, known, helpless, clip)
     present = np.ones_like(part, dtype=bool) if day.missing is None else ~day.missing[:, columns].T
     for _ in range(_MAX_PASSES):
         if not len(columns):
             return
-        clipped = np.clip(part, -clip, clip) * present
-        day.values[:, columns] = clipped.T
         n = known[columns]
-        off = _too_far_off(clipped.sum(axis=1) / n, np.einsum("fs,fs->f", clipped, clipped) / n)
-        columns, part, present, n = columns[off], part[off], present[off], n[off]
         above, below = (part > clip) & present, (part < -clip) & present
         inner = present & ~(above | below)
-        high, low, rest = above.sum(axis=1), below.sum(axis=1), np.maximum(inner.sum(axis=1), 1)
+        high, low, rest = (np.count_nonzero(cells, axis=1) for cells in (above, below, inner))
+        rest = np.maximum(rest, 1)
         centre = (part * inner).sum(axis=1) / rest
         variance = ((part - centre[:, None]) ** 2 * inner).sum(axis=1) / rest
         room = n - clip**2 * (high + low) - clip**2 * (high - low) ** 2 / rest
         solvable = (room > 0) & (variance > 1e-11 * centre**2)
-        columns, part, present = columns[solvable], part[solvable], present[solvable]
+        columns, part, present, n = columns[solvable], part[solvable], present[solvable], n[solvable]
         scale = np.sqrt(rest * variance / np.where(room > 0, room, 1))[solvable]
         shift = centre[solvable] + scale * clip * ((high - low) / rest)[solvable]
         part = ((part - shift[:, None]) / scale[:, None]).astype(np.float32)
+        clipped = np.clip(part, -clip, clip) * present
+        day.values[:, columns] = clipped.T
+        off = _too_far_off(clipped.sum(axis=1) / n, np.einsum("fs,fs->f", clipped, clipped) / n)
+        columns, part, present = columns[off], part[off], present[off]
 
 
-def _clip_wild_cells(work: np.ndarray, known: np.ndarray, helpless: np.ndarray, clip: float) -> np.ndarray:
-    """Clip in place the columns that stay standardised after it; the numbers of those that don't.
+def _clip_wild_cells(
+    work: np.ndarray, known: np.ndarray, helpless: np.ndarray, clip: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clip in place; the numbers of the columns that it put too far off, and these as they were, one a row.
 
-    The cells beyond the clip are few, and what clipping them does to a column's sums follows from them alone.
+    The cells beyond the clip are few, and what clipping does to a column's sums follows from them alone.
     """
     cells = np.flatnonzero(np.abs(work) > clip)
     column = cells % work.shape[1]
@@ -137,10 +138,10 @@ def _clip_wild_cells(work: np.ndarray, known: np.ndarray, helpless: np.ndarray, 
     clipped = np.clip(z, -clip, clip)
     mean = np.bincount(column, clipped - z, work.shape[1]) / known
     square = 1 + np.bincount(column, clipped**2 - z**2, work.shape[1]) / known
-    off = _too_far_off(mean, square) & ~helpless
-    inside = ~off[column]
-    work.reshape(-1)[cells[inside]] = clipped[inside]
-    return np.flatnonzero(off)
+    off = np.flatnonzero(_too_far_off(mean, square) & ~helpless)
+    before = np.ascontiguousarray(work[:, off].T)
+    work.reshape(-1)[cells] = clipped
+    return off, before
 
 
 def _too_far_off(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
