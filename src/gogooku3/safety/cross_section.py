@@ -342,6 +342,15 @@ def _serve_fallback(
     block[:, helpless] = np.nan_to_num(np.clip(scaled, -clip, clip), nan=0.0)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What a day could not carry itself: numbers of the features, those seen at all, and their raw cells."""
+
+    features: np.ndarray
+    seen: np.ndarray
+    raw: np.ndarray
+
+
 class PanelNormalizer:
     """The same normalisation over a panel, in place, once for all folds.
 
@@ -359,7 +368,7 @@ class PanelNormalizer:
         self.robust_clip = robust_clip
         self.statistics = DayStatistics.empty(panel.n_days, len(panel.features))
         self.missing_cells = 0
-        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._kept: dict[int, _Kept] = {}
         with ThreadPoolExecutor(2) as pool:
             self.missing_cells = sum(pool.map(self._standardize, parallel_days(panel.n_days)))
 
@@ -389,12 +398,12 @@ class PanelNormalizer:
             )
         mean, std = normalizer.fallback_mean, normalizer.fallback_std
         served: dict[str, int] = {}
-        for day, (features, raw) in self._kept.items():
-            scaled = np.clip((raw - mean[features]) / std[features], -self.robust_clip, self.robust_clip)
-            rows = len(raw)
-            stocks = np.flatnonzero(self.panel.mask[day])
-            self.panel.values[day][stocks[:, None], features] = np.nan_to_num(scaled, nan=0.0)
-            for feature in features:
+        for day, kept in self._kept.items():
+            scaled = (kept.raw - mean[kept.seen]) / std[kept.seen]
+            scaled = np.clip(scaled, -self.robust_clip, self.robust_clip)
+            rows, stocks = len(kept.raw), np.flatnonzero(self.panel.mask[day])
+            self.panel.values[day][stocks[:, None], kept.seen] = np.nan_to_num(scaled, nan=0.0)
+            for feature in kept.features:
                 name = self.panel.features[feature]
                 served[name] = served.get(name, 0) + rows
         normalizer.report = NormalizationReport(
@@ -418,5 +427,7 @@ class PanelNormalizer:
                 self.panel.values[day, ~present] = 0
             features = np.flatnonzero(helpless)
             if len(features):
-                self._kept[day] = (features, block[:, features])
+                seen = features[count[features] > 0]
+                self._kept[day] = _Kept(features, seen, block[:, seen])
+                self.panel.values[day][:, features[count[features] == 0]] = 0
         return missing

@@ -1,0 +1,223 @@
+"""From the Parquet file to normalised days, folds and graphs: how long, how much memory, and how it grows.
+
+    python benchmarks/data_path.py [--data FILE] [--growth 1 4 16] [--scratch FOLDER] [--rounds 5] [--json]
+
+606,127 rows of 139 features: the file is read into the panel, six quality features are added, every day is
+normalised, the days are split, and a graph is built for every month. Each run is a process of its own;
+imports are not counted. Two limits: the project's own, 1.2 s of two cores and 1 GB; and what no program can
+do without, measured beside it: Polars decoding the columns, and one copy of the panel. Qlib is timed from a
+frame in memory to batches, ours from the file. Growth: the same days again and again, later and later, under
+the kernel's limit of 8 GB, the panel in a memory-mapped file beyond it; a row must not cost more.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from harness import Figure, Run, in_turns, main, not_installed, peer_python, run_arm, run_process
+from memory_limit import kernel_limit, reference_data
+
+LIMIT_S, LIMIT_GB, GROWTH_GB = 1.2, 1.0, 8.0
+CORES = 2
+HERE = Path(__file__).resolve()
+PEER = HERE.with_name("peer_qlib_data_path.py")
+T = TypeVar("T")
+
+
+class Steps:
+    """Seconds of wall and of processor time by step."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """Do a step and note what it took."""
+        wall, processor = time.perf_counter(), time.process_time()
+        result = work()
+        self.found[name] = (time.perf_counter() - wall, time.process_time() - processor)
+        return result
+
+    def report(self, rows: int) -> dict[str, Any]:
+        """The steps, their sums, and the rows."""
+        wall, processor = (sum(step[kind] for step in self.found.values()) for kind in (0, 1))
+        return {"steps": self.found, "wall_s": wall, "processor_s": processor, "rows": rows}
+
+
+def ours(given: argparse.Namespace) -> dict[str, Any]:
+    """The whole path, in this process."""
+    from gogooku3.data.dataset import ProductionDatasetV3
+    from gogooku3.data.panel_reader import read_panel
+    from gogooku3.features.quality import QUALITY_FEATURES, add_quality
+    from gogooku3.graph.builder import FinancialGraphBuilder
+    from gogooku3.graph.schedule import GraphSchedule
+    from gogooku3.safety.cross_section import PanelNormalizer
+    from gogooku3.safety.walk_forward import WalkForwardSplitterV2
+
+    step = Steps()
+    loader = step("open", lambda: ProductionDatasetV3(given.data))
+    index = step("load keys and targets", loader.load_index)
+    panel = step(
+        "read into the panel",
+        lambda: read_panel(loader, index, loader.horizons, tuple(QUALITY_FEATURES), given.storage),
+    )
+    step("quality features", lambda: add_quality(panel))
+    returns = step("returns", lambda: panel.values[:, :, panel.feature_index("ret_1d")].copy())
+    normalizer = step("normalise by day", lambda: PanelNormalizer(panel))
+    splitter = WalkForwardSplitterV2(n_splits=2, min_train_days=100)
+    folds = step("split", lambda: splitter.folds(panel.n_days))
+    step("fit the first fold", lambda: normalizer.fit_fold(folds[0].train))
+    step(
+        "graphs",
+        lambda: GraphSchedule.build(panel.dates, panel.codes, returns, FinancialGraphBuilder()),
+    )
+    return step.report(panel.n_rows)
+
+
+def least(given: argparse.Namespace) -> dict[str, Any]:
+    """What no program can do without: Polars decodes the columns, and every cell is copied once."""
+    import numpy as np
+    import polars as pl
+
+    step = Steps()
+    frame = step("decode", lambda: pl.read_parquet(given.data))
+    rows, width = frame.shape
+    del frame
+    source, copy = np.ones((rows, width), np.float32), np.zeros((rows, width), np.float32)
+    step("copy", lambda: np.copyto(copy, source))
+    return step.report(rows)
+
+
+def data_path(data: Path, rounds: int, tiny: bool) -> list[Figure]:
+    """Ours beside the limits and beside Qlib."""
+    arms: dict[str, Callable[[], Run]] = {
+        "ours": lambda: run_arm(HERE, "ours", "--data", str(data)),
+        "least": lambda: run_arm(HERE, "least", "--data", str(data)),
+    }
+    runs = in_turns(arms, rounds)
+    wall, processor, bare = (
+        median(run.result[kind] for run in runs[arm])
+        for arm, kind in (("ours", "wall_s"), ("ours", "processor_s"), ("least", "processor_s"))
+    )
+    peak_mb = max(run.peak_mb for run in runs["ours"])
+    rows = runs["ours"][0].result["rows"]
+    steps = {
+        name: [median(run.result["steps"][name][kind] for run in runs["ours"]) for kind in (0, 1)]
+        for name in runs["ours"][0].result["steps"]
+    }
+    said = ", ".join(f"{name} {took[0]:.2f} ({took[1]:.2f})" for name, took in steps.items())
+    least_wall = min(run.result["wall_s"] for run in runs["ours"])
+    name = f"data path, {rows:,} rows"
+    return [
+        Figure(
+            f"{name}: processor time",
+            processor,
+            "s",
+            f"limit: {LIMIT_S} s of {CORES} cores",
+            LIMIT_S * CORES,
+            peak_mb=peak_mb,
+            note=f"seconds of wall (and processor) time by step: {said}",
+        ),
+        Figure(f"{name}: by the clock", wall, "s", "limit", LIMIT_S, note=f"fastest run {least_wall:.2f} s"),
+        Figure(f"{name}: against decoding and a copy", processor, "s", "measured", bare, bar=None),
+        Figure(f"{name}: peak memory", peak_mb / 1e3, "GB", "limit", LIMIT_GB),
+        *against_qlib(processor, peak_mb, 1 if tiny else min(rounds, 3), tiny),
+    ]
+
+
+def against_qlib(processor: float, peak_mb: float, rounds: int, tiny: bool) -> list[Figure]:
+    """Ours from the file beside Qlib's from a frame, both with imports in memory and not in time."""
+    python = peer_python("qlib")
+    options = ["--tiny"] if tiny else []
+    note, theirs_s, theirs_gb = not_installed("pyqlib"), None, None
+    if python is not None:
+        runs = [run_process([python, str(PEER), *options]) for _ in range(rounds)]
+        theirs_s = median(run.result["processor_s"] for run in runs)
+        theirs_gb = median(run.peak_mb for run in runs) / 1e3
+        by_clock = median(run.result["wall_s"] for run in runs)
+        note = (
+            f"Qlib's frame is random numbers of the reference size, in memory; {by_clock:.1f} s by the clock"
+        )
+    return [
+        Figure("data path: processor time", processor, "s", "Qlib", theirs_s, bar=10, note=note),
+        Figure("data path: peak memory", peak_mb / 1e3, "GB", "Qlib", theirs_gb, bar=3),
+    ]
+
+
+def grown(data: Path, times: int, folder: Path) -> Path:
+    """The data set's days several times over, each time later."""
+    if times == 1:
+        return data
+    out = folder / f"times_{times}.parquet"
+    run_process([sys.executable, str(HERE), "--arm", "repeat", "--data", str(data), "--times", str(times),
+                 "--storage", str(out)])  # fmt: skip
+    return out
+
+
+def repeat(given: argparse.Namespace) -> None:
+    """Write the days of `--data` several times over to `--storage`."""
+    import polars as pl
+
+    scan = pl.scan_parquet(given.data)
+    first, last = scan.select(pl.col("date").min(), pl.col("date").max().alias("last")).collect().row(0)
+    span = (last - first).days + 3
+    parts = [scan.with_columns(pl.col("date").dt.offset_by(f"{span * n}d")) for n in range(given.times)]
+    pl.concat(parts).sink_parquet(given.storage, compression="lz4", row_group_size=32_768)
+
+
+def growth(data: Path, sizes: list[int], folder: Path) -> list[Figure]:
+    """Time a row at each size beside that of the smallest, under the kernel's limit."""
+    found: list[tuple[Run, str]] = []
+    for times in sizes:
+        file, cube = grown(data, times, folder), folder / "panel.f32"
+        options = ["--data", str(file)] + (["--storage", str(cube)] if times > 4 else [])
+        command = shlex.join([sys.executable, str(HERE), "--arm", "ours", *options])
+        with kernel_limit(int(GROWTH_GB * 1e9)) as limit:
+            run = run_process(["sh", "-c", f"{limit.enter} && exec {command}"])
+            found.append((run, limit.name))
+        cube.unlink(missing_ok=True)
+        if times > 1:
+            file.unlink()
+    each = [run.result["processor_s"] / run.result["rows"] * 1e6 for run, _ in found]
+    return [
+        Figure(
+            f"data path, {run.result['rows']:,} rows: processor time a row",
+            cost,
+            "us",
+            f"{sizes[0]}x",
+            each[0],
+            bar=0.8,
+            peak_mb=run.peak_mb,
+            note=f"{run.result['wall_s']:.1f} s by the clock, under {GROWTH_GB:g} GB ({name})"
+            + ("; the panel in a memory-mapped file" if times > 4 else ""),
+        )
+        for times, cost, (run, name) in zip(sizes, each, found, strict=True)
+        if times != sizes[0]
+    ]
+
+
+def figures(given: argparse.Namespace) -> list[Figure]:
+    """Make the data unless given, and measure."""
+    with TemporaryDirectory(dir=given.scratch) as name:
+        folder = Path(name)
+        data = given.data or reference_data(folder, given.tiny)
+        sizes = [1, 2] if given.tiny else given.growth
+        return data_path(data, given.rounds, given.tiny) + growth(data, sizes, folder)
+
+
+def extend(parser: argparse.ArgumentParser) -> None:
+    """Options of this script."""
+    parser.add_argument("--data", type=Path, help="a built data set; by default the embedded market's")
+    parser.add_argument("--growth", type=int, nargs="+", default=[1, 4], help="how many times the rows")
+    parser.add_argument("--scratch", type=Path, help="folder on a disk: 16 times the rows want 11 GB there")
+    parser.add_argument("--storage", type=Path, help="of an arm: where the panel, or the file, goes")
+    parser.add_argument("--times", type=int, default=1, help="of an arm: how often the days come")
+
+
+if __name__ == "__main__":
+    main(figures, __doc__, {"ours": ours, "least": least, "repeat": repeat}, extend=extend)
