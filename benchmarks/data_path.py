@@ -5,8 +5,8 @@
 606,127 rows of 139 features: the file is read into the panel, six quality features are added, every day is
 normalised, the days are split, and a graph is built for every month. Each run is a process of its own;
 imports are not counted. Two limits: the project's own, 1.2 s of two cores and 1 GB; and what no program can
-do without, measured beside it: Polars decoding the columns, and one copy of the panel. Qlib is timed from a
-frame in memory to batches, ours from the file. Growth: the same days again and again, later and later, under
+do without, measured beside it: Polars decoding the columns, and one copy of the panel. Beside Qlib, both
+from a frame in memory to samplers of windows. Growth: the same days again and again, later and later, under
 the kernel's limit of 8 GB, the panel in a memory-mapped file beyond it; a row must not cost more.
 """
 
@@ -15,6 +15,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -79,6 +80,22 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     return step.report(panel.n_rows)
 
 
+def framed(given: argparse.Namespace) -> dict[str, Any]:
+    """The part that Qlib's path has, too: from a frame in memory to a normalised panel, ready for batches."""
+    from gogooku3.data.dataset import ProductionDatasetV3
+    from gogooku3.data.panel import Panel
+    from gogooku3.safety.cross_section import PanelNormalizer
+
+    loader = ProductionDatasetV3(given.data)
+    frame = loader.load_data()
+    step = Steps()
+    panel = step("frame to panel", lambda: Panel.from_frame(frame, loader.feature_names, loader.horizons))
+    normalizer = step("normalise by day", lambda: PanelNormalizer(panel))
+    step("fit", lambda: normalizer.fit_fold(range(panel.n_days * 7 // 10)))
+    step("samples", lambda: panel.sample_mask(60))
+    return step.report(panel.n_rows)
+
+
 def least(given: argparse.Namespace) -> dict[str, Any]:
     """What no program can do without: Polars decodes the columns, and every cell is copied once."""
     import numpy as np
@@ -93,8 +110,8 @@ def least(given: argparse.Namespace) -> dict[str, Any]:
     return step.report(rows)
 
 
-def data_path(data: Path, rounds: int, tiny: bool) -> list[Figure]:
-    """Ours beside the limits and beside Qlib."""
+def data_path(data: Path, rounds: int) -> list[Figure]:
+    """Ours beside the limits."""
     arms: dict[str, Callable[[], Run]] = {
         "ours": lambda: run_arm(HERE, "ours", "--data", str(data)),
         "least": lambda: run_arm(HERE, "least", "--data", str(data)),
@@ -126,26 +143,30 @@ def data_path(data: Path, rounds: int, tiny: bool) -> list[Figure]:
         Figure(f"{name}: by the clock", wall, "s", "limit", LIMIT_S, note=f"fastest run {least_wall:.2f} s"),
         Figure(f"{name}: against decoding and a copy", processor, "s", "measured", bare, bar=None),
         Figure(f"{name}: peak memory", peak_mb / 1e3, "GB", "limit", LIMIT_GB),
-        *against_qlib(processor, peak_mb, 1 if tiny else min(rounds, 3), tiny),
     ]
 
 
-def against_qlib(processor: float, peak_mb: float, rounds: int, tiny: bool) -> list[Figure]:
-    """Ours from the file beside Qlib's from a frame, both with imports in memory and not in time."""
-    python = peer_python("qlib")
-    options = ["--tiny"] if tiny else []
-    note, theirs_s, theirs_gb = not_installed("pyqlib"), None, None
+def against_qlib(data: Path, rounds: int, tiny: bool) -> list[Figure]:
+    """Ours beside Qlib, both from a frame in memory to samplers of windows."""
+    arms = {"ours": lambda: run_arm(HERE, "framed", "--data", str(data))}
+    python, note = peer_python("qlib"), not_installed("pyqlib")
     if python is not None:
-        runs = [run_process([python, str(PEER), *options]) for _ in range(rounds)]
-        theirs_s = median(run.result["processor_s"] for run in runs)
-        theirs_gb = median(run.peak_mb for run in runs) / 1e3
-        by_clock = median(run.result["wall_s"] for run in runs)
-        note = (
-            f"Qlib's frame is random numbers of the reference size, in memory; {by_clock:.1f} s by the clock"
-        )
+        arms["Qlib"] = lambda: run_process([python, str(PEER), *(["--tiny"] if tiny else [])])
+    runs = in_turns(arms, rounds)
+    seconds = {arm: median(run.result["processor_s"] for run in runs[arm]) for arm in runs}
+    clock = {arm: median(run.result["wall_s"] for run in runs[arm]) for arm in runs}
+    peak_gb = {arm: median(run.peak_mb for run in runs[arm]) / 1e3 for arm in runs}
+    if python is not None:
+        note = "Qlib's frame holds random numbers of the reference size, of which none is missing"
     return [
-        Figure("data path: processor time", processor, "s", "Qlib", theirs_s, bar=10, note=note),
-        Figure("data path: peak memory", peak_mb / 1e3, "GB", "Qlib", theirs_gb, bar=3),
+        Figure(
+            f"frame to batches: {what}", found["ours"], unit, "Qlib", found.get("Qlib"), bar=bar, note=says
+        )
+        for what, found, unit, bar, says in (
+            ("processor time", seconds, "s", 10, note),
+            ("by the clock", clock, "s", 10, ""),
+            ("peak memory", peak_gb, "GB", 3, ""),
+        )
     ]
 
 
@@ -170,35 +191,44 @@ def repeat(given: argparse.Namespace) -> None:
     pl.concat(parts).sink_parquet(given.storage, compression="lz4", row_group_size=32_768)
 
 
-def growth(data: Path, sizes: list[int], folder: Path) -> list[Figure]:
+def growth(data: Path, sizes: list[int], folder: Path, rounds: int) -> list[Figure]:
     """Time a row at each size beside that of the smallest, under the kernel's limit."""
-    found: list[tuple[Run, str]] = []
-    for times in sizes:
-        file, cube = grown(data, times, folder), folder / "panel.f32"
-        options = ["--data", str(file)] + (["--storage", str(cube)] if times > 4 else [])
-        command = shlex.join([sys.executable, str(HERE), "--arm", "ours", *options])
-        with kernel_limit(int(GROWTH_GB * 1e9)) as limit:
-            run = run_process(["sh", "-c", f"{limit.enter} && exec {command}"])
-            found.append((run, limit.name))
-        cube.unlink(missing_ok=True)
-        if times > 1:
-            file.unlink()
-    each = [run.result["processor_s"] / run.result["rows"] * 1e6 for run, _ in found]
-    return [
-        Figure(
-            f"data path, {run.result['rows']:,} rows: processor time a row",
-            cost,
-            "us",
-            f"{sizes[0]}x",
-            each[0],
-            bar=0.8,
-            peak_mb=run.peak_mb,
-            note=f"{run.result['wall_s']:.1f} s by the clock, under {GROWTH_GB:g} GB ({name})"
-            + ("; the panel in a memory-mapped file" if times > 4 else ""),
+    files = {times: grown(data, times, folder) for times in sizes}
+    runs = in_turns(
+        {str(times): partial(limited, files[times], times > 4, folder) for times in sizes}, rounds
+    )
+    each = {
+        times: median(run.result["processor_s"] / run.result["rows"] * 1e6 for run, _ in runs[str(times)])
+        for times in sizes
+    }
+    found = []
+    for times in sizes[1:]:
+        run, limit = runs[str(times)][-1]
+        storage = "; the panel in a memory-mapped file" if times > 4 else ""
+        found.append(
+            Figure(
+                f"data path, {run.result['rows']:,} rows: processor time a row",
+                each[times],
+                "us",
+                f"{sizes[0]}x",
+                each[sizes[0]],
+                bar=0.8,
+                peak_mb=run.peak_mb,
+                note=f"{run.result['wall_s']:.1f} s by the clock, under {GROWTH_GB:g} GB ({limit}){storage}",
+            )
         )
-        for times, cost, (run, name) in zip(sizes, each, found, strict=True)
-        if times != sizes[0]
-    ]
+    return found
+
+
+def limited(file: Path, mapped: bool, folder: Path) -> tuple[Run, str]:
+    """One run under the kernel's limit, and what kind of limit that was."""
+    cube = folder / "panel.f32"
+    options = ["--data", str(file)] + (["--storage", str(cube)] if mapped else [])
+    command = shlex.join([sys.executable, str(HERE), "--arm", "ours", *options])
+    with kernel_limit(int(GROWTH_GB * 1e9)) as limit:
+        run = run_process(["sh", "-c", f"{limit.enter} && exec {command}"])
+    cube.unlink(missing_ok=True)
+    return run, limit.name
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:
@@ -207,7 +237,12 @@ def figures(given: argparse.Namespace) -> list[Figure]:
         folder = Path(name)
         data = given.data or reference_data(folder, given.tiny)
         sizes = [1, 2] if given.tiny else given.growth
-        return data_path(data, given.rounds, given.tiny) + growth(data, sizes, folder)
+        few = min(given.rounds, 3)
+        return [
+            *data_path(data, given.rounds),
+            *against_qlib(data, few, given.tiny),
+            *growth(data, sizes, folder, few),
+        ]
 
 
 def extend(parser: argparse.ArgumentParser) -> None:
@@ -220,4 +255,4 @@ def extend(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    main(figures, __doc__, {"ours": ours, "least": least, "repeat": repeat}, extend=extend)
+    main(figures, __doc__, {"ours": ours, "framed": framed, "least": least, "repeat": repeat}, extend=extend)
