@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gogooku3.data.panel import Panel, PanelSlice, parallel_days
+from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 
 NAN = float("nan")
@@ -185,9 +185,3 @@ def test_features_are_found_by_name() -> None:
     assert panel.feature_index("y") == 1
     with pytest.raises(DataError, match="the panel needs the column z"):
         panel.feature_index("z")
-
-
-@pytest.mark.parametrize(("n_days", "workers"), [(0, 2), (1, 2), (7, 2), (7, 3), (2, 5)])
-def test_workers_share_out_every_day_once(n_days: int, workers: int) -> None:
-    shared = [day for part in parallel_days(n_days, workers) for day in part]
-    assert shared == list(range(n_days))

@@ -6,7 +6,6 @@ Made once; splits are day ranges over it, windows are slices of it, and nothing 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -189,14 +188,6 @@ def fill(panel: Panel, columns: pl.DataFrame, place: np.ndarray, pool: ThreadPoo
         cells[place[start : start + _BLOCK_ROWS], : columns.width] = block
 
     return pool.map(move, range(0, columns.height, _BLOCK_ROWS))
-
-
-def parallel_days(n_days: int, workers: int = 2) -> Iterator[range]:
-    """Contiguous day ranges, one a worker; day-wise NumPy work releases the interpreter lock."""
-    bounds = np.linspace(0, n_days, workers + 1).astype(int)
-    for start, stop in pairwise(bounds):
-        if stop > start:
-            yield range(int(start), int(stop))
 
 
 def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -1,10 +1,10 @@
 """Six features about a row's other features: how complete and how unusual it is among the day's stocks.
 
-Nothing but the day's own cross-section is read; never a target, never another day.
+Nothing but the day's own cross-section is read; never a target, never another day. Days are taken one after
+the other: their steps are so short that two threads spend what they win on the interpreter's lock.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -32,8 +32,6 @@ QUANTILE_FEATURES = 4
 MAX_Z = 10.0
 _CONSTANT = 1e-6
 """A standard deviation below this share of the mean is Float32 rounding: the column is constant that day."""
-
-_WORKERS = 2
 
 Float32 = NDArray[np.float32]
 
@@ -119,13 +117,10 @@ def quality_cube(
     """
     out = np.full((*mask.shape, len(QUALITY_FEATURES)), np.nan, np.float32)
 
-    def day(number: int) -> None:
-        stocks = np.flatnonzero(mask[number])
-        out[number, stocks] = quality_block(
-            values[number, stocks], sigma_threshold, use_cross_sectional_quantiles
+    for number, present in enumerate(mask):
+        out[number, present] = quality_block(
+            values[number, present], sigma_threshold, use_cross_sectional_quantiles
         )
-
-    _each(day, range(len(mask)))
     return out
 
 
@@ -144,11 +139,6 @@ def add_quality(panel: Panel) -> None:
             f"{choices(panel.features[width:])}: pass reserve=tuple(QUALITY_FEATURES) where it is made"
         )
     panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
-
-
-def _each(work: Callable[[int], None], numbers: Sequence[int]) -> None:
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(work, numbers))
 
 
 def _numbers(column: pl.Series, order: pl.Series | None) -> Float32:
@@ -214,15 +204,13 @@ class QualityFinancialFeaturesGenerator:
         ends = np.cumsum(lengths)
         out = np.empty((len(dates), len(QUALITY_FEATURES)), np.float32)
 
-        def day(number: int) -> None:
-            rows = slice(ends[number] - lengths[number], ends[number])
+        for length, end in zip(lengths, ends, strict=True):
+            rows = slice(end - length, end)
             # Columns lie apart in a frame; a day of them side by side fits in the cache.
-            block = np.empty((lengths[number], len(columns)), np.float32)
+            block = np.empty((length, len(columns)), np.float32)
             for place, column in enumerate(columns):
                 block[:, place] = column[rows]
             out[rows] = quality_block(block, self.sigma_threshold, self.use_cross_sectional_quantiles)
-
-        _each(day, range(len(ends)))
         return out
 
     def _columns(self, frame: pl.DataFrame) -> list[str]:

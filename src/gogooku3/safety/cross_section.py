@@ -6,7 +6,6 @@ columns, their order, pooled statistics) serves only where a day cannot carry it
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gogooku3.data.panel import Panel, parallel_days
+from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.safety.day_columns import DayColumns
 from gogooku3.schema import DATE, feature_columns, require_columns
@@ -299,26 +298,16 @@ class CrossSectionalNormalizerV2:
         return normalizer
 
     def _transform_blocks(self, blocks: list[np.ndarray]) -> None:
-        """Standardise day blocks in place with two threads, then serve the fallbacks."""
+        """Standardise day blocks in place, then serve the fallbacks."""
         report = NormalizationReport(rows=sum(len(block) for block in blocks))
         fallback = np.zeros(len(self.columns), dtype=np.int64)
         statistics = DayStatistics.empty(len(blocks), len(self.columns))
-
-        def work(days: range) -> tuple[int, np.ndarray]:
-            missing, served = 0, np.zeros(len(self.columns), dtype=np.int64)
-            for day in days:
-                block = blocks[day]
-                count, mean, variance, helpless = standardize_day(block, self.robust_clip)
-                statistics.count[day], statistics.mean[day], statistics.variance[day] = count, mean, variance
-                missing += block.size - int(count.sum())
-                _serve_fallback(block, helpless, self.fallback_mean, self.fallback_std, self.robust_clip)
-                served += helpless * len(block)
-            return missing, served
-
-        with ThreadPoolExecutor(2) as pool:
-            for missing, served in pool.map(work, parallel_days(len(blocks))):
-                report.missing_cells += missing
-                fallback += served
+        for day, block in enumerate(blocks):
+            count, mean, variance, helpless = standardize_day(block, self.robust_clip)
+            statistics.count[day], statistics.mean[day], statistics.variance[day] = count, mean, variance
+            report.missing_cells += block.size - int(count.sum())
+            _serve_fallback(block, helpless, self.fallback_mean, self.fallback_std, self.robust_clip)
+            fallback += helpless * len(block)
         report.fallback_cells = int(fallback.sum())
         report.fallback_by_feature = {c: int(n) for c, n in zip(self.columns, fallback, strict=True) if n}
         self.report = report
@@ -369,8 +358,8 @@ class PanelNormalizer:
         self.statistics = DayStatistics.empty(panel.n_days, len(panel.features))
         self.missing_cells = 0
         self._kept: dict[int, _Kept] = {}
-        with ThreadPoolExecutor(2) as pool:
-            self.missing_cells = sum(pool.map(self._standardize, parallel_days(panel.n_days)))
+        # One after the other: two threads would spend what they win on the interpreter's lock.
+        self.missing_cells = sum(map(self._standardize, range(panel.n_days)))
 
     def fit_fold(self, train: range) -> CrossSectionalNormalizerV2:
         """Serve the fallback cells of every day with the statistics of a fold's training days.
@@ -410,24 +399,22 @@ class PanelNormalizer:
             self.panel.n_rows, sum(served.values()), self.missing_cells, served
         )
 
-    def _standardize(self, days: range) -> int:
-        missing = 0
-        for day in days:
-            present = self.panel.mask[day]
-            everyone = bool(present.all())
-            # Absent stocks would give every column holes.
-            block = self.panel.values[day] if everyone else self.panel.values[day, present]
-            count, mean, variance, helpless = standardize_day(block, self.robust_clip)
-            self.statistics.count[day] = count
-            self.statistics.mean[day] = mean
-            self.statistics.variance[day] = variance
-            missing += len(block) * len(count) - int(count.sum())
-            if not everyone:
-                self.panel.values[day, present] = block
-                self.panel.values[day, ~present] = 0
-            features = np.flatnonzero(helpless)
-            if len(features):
-                seen = features[count[features] > 0]
-                self._kept[day] = _Kept(features, seen, block[:, seen])
-                self.panel.values[day][:, features[count[features] == 0]] = 0
-        return missing
+    def _standardize(self, day: int) -> int:
+        """Standardise a day in place; the missing cells of the stocks that traded."""
+        present = self.panel.mask[day]
+        everyone = bool(present.all())
+        # Absent stocks would give every column holes.
+        block = self.panel.values[day] if everyone else self.panel.values[day, present]
+        count, mean, variance, helpless = standardize_day(block, self.robust_clip)
+        self.statistics.count[day] = count
+        self.statistics.mean[day] = mean
+        self.statistics.variance[day] = variance
+        if not everyone:
+            self.panel.values[day, present] = block
+            self.panel.values[day, ~present] = 0
+        features = np.flatnonzero(helpless)
+        if len(features):
+            seen = features[count[features] > 0]
+            self._kept[day] = _Kept(features, seen, block[:, seen])
+            self.panel.values[day][:, features[count[features] == 0]] = 0
+        return len(block) * len(count) - int(count.sum())
