@@ -17,7 +17,7 @@ import pytest
 from gogooku3.cli.main import main
 
 ADVICE = re.compile(
-    r"(?i)\b(add|allow|bring|build|check|choose|close|convert|copy|correct|drop|export|fill|free|give|install|keep|"
+    r"(?i)\b(add|allow|bring|build|call|check|choose|close|convert|copy|correct|drop|export|fill|free|give|install|keep|"
     r"leave|lower|make|mend|move|name|pass|pick|predict|put|raise|remove|rename|save|scale|score|see|set|split|start|swap|take|"
     r"train|try|use|wait|write|did you mean|the default is|there are|"
     r"it has|it covers|must be one of|has:|the groups are|the names are)\b"

@@ -161,7 +161,7 @@ def test_days_outside_the_range_are_dropped_and_counted(tmp_path: Path) -> None:
         ProductionDatasetV3(path, start_date="2030-01-01").load_data()
     with pytest.raises(ConfigError, match="lies after"):
         ProductionDatasetV3(path, start_date="2024-02-01", end_date="2024-01-01")
-    with pytest.raises(ConfigError, match="start_date is a day such as"):
+    with pytest.raises(ConfigError, match="start_date is 'January', which is no day"):
         ProductionDatasetV3(path, start_date="January")
 
 

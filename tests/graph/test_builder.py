@@ -303,7 +303,7 @@ def test_stock_codes_may_be_a_series_a_generator_or_left_out() -> None:
 def test_wrong_stock_codes_are_named() -> None:
     data = frame(market(12, 30, 4))
     build = FinancialGraphBuilder().build_graph
-    with pytest.raises(DataError, match="unknown stock codes: 9999, X; the frame holds 1301, 1308"):
+    with pytest.raises(DataError, match="unknown stock codes: 9999, X; choose among the frame's, 1301, 1308"):
         build(data, ["1301", "X", "9999"])
     with pytest.raises(DataError, match="come twice: 1301"):
         build(data, ["1301", "1308", "1301"])

@@ -279,11 +279,11 @@ def test_a_network_is_rebuilt_from_its_settings_and_weights() -> None:
         ({"hidden_dim": 0}, "hidden_dim is 0"),
         ({"prediction_horizons": []}, "give at least one"),
         ({"prediction_horizons": [5, 5]}, "each once"),
-        ({"num_layers": 0}, "num_layers is 0; it must be at least 1"),
-        ({"input_dim": 0}, "input_dim is 0; it must be at least 1"),
-        ({"num_frequencies": 0}, "num_frequencies is 0; it must be at least 1"),
-        ({"num_heads": 0}, "num_heads is 0; it must be at least 1"),
-        ({"sequence_length": 1}, "sequence_length is 1; it must be at least 2"),
+        ({"num_layers": 0}, "num_layers is 0; set it to 1 or more"),
+        ({"input_dim": 0}, "input_dim is 0; set it to 1 or more"),
+        ({"num_frequencies": 0}, "num_frequencies is 0; set it to 1 or more"),
+        ({"num_heads": 0}, "num_heads is 0; set it to 1 or more"),
+        ({"sequence_length": 1}, "sequence_length is 1; set it to 2 or more"),
     ],
 )
 def test_wrong_sizes_are_refused_at_construction(wrong: dict[str, object], match: str) -> None:

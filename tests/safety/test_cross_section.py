@@ -411,9 +411,9 @@ def test_transforming_before_fitting_and_fitting_nothing_are_refused() -> None:
     frame = market(17)
     with pytest.raises(DataError, match="call fit"):
         CrossSectionalNormalizerV2().transform(frame)
-    with pytest.raises(DataError, match="nothing to fit"):
+    with pytest.raises(DataError, match="no rows or no numeric features"):
         CrossSectionalNormalizerV2().fit(frame.clear())
-    with pytest.raises(DataError, match="nothing to fit"):
+    with pytest.raises(DataError, match="no rows or no numeric features"):
         CrossSectionalNormalizerV2().fit(frame.select("date", "code", "target_1d"))
 
 

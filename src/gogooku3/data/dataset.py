@@ -377,4 +377,4 @@ def _day_setting(name: str, value: dt.date | str | None) -> dt.date | None:
     try:
         return dt.date.fromisoformat(str(value)[:10])
     except ValueError:
-        raise ConfigError(f"{name} is a day such as 2024-01-31; got {value!r}") from None
+        raise ConfigError(f"{name} is {value!r}, which is no day; write one as 2024-01-31") from None

@@ -170,11 +170,16 @@ class _Pairs(NamedTuple):
 
 
 def _arrays(left: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Floats]:
-    first, second = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    try:
+        first, second = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"predictions and what they are scored on must be numbers ({error}); convert them"
+        ) from None
     if first.shape != second.shape or first.ndim not in (1, 2):
         raise DataError(
-            f"predictions have the shape {first.shape} and what they are scored on {second.shape}; both need "
-            "the same one, [days, stocks] or [rows]"
+            f"predictions have the shape {first.shape} and what they are scored on {second.shape}; give "
+            "both the same one, [days, stocks] or [rows]"
         )
     return first, second
 

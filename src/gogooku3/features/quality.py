@@ -14,7 +14,7 @@ from gogooku3.data.panel import Panel
 from gogooku3.data.sources import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.safety.day_columns import DayColumns
-from gogooku3.schema import DATE, KEYS, feature_columns, is_target_column, require_columns
+from gogooku3.schema import DATE, KEYS, feature_columns, require_columns
 
 QUALITY_FEATURES: dict[str, str] = {
     "quality_coverage": "share of the row's features that are known",
@@ -227,7 +227,6 @@ class QualityFinancialFeaturesGenerator:
         columns = feature_columns(frame.schema)
         if not columns:
             raise DataError(
-                f"no numeric feature columns to judge: beside keys and targets the data set has "
-                f"{choices(n for n in frame.columns if n not in KEYS and not is_target_column(n))}"
+                f"no numeric feature columns to judge; add some, for the columns are {choices(frame.columns)}"
             )
         return columns

@@ -203,7 +203,9 @@ def _checked_codes(rows: pl.LazyFrame, stock_codes: Iterable[str] | None) -> lis
         raise DataError(f"stock_codes is the single string {stock_codes!r}; pass a list of codes")
     codes = [str(code) for code in stock_codes]
     if unknown := sorted(set(codes).difference(known)):
-        raise DataError(f"unknown stock codes: {choices(unknown)}; the frame holds {choices(known)}")
+        raise DataError(
+            f"unknown stock codes: {choices(unknown)}; choose among the frame's, {choices(known)}"
+        )
     if not codes:
         raise DataError("stock_codes is empty; pass the codes to join, or None for every code in the frame")
     refuse_repeats(codes)

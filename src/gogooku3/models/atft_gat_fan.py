@@ -91,10 +91,10 @@ class ATFTGATFANModel(nn.Module):
         given = (input_dim, num_heads, num_layers, sequence_length, num_frequencies)
         for (name, smallest), value in zip(least.items(), given, strict=True):
             if value < smallest:
-                raise ConfigError(f"{name} is {value}; it must be at least {smallest}")
+                raise ConfigError(f"{name} is {value}; set it to {smallest} or more")
         if hidden_dim < 1 or hidden_dim % num_heads:
             raise ConfigError(
-                f"hidden_dim is {hidden_dim} and num_heads {num_heads}; hidden_dim must be a multiple"
+                f"hidden_dim is {hidden_dim} and num_heads {num_heads}; set hidden_dim to a multiple"
             )
         if not prediction_horizons or len(set(prediction_horizons)) < len(prediction_horizons):
             raise ConfigError(

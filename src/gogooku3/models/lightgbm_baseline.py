@@ -72,6 +72,8 @@ class LightGBMFinancialBaseline:
         sequence_length: int = 1,
         seed: int = 42,
     ) -> None:
+        if not prediction_horizons:
+            raise ConfigError("prediction_horizons is empty; give at least one horizon, in trading days")
         if embargo_days < max(prediction_horizons):
             raise ConfigError(
                 f"embargo_days is {embargo_days} trading days but the longest horizon is "
@@ -168,7 +170,7 @@ class LightGBMFinancialBaseline:
         """
         if data is None:
             if self._held_out is None:
-                raise DataError("no days were held out; pass the days to score")
+                raise DataError("no days were held out; use fit first, or pass the days to score")
             data = self._held_out
         elif isinstance(data, pl.DataFrame):
             data = self._to_slice(data)

@@ -175,7 +175,7 @@ class CrossSectionalNormalizerV2:
         feature_columns: Sequence[str] | None = None,
     ) -> None:
         if not robust_clip > 1:
-            raise ConfigError(f"robust_clip is {robust_clip} standard deviations; it must be above 1")
+            raise ConfigError(f"robust_clip is {robust_clip} standard deviations; set it above 1")
         self.cache_stats = cache_stats
         self.robust_clip = float(robust_clip)
         self.feature_columns = tuple(feature_columns) if feature_columns is not None else None
@@ -194,7 +194,9 @@ class CrossSectionalNormalizerV2:
         columns = self.feature_columns or feature_columns(frame.schema)
         require_columns(frame.columns, [DATE, *columns], "a frame to normalise")
         if frame.is_empty() or not columns:
-            raise DataError("nothing to fit: expected rows and numeric features, got none")
+            raise DataError(
+                "no rows or no numeric features to fit on; give the training rows with their features"
+            )
         cells = pl.col(columns).cast(pl.Float64)
         known = frame.select(pl.when(cells.is_finite()).then(cells))
         mean = known.mean().row(0)

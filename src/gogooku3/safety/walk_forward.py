@@ -108,7 +108,7 @@ class WalkForwardSplitterV2:
     ) -> None:
         for name, value in (("n_splits", n_splits), ("min_train_days", min_train_days)):
             if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be 1 or more")
+                raise ConfigError(f"{name} is {value}; set it to 1 or more")
         if embargo_days < max(horizons):
             raise ConfigError(
                 f"embargo_days is {embargo_days} trading days but the longest horizon is "
@@ -187,6 +187,6 @@ def _day_numbers(X: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
         groups = X[DATE]
     dates = pl.Series(groups).to_numpy() if not isinstance(groups, np.ndarray) else groups
     if len(dates) == 0:
-        raise DataError("there are no rows to split")
+        raise DataError("no rows to split: 0 came; give a frame or dates with some")
     calendar, days = np.unique(dates, return_inverse=True)
     return days, calendar
