@@ -120,3 +120,11 @@ def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(script: s
     assert any("left out of a tiny run" in figure.note for figure in found)
     if script == "training_step":
         assert "LSTM" in found[0].note and "graph" in found[0].note
+
+
+def test_the_prediction_benchmark_runs_and_names_the_parts(trained_run: Path, small_dataset: Path) -> None:
+    options = ["--rounds", "1", "--json", "--run", str(trained_run), "--data", str(small_dataset)]
+    run = run_process([sys.executable, str(run_all.HERE / "prediction.py"), *options])
+    whole, network = harness.from_json(run.result)
+    assert whole.theirs == 3.0 and whole.ours and "reasons" in whole.note and "drift" in whole.note
+    assert network.ours and network.theirs and network.note.startswith(("fp32", "bf16"))

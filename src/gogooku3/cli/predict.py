@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gogooku3.cli.lean import load_lightgbm_alone
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
 
@@ -58,6 +59,7 @@ def predict(
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
     day = _day(date)
+    load_lightgbm_alone()
     saved = SavedFold.load(run, fold)
     leading = chosen_horizon(saved.horizons, horizon)
     inputs = read_inputs(saved, data, day, day)

@@ -7,6 +7,7 @@ import typer
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
 from gogooku3.cli.headline import print_headline
+from gogooku3.cli.lean import load_lightgbm_alone
 from gogooku3.errors import ConfigError
 from gogooku3.settings import settings
 
@@ -96,6 +97,7 @@ def train_and_report(
     from gogooku3.training.inputs import first_look
 
     first_look(config)
+    load_lightgbm_alone()
     from gogooku3.training import SafeTrainingPipeline
 
     pipeline = SafeTrainingPipeline(

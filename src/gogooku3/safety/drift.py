@@ -11,7 +11,7 @@ from gogooku3.data.panel import Panel
 from gogooku3.safety.cross_section import MIN_STOCKS, DayStatistics
 
 SAMPLE_ROWS = 20_000
-"""Training rows whose values the deciles are taken from at most, evenly spread: enough for a decile."""
+"""Rows whose values fall into deciles at most, evenly spread, of training and of now: enough for a decile."""
 BINS = 10
 PSI_LIMIT = 0.25
 """Population stability index that counts as a shift in credit scoring, where the index comes from."""
@@ -83,7 +83,9 @@ def drift(table: pl.DataFrame, panel: Panel, statistics: DayStatistics | None, d
     found: list[tuple[str, str, float, float | None, float | None, float]] = []
     stocks = int(panel.mask[day].sum())
     limit = PSI_LIMIT + 2 * (BINS - 1) / max(stocks, 1)
-    rows = panel.values[: day + 1][panel.mask[: day + 1]]
+    seen, stock = np.nonzero(panel.mask[: day + 1])
+    some = np.linspace(0, len(seen) - 1, min(len(seen), SAMPLE_ROWS)).round().astype(np.int64)
+    rows = panel.values[seen[some], stock[some]]
     levels = {} if statistics is None else _levels(panel, statistics)
     for place, row in enumerate(table.iter_rows(named=True)):
         name = row["feature"]
