@@ -110,6 +110,16 @@ def test_the_features_benchmark_runs() -> None:
     assert features.ratio is not None and day.ratio is not None and day.ratio > 1
 
 
+def test_the_gpu_benchmark_trains_a_tiny_network_anywhere_and_asks_for_a_gpu_otherwise() -> None:
+    script = str(run_all.HERE / "gpu_training.py")
+    found = harness.from_json(run_process([sys.executable, script, "--tiny", "--json"]).result)
+    assert [figure.unit for figure in found] == ["s", "s", "GB"] and found[0].ours and found[0].ours > 0
+    assert "samples/s" in found[0].note and found[0].ratio is None
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}
+    (missing,) = harness.from_json(run_process([sys.executable, script, "--json"], hidden).result)
+    assert missing.ours is None and "no GPU here" in missing.note
+
+
 @pytest.mark.parametrize("script", ["training_step", "loader"])
 def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(script: str) -> None:
     options = ["--tiny", "--rounds", "1", "--batch", "8", "--json"]

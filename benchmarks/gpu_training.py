@@ -1,0 +1,127 @@
+"""Ten epochs over 606,127 samples with the default network on one GPU.
+
+    python benchmarks/gpu_training.py [--epochs 10] [--batch 4096] [--peak-tflops 989] [--json]
+
+A made-up market of 632 stocks x 959 training days, 60 days of 145 features a window, monthly graphs, bfloat16
+where it is fast: what `ATFTTrainer` does on such a fold, validation of 20 days after each epoch included. The
+panel lies on the device and batches are gathered there. The limit is the project's, for one H100; 50 epochs are reckoned from
+the epochs after the first. Without a GPU it says so; --tiny runs a small network on whatever there is.
+"""
+
+import argparse
+import time
+from statistics import median
+
+import torch
+from harness import Figure, main
+from made_up_market import made_up_panel
+
+from gogooku3.data.panel import PanelSlice
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.training.callbacks import FinancialMetricsCallback
+from gogooku3.training.reproducibility import seed_everything
+from gogooku3.training.trainer import ATFTTrainer
+
+STOCKS, DAYS, STEPS, FEATURES = 632, 959, 60, 145
+VALIDATION_DAYS, EMBARGO_DAYS = 20, 20
+LIMIT_S, LIMIT_GB = 60.0, 8.0
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "RTX 4090": 165.0}
+"""Dense bfloat16 by the vendors' data sheets."""
+
+
+class Clock(FinancialMetricsCallback):
+    """Nothing but the times at which epochs end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = [time.perf_counter()]
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
+        if len(self.ends) == 1:
+            self.ends[0] = time.perf_counter()
+
+    def on_train_batch_end(self, *arguments, **options) -> None:  # type: ignore[no-untyped-def]
+        """Scores are the trainer's own callback's work."""
+
+    on_validation_epoch_start = on_validation_batch_end = on_validation_epoch_end = on_train_batch_end
+
+    def on_validation_end(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+
+def flops_a_sample(model: ATFTGATFANModel, steps: int) -> float:
+    """Floating-point operations of a training step a sample: 6 a weight and use (forward 2, backward 4).
+
+    The input projection and the LSTM are used at every step of a window, all else once.
+    """
+    by_step = [
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if name.startswith("temporal.") and (".lstm." in f".{name}" or "projection" in name)
+    ]
+    return 6.0 * (sum(by_step) * steps + model.n_parameters - sum(by_step))
+
+
+def figures(given: argparse.Namespace) -> list[Figure]:
+    """Time, rate, memory, and share of the device's peak."""
+    if not torch.cuda.is_available() and not given.tiny:
+        note = "no GPU here; run this where there is one, or --tiny to see that it runs"
+        return [Figure("GPU training, 10 epochs", None, "s", "limit", LIMIT_S, note=note)]
+    stocks, days, features, epochs = (12, 40, 9, 2) if given.tiny else (STOCKS, DAYS, FEATURES, given.epochs)
+    steps = 8 if given.tiny else STEPS
+    seed_everything(0)
+    first = steps - 1
+    start = first + days + EMBARGO_DAYS
+    panel = made_up_panel(stocks, start + VALIDATION_DAYS, features)
+    builder = FinancialGraphBuilder(correlation_window=20)
+    schedule = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder)
+    size = {"hidden_dim": 8, "num_heads": 2, "num_layers": 1} if given.tiny else {}
+    model = ATFTGATFANModel(features, sequence_length=steps, **size)
+    clock = Clock()
+    trainer = ATFTTrainer(
+        model,
+        PanelSlice(panel, range(first, first + days)),
+        PanelSlice(panel, range(start, start + VALIDATION_DAYS)),
+        {
+            "epochs": epochs,
+            "batch_size": 64 if given.tiny else given.batch,
+            "progress_bar": False,
+            "logging": {"tensorboard": False},
+            "early_stopping": {"enabled": False},
+        },
+        graphs=schedule,
+        callbacks=[clock],
+    )
+    outcome = trainer.fit()
+    lasted = [after - before for before, after in zip(clock.ends, clock.ends[1:], strict=False)]
+    steady = median(lasted[1:] or lasted)
+    rate = stocks * days / steady
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    known = next((tflops for device, tflops in PEAK_TFLOPS.items() if device in name), None)
+    peak = given.peak_tflops or known
+    share = "" if peak is None else f"; {rate * flops_a_sample(model, steps) / 1e12 / peak:.1%} of its peak"
+    memory = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
+
+    def limit(value: float) -> float | None:
+        return None if given.tiny else value
+
+    note = f"{name}, {outcome['precision']}; {rate:,.0f} samples/s after the first epoch{share}"
+    return [
+        Figure(f"training, {epochs} epochs", sum(lasted), "s", "limit", limit(LIMIT_S), note=note),
+        Figure("training, 50 epochs", lasted[0] + 49 * steady, "s", "limit", limit(300.0), note="reckoned"),
+        Figure("device memory", memory, "GB", "limit", limit(LIMIT_GB), note="" if memory else "no GPU here"),
+    ]
+
+
+def _extend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=4096, help="samples a step, in whole days")
+    parser.add_argument("--peak-tflops", type=float, help="the device's dense bfloat16, where it isn't known")
+
+
+if __name__ == "__main__":
+    main(figures, __doc__, extend=_extend)
