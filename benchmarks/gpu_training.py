@@ -4,8 +4,8 @@
 
 A made-up market of 632 stocks x 959 training days, 60 days of 145 features a window, monthly graphs, bfloat16
 where it is fast: what `ATFTTrainer` does on such a fold, validation of 20 days after each epoch included. The
-panel lies on the device and batches are gathered there. The limit is the project's, for one H100; 50 epochs are reckoned from
-the epochs after the first. Without a GPU it says so; --tiny runs a small network on whatever there is.
+panel lies on the device and batches are gathered there. The limit is the project's, for one H100; 50 epochs
+are reckoned from the epochs after the first. Without a GPU it says so; --tiny runs a small network anywhere.
 """
 
 import argparse
