@@ -1,12 +1,17 @@
 """Files are written whole or not at all: a temporary name, fsync, rename."""
 
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gogooku3.errors import DataError, GogookuError, file_error
+
+_RANDOM = 8
+"""Characters that `tempfile` puts between prefix and suffix."""
 
 
 @contextmanager
@@ -44,6 +49,20 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that killed writers left in a folder; none may be writing there now."""
     for left in folder.rglob(".*.tmp"):
         left.unlink(missing_ok=True)
+
+
+def remove_leftovers_of(target: Path) -> None:
+    """Remove what killed writers of one file left beside it, and no other's; none may be writing it now."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{'?' * _RANDOM}.tmp"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def temporary_folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for parts of a file, on its disk; it goes as leftovers of the file go."""
+    return tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
 
 
 def _temporary_beside(target: Path) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gogooku3.cli.main import app
+from gogooku3.cli.main import app, main
 from gogooku3.data.parquet_splice import Footer
 from gogooku3.errors import DataError
 from gogooku3.features import append, dataset_file
@@ -167,20 +167,49 @@ def test_the_digest_knows_every_value_and_no_order(make_prices) -> None:
     assert prices_digest(swapped) != known
 
 
-def test_a_second_writer_is_refused(make_prices, tmp_path: Path) -> None:
+WRITER = """
+import sys
+from pathlib import Path
+from gogooku3.atomic import atomic_path, temporary_folder_beside
+from gogooku3.locks import exclusive
+out = Path(sys.argv[1])
+lock = out.with_name(f".{out.name}.lock")
+with exclusive(lock, ""), atomic_path(out), temporary_folder_beside(out) as parts:
+    (Path(parts) / "tail.parquet").touch()
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+"""What a build does with files, until it is killed."""
+
+
+def test_a_second_writer_is_refused_and_what_a_killed_one_left_is_removed(
+    make_prices, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     frame = make_prices(n_days=40, n_stocks=3)
-    build(frame, tmp_path)
-    holder = (
-        "import sys; from pathlib import Path; from gogooku3.locks import exclusive\n"
-        "with exclusive(Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", holder, str(tmp_path / ".set.parquet.lock")]
+    before = build(up_to(frame, 1), tmp_path).out_path.read_bytes()
+    frame.write_parquet(tmp_path / "prices.parquet")
+    others = {".set.parquet.old.parquet.abcd1234.tmp", ".sets.parquet.abcd1234.tmp", ".set.parquet.mine.tmp"}
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".set.oracle.json.abcd1234.tmp").touch()
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "set.parquet")]
+    prices, out = tmp_path / "prices.parquet", tmp_path / "set.parquet"
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(DataError, match=r"another build is writing .*set.parquet; wait"):
-            build(frame, tmp_path)
-        other.communicate()
-    build(frame, tmp_path)
+        assert other.stdout is not None and other.stdout.readline() == "writing\n"
+        with pytest.raises(SystemExit) as refused:
+            main(["data", "build", "--prices", str(prices), "--out", str(out)])
+        assert refused.value.code == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"another build is writing {out} (process {other.pid} on " in said
+        assert len(list(tmp_path.glob(".set.parquet.????????.tmp"))) == 2
+        other.kill()
+    assert out.read_bytes() == before
+    assert build(frame, tmp_path, append=True).added_days == 1
+    assert {path.name for path in tmp_path.iterdir()} == others | {
+        ".set.parquet.lock",
+        "prices.parquet",
+        "set.parquet",
+    }
 
 
 def test_the_command_says_what_it_added(make_prices, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From a price file to the data set file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -77,6 +78,15 @@ def test_prices_are_never_overwritten_and_the_name_is_parquet(market: Path, tmp_
         build_dataset(market, market)
     with pytest.raises(DataError, match=r"set\.parquet"):
         build_dataset(market, tmp_path / "set.csv")
+
+
+def test_the_prices_may_be_the_folder_one_stands_in(
+    market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prices").mkdir()
+    shutil.copy(market, tmp_path / "prices" / market.name)
+    monkeypatch.chdir(tmp_path / "prices")
+    assert build_dataset(".", "../set.parquet").copied == ()
 
 
 def test_progress_names_every_step(market: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ The values are those of a whole build, bit for bit, for no feature looks back fu
 there is kept only when the same version built it from the same prices.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from gogooku3.atomic import temporary_folder_beside
 from gogooku3.data.panel_reader import BLOCK_ROWS
 from gogooku3.data.parquet_splice import Footer, splice
 from gogooku3.data.targets import add_targets
@@ -104,7 +104,7 @@ class Appendix:
 
     def write(self, rows: pl.DataFrame, path: Path, account: Mapping[str, Any]) -> None:
         """Write the row groups that stay, then `rows`."""
-        with tempfile.TemporaryDirectory(prefix=".appending-", dir=path.parent) as folder:
+        with temporary_folder_beside(self.path) as folder:
             tail = Path(folder) / "tail.parquet"
             write_dataset(rows, tail, account)
             with path.open("wb") as out:

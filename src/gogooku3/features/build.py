@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3 import __version__
-from gogooku3.atomic import atomic_path, check_output
+from gogooku3.atomic import atomic_path, check_output, remove_leftovers_of
 from gogooku3.data.sources import PricesReport, price_files, read_prices
+from gogooku3.data.synthetic import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
 from gogooku3.features.append import Appendix
@@ -22,9 +23,6 @@ from gogooku3.features.dataset_file import prices_digest, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.locks import exclusive
 from gogooku3.schema import HORIZONS, KEYS, target_column
-
-ORACLE_SUFFIXES = (".oracle.parquet", ".oracle.json")
-"""What lies beside a synthetic market's prices: the best forecast there could be."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def build_dataset(
             clock.done("features")
             with atomic_path(out) as temporary:
                 there.write(frame, temporary, account)
-        copied = tuple(_copy_oracle(Path(prices_path), out))
+        copied = tuple(_copy_oracle(Path(prices_path).absolute(), out))
     clock.done("write")
     return BuildReport(
         out_path=out,
@@ -121,12 +119,17 @@ def build_dataset(
 
 @contextmanager
 def _only_writer(out: Path) -> Iterator[None]:
-    """Keep every other build from the same file; the hidden file of the lock is left beside it."""
+    """Keep every other build from the same file, and remove what killed ones left of it.
+
+    The hidden file of the lock is left beside it.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise file_error(error, out.parent) or error from error
     with exclusive(out.with_name(f".{out.name}.lock"), f"another build is writing {out}"):
+        for written in (out, *oracle_paths(out)):
+            remove_leftovers_of(written)
         yield
 
 
@@ -178,9 +181,7 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
 
 def _copy_oracle(prices: Path, out: Path) -> list[Path]:
     copied = []
-    for suffix in ORACLE_SUFFIXES:
-        source = prices.with_name(prices.stem + suffix)
-        target = out.with_name(out.stem + suffix)
+    for source, target in zip(oracle_paths(prices), oracle_paths(out), strict=True):
         if source.is_file():
             if source.resolve() != target.resolve():
                 with atomic_path(target) as temporary:
