@@ -15,6 +15,9 @@ KEYS = (DATE, CODE)
 HORIZONS = (1, 5, 10, 20)
 """Default prediction horizons, in trading days."""
 
+MIN_STOCKS = 10
+"""Stocks that a day's cross-section takes to be standardised by itself."""
+
 OHLCV = ("open", "high", "low", "close", "volume")
 SECTOR = "sector"
 INDEX_CLOSE = "index_close"

@@ -98,7 +98,7 @@ CASES = [
     Case(
         "a target all equal",
         train(lambda d: d.with_columns(target_5d=pl.lit(0.5))),
-        ("target_5d is 0.5", "1,080"),
+        ("target_5d: always 0.5", "1,080"),
     ),
     Case(
         "a target with infinities",
@@ -107,7 +107,7 @@ CASES = [
                 target_5d=pl.when(pl.col("code") == "1301").then(np.inf).otherwise("target_5d")
             )
         ),
-        ("target_5d is infinite", "90 of 1,080"),
+        ("target_5d: infinite", "90 of 1,080"),
     ),
     Case("one stock", train(lambda d: d.filter(pl.col("code") == "1301")), ("one stock, 1301",)),
     Case(
@@ -116,7 +116,7 @@ CASES = [
     Case(
         "stocks that never meet",
         train(lambda d: d.filter((pl.col("date").rank("dense") + pl.col("code").cast(pl.Int32)) % 12 < 3)),
-        ("no day has more than 3", "12 stocks"),
+        ("no day has more than 3 of the 12 stocks",),
     ),
     Case(
         "a key among the features",

@@ -1,11 +1,14 @@
 """The `data` commands on a market of a few stocks."""
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 from spoiled_market import clean_market, spoil
+from tests.bad_input.harness import TINY, data_set
 
 from gogooku3.cli.main import main
 
@@ -69,6 +72,32 @@ def test_validate_names_each_problem_and_exits_with_2(
     assert code == 2
     assert "date" in text and "soon" in text
     assert err.startswith(f"error: {file} has ")
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    {
+        "few_stocks": lambda d: d.filter(pl.col("code") == "1301"),
+        "few_stocks ": lambda d: d.filter((pl.col("date").rank("dense") + pl.col("code").cast(int)) % 12 < 9),
+        "constant_target": lambda d: d.with_columns(target_5d=1.0 + 1e-12 * pl.int_range(pl.len())),
+        "no_values": lambda d: d.with_columns(target_5d=pl.lit(math.nan)),
+        "infinite_target": lambda d: d.with_columns(
+            target_5d=pl.when(pl.int_range(pl.len()) == 7).then(1e300).otherwise("target_5d")
+        ),
+    }.items(),
+)
+def test_validate_refuses_what_train_refuses_in_the_same_words(
+    check: str, change: Callable[[pl.DataFrame], pl.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file, found = tmp_path / "d.parquet", tmp_path / "found.json"
+    change(data_set()).write_parquet(file)
+    code, _, err = run(capsys, "data", "validate", str(file), "--json", str(found))
+    assert code == 2 and "1 error and can't be used" in err
+    (error,) = [p for p in json.loads(found.read_text())["problems"] if p["severity"] == "error"]
+    assert error["name"] == check.strip() and error["handled"] == "refused"
+    code, _, err = run(capsys, "train", "--data", str(file), *TINY)
+    said = f"{file} can't be trained on: {error['column']}: {error['check']}; {error['advice']}"
+    assert code == 2 and " ".join(err.split()) == f"error: {said}"
 
 
 def test_validate_writes_what_it_found_for_machines_and_for_people(

@@ -170,7 +170,7 @@ def test_a_data_set_with_targets_of_another_name_needs_them_named() -> None:
 
 def test_targets_that_are_all_unknown_are_an_error() -> None:
     report = validate(dataset().with_columns(target_5d=pl.lit(None, pl.Float32)))
-    assert found(report, "all null").severity == "error"
+    assert found(report, "unknown in all 360 rows").severity == "error"
 
 
 def test_files_and_folders_are_validated_like_frames(tmp_path: Path) -> None:

@@ -63,11 +63,11 @@ def validate(
         typer.echo(f"page: {page}")
     errors, warnings = report.counts["error"], report.counts["warning"]
     if errors:
-        raise DataError(f"{file} has {errors} errors and can't be used; mend them and check again")
+        raise DataError(f"{file} has {_some(errors, 'error')} and can't be used; mend and check again")
     if strict and warnings:
         raise DataError(
-            f"{file} has {warnings} warnings, which --strict lets fail; mend them, or give a check another "
-            f"weight with --rules"
+            f"{file} has {_some(warnings, 'warning')}, which --strict lets fail; mend them, or give "
+            f"a check another weight with --rules"
         )
 
 
@@ -93,5 +93,9 @@ def _print(file: Path, report: "ValidationReport") -> None:
         does = "train does" if report.kind == "dataset" else "build does"
         columns = ["severity", "column", "problem", "such as", does, "what to do", "count"]
         print_table(size, columns, rows, text=6, wrapped=("problem", "such as", does, "what to do"))
-    counts = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in report.counts.items() if n)
+    counts = ", ".join(_some(n, name) for name, n in report.counts.items() if n)
     typer.echo(f"verdict: {report.verdict}{f' ({counts})' if counts else ''}")
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

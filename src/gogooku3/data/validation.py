@@ -20,6 +20,7 @@ from gogooku3.data.quality_checks.catalog import CHECKS
 from gogooku3.data.quality_checks.days import calendar_problems, day_problems, repeated_days, stocks_by_day
 from gogooku3.data.quality_checks.jumps import jump_problems
 from gogooku3.data.quality_checks.keys import key_problems, read_keys, unreadable
+from gogooku3.data.quality_checks.learning import stock_problems, target_problems
 from gogooku3.data.quality_checks.problem import Problem, problem
 from gogooku3.data.quality_checks.values import missing_shares, value_problems
 from gogooku3.data.quality_report import ValidationReport
@@ -55,9 +56,10 @@ def validate(
 ) -> ValidationReport:
     """Check a data set (it has `target_{h}d` columns, or `target_columns` names them) or else prices.
 
-    Looks at everything before it reports. Errors are what the readers refuse or what would poison training
-    (missing, unreadable, null or double keys, infinities, unknown targets, a feature that follows a
-    target, days in the future); warnings are what they repair or let pass; notes are facts to know.
+    Looks at everything before it reports. Errors are what the readers and `train` refuse or what would poison
+    training (missing, unreadable, null or double keys, too few stocks, infinities, unknown or constant
+    targets, a feature that follows a target, days in the future); warnings are what they repair or let pass;
+    notes are facts to know.
 
     Args:
         source: a frame, a file or a folder.
@@ -139,14 +141,18 @@ def _dataset(frame: pl.DataFrame, target_columns: Mapping[int, str] | None, rule
         )
         for name in columns.ignored
     )
+    # As the loader reads them: what overflows Float32 is infinite there.
+    learned = keyed.select(*KEYS, pl.col(targets).cast(pl.Float32).fill_nan(None))
     found = chain(
         problems,
         key_problems(keyed, KEYS),
         day_problems(keyed, rules.days),
         value_problems(keyed, features, "feature", rules.columns),
         value_problems(keyed, targets, "target", rules.columns),
+        stock_problems(keyed),
+        target_problems(learned, targets),
         feature_checks.copy_problems(keyed, features, targets),
-        feature_checks.target_problems(keyed, targets, rules.columns),
+        feature_checks.absurd_returns(keyed, targets, rules.columns),
         feature_checks.collinear_problems(keyed, features, rules.columns),
         ignored,
     )

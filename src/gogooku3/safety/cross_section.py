@@ -16,12 +16,9 @@ import polars as pl
 from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.safety.day_columns import DayColumns
-from gogooku3.schema import DATE, feature_columns, require_columns
+from gogooku3.schema import DATE, MIN_STOCKS, feature_columns, require_columns
 
 logger = logging.getLogger(__name__)
-
-MIN_STOCKS = 10
-"""A day with fewer known values of a feature takes the fallback for it."""
 
 _TOLERANCE = 0.05
 _MAX_PASSES = 30

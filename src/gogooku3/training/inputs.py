@@ -1,17 +1,15 @@
 """What the columns of a data set, then its keys and targets, show before any feature is read."""
 
-from collections.abc import Iterator
-
 import polars as pl
 
 from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.quality_checks.learning import stock_problems, target_problems
 from gogooku3.data.synthetic import oracle_paths
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import QUALITY_FEATURES
-from gogooku3.safety.cross_section import MIN_STOCKS
 from gogooku3.safety.walk_forward import WalkForwardSplitterV2
-from gogooku3.schema import CODE, DATE, target_column
+from gogooku3.schema import target_column
 from gogooku3.training.memory import plan_memory
 
 _KEY_BYTES = 24
@@ -130,42 +128,7 @@ def check_rows(index: pl.DataFrame, loader: ProductionDatasetV3, config: RunConf
         DataError: naming every problem found.
     """
     targets = [target_column(horizon) for horizon in config.time_series.prediction_horizons]
-    problems = [*_stock_problems(index, config), *(p for t in targets for p in _target_problems(index[t]))]
-    if problems:
-        raise DataError(f"{loader.data_path} can't be trained on: " + "; ".join(problems))
-
-
-def _stock_problems(index: pl.DataFrame, config: RunConfig) -> Iterator[str]:
-    if (stocks := index[CODE].n_unique()) == 1:
-        yield (
-            f"it has one stock, {index[CODE][0]}, and nothing to rank it among; add the other stocks of its "
-            "market"
-        )
-        return
-    fullest = index.group_by(DATE).len().sort("len", DATE, descending=[True, False])
-    day, most = fullest.row(0)
-    if config.normalization.cross_sectional.enabled and most < MIN_STOCKS:
-        yield (
-            f"a day's stocks are standardised among themselves, which takes {MIN_STOCKS}, but no day has "
-            f"more than {most} (such as {day}; {stocks} stocks in all); add stocks, or leave features as "
-            "they are: normalization.cross_sectional.enabled=false"
-        )
-
-
-def _target_problems(target: pl.Series) -> Iterator[str]:
-    known = target.drop_nulls()
-    if known.is_empty():
-        yield (
-            f"{target.name} is unknown in all {len(target):,} rows; make it from prices with `gogooku3 data "
-            "build`, or leave its horizon out of time_series.prediction_horizons"
-        )
-    elif infinite := int(known.is_infinite().sum()):
-        yield (
-            f"{target.name} is infinite in {infinite:,} of {len(target):,} rows; write null where a return "
-            "is unknown"
-        )
-    elif known.min() == known.max():
-        yield (
-            f"{target.name} is {known[0]:g} in all {len(known):,} rows where it is known; check how it was "
-            "made"
-        )
+    standardised = config.normalization.cross_sectional.enabled
+    if problems := [*stock_problems(index, standardised), *target_problems(index, targets)]:
+        said = (f"{problem.column}: {problem.check}; {problem.advice}" for problem in problems)
+        raise DataError(f"{loader.data_path} can't be trained on: {'; '.join(said)}")

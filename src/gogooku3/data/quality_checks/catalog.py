@@ -30,6 +30,7 @@ CHECKS: dict[str, Check] = {
     "ignored_column": Check("structure", "ignored", "warning", "left out"),
     "not_sorted": Check("structure", "not sorted", "warning", "sorted"),
     "double_key": Check("uniqueness", "double (date, code)", "error", _REFUSED),
+    "few_stocks": Check("completeness", "too few stocks", "error", _REFUSED),
     "missing_stock_days": Check(
         "completeness", "stock-days missing in between", "note", "no row; windows mask the step"
     ),
@@ -65,6 +66,8 @@ CHECKS: dict[str, Check] = {
     "untraded_run": Check("prices", "days in a row without trade", "note", _KEPT),
     "nan": Check("distribution", "NaN", "warning", "read as unknown"),
     "infinite": Check("distribution", "infinite", "error", "read as unknown"),
+    "infinite_target": Check("distribution", "infinite", "error", _REFUSED),
+    "constant_target": Check("distribution", "constant", "error", _REFUSED),
     "constant": Check("distribution", "constant", "warning", _KEPT),
     "huge_value": Check("distribution", "absurd value", "warning", "clipped at 5 deviations of its day"),
     "absurd_return": Check("distribution", "absurd return", "warning", "used; labels are clipped or ranked"),

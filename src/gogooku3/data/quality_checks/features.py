@@ -14,7 +14,7 @@ LEAST_SHARE = 0.1
 """Two features known together on a smaller share of the rows compared are not judged."""
 
 
-def target_problems(frame: pl.DataFrame, targets: Sequence[str], rules: ColumnRules) -> Iterator[Problem]:
+def absurd_returns(frame: pl.DataFrame, targets: Sequence[str], rules: ColumnRules) -> Iterator[Problem]:
     """Forward returns that no market gives."""
     for target in targets:
         absurd = (frame[target] > rules.largest_return) | (frame[target] < -1)

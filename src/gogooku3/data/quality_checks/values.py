@@ -21,7 +21,8 @@ def value_problems(
     """What is wrong with the values of numeric columns, from one pass over each.
 
     Args:
-        role: price, feature or target; without a close or a target there is nothing to learn.
+        role: price, feature or target; without a close there is nothing to learn. What makes a target
+            useless is for `learning` to say.
     """
     if not names:
         return
@@ -36,25 +37,34 @@ def value_problems(
         if name in floats and extremes[f"nan {name}"]:
             yield from at_rows("nan", frame, column.is_nan(), name, "read as null; write nulls")
         if low is None or math.isnan(low):
-            unusable = role == "target" or name == "close"
-            check = "no_values" if unusable else "empty_column"
-            advice = "nothing can be learned without it" if unusable else "it carries nothing: drop it"
-            yield problem(check, name, frame.height, advice, rows=frame.height)
+            if role != "target":
+                needed = name == "close"
+                check = "no_values" if needed else "empty_column"
+                advice = "nothing can be learned without it" if needed else "it carries nothing: drop it"
+                yield problem(check, name, frame.height, advice, rows=frame.height)
             continue
-        if math.isinf(low) or math.isinf(high):
-            advice = "a division by zero, most often: write null instead"
-            yield from at_rows("infinite", frame, column.is_infinite(), name, advice)
-        elif role == "feature" and max(-low, high) > rules.largest_value:
-            advice = "look for units mixed up, or a division by nearly zero"
-            yield from at_rows("huge_value", frame, column.abs() > rules.largest_value, name, advice)
-        if low == high:
-            advice = "it carries nothing: drop it"
-            check = f"constant (always {low})"
-            yield problem("constant", name, frame.height, advice, check=check, rows=frame.height)
+        if role != "target":
+            yield from _extremes(frame, name, low, high, rules.largest_value if role == "feature" else None)
         share = column.null_count() / frame.height
         if share > rules.null_share:
             advice = "look why it is so often unknown"
             yield from at_rows("mostly_null", frame, column.is_null(), name, advice, f"{share:.0%} null")
+
+
+def _extremes(
+    frame: pl.DataFrame, name: str, low: float, high: float, largest: float | None
+) -> Iterator[Problem]:
+    """What a column's least and greatest value tell."""
+    column = frame[name]
+    if math.isinf(low) or math.isinf(high):
+        advice = "a division by zero, most often: write null instead"
+        yield from at_rows("infinite", frame, column.is_infinite(), name, advice)
+    elif largest is not None and max(-low, high) > largest:
+        advice = "look for units mixed up, or a division by nearly zero"
+        yield from at_rows("huge_value", frame, column.abs() > largest, name, advice)
+    if low == high:
+        advice, check = "it carries nothing: drop it", f"constant (always {low})"
+        yield problem("constant", name, frame.height, advice, check=check, rows=frame.height)
 
 
 def _unknown(column: pl.Series) -> int:
