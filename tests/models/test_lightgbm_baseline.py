@@ -129,6 +129,23 @@ def test_the_same_seed_grows_the_same_trees_and_another_seed_others() -> None:
     assert trees(baseline().fit(frame)) != trees(baseline(seed=7).fit(frame))
 
 
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_the_trees_are_the_same_on_every_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gogooku3.models.lightgbm_baseline.available_cores", lambda: cores)
+    parameters = {"num_boost_round": 8, "min_data_in_leaf": 20, "num_leaves": 7}
+    frame = market(1)
+    expected = trees(baseline(parameters={**parameters, "num_threads": 1}).fit(frame))
+    assert trees(baseline(parameters=parameters).fit(frame)) == expected
+
+
+def test_each_horizon_learns_from_its_own_labels_though_all_share_their_rows() -> None:
+    frame = market(1)
+    together = baseline().fit(frame)
+    for horizon in (1, 5):
+        alone = baseline(prediction_horizons=[horizon]).fit(frame)
+        assert trees(alone) == [together.boosters[horizon].model_to_string()]
+
+
 def test_predictions_of_a_day_do_not_depend_on_later_rows() -> None:
     frame = market(6)
     model = baseline().fit(frame)

@@ -1,6 +1,5 @@
 """Prices in, the catalogue's features out. A few stocks at a time, so that their arrays stay in the cache."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -8,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gogooku3.cores import available_cores
 from gogooku3.features.catalog import CATALOG
 from gogooku3.features.definition import Array, Feature
 from gogooku3.features.grid import MarketGrid, build_grid
@@ -109,5 +109,4 @@ def _keys(grid: MarketGrid) -> list[pl.Series]:
 
 def _workers() -> int:
     """Cores this process may use, at most four: beyond that memory, not arithmetic, is the limit."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores)
+    return min(4, available_cores())

@@ -1,6 +1,5 @@
 """Same in, same out: one seed sets every generator, and a manifest records the versions."""
 
-import os
 import platform
 import random
 from importlib.metadata import PackageNotFoundError, version
@@ -49,8 +48,3 @@ def bfloat16_runs_fast(accelerator: str = "cpu") -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def cpu_threads() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,6 +18,7 @@ import polars as pl
 import torch
 
 from gogooku3.config import RunConfig
+from gogooku3.cores import available_cores
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import GogookuError, Interrupted, file_error
 from gogooku3.evaluation.configured import scoring_arguments
@@ -38,7 +39,7 @@ from gogooku3.training.loggers import require_clients
 from gogooku3.training.memory import release_memory
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
-from gogooku3.training.reproducibility import cpu_threads, seed_everything, use_threads, versions
+from gogooku3.training.reproducibility import seed_everything, use_threads, versions
 from gogooku3.training.run_files import AUDIT, CONFIG, MANIFEST, METRICS
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.saved_fold import FEATURE_STATISTICS
@@ -265,7 +266,7 @@ class Run:
         trained = [preparation.fit_days(fold, self.splitter, self.config)[0] for fold in folds]
         samples = sum(int(by_day[: days.stop].sum()) for days in trained)
         hours = cpu_hours(
-            network_fold.new_network(self.config), samples * training.epochs * networks, cpu_threads()
+            network_fold.new_network(self.config), samples * training.epochs * networks, available_cores()
         )
         if hours > 2:
             several = f", {networks} times," if networks > 1 else ""
