@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from tests.bad_input.harness import Case, data_set, refuse, table
 
 Damage = Callable[[Path], object]
@@ -157,6 +158,13 @@ DATA = [
     ),
     Case("data without dates", predict(data(lambda d: d.drop("date"))), ("date",)),
     Case("double rows", predict(data(lambda d: pl.concat([d, d.tail(1)]))), ("repeat",)),
+    Case(
+        "a newest row without a day",
+        predict(
+            data(lambda d: pl.concat([d.head(1079), d.tail(1).with_columns(date=pl.lit(None, pl.Date))]))
+        ),
+        ("1 rows have no date", "row 1,080"),
+    ),
     Case("null codes", predict(data(lambda d: d.with_columns(code=pl.lit(None, pl.String)))), ("code",)),
     Case("too few days", predict(data(lambda d: d.head(24))), ("window of 5", "day 2")),
     Case("a day without rows", predict(more=("--date", "2022-01-08")), ("2022-01-08", "2022-01-07")),
@@ -271,6 +279,21 @@ OTHERS = [
     Case(
         "audit a manifest cut short", command("audit", "run", damage=cut("manifest.json")), ("manifest.json",)
     ),
+    *(
+        Case(
+            f"audit a manifest with {what}",
+            command("audit", "run", damage=changed("manifest.json", change)),
+            ("manifest", *says),
+        )
+        for what, change, says in (
+            ("no data", lambda m: m.update(data={}), ("data",)),
+            ("data without a path", lambda m: m["data"].update(path=3), ("data", "path")),
+            ("no folds", lambda m: m.update(folds=[]), ("folds",)),
+            ("folds of numbers", lambda m: m.update(folds=[3]), ("folds", "null")),
+            ("a day that is none", lambda m: m["folds"][0].update(test_end="2022-02-30"), ("0", "test_end")),
+            ("drops of numbers", lambda m: m.update(dropped=[3]), ("dropped",)),
+        )
+    ),
     Case(
         "audit without the data",
         command("audit", "run", damage=lambda f: (f / "d.parquet").unlink()),
@@ -311,6 +334,28 @@ OTHERS = [
         ("fold_0",),
     ),
 ]
+
+
+@pytest.mark.parametrize("number", ["../../outside", "0/../../outside", "/outside", ["outside"], True, -1])
+@pytest.mark.parametrize("words", [("audit", "run"), ("train", "--resume", "run")])
+def test_no_fold_of_a_manifest_leads_out_of_the_run(
+    words: tuple[str, ...], number: object, home: Path
+) -> None:
+    """A fold lies outside, whole, so that only the name in the manifest is wrong."""
+    shutil.copytree(home / "run" / "fold_0", home / "outside")
+    status = "interrupted" if "--resume" in words else "complete"
+    changed("manifest.json", lambda m: m.update(status=status))(home)
+    number = str(home / "outside") if number == "/outside" else number
+    changed("manifest.json", lambda m: m["folds"][0].update(fold=number))(home)
+    refuse(Case("", command(*words), ("manifest.json", "folds", json.dumps(number))), home)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "0/../../outside", ["outside"]])
+@pytest.mark.parametrize("words", [("predict", "--data", "d.parquet"), ("export", "--format", "torch")])
+def test_no_fold_of_a_model_leads_out_of_the_run(words: tuple[str, ...], name: object, home: Path) -> None:
+    shutil.copytree(home / "run" / "fold_0", home / "outside")
+    changed(MODEL, lambda m: m["fold"].update(fold=name))(home)
+    refuse(Case("", command(*words, "--run", "run", "--out", "o.csv"), ("model.json", "number")), home)
 
 
 @table(MODELS + DATA + RESUME + OTHERS)

@@ -111,13 +111,22 @@ def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
         readable(parse_codes(frame[CODE]), CODE, what, "write codes as text"),
     ]
     for key in keys:
-        if nulls := key.null_count():
-            row = (key.is_null().arg_max() or 0) + 1
-            raise DataError(
-                f"{what}: {nulls:,} rows have no {key.name} (the first is row {row:,}); "
-                f"fill it in or remove those rows"
-            )
+        refuse_missing(key, what)
     return keys
+
+
+def refuse_missing(key: pl.Series, what: str) -> None:
+    """Refuse a key that is null in some rows.
+
+    Raises:
+        DataError: with count and the first row.
+    """
+    if nulls := key.null_count():
+        row = (key.is_null().arg_max() or 0) + 1
+        raise DataError(
+            f"{what}: {nulls:,} rows have no {key.name} (the first is row {row:,}); "
+            f"fill it in or remove those rows"
+        )
 
 
 def _day_of(text: str) -> dt.date | None:

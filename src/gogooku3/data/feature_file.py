@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.data.cells import parse_dates, read_keys, readable
+from gogooku3.data.cells import parse_dates, read_keys, readable, refuse_missing
 from gogooku3.data.dataset import require_file
 from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
 from gogooku3.data.table_file import collect, scan_table
@@ -49,13 +49,22 @@ class FeatureFile:
         self._refuse_differences(all_columns, {*self._keys.values(), *not_features})
 
     def days(self) -> pl.Series:
-        """Every day of the file, ascending; only the column of days is read."""
-        dates = collect(self._scan.select(pl.col(self._keys[DATE]).alias(DATE)).unique(), self.data_path)
-        parsed = parse_dates(dates[DATE].drop_nulls())
-        found = readable(parsed, DATE, self.data_path.name, "write days as 2024-01-31").unique().sort()
+        """Every day of the file, ascending; only the column of days is read.
+
+        Raises:
+            DataError: there is no row, or one without a day, or a day is unreadable.
+        """
+        column = self._scan.select(pl.col(self._keys[DATE]).alias(DATE))
+        found = self._parsed(column.unique()).unique().sort()
         if found.is_empty():
             raise DataError(f"{self.data_path} has no rows; build it again")
+        if found.null_count():
+            refuse_missing(self._parsed(column), self.data_path.name)
         return found
+
+    def _parsed(self, days: pl.LazyFrame) -> pl.Series:
+        parsed = parse_dates(collect(days, self.data_path)[DATE])
+        return readable(parsed, DATE, self.data_path.name, "write days as 2024-01-31")
 
     def read(self, first: dt.date, last: dt.date) -> pl.DataFrame:
         """The rows from one day to another, both included: `date: Date, code: String`, features as Float32.

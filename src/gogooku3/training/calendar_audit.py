@@ -11,9 +11,9 @@ from gogooku3.evaluation.controls import is_chance, shuffled_target_ic
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.auditing.folds import audit_folds
 from gogooku3.schema import CODE, DATE
+from gogooku3.training.run_files import SPANS
 
 GRAPHS = "graphs.parquet"
-SPANS = ("train", "validation", "test")
 ROW = (DATE, CODE, "model", "horizon")
 
 

@@ -16,7 +16,7 @@ from gogooku3.config import RunConfig, load_config
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.table_file import read_table
-from gogooku3.errors import DataError
+from gogooku3.errors import DataError, choices
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
@@ -120,6 +120,8 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
             f"the run in {run} is {manifest.get('status', 'of unknown status')}, not complete; finish it "
             f"with `gogooku3 train --resume {run}`, then audit it"
         )
+    if lacking := [part for part in ("data", "folds") if not manifest.get(part)]:
+        raise DataError(f"the manifest of {run} lacks {choices(lacking)}; bring the old file back")
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
     if data_path is None and not data.is_file():

@@ -6,6 +6,8 @@ from typing import Any
 
 CONFIG, MANIFEST, METRICS = "config.yaml", "manifest.json", "metrics.json"
 AUDIT, LOCK = "audit.json", ".lock"
+SPANS = ("train", "validation", "test")
+"""Parts of a fold whose first and last days a manifest has, as `train_start` and `train_end`."""
 
 
 def read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
