@@ -7,7 +7,7 @@ import typer
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
 from gogooku3.cli.headline import print_headline
-from gogooku3.cli.lean import load_lightgbm_alone
+from gogooku3.cli.lean import load_lightgbm_alone, load_lightning_alone
 from gogooku3.errors import ConfigError
 from gogooku3.settings import settings
 
@@ -98,6 +98,7 @@ def train_and_report(
 
     first_look(config)
     load_lightgbm_alone()
+    load_lightning_alone()
     from gogooku3.training import SafeTrainingPipeline
 
     pipeline = SafeTrainingPipeline(
@@ -117,12 +118,15 @@ def train_and_report(
 
 def _resume_and_report(run: Path, verbose: bool) -> None:
     """Take a run to its end and report it; a complete one only says so."""
-    from gogooku3.training import SafeTrainingPipeline
     from gogooku3.training.earlier import read_manifest
 
     if read_manifest(run).get("status") == "complete":
         typer.echo(f"the run in {run} is complete; its report: {run / 'report.html'}")
         return
+    load_lightgbm_alone()
+    load_lightning_alone()
+    from gogooku3.training import SafeTrainingPipeline
+
     _report(SafeTrainingPipeline.resume(run, verbose))
 
 
