@@ -54,10 +54,9 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     """The whole path, in this process."""
     from gogooku3.data.dataset import ProductionDatasetV3
     from gogooku3.data.panel_reader import read_panel
-    from gogooku3.features.quality import QUALITY_FEATURES, add_quality
+    from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
     from gogooku3.graph.builder import FinancialGraphBuilder
     from gogooku3.graph.schedule import GraphSchedule
-    from gogooku3.safety.cross_section import PanelNormalizer
     from gogooku3.safety.walk_forward import WalkForwardSplitterV2
 
     step = Steps()
@@ -67,9 +66,8 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
         "read into the panel",
         lambda: read_panel(loader, index, loader.horizons, tuple(QUALITY_FEATURES), given.storage),
     )
-    step("quality features", lambda: add_quality(panel))
     returns = step("returns", lambda: panel.values[:, :, panel.feature_index("ret_1d")].copy())
-    normalizer = step("normalise by day", lambda: PanelNormalizer(panel))
+    normalizer = step("quality features, normalise by day", lambda: normalize_with_quality(panel))
     splitter = WalkForwardSplitterV2(n_splits=2, min_train_days=100)
     folds = step("split", lambda: splitter.folds(panel.n_days))
     step("fit the first fold", lambda: normalizer.fit_fold(folds[0].train))

@@ -15,8 +15,8 @@ from gogooku3.atomic import write_text_atomic
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.features.build import build_dataset
-from gogooku3.features.quality import QUALITY_FEATURES, add_quality
-from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
+from gogooku3.safety.cross_section import DayStatistics
 from gogooku3.schema import HORIZONS
 
 EMBARGO_DAYS = 20
@@ -106,9 +106,8 @@ class Market:
         frame, names = loader.load_data(), loader.feature_names
         panel = Panel.from_frame(frame, names, HORIZONS, reserve=tuple(QUALITY_FEATURES))
         del frame
-        add_quality(panel)
         returns = panel.values[:, :, panel.feature_index("ret_1d")].copy()
-        normalizer = PanelNormalizer(panel)
+        normalizer = normalize_with_quality(panel)
         normalizer.fit_fold(range(EMBARGO_DAYS * 12))
         folder.mkdir(parents=True, exist_ok=True)
         statistics = normalizer.statistics

@@ -19,7 +19,7 @@ def test_it_measures_the_steps_and_twice_the_rows(small_dataset: Path, tmp_path:
     named = {figure.name: figure for figure in figures}
     whole = named[f"data path, {rows:,} rows: processor time"]
     assert whole.ours and whole.theirs == 2.4 and named["frame to batches: by the clock"].ours
-    for step in ("read into the panel", "quality features", "normalise by day", "graphs"):
+    for step in ("read into the panel", "quality features, normalise by day", "graphs"):
         assert f"{step} " in whole.note
     assert named[f"data path, {2 * rows:,} rows: processor time a row"].ours
     assert not list(tmp_path.iterdir())

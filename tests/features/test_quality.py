@@ -1,5 +1,7 @@
 """Six quality features: counted by hand, by the slow twin, and the same from frame and cube."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,9 +12,11 @@ from gogooku3.features.quality import (
     QUALITY_FEATURES,
     QualityFinancialFeaturesGenerator,
     add_quality,
+    normalize_with_quality,
     quality_block,
     quality_cube,
 )
+from gogooku3.safety.cross_section import PanelNormalizer
 
 NAMES = list(QUALITY_FEATURES)
 
@@ -114,9 +118,25 @@ def test_a_panel_gets_them_in_its_reserved_columns_alone() -> None:
     np.testing.assert_array_equal(panel.values[..., 7:], quality_cube(raw, panel.mask))
 
 
-def test_a_panel_without_room_for_them_is_refused() -> None:
+def test_one_pass_gives_the_bits_of_adding_them_and_normalising_after() -> None:
+    features = [f"f{i}" for i in range(7)]
+    frame = dataset(n_days=20).with_columns(f6=pl.lit(3.0))
+    one, other = (Panel.from_frame(frame, features, reserve=NAMES) for _ in range(2))
+    add_quality(other)
+    normalizers = normalize_with_quality(one), PanelNormalizer(other)
+    for normalizer in normalizers:
+        normalizer.fit_fold(range(9))
+    np.testing.assert_array_equal(one.values, other.values)
+    for name in ("count", "mean", "variance"):
+        np.testing.assert_array_equal(*(getattr(normalizer.statistics, name) for normalizer in normalizers))
+    assert normalizers[0].missing_cells == normalizers[1].missing_cells > 0
+    assert (one.values[:, :, 6][one.mask] == 0).all() and one.values[..., -6:].any()
+
+
+@pytest.mark.parametrize("step", [add_quality, normalize_with_quality])
+def test_a_panel_without_room_for_them_is_refused(step: Callable[[Panel], object]) -> None:
     with pytest.raises(DataError, match=r"last columns must be reserved for quality_coverage.*they are f1"):
-        add_quality(Panel.from_frame(dataset(), [f"f{i}" for i in range(7)]))
+        step(Panel.from_frame(dataset(), [f"f{i}" for i in range(7)]))
 
 
 def test_another_day_and_the_targets_change_nothing() -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.safety.cross_section import (
-    MIN_STOCKS,
     CrossSectionalNormalizerV2,
     DayStatistics,
     PanelNormalizer,
-    standardize_day,
 )
+from gogooku3.safety.standardize import standardize_day
+from gogooku3.schema import MIN_STOCKS
 
 NAN = float("nan")
 FEATURES = ["calm", "tailed", "market", "rare", "skewed"]

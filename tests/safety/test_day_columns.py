@@ -23,7 +23,7 @@ def test_counts_means_variances_and_scores_equal_a_slow_twin(share_missing: floa
     np.testing.assert_array_equal(day.count, np.isfinite(exact).sum(axis=0))
     np.testing.assert_allclose(day.mean.astype(np.float64) + day.drift, np.nanmean(exact, axis=0), atol=1e-5)
     np.testing.assert_allclose(day.variance, np.nanvar(exact, axis=0), rtol=1e-4)
-    scores = day.scale(1 / np.sqrt(day.variance))
+    scores = day.standardize()
     slow = (exact - np.nanmean(exact, axis=0)) / np.nanstd(exact, axis=0)
     np.testing.assert_allclose(scores, np.nan_to_num(slow), atol=2e-4)
     np.testing.assert_array_equal(np.sort(day.cells), np.flatnonzero(~np.isfinite(values)))
@@ -42,4 +42,4 @@ def test_what_it_reads_stays_as_it_is_and_strides_change_no_bit() -> None:
 def test_a_column_that_nobody_knows_has_count_and_mean_0() -> None:
     day = DayColumns.of(np.full((4, 1), np.nan, np.float32))
     assert (day.count[0], day.mean[0], day.variance[0]) == (0, 0, 0)
-    assert not day.scale(np.ones(1)).any()
+    assert not day.standardize().any()

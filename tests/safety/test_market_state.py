@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError
-from gogooku3.safety.cross_section import MIN_STOCKS, DayStatistics, PanelNormalizer
+from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
 from gogooku3.safety.market_state import MarketState
+from gogooku3.schema import MIN_STOCKS
 
 E2 = math.e**2
 

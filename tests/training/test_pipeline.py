@@ -31,8 +31,7 @@ def test_the_results_hold_what_the_contract_names(results: dict[str, Any]) -> No
     assert Path(results["model_path"]).suffix == ".safetensors"
     assert [step["name"] for step in results["steps"]] == [
         "load data",
-        "quality features",
-        "normalise by day",
+        "quality features, normalise by day",
         "split walk-forward",
         "train LightGBM",
         "build graphs",

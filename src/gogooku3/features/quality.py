@@ -1,7 +1,6 @@
 """Six features about a row's other features: how complete and how unusual it is among the day's stocks.
 
-Nothing but the day's own cross-section is read; never a target, never another day. Days are taken one after
-the other: their steps are so short that two threads spend what they win on the interpreter's lock.
+Nothing but the day's own cross-section is read; never a target, never another day.
 """
 
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gogooku3.data.panel import Panel
 from gogooku3.data.sources import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.safety.cross_section import Judge, PanelNormalizer
 from gogooku3.safety.day_columns import DayColumns
 from gogooku3.schema import DATE, KEYS, feature_columns, require_columns
 
@@ -30,9 +30,6 @@ QUANTILE_FEATURES = 4
 """The last four are given as quantiles of the day when `use_cross_sectional_quantiles` is set."""
 
 MAX_Z = 10.0
-_CONSTANT = 1e-6
-"""A standard deviation below this share of the mean is Float32 rounding: the column is constant that day."""
-
 Float32 = NDArray[np.float32]
 
 
@@ -47,11 +44,22 @@ def quality_block(
     >>> quality_block(np.float32([[1, 5], [3, 5], [np.nan, 5]]), 0.5, False)[:, :3].round(2).tolist()
     [[1.0, 0.5, 0.5], [1.0, 0.5, 0.5], [0.5, 0.0, 0.0]]
     """
-    n_stocks, n_features = values.shape
-    out = np.full((n_stocks, len(QUALITY_FEATURES)), np.nan, np.float32)
-    if not n_stocks or not n_features:
-        return out
-    z, n_known = _day_z(values)
+    if not values.size:
+        return np.full((len(values), len(QUALITY_FEATURES)), np.nan, np.float32)
+    day = DayColumns.of(values)
+    day.standardize()
+    return _judge(day, sigma_threshold, use_cross_sectional_quantiles)
+
+
+def _judge(
+    day: DayColumns, sigma_threshold: float = 2.0, use_cross_sectional_quantiles: bool = True
+) -> Float32:
+    """The six features of a standardised day, `[stocks, 6]`."""
+    z = day.values
+    n_stocks, n_features = z.shape
+    out = np.empty((n_stocks, len(QUALITY_FEATURES)), np.float32)
+    n_known = np.full(n_stocks, n_features, np.float32)
+    n_known -= np.bincount(day.cells // n_features, minlength=n_stocks)
     out[:, 0] = n_known / np.float32(n_features)
     n_known[n_known == 0] = np.nan
     size = np.abs(z)
@@ -59,9 +67,9 @@ def quality_block(
     flags = np.zeros((n_stocks, -(-n_features // 8) * 8), bool)
     words = flags.view(np.uint64)
     np.greater(z, sigma_threshold, out=flags[:, :n_features])
-    above = np.bitwise_count(words).sum(axis=1, dtype=np.float32)
+    above = np.einsum("sw->s", np.bitwise_count(words).astype(np.float32))
     np.greater(size, sigma_threshold, out=flags[:, :n_features])
-    outside = np.bitwise_count(words).sum(axis=1, dtype=np.float32)
+    outside = np.einsum("sw->s", np.bitwise_count(words).astype(np.float32))
     mean = np.einsum("sf->s", z) / n_known
     out[:, 1] = outside / n_known
     out[:, 2] = np.einsum("sf->s", size) / n_known
@@ -73,35 +81,26 @@ def quality_block(
     return out
 
 
-def _day_z(values: Float32) -> tuple[Float32, Float32]:
-    """Standardise each column over the stocks that know it, and count what each row knows.
-
-    z is 0 where the value is unknown or the column constant.
-    """
-    n_stocks, n_features = values.shape
-    day = DayColumns.of(values)
-    n_known = np.full(n_stocks, n_features, np.float32)
-    n_known -= np.bincount(day.cells // n_features, minlength=n_stocks)
-    std = np.sqrt(day.variance)
-    varies = std > _CONSTANT * np.abs(day.mean)
-    return day.scale(np.where(varies, 1 / np.where(varies, std, 1), 0)), n_known
-
-
 def _quantiles(values: Float32) -> Float32:
-    """(Average rank - 0.5) / number among the known values of each row: in (0, 1), ties share it."""
-    out = np.full(values.shape, np.nan, np.float32)
-    # NaN sorts last.
+    """(Average rank - 0.5) / number among the known values of each row: in (0, 1), ties share it.
+
+    >>> _quantiles(np.float32([[7, 5, np.nan, 5, 9]])).tolist()
+    [[0.625, 0.25, nan, 0.25, 0.875]]
+    """
     orders = values.argsort(axis=1)
+    # NaN sorts last and equals nothing.
     ranked = np.take_along_axis(values, orders, axis=1)
-    known = values.shape[1] - np.count_nonzero(np.isnan(values), axis=1)
-    tied = (ranked[:, 1:] == ranked[:, :-1]).any(axis=1)
-    for row, (order, n) in enumerate(zip(orders, known.tolist(), strict=True)):
-        if not tied[row]:
-            out[row, order[:n]] = (np.arange(n) + 0.5) / max(n, 1)
-            continue
-        edges = np.append(np.flatnonzero(np.append(True, ranked[row, 1:n] != ranked[row, : n - 1])), n)
-        middle = (edges[:-1] + edges[1:]) / (2 * n)
-        out[row, order[:n]] = np.repeat(middle, edges[1:] - edges[:-1])
+    n_rows, n = values.shape
+    edge = np.ones((n_rows, n + 1), bool)
+    np.not_equal(ranked[:, 1:], ranked[:, :-1], out=edge[:, 1:-1])
+    places = np.arange(n + 1)
+    first = np.maximum.accumulate(np.where(edge[:, :-1], places[:-1], 0), axis=1)
+    behind = np.minimum.accumulate(np.where(edge[:, 1:], places[1:], n)[:, ::-1], axis=1)[:, ::-1]
+    known = np.count_nonzero(ranked == ranked, axis=1)[:, None]
+    middle = ((first + behind) / (2 * np.maximum(known, 1))).astype(np.float32)
+    middle[places[:-1] >= known] = np.nan
+    out = np.empty_like(values)
+    np.put_along_axis(out, orders, middle, axis=1)
     return out
 
 
@@ -132,13 +131,29 @@ def add_quality(panel: Panel) -> None:
     Raises:
         DataError: the last columns are others.
     """
+    width = _judged(panel)
+    panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
+
+
+def normalize_with_quality(panel: Panel, robust_clip: float = 5.0) -> PanelNormalizer:
+    """`add_quality`, then `PanelNormalizer`, bit for bit, in one pass: both need the same z-scores.
+
+    Raises:
+        DataError: as `add_quality`.
+    """
+    _judged(panel)
+    return PanelNormalizer(panel, robust_clip, Judge(len(QUALITY_FEATURES), _judge))
+
+
+def _judged(panel: Panel) -> int:
+    """How many features are judged: all but the last six, which are reserved."""
     width = len(panel.features) - len(QUALITY_FEATURES)
     if panel.features[width:] != tuple(QUALITY_FEATURES):
         raise DataError(
             f"a panel's last columns must be reserved for {choices(QUALITY_FEATURES)}; they are "
             f"{choices(panel.features[width:])}: pass reserve=tuple(QUALITY_FEATURES) where it is made"
         )
-    panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
+    return width
 
 
 def _numbers(column: pl.Series, order: pl.Series | None) -> Float32:

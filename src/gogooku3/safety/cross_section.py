@@ -5,8 +5,8 @@ columns, their order, pooled statistics) serves only where a day cannot carry it
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,12 +16,13 @@ import polars as pl
 from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.safety.day_columns import DayColumns
+from gogooku3.safety.standardize import TOLERANCE, Wild, clip_day, standardize_day, tame
 from gogooku3.schema import DATE, MIN_STOCKS, feature_columns, require_columns
 
 logger = logging.getLogger(__name__)
 
-_TOLERANCE = 0.05
-_MAX_PASSES = 30
+_DAYS = 8
+"""Days whose tails are tamed in one go: a day's are too few to be worth the calls."""
 
 
 @dataclass
@@ -59,91 +60,6 @@ class NormalizationReport:
     fallback_cells: int = 0
     missing_cells: int = 0
     fallback_by_feature: dict[str, int] = field(default_factory=dict)
-
-
-def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Standardise one day in place: mean 0, deviation 1, clipped; missing becomes 0.
-
-    A heavy tail is clipped and the rest standardised again until |mean| and |std - 1| are small,
-    so one wild value neither stays wild nor flattens the other stocks. Features that the day
-    cannot carry (fewer than `MIN_STOCKS` known values, or no spread) are left as they came.
-
-    Args:
-        block: float32 `[stocks, features]`; what is not finite is missing.
-        clip: largest |z| that stays, in standard deviations.
-
-    Returns:
-        (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
-    """
-    day = DayColumns.of(block)
-    centre = day.mean.astype(np.float64) + day.drift
-    flat = day.variance <= (1e-5 * np.abs(centre)) ** 2
-    helpless = (day.count < MIN_STOCKS) | flat
-    work = day.scale(1 / np.sqrt(np.where(helpless, 1, day.variance)))
-    _tame_tails(day, helpless, clip)
-    kept = np.flatnonzero(helpless)
-    raw = block[:, kept]
-    block[...] = work
-    block[:, kept] = np.where(np.isfinite(raw), raw, np.float32(np.nan))
-    return day.count, centre, day.variance.astype(np.float64), helpless
-
-
-def _tame_tails(day: DayColumns, helpless: np.ndarray, clip: float) -> None:
-    """Clip standardised columns in place, moving and scaling those that clipping put too far off.
-
-    With k cells beyond the clip (d more above than below) and the other m cells at mean u and
-    deviation s, the clipped column has mean 0 and deviation 1 after `(x - a) / b` where
-    `a = u + b clip d / m` and `b^2 = m s^2 / (n - clip^2 k - clip^2 d^2 / m)`. Who is beyond may
-    change by that, so it is solved again. A column of which only two values are left has no solution.
-    """
-    known = np.maximum(day.count, 1)
-    columns, part = _clip_wild_cells(day.values, known, helpless, clip)
-    present = np.ones_like(part, dtype=bool) if day.missing is None else ~day.missing[:, columns].T
-    for _ in range(_MAX_PASSES):
-        if not len(columns):
-            return
-        n = known[columns]
-        above, below = (part > clip) & present, (part < -clip) & present
-        inner = present & ~(above | below)
-        high, low, rest = (np.count_nonzero(cells, axis=1) for cells in (above, below, inner))
-        rest = np.maximum(rest, 1)
-        centre = (part * inner).sum(axis=1) / rest
-        variance = ((part - centre[:, None]) ** 2 * inner).sum(axis=1) / rest
-        room = n - clip**2 * (high + low) - clip**2 * (high - low) ** 2 / rest
-        solvable = (room > 0) & (variance > 1e-11 * centre**2)
-        columns, part, present, n = columns[solvable], part[solvable], present[solvable], n[solvable]
-        scale = np.sqrt(rest * variance / np.where(room > 0, room, 1))[solvable]
-        shift = centre[solvable] + scale * clip * ((high - low) / rest)[solvable]
-        part = ((part - shift[:, None]) / scale[:, None]).astype(np.float32)
-        clipped = np.clip(part, -clip, clip) * present
-        day.values[:, columns] = clipped.T
-        off = _too_far_off(clipped.sum(axis=1) / n, np.einsum("fs,fs->f", clipped, clipped) / n)
-        columns, part, present = columns[off], part[off], present[off]
-
-
-def _clip_wild_cells(
-    work: np.ndarray, known: np.ndarray, helpless: np.ndarray, clip: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clip in place; the numbers of the columns that it put too far off, and these as they were, one a row.
-
-    The cells beyond the clip are few, and what clipping does to a column's sums follows from them alone.
-    """
-    cells = np.flatnonzero(np.abs(work) > clip)
-    column = cells % work.shape[1]
-    z = work.reshape(-1)[cells].astype(np.float64)
-    clipped = np.clip(z, -clip, clip)
-    mean = np.bincount(column, clipped - z, work.shape[1]) / known
-    square = 1 + np.bincount(column, clipped**2 - z**2, work.shape[1]) / known
-    off = np.flatnonzero(_too_far_off(mean, square) & ~helpless)
-    before = np.ascontiguousarray(work[:, off].T)
-    work.reshape(-1)[cells] = clipped
-    return off, before
-
-
-def _too_far_off(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
-    """Where a column's mean, or its deviation by its mean square, is too far from 0 and 1."""
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return (np.abs(mean) > 0.6 * _TOLERANCE) | (np.abs(deviation - 1) > 0.6 * _TOLERANCE)
 
 
 class CrossSectionalNormalizerV2:
@@ -266,7 +182,7 @@ class CrossSectionalNormalizerV2:
         normal = (known >= MIN_STOCKS) & (spread > 1e-3)
         mean_error = np.where(normal, np.abs(mean), 0)
         std_error = np.where(normal, np.maximum(std - 1, np.sqrt(known / n) - std), 0)
-        broken = unknown | ~(mean_error < _TOLERANCE) | ~(std_error < _TOLERANCE)
+        broken = unknown | ~(mean_error < TOLERANCE) | ~(std_error < TOLERANCE)
         extreme = float(frame.select(pl.max_horizontal(cells.abs().max())).item() or 0.0)
         violations = {c: int(days) for c, days in zip(columns, broken.sum(axis=0), strict=True) if days}
         return {
@@ -331,6 +247,19 @@ def _serve_fallback(
 
 
 @dataclass(frozen=True)
+class Judge:
+    """What a day's z-scores say about its rows: more features, written behind those they are made of.
+
+    Attributes:
+        width: how many.
+        of_day: a standardised day -> float32 `[stocks, width]`, raw, NaN where unknown.
+    """
+
+    width: int
+    of_day: Callable[[DayColumns], np.ndarray]
+
+
+@dataclass(frozen=True)
 class _Kept:
     """What a day could not carry itself: numbers of the features, those seen at all, and their raw cells."""
 
@@ -349,16 +278,19 @@ class PanelNormalizer:
     Args:
         panel: its `values` are overwritten.
         robust_clip: as `CrossSectionalNormalizerV2`.
+        judge: makes the panel's last features from the day's z-scores of the others, and they are
+            standardised with them: each day is read and written once.
     """
 
-    def __init__(self, panel: Panel, robust_clip: float = 5.0) -> None:
+    def __init__(self, panel: Panel, robust_clip: float = 5.0, judge: Judge | None = None) -> None:
         self.panel = panel
         self.robust_clip = robust_clip
         self.statistics = DayStatistics.empty(panel.n_days, len(panel.features))
-        self.missing_cells = 0
+        self._judge = judge
         self._kept: dict[int, _Kept] = {}
+        days = (range(first, min(first + _DAYS, panel.n_days)) for first in range(0, panel.n_days, _DAYS))
         # One after the other: two threads would spend what they win on the interpreter's lock.
-        self.missing_cells = sum(map(self._standardize, range(panel.n_days)))
+        self.missing_cells = sum(map(self._standardize, days))
 
     def fit_fold(self, train: range) -> CrossSectionalNormalizerV2:
         """Serve the fallback cells of every day with the statistics of a fold's training days.
@@ -398,22 +330,55 @@ class PanelNormalizer:
             self.panel.n_rows, sum(served.values()), self.missing_cells, served
         )
 
-    def _standardize(self, day: int) -> int:
-        """Standardise a day in place; the missing cells of the stocks that traded."""
-        present = self.panel.mask[day]
-        everyone = bool(present.all())
+    def _standardize(self, days: range) -> int:
+        """Standardise some days in place; the missing cells of the stocks that traded."""
+        found = [(day, wild) for day in days for wild in self._standardize_day(day)]
+        for (day, wild), cells in zip(
+            found, tame([wild for _, wild in found], self.robust_clip), strict=True
+        ):
+            stocks = np.flatnonzero(self.panel.mask[day])
+            self.panel.values[day][stocks[:, None], wild.features] = cells.T
+        return int(self.panel.mask[days.start : days.stop].sum()) * len(self.panel.features) - int(
+            self.statistics.count[days.start : days.stop].sum()
+        )
+
+    def _standardize_day(self, day: int) -> list[Wild]:
+        """Standardise a day in place, but for the features to be tamed, which are returned."""
         # Absent stocks would give every column holes.
-        block = self.panel.values[day] if everyone else self.panel.values[day, present]
-        count, mean, variance, helpless = standardize_day(block, self.robust_clip)
-        self.statistics.count[day] = count
-        self.statistics.mean[day] = mean
-        self.statistics.variance[day] = variance
-        if not everyone:
-            self.panel.values[day, present] = block
-            self.panel.values[day, ~present] = 0
-        features = np.flatnonzero(helpless)
-        if len(features):
-            seen = features[count[features] > 0]
-            self._kept[day] = _Kept(features, seen, block[:, seen])
-            self.panel.values[day][:, features[count[features] == 0]] = 0
-        return len(block) * len(count) - int(count.sum())
+        stocks = np.flatnonzero(self.panel.mask[day])
+        cube = self.panel.values[day]
+        raw = cube.take(stocks, axis=0)
+        carried, wild = np.empty(raw.shape[1], bool), []
+        for first, part in self._parts(raw):
+            features = slice(first, first + len(part.count))
+            carried[features], found = clip_day(part, self.robust_clip)
+            wild.append(replace(found, features=found.features + first))
+            self.statistics.count[day, features] = part.count
+            self.statistics.mean[day, features] = part.centre
+            self.statistics.variance[day, features] = part.variance
+            cube[stocks, features] = part.values
+        if not carried.all():
+            self._keep(day, raw, np.flatnonzero(~carried))
+        cube[~self.panel.mask[day]] = 0
+        return wild
+
+    def _parts(self, raw: np.ndarray) -> Iterator[tuple[int, DayColumns]]:
+        """A day's standardised features, the judged ones and the verdict on them, and their places."""
+        width = raw.shape[1] - (self._judge.width if self._judge else 0)
+        judged = DayColumns.of(raw[:, :width])
+        judged.standardize()
+        if self._judge:
+            raw[:, width:] = self._judge.of_day(judged)
+        yield 0, judged
+        if self._judge:
+            verdict = DayColumns.of(raw[:, width:])
+            verdict.standardize()
+            yield width, verdict
+
+    def _keep(self, day: int, raw: np.ndarray, features: np.ndarray) -> None:
+        """Keep the raw cells of features that a day could not carry; they stay in the panel until served."""
+        seen = features[self.statistics.count[day, features] > 0]
+        cells = raw[:, seen]
+        cells[~np.isfinite(cells)] = np.nan
+        self._kept[day] = _Kept(features, seen, cells)
+        self.panel.values[day][np.flatnonzero(self.panel.mask[day])[:, None], seen] = cells

@@ -7,14 +7,17 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
+_CONSTANT = 1e-6
+"""A standard deviation below this share of the mean is Float32 rounding: the column is constant that day."""
+
 
 @dataclass
 class DayColumns:
-    """The cross-section of one day, ready to be scaled.
+    """The cross-section of one day, ready to be standardised.
 
     Attributes:
-        values: float32 `[stocks, features]`, a copy, less `mean` and, after `scale`, less `drift`; 0 where
-            unknown.
+        values: float32 `[stocks, features]`, a copy, less `mean`; 0 where unknown. z-scores after
+            `standardize`.
         missing: bool `[stocks, features]`; None where all is known.
         cells: numbers of the missing cells, counted along the rows.
         count: known values of each feature, int64 `[features]`.
@@ -58,10 +61,17 @@ class DayColumns:
         np.maximum(variance, 0, out=variance)
         return DayColumns(values, missing if len(cells) else None, cells, count, mean, drift, variance)
 
-    def scale(self, factor: NDArray[np.floating]) -> Float32:
-        """Take the drift out of the values and multiply by a factor a feature, in place."""
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Mean of the known values, in double precision."""
+        return self.mean.astype(np.float64) + self.drift
+
+    def standardize(self) -> Float32:
+        """Make the values z-scores, in place; 0 where unknown, and where a column is constant that day."""
+        std = np.sqrt(self.variance)
+        varies = std > _CONSTANT * np.abs(self.mean)
         self.values -= self.drift
-        self.values *= factor.astype(np.float32)
+        self.values *= np.where(varies, 1 / np.where(varies, std, 1), 0)
         if self.missing is not None:
             np.copyto(self.values, 0, where=self.missing)
         return self.values

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.panel import Panel
-from gogooku3.safety.cross_section import MIN_STOCKS, DayStatistics
+from gogooku3.safety.cross_section import DayStatistics
+from gogooku3.schema import MIN_STOCKS
 
 SAMPLE_ROWS = 20_000
 """Rows whose values fall into deciles at most, evenly spread, of training and of now: enough for a decile."""

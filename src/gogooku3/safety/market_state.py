@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from gogooku3.errors import DataError
-from gogooku3.safety.cross_section import MIN_STOCKS, DayStatistics
+from gogooku3.safety.cross_section import DayStatistics
+from gogooku3.schema import MIN_STOCKS
 
 _CLIP = 3.0
 _LEAST = 1e-6

@@ -16,11 +16,11 @@ from torch import Tensor
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.evaluation.ensemble import rank_average
-from gogooku3.features.quality import QUALITY_FEATURES, add_quality
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.pieces import predict_in_pieces
-from gogooku3.safety.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.safety.cross_section import DayStatistics
 from gogooku3.training.batches import Batch, PanelBatches, StackedGraphs
 from gogooku3.training.saved_fold import SavedFold
 
@@ -118,7 +118,6 @@ def prepare_inputs(
         targets=panel.targets[inside],
     )
     days = range(fold.sequence_length - 1, panel.n_days)
-    add_quality(panel)
     statistics = _normalize(fold, panel)
     market = None
     if fold.market_state is not None and statistics is not None:
@@ -225,10 +224,11 @@ def _stacked(schedule: GraphSchedule, days: range, n_days: int) -> StackedGraphs
 
 
 def _normalize(fold: SavedFold, panel: Panel) -> DayStatistics | None:
-    """Standardise the panel in place, day by day, with the fold's own fallback."""
+    """Add quality features and standardise in place, day by day, with the fold's own fallback."""
     if fold.normalizer is None:
+        add_quality(panel)
         np.nan_to_num(panel.values, copy=False)
         return None
-    normalizer = PanelNormalizer(panel, fold.normalizer.robust_clip)
+    normalizer = normalize_with_quality(panel, fold.normalizer.robust_clip)
     normalizer.serve(fold.normalizer)
     return normalizer.statistics

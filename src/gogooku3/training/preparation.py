@@ -10,7 +10,7 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
 from gogooku3.features.dataset_file import read_account
-from gogooku3.features.quality import QUALITY_FEATURES, add_quality
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE
@@ -50,7 +50,7 @@ def load_frame(
 def build_panel(
     frame: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig, folder: RunFolder, log: StepLog
 ) -> Panel:
-    """The cube, read from the file some rows at a time, with the six quality features behind the file's."""
+    """The cube, read from the file some rows at a time, with room for the six quality features."""
     storage = None
     if plan_panel(loader, config, frame.height, frame[DATE].n_unique(), frame[CODE].n_unique()):
         storage = folder.path / PANEL_FILE
@@ -62,7 +62,6 @@ def build_panel(
         reserve=tuple(QUALITY_FEATURES),
         storage=storage,
     )
-    add_quality(panel)
     length = config.time_series.sequence_length
     early = panel.n_rows - int(panel.sample_mask(length).sum())
     log.drop("windows", f"the window of {length} days starts before the data", early)
@@ -78,10 +77,15 @@ def daily_returns(panel: Panel, config: RunConfig) -> np.ndarray | None:
 
 
 def normalize(panel: Panel, config: RunConfig) -> PanelNormalizer | None:
-    """Standardise every day in place; None where the settings leave features as they are."""
+    """Add the quality features and standardise every day, in place.
+
+    Returns:
+        None where the settings leave features as they are.
+    """
     cross_section = config.normalization.cross_sectional
     if cross_section.enabled:
-        return PanelNormalizer(panel, cross_section.robust_clip)
+        return normalize_with_quality(panel, cross_section.robust_clip)
+    add_quality(panel)
     np.nan_to_num(panel.values, copy=False)
     return None
 

@@ -169,11 +169,10 @@ class Run:
         with log.step("load data"):
             frame, self.data_facts = preparation.load_frame(self.loader, config, log)
             self.folder.write_json(MANIFEST, self._manifest("running", None))
-        with log.step("quality features"):
             panel = preparation.build_panel(frame, self.loader, config, self.folder, log)
             del frame
         returns = preparation.daily_returns(panel, config)
-        with log.step("normalise by day"):
+        with log.step("quality features, normalise by day"):
             normalizer = preparation.normalize(panel, config)
         with log.step("split walk-forward"):
             folds, self.fold_facts = preparation.split(panel, self.splitter, config, log)

@@ -17,10 +17,9 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.table_file import read_table
 from gogooku3.errors import DataError, choices
-from gogooku3.features.quality import QUALITY_FEATURES, add_quality
+from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
-from gogooku3.safety.cross_section import PanelNormalizer
 from gogooku3.safety.market_state import MarketState
 from gogooku3.schema import DATE, KEYS, target_column
 from gogooku3.training.calendar_audit import GRAPHS, RunAudit, audit_tables
@@ -158,8 +157,7 @@ def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
     """Folds whose normaliser or market state is not that of their training days."""
     horizons = run.config.time_series.prediction_horizons
     panel = Panel.from_frame(run.frame, run.features, horizons, reserve=tuple(QUALITY_FEATURES))
-    add_quality(panel)
-    normalizer = PanelNormalizer(panel, run.config.normalization.cross_sectional.robust_clip)
+    normalizer = normalize_with_quality(panel, run.config.normalization.cross_sectional.robust_clip)
     for facts in run.manifest["folds"]:
         first, last = (np.datetime64(facts[name]) for name in ("train_start", "validation_end"))
         days = range(int(np.searchsorted(panel.dates, first)), int(np.searchsorted(panel.dates, last)) + 1)
