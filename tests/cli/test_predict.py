@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,30 @@ def test_the_newest_day_is_ranked_with_reasons_at_both_ends(
     features = json.loads((trained_run / "fold_0" / "seed_0" / "model.json").read_text())["features"]
     name, size = table["reasons_5d"][0].split(", ")[0].split(" ")
     assert name in features and float(size) != 0
+
+
+LOADED = """
+import json, sys
+from gogooku3.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_it_loads_nothing_that_trains_or_composes_settings(
+    trained_run: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    options = ["--run", str(trained_run), "--data", str(small_dataset), "--out", str(tmp_path / "o.csv")]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, "predict", *options], capture_output=True, text=True, check=True
+    )
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert {"torch", "lightgbm", "polars"} <= set(loaded)
+    costly = ("lightning", "torchmetrics", "torch._dynamo", "sympy", "hydra", "omegaconf", "scipy.signal")
+    unused = ("scipy.stats", "sklearn", "pandas", "pyarrow", "matplotlib", "plotly", "gogooku3.config")
+    assert not [name for name in loaded if name.startswith((*costly, *unused))]
 
 
 def test_ranks_and_disagreement_are_those_of_the_scores(

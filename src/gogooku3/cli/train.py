@@ -118,7 +118,7 @@ def train_and_report(
 
 def _resume_and_report(run: Path, verbose: bool) -> None:
     """Take a run to its end and report it; a complete one only says so."""
-    from gogooku3.training.earlier import read_manifest
+    from gogooku3.training.manifest import read_manifest
 
     if read_manifest(run).get("status") == "complete":
         typer.echo(f"the run in {run} is complete; its report: {run / 'report.html'}")

@@ -23,8 +23,8 @@ from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.market_state import MarketState
 from gogooku3.schema import DATE, KEYS, target_column
 from gogooku3.training.calendar_audit import GRAPHS, RunAudit, audit_tables
-from gogooku3.training.earlier import read_manifest
 from gogooku3.training.inference import FoldPredictions, predict_days, prepare_inputs
+from gogooku3.training.manifest import read_manifest
 from gogooku3.training.run_files import CONFIG
 from gogooku3.training.saved_fold import SavedFold
 

@@ -9,8 +9,8 @@ from gogooku3.data.table_file import read_table
 from gogooku3.evaluation.configured import scoring_arguments
 from gogooku3.evaluation.report import write_report
 from gogooku3.training.calendar_audit import RunAudit
-from gogooku3.training.earlier import read_manifest
 from gogooku3.training.explanations import read_explanations
+from gogooku3.training.manifest import read_manifest
 from gogooku3.training.run import BASELINE, NETWORK
 from gogooku3.training.run_files import AUDIT, CONFIG, METRICS
 

@@ -19,7 +19,7 @@ from gogooku3.models.saved_model import load_model, network_folders
 from gogooku3.models.saved_trees import load_trees
 from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
 from gogooku3.safety.market_state import MarketState
-from gogooku3.training.earlier import read_manifest
+from gogooku3.training.manifest import read_manifest
 from gogooku3.training.run_files import read_json
 
 FEATURE_STATISTICS = "feature_statistics.parquet"
