@@ -17,7 +17,7 @@ from gogooku3.data.parquet_splice import Footer
 from gogooku3.errors import DataError
 from gogooku3.features import append, dataset_file
 from gogooku3.features.build import build_dataset
-from gogooku3.features.dataset_file import prices_digest, read_account
+from gogooku3.features.dataset_file import PricesDigest, read_account
 
 GROUP = 256
 N_DAYS = 1150
@@ -158,13 +158,13 @@ def test_a_data_set_built_otherwise_is_refused(make_prices, tmp_path: Path, monk
 
 def test_the_digest_knows_every_value_and_no_order(make_prices) -> None:
     frame = make_prices(n_days=30, n_stocks=3, sectors=2)
-    known = prices_digest(frame)
-    assert prices_digest(frame.sample(fraction=1, shuffle=True, seed=1)) == known
+    known = str(PricesDigest(frame))
+    assert str(PricesDigest(frame.sample(fraction=1, shuffle=True, seed=1))) == known
     for name in frame.columns:
         other = frame[name].reverse() if name in ("code", "sector") else frame[name].shift(1)
-        assert prices_digest(frame.with_columns(other.alias(name))) != known, name
+        assert str(PricesDigest(frame.with_columns(other.alias(name)))) != known, name
     swapped = frame.rename({"high": "low", "low": "high"})
-    assert prices_digest(swapped) != known
+    assert str(PricesDigest(swapped)) != known
 
 
 WRITER = """

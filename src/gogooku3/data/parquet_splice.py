@@ -4,8 +4,10 @@ A Parquet file is row groups, then a footer that tells where each column's bytes
 protocol (https://parquet.apache.org/docs/file-format/). Only places in the footer of the new part change.
 """
 
+import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -109,8 +111,15 @@ def splice(old: Path, before: Footer, keep: int, tail: Path, out: BinaryIO) -> N
 
 
 def _copy(source: BinaryIO, out: BinaryIO, begin: int, end: int) -> None:
-    """Bytes from one file to another, 4 MB at a time."""
+    """Bytes from one file to the end of another: within the kernel where it can (Linux), else in parts."""
+    out.flush()
+    with suppress(AttributeError, OSError):
+        while begin < end and (
+            copied := os.copy_file_range(source.fileno(), out.fileno(), end - begin, begin)
+        ):
+            begin += copied
     source.seek(begin)
+    out.seek(0, os.SEEK_END)
     while begin < end:
         part = source.read(min(1 << 22, end - begin))
         if not part:
@@ -171,10 +180,13 @@ class _Reader:
         return self._data[self._at - 1]
 
     def _varint(self) -> int:
+        data, at = self._data, self._at
         value = shift = 0
-        while (byte := self._byte()) & 128:
+        while (byte := data[at]) & 128:
             value |= (byte & 127) << shift
             shift += 7
+            at += 1
+        self._at = at + 1
         return value | byte << shift
 
     def _zigzag(self) -> int:

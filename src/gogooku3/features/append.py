@@ -4,6 +4,7 @@ The values are those of a whole build, bit for bit, for no feature looks back fu
 there is kept only when the same version built it from the same prices.
 """
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.catalog import CATALOG, FEATURE_NAMES, HISTORY_DAYS
 from gogooku3.features.compute import Progress, compute_features
-from gogooku3.features.dataset_file import prices_digest, read_account, write_dataset
+from gogooku3.features.dataset_file import PricesDigest, read_account, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.features.grid import STALE_DAYS
 from gogooku3.schema import CODE, DATE, KEYS
@@ -58,9 +59,13 @@ class Appendix:
 
     @staticmethod
     def of(
-        path: Path, prices: pl.DataFrame, account: Mapping[str, Any], horizons: Sequence[int]
+        path: Path,
+        prices: pl.DataFrame,
+        digest: PricesDigest,
+        account: Mapping[str, Any],
+        horizons: Sequence[int],
     ) -> "Appendix":
-        """Compare a data set with prices and with the account of the build that would make it anew.
+        """Compare a data set with prices, their digest, and the account of the build that would make it anew.
 
         Raises:
             CannotAppend: nothing can be appended, and why.
@@ -74,15 +79,15 @@ class Appendix:
                     f"{path} was built with {_differing(what, was[key], account[key])}; {_ANEW}"
                 )
         days = prices[DATE].unique().sort()
-        last = was["prices"]["last_date"]
-        known = prices.filter(pl.col(DATE) <= pl.lit(last).str.to_date())
-        if known.height != was["rows"] or prices_digest(known) != was["prices_digest"]:
+        last = dt.date.fromisoformat(was["prices"]["last_date"])
+        known = (prices[DATE] <= last).sum()
+        if known != was["rows"] or digest.up_to(last) != was["prices_digest"]:
             raise CannotAppend(
                 f"the prices up to {last}, the last day of {path}, are not those it was built from "
-                f"({known.height:,} rows now, {was['rows']:,} then): they were revised, or other stocks were "
+                f"({known:,} rows now, {was['rows']:,} then): they were revised, or other stocks were "
                 f"chosen; {_ANEW}"
             )
-        return Appendix(path, prices, known[DATE].n_unique() - 1, days, tuple(horizons))
+        return Appendix(path, prices, int((days <= last).sum()) - 1, days, tuple(horizons))
 
     @property
     def n_days(self) -> int:

@@ -19,7 +19,7 @@ from gogooku3.errors import DataError, file_error
 from gogooku3.features.append import Appendix
 from gogooku3.features.catalog import FEATURE_NAMES
 from gogooku3.features.compute import Progress, compute_features
-from gogooku3.features.dataset_file import prices_digest, write_dataset
+from gogooku3.features.dataset_file import PricesDigest, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.locks import exclusive
 from gogooku3.schema import HORIZONS, KEYS, target_column
@@ -78,6 +78,7 @@ def build_dataset(
         raise DataError(f"'{out}' is one of the price files; write the data set elsewhere")
     clock = _Clock(progress)
     table = read_prices(prices_path)
+    digest = PricesDigest(table.frame)
     names = [*FEATURE_NAMES, *(feature.name for feature in extra_features(extra))]
     account = {
         "version": __version__,
@@ -85,13 +86,13 @@ def build_dataset(
         "targets": [target_column(h) for h in horizons],
         "rows": table.frame.height,
         "prices": table.report.to_dict(),
-        "prices_digest": prices_digest(table.frame),
+        "prices_digest": str(digest),
         "source": [path.name for path in sources],
         "fingerprint": fingerprint_files(sources),
     }
     clock.done("read")
     with _only_writer(out):
-        there = Appendix.of(out, table.frame, account, horizons) if append and out.is_file() else None
+        there = Appendix.of(out, table.frame, digest, account, horizons) if append and out.is_file() else None
         if there is None:
             frame = _dataset(table.frame, horizons, extra, clock, progress)
             with atomic_path(out) as temporary:

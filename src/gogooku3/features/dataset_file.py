@@ -1,5 +1,6 @@
 """The built data set as a file: how it is written, and what its metadata account for."""
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from gogooku3.schema import CODE, DATE, SECTOR
 
 METADATA_KEY = "gogooku3"
 """Where the Parquet file's key-value metadata keeps the build's account, as JSON."""
+
+_DIGEST_ROWS = 1 << 13
 
 
 def write_dataset(frame: pl.DataFrame, path: Path, account: Mapping[str, Any]) -> None:
@@ -43,7 +46,7 @@ def read_account(path: Path | str) -> dict[str, Any] | None:
         ) from None
 
 
-def prices_digest(prices: pl.DataFrame) -> str:
+class PricesDigest:
     """A number, as text, that changes with any value of any row, whatever the rows' order.
 
     The sum over rows of a mix (Vigna's splitmix64) of each one's values; no guard against someone who
@@ -52,17 +55,36 @@ def prices_digest(prices: pl.DataFrame) -> str:
     Args:
         prices: as `read_prices` returns them.
     """
-    mixed = np.zeros(prices.height, np.uint64)
-    for name in sorted(prices.columns):
-        values = prices[name]
-        if name in (CODE, SECTOR):
-            bits = _text_bits(values)
-        elif name == DATE:
-            bits = values.to_physical().cast(pl.Int64).to_numpy().view(np.uint64)
-        else:
-            bits = values.cast(pl.Float64).fill_null(np.nan).to_numpy().view(np.uint64)
-        mixed = _mix(mixed + bits + np.uint64(len(name)))
-    return f"{int(mixed.sum(dtype=np.uint64)):016x}"
+
+    def __init__(self, prices: pl.DataFrame) -> None:
+        columns = [(len(name), _bits(name, prices[name])) for name in sorted(prices.columns)]
+        self._dates = prices[DATE]
+        self._mixed = np.zeros(prices.height, np.uint64)
+        # A block stays in the cache from column to column.
+        for first in range(0, prices.height, _DIGEST_ROWS):
+            rows = slice(first, first + _DIGEST_ROWS)
+            for length, bits in columns:
+                self._mixed[rows] = _mix(self._mixed[rows] + bits[rows] + np.uint64(length))
+
+    def up_to(self, day: dt.date) -> str:
+        """The digest of the rows up to a day, that day included."""
+        return self._text(self._mixed[(self._dates <= day).to_numpy()])
+
+    def __str__(self) -> str:
+        return self._text(self._mixed)
+
+    @staticmethod
+    def _text(mixed: np.ndarray) -> str:
+        return f"{int(mixed.sum(dtype=np.uint64)):016x}"
+
+
+def _bits(name: str, values: pl.Series) -> np.ndarray:
+    """A column's values as numbers, unsigned 64-bit."""
+    if name in (CODE, SECTOR):
+        return _text_bits(values)
+    if name == DATE:
+        return values.to_physical().cast(pl.Int64).to_numpy().view(np.uint64)
+    return values.cast(pl.Float64).fill_null(np.nan).to_numpy().view(np.uint64)
 
 
 def _text_bits(values: pl.Series) -> np.ndarray:
