@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
+from gogooku3.cli.lean import load_training
 from gogooku3.cli.train import train_and_report
 from gogooku3.settings import settings
 
@@ -21,7 +22,7 @@ def demo(
     """
     from gogooku3.config import load_config
 
-    dataset = ensure_demo_dataset(settings.data_dir / DEMO_DATASET.relative_to("data"))
+    dataset = ensure_demo_dataset(settings.data_dir / DEMO_DATASET.relative_to("data"), load_training)
     config = load_config(
         "model/atft/quickstart", values={"dataset.data_path": dataset}, configs_dir=settings.configs_dir
     )

@@ -43,3 +43,10 @@ def load_lightning_alone() -> None:
         import lightning.pytorch  # noqa: F401
     finally:
         del sys.modules[SIGNAL]
+
+
+def load_training() -> None:
+    """Import all that a training command needs."""
+    load_lightgbm_alone()
+    load_lightning_alone()
+    import gogooku3.training.pipeline  # noqa: F401

@@ -7,7 +7,7 @@ import typer
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
 from gogooku3.cli.headline import print_headline
-from gogooku3.cli.lean import load_lightgbm_alone, load_lightning_alone
+from gogooku3.cli.lean import load_training
 from gogooku3.errors import ConfigError
 from gogooku3.settings import settings
 
@@ -86,7 +86,7 @@ def train(
         return
     loaded = load_config(config, overrides or (), values=chosen, configs_dir=settings.configs_dir)
     if data is None and loaded.dataset.data_path == DEMO_DATASET:
-        ensure_demo_dataset(DEMO_DATASET)
+        ensure_demo_dataset(DEMO_DATASET, meanwhile=load_training)
     train_and_report(loaded, experiment or Path(config).stem, out, verbose)
 
 
@@ -97,8 +97,7 @@ def train_and_report(
     from gogooku3.training.inputs import first_look
 
     first_look(config)
-    load_lightgbm_alone()
-    load_lightning_alone()
+    load_training()
     from gogooku3.training import SafeTrainingPipeline
 
     pipeline = SafeTrainingPipeline(
@@ -123,8 +122,7 @@ def _resume_and_report(run: Path, verbose: bool) -> None:
     if read_manifest(run).get("status") == "complete":
         typer.echo(f"the run in {run} is complete; its report: {run / 'report.html'}")
         return
-    load_lightgbm_alone()
-    load_lightning_alone()
+    load_training()
     from gogooku3.training import SafeTrainingPipeline
 
     _report(SafeTrainingPipeline.resume(run, verbose))
