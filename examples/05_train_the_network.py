@@ -13,7 +13,7 @@ from gogooku3.training import SafeTrainingPipeline
 
 
 def main(folder: Path) -> None:
-    market = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=360, seed=7))
+    market = generate_market(SyntheticMarketConfig(n_stocks=24, n_days=300, seed=7))
     prices, _, _ = write_market(market, folder / "prices.parquet")
     dataset = build_dataset(prices, folder / "data.parquet").out_path
 
@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
             "training.epochs=2",
             "training.progress_bar=false",
             "lightgbm.num_boost_round=20",
-            "split.min_train_days=150",
+            "split.min_train_days=130",
         ],
     )
     pipeline = SafeTrainingPipeline("example", dataset, config, verbose=True, runs_dir=folder / "runs")

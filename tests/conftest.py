@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -61,12 +62,18 @@ def small_frame(small_dataset: Path) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def trained_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run with two seeds, a graph, and the market's state; treat it as read-only."""
+def trained_results(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a run with two seeds, a graph, and the market's state returned; treat its folder as read-only."""
     from gogooku3.training import SafeTrainingPipeline
 
     config = {**SMALL_RUN, "training": {**SMALL_RUN["training"], "seeds": [0, 1]}}
     pipeline = SafeTrainingPipeline(
         "trained", small_dataset, config, runs_dir=tmp_path_factory.mktemp("runs")
     )
-    return Path(pipeline.run_pipeline(n_splits=1)["run_dir"])
+    return pipeline.run_pipeline(n_splits=1)
+
+
+@pytest.fixture(scope="session")
+def trained_run(trained_results: dict[str, Any]) -> Path:
+    """Folder of that run."""
+    return Path(trained_results["run_dir"])

@@ -152,13 +152,18 @@ def test_the_metrics_take_predictions_and_returns() -> None:
 
 
 def test_the_safe_training_pipeline_runs_as_written(
-    data_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings.data_dir.name == "data"
     monkeypatch.chdir(tmp_path)
-    small = {**SMALL_RUN, "split": {"min_train_days": 252}}
+    data.select(data.columns[:16]).filter(pl.col("code").rank("dense") <= 20).write_parquet("few.parquet")
+    small = {
+        **SMALL_RUN,
+        "model": {**SMALL_RUN["model"], "input_dim": None},
+        "split": {"min_train_days": 252},
+    }
     pipeline = SafeTrainingPipeline(
-        experiment_name="production_training", data_path=str(data_path), model_config=small, verbose=True
+        experiment_name="production_training", data_path="few.parquet", model_config=small, verbose=True
     )
     results = pipeline.run_pipeline(n_splits=5, embargo_days=20, memory_limit_gb=8.0)
     assert f"{results['total_duration']:.1f}" and f"{results['best_sharpe']:.3f}"

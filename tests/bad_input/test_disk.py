@@ -78,7 +78,7 @@ def test_a_full_disk_leaves_the_old_file_of_a_name(disk: Fill, home: Path) -> No
     assert (place / "b.parquet").read_text() == "an older one"
 
 
-@pytest.mark.parametrize("kilobytes", [8, 60, 120, 250])
+@pytest.mark.parametrize("kilobytes", [8, 60, 250])
 def test_a_run_on_a_disk_that_fills_up_is_taken_to_its_end_once_there_is_room(
     kilobytes: int, disk: Fill, home: Path, tiny_run: Path
 ) -> None:

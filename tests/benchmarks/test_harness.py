@@ -1,8 +1,10 @@
 """The table of figures: ratios by hand, paired runs, processes and their memory; never a time."""
 
 import json
+import runpy
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import harness
 import run_all
 from harness import Figure, in_turns, median_ratio, run_process, table
+
+Script = Callable[..., list[Figure]]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """Runs a benchmark in this process, where torch and Lightning are loaded already, to its figures."""
+
+    def run(name: str, *options: str) -> list[Figure]:
+        path = str(run_all.HERE / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *options, "--json"])
+        runpy.run_path(path, run_name="__main__")
+        return harness.from_json(json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+    return run
 
 
 def test_a_ratio_says_how_many_times_better_whichever_way_is_better() -> None:
@@ -110,25 +127,24 @@ def test_the_features_benchmark_runs() -> None:
     assert features.ratio is not None and day.ratio is not None and day.ratio > 1
 
 
-def test_the_gpu_benchmark_trains_a_tiny_network_anywhere_and_asks_for_a_gpu_otherwise() -> None:
-    script = str(run_all.HERE / "gpu_training.py")
-    found = harness.from_json(run_process([sys.executable, script, "--tiny", "--json"]).result)
+def test_the_gpu_benchmark_trains_a_tiny_network_anywhere_and_asks_for_a_gpu_otherwise(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = script("gpu_training", "--tiny")
     assert [figure.unit for figure in found] == ["s", "s", "GB"] and found[0].ours and found[0].ours > 0
     assert "samples/s" in found[0].note and found[0].ratio is None
-    hidden = {"CUDA_VISIBLE_DEVICES": ""}
-    (missing,) = harness.from_json(run_process([sys.executable, script, "--json"], hidden).result)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (missing,) = script("gpu_training")
     assert missing.ours is None and "no GPU here" in missing.note
 
 
-@pytest.mark.parametrize("script", ["training_step", "loader"])
-def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(script: str) -> None:
-    options = ["--tiny", "--rounds", "1", "--batch", "8", "--json"]
-    run = run_process([sys.executable, str(run_all.HERE / f"{script}.py"), *options])
-    found = harness.from_json(run.result)
+@pytest.mark.parametrize("name", ["training_step", "loader"])
+def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(name: str, script: Script) -> None:
+    found = script(name, "--tiny", "--rounds", "1", "--batch", "8")
     assert len(found) == 3 and all(figure.ours and figure.ours > 0 for figure in found)
     assert found[0].ratio is not None and found[0].peak_mb
     assert any("left out of a tiny run" in figure.note for figure in found)
-    if script == "training_step":
+    if name == "training_step":
         assert "LSTM" in found[0].note and "graph" in found[0].note
 
 

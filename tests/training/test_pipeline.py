@@ -124,18 +124,17 @@ def test_the_manifest_says_how_far_the_predictions_spread(results: dict[str, Any
         assert all(share > 0 for share in fold["prediction_spread"].values())
 
 
-def test_several_seeds_are_one_model_of_the_table(small_dataset: Path, tmp_path: Path) -> None:
-    config = {**SMALL_RUN, "training": {**SMALL_RUN["training"], "seeds": [0, 1], "ema_decay": 0.9}}
-    results = SafeTrainingPipeline("seeds", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
-    fold = Path(results["run_dir"]) / "fold_0"
-    assert Path(results["model_path"]) == fold / "seed_1" / "model.safetensors"
+def test_several_seeds_are_one_model_of_the_table(trained_results: dict[str, Any]) -> None:
+    fold = Path(trained_results["run_dir"]) / "fold_0"
+    assert Path(trained_results["model_path"]) == fold / "seed_1" / "model.safetensors"
     members = [pl.read_parquet(fold / f"seed_{seed}" / "predictions.parquet") for seed in (0, 1)]
-    table = pl.read_parquet(results["predictions_path"]).filter(model="atft_gat_fan", horizon=5)
+    table = pl.read_parquet(trained_results["predictions_path"]).filter(model="atft_gat_fan", horizon=5)
     expected = rank_average(members)["prediction_5d"].cast(pl.Float32)
     assert table["prediction"].equals(expected, check_names=False)
-    manifest = json.loads((Path(results["run_dir"]) / "manifest.json").read_text())
+    manifest = json.loads((Path(trained_results["run_dir"]) / "manifest.json").read_text())
     assert manifest["seeds"] == [0, 1]
-    assert set(results["scores"]["models"]) == {"lightgbm", "atft_gat_fan", "rank_average", "oracle"}
+    models = {"lightgbm", "atft_gat_fan", "rank_average", "oracle"}
+    assert set(trained_results["scores"]["models"]) == models
 
 
 def test_a_panel_on_disk_changes_no_prediction(
@@ -180,16 +179,6 @@ def test_a_run_that_breaks_says_so_in_its_folder(
     assert (folder / "predictions.parquet").is_file(), "what was finished is kept"
 
 
-def test_a_thin_fold_is_warned_of_and_the_warning_is_kept(
-    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = {**SMALL_RUN, "split": {"min_train_days": 195}}
-    results = SafeTrainingPipeline("thin", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
-    manifest = json.loads((Path(results["run_dir"]) / "manifest.json").read_text())
-    assert any("fewer than the longest horizon of 20" in line for line in manifest["warnings"])
-    assert "warning: a fold tests 15 days" in capsys.readouterr().err
-
-
 def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: Path, tmp_path: Path) -> None:
     pipeline = SafeTrainingPipeline("leaky", small_dataset, SMALL_RUN, runs_dir=tmp_path)
     with pytest.raises(ConfigError, match="embargo_days is 5 trading days but the longest horizon is 20"):
@@ -215,14 +204,21 @@ def test_a_graph_without_returns_is_refused(small_dataset: Path, tmp_path: Path)
         pipeline.run_pipeline(n_splits=2)
 
 
-def test_without_a_graph_and_with_fewer_features_it_still_runs(small_dataset: Path, tmp_path: Path) -> None:
+def test_without_a_graph_with_few_features_and_a_thin_fold_it_still_runs_and_warns(
+    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = {
         **SMALL_RUN,
         "dataset": {"feature_columns": ["ret_5d", "vol_20d"]},
         "model": {**SMALL_RUN["model"], "input_dim": None},
+        "training": {**SMALL_RUN["training"], "ema_decay": 0.9},
         "graph": {"enabled": False},
         "normalization": {"cross_sectional": {"enabled": False}},
+        "split": {"min_train_days": 195},
     }
     outcome = SafeTrainingPipeline("plain", small_dataset, config, runs_dir=tmp_path).run_pipeline(n_splits=1)
     assert Path(outcome["report_path"]).is_file()
     assert load_config(Path(outcome["run_dir"]) / "config.yaml").model.input_dim == 8
+    manifest = json.loads((Path(outcome["run_dir"]) / "manifest.json").read_text())
+    assert any("fewer than the longest horizon of 20" in line for line in manifest["warnings"])
+    assert "warning: a fold tests 15 days" in capsys.readouterr().err

@@ -190,7 +190,6 @@ def canvas(y_title: str = "", x_title: str = "", height: int = 330) -> "Figure":
     """A figure with axes, room for a phone, and no ink of its own."""
     from plotly.graph_objects import Figure
 
-    figure = Figure()
     axis = {
         "gridcolor": GRID,
         "zerolinecolor": "rgba(128,128,128,0.5)",
@@ -198,18 +197,20 @@ def canvas(y_title: str = "", x_title: str = "", height: int = 330) -> "Figure":
         "nticks": 6,
         **_CLEAR_TICKS,
     }
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12},
-        hovermode="closest",
-        xaxis={**axis, "title": {"text": x_title, "standoff": 8}, "showgrid": False},
-        yaxis={**axis, "title": {"text": y_title, "standoff": 8}},
-        legend={"orientation": "h", "y": -0.25 if x_title else -0.12, "yanchor": "top", "x": 0},
-        dragmode=False,
-        showlegend=True,
+    # All at once: updated afterwards, Plotly's own template would be built and checked first.
+    return Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": "system-ui, sans-serif", "size": 12},
+            "hovermode": "closest",
+            "xaxis": {**axis, "title": {"text": x_title, "standoff": 8}, "showgrid": False},
+            "yaxis": {**axis, "title": {"text": y_title, "standoff": 8}},
+            "legend": {"orientation": "h", "y": -0.25 if x_title else -0.12, "yanchor": "top", "x": 0},
+            "dragmode": False,
+            "showlegend": True,
+        }
     )
-    return figure
