@@ -73,5 +73,10 @@ def _by_thread(work: Callable[..., Result], pieces: Sequence[object], threads: i
         with torch.inference_mode(), torch.autocast("cpu", dtype=kind, enabled=half):
             return work(piece)
 
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(on_thread, pieces))
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(on_thread, pieces))
+    finally:
+        # The last number set is that of threads yet to come, too.
+        torch.set_num_threads(before)

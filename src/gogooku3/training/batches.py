@@ -15,7 +15,9 @@ from torch.utils.data import Sampler
 from gogooku3.data.panel import Panel
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.graph_attention import Neighbours
+from gogooku3.models.pieces import predict_in_pieces
 
 
 class StackedGraphs(NamedTuple):
@@ -72,6 +74,23 @@ class Batch(NamedTuple):
     stock: Tensor
     n_days: int
     market: Tensor | None
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Neighbours, int, Tensor | None]:
+        """What a network takes, in the order of its arguments."""
+        return self.x, self.step_mask, self.day_index, self.neighbours, self.n_days, self.market
+
+
+def predict_batch(model: ATFTGATFANModel, batch: Batch) -> Tensor:
+    """Predictions `[samples, horizons]` of a network in evaluation mode, without gradients.
+
+    On a CPU, bits depend on no number of threads.
+    """
+    if batch.x.is_cuda:
+        with torch.inference_mode():
+            found: Tensor = model(*batch.inputs)
+            return found
+    return predict_in_pieces(model, *batch.inputs)
 
 
 class DayPacks(Sampler[list[int]]):

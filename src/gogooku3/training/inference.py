@@ -5,7 +5,6 @@ Lightning stays out: one forward pass a day needs no loop, and loading it takes 
 
 import datetime as dt
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,8 @@ from gogooku3.evaluation.ensemble import rank_average
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.pieces import predict_in_pieces
 from gogooku3.safety.cross_section import DayStatistics
-from gogooku3.training.batches import Batch, PanelBatches, StackedGraphs
+from gogooku3.training.batches import Batch, PanelBatches, StackedGraphs, predict_batch
 from gogooku3.training.saved_fold import SavedFold
 
 
@@ -156,11 +154,7 @@ def network_output(fold: SavedFold, model: ATFTGATFANModel, batch: Batch) -> Ten
         torch.inference_mode(),
         torch.autocast(batch.x.device.type, dtype=torch.bfloat16, enabled=fold.half_precision),
     ):
-        run = model if batch.x.is_cuda else partial(predict_in_pieces, model)
-        found: Tensor = run(
-            batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
-        )
-    return found
+        return predict_batch(model, batch)
 
 
 def _network_scores(fold: SavedFold, model: ATFTGATFANModel, inputs: DayInputs) -> np.ndarray:

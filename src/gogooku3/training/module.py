@@ -1,6 +1,6 @@
 """The network as Lightning sees it: one step of training, validation and prediction."""
 
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.training.batches import Batch, PanelBatches
+from gogooku3.training.batches import PanelBatches, predict_batch
 from gogooku3.training.finite_loss import FiniteLoss
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.schedules import build_schedule
@@ -55,9 +55,9 @@ class ATFTModule(pl.LightningModule):
         self.guard = FiniteLoss(torch.device("cpu"))
 
     @property
-    def scored_model(self) -> nn.Module:
+    def scored_model(self) -> ATFTGATFANModel:
         """The network that is validated, kept and predicts: the average of the weights where there is one."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(ATFTGATFANModel, self.average.module)
 
     # Lightning calls these once the module is on its device; `setup` comes too early for that.
     def on_fit_start(self) -> None:
@@ -84,21 +84,26 @@ class ATFTModule(pl.LightningModule):
 
     def training_step(self, days: list[int], batch_idx: int) -> Tensor:
         batch = self.batches.gather(days)
-        loss: Tensor = self.loss(_forward(self.model, batch), batch.labels, batch.day_index, batch.n_days)
+        predictions = self.model(*batch.inputs)
+        loss: Tensor = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
         self.guard.watch(loss, self.global_step, days, self.panel.dates)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.day))
         return loss
 
     def validation_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
         batch = self.batches.gather(days)
-        predictions = _forward(self.scored_model, batch)
+        predictions = predict_batch(self.scored_model, batch)
         loss = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
         self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.day))
         return {"predictions": predictions, "day": batch.day, "stock": batch.stock}
 
     def predict_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
         batch = self.batches.gather(days)
-        return {"predictions": _forward(self.scored_model, batch), "day": batch.day, "stock": batch.stock}
+        return {
+            "predictions": predict_batch(self.scored_model, batch),
+            "day": batch.day,
+            "stock": batch.stock,
+        }
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         super().optimizer_step(*arguments, **options)
@@ -135,14 +140,6 @@ class ATFTModule(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Day numbers stay on the host; the gather happens where the panel is."""
         return batch
-
-
-def _forward(model: nn.Module, batch: Batch) -> Tensor:
-    """Predictions `[samples, horizons]`, float32."""
-    predictions: Tensor = model(
-        batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
-    )
-    return predictions
 
 
 def weight_average(model: nn.Module, decay: float) -> AveragedModel:
