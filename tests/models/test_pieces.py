@@ -1,4 +1,4 @@
-"""A day predicted in pieces is the day predicted at once, whatever the pieces and the threads."""
+"""A day predicted and explained in pieces is the day taken at once, whatever the pieces and the threads."""
 
 import pytest
 import torch
@@ -6,9 +6,11 @@ from torch import Tensor
 
 from gogooku3.models import ATFTGATFANModel, pieces
 from gogooku3.models.graph_attention import Neighbours
-from gogooku3.models.pieces import predict_in_pieces
+from gogooku3.models.pieces import contributions_in_pieces, predict_in_pieces
 
 SAMPLES, STEPS, FEATURES, MARKET = 23, 8, 6, 4
+PARTS = [None, "frequency_norm", "temporal_attention", "graph_attention", "regime"]
+"""What may be left out of the network."""
 Inputs = tuple[Tensor, Tensor, Tensor, Neighbours, int, Tensor]
 
 
@@ -33,7 +35,7 @@ def two_days() -> Inputs:
     return torch.randn(SAMPLES, STEPS, FEATURES), mask, day, heard, 2, torch.randn(2, MARKET)
 
 
-@pytest.mark.parametrize("off", [None, "frequency_norm", "temporal_attention", "graph_attention", "regime"])
+@pytest.mark.parametrize("off", PARTS)
 def test_pieces_predict_what_the_whole_predicts(off: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
     model, inputs = network(**({f"use_{off}": False} if off else {})), two_days()
@@ -66,3 +68,24 @@ def test_pieces_work_in_the_precision_that_is_in_force(monkeypatch: pytest.Monke
 def test_nothing_of_the_pieces_asks_for_gradients() -> None:
     model, inputs = network(), two_days()
     assert not predict_in_pieces(model, *inputs).requires_grad
+
+
+@pytest.mark.parametrize("off", PARTS)
+@pytest.mark.parametrize("horizon", [1, 20])
+def test_pieces_explain_what_the_whole_explains(
+    off: str | None, horizon: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 5)
+    model, inputs = network(**({f"use_{off}": False} if off else {})), two_days()
+    whole = model.explain(*inputs, [horizon]).contributions[:, 0]
+    found = contributions_in_pieces(model, *inputs, horizon, threads=2)
+    assert whole.abs().mean(0).min() > 1e-4
+    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_bits_of_an_explanation_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 5)
+    model, inputs = network(), two_days()
+    found = [contributions_in_pieces(model, *inputs, 5, threads=threads) for threads in (1, 2, 3)]
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])

@@ -52,6 +52,7 @@ def predict(
     """
     import numpy as np
 
+    from gogooku3.training.allocator import freed_memory_kept
     from gogooku3.training.inference import predict_days, read_inputs
     from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
     from gogooku3.training.saved_fold import SavedFold
@@ -63,12 +64,13 @@ def predict(
     saved = SavedFold.load(run, fold)
     leading = chosen_horizon(saved.horizons, horizon)
     inputs = read_inputs(saved, data, day, day)
-    table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
-    ends = np.arange(table.height)
-    if not explain_all:
-        ends = np.unique(np.concatenate([ends[:top], ends[max(0, len(ends) - top) :]]))
-    if len(ends):
-        table = with_reasons(table, saved, inputs, leading, ends)
+    with freed_memory_kept():
+        table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
+        ends = np.arange(table.height)
+        if not explain_all:
+            ends = np.unique(np.concatenate([ends[:top], ends[max(0, len(ends) - top) :]]))
+        if len(ends):
+            table = with_reasons(table, saved, inputs, leading, ends)
     _write(table, out)
     _print_ends(table, leading, top)
     _warn_of_age(saved, table["date"][0])

@@ -1,11 +1,13 @@
-"""Predicts a large day on a CPU in pieces of samples that fit its caches. Nothing is trained or explained.
+"""Predicts and explains a large day on a CPU in pieces of samples that fit its caches. Nothing is trained.
 
 A library's LSTM that is given thousands of samples at once writes gigabytes of gates to memory and lets the
 threads of every small product wait for each other. Pieces that one thread each takes all the way do neither.
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -63,14 +65,81 @@ def predict_in_pieces(
     return model.conclude(state, torch.cat([snapshot for *_, snapshot in found]), x[:, -1], neighbours)
 
 
-def _by_thread(work: Callable[..., Result], pieces: Sequence[object], threads: int) -> list[Result]:
+def contributions_in_pieces(
+    model: ATFTGATFANModel,
+    x: Tensor,
+    step_mask: Tensor,
+    day_index: Tensor,
+    neighbours: Neighbours | None,
+    n_days: int,
+    market: Tensor | None,
+    horizon: int,
+    threads: int | None = None,
+) -> Tensor:
+    """The contributions `[samples, features]` to one horizon that `model.explain` finds, to rounding.
+
+    Windows are read piece by piece, and what the predictions owe to each piece's readings is taken back
+    through the piece alone, so that the LSTM, which is most of the work, has one thread a piece, both ways.
+
+    Args:
+        model: in evaluation mode; its parameters keep their gradients.
+        x, step_mask, day_index, neighbours, n_days, market: as `model` takes them.
+        horizon: one of the model's.
+        threads: that take pieces; None: as many as torch uses.
+    """
+    pieces = [slice(start, start + PIECE) for start in range(0, len(x), PIECE)]
+    threads = threads or torch.get_num_threads()
+
+    def read(piece: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
+        windows = x[piece].detach().requires_grad_()
+        snapshot: Tensor = model.snapshot(windows[:, -1])
+        scaled = windows if model.frequency is None else model.frequency(windows)
+        return windows, (*model.temporal.read(scaled, step_mask[piece], snapshot), snapshot)
+
+    with _plain_lstm():
+        found = _by_thread(read, pieces, threads, gradients=True)
+    with torch.enable_grad():
+        by_part = zip(*(out for _, out in found), strict=True)
+        readings = [torch.cat(parts).detach().requires_grad_() for parts in by_part]
+        history, state, current, snapshot = readings
+        today = x[:, -1].detach().requires_grad_()
+        mood = model.temporal.mood(current, day_index, n_days, market)
+        fused, _ = model.temporal.ask(history, state, current, step_mask, *mood)
+        predictions = model.conclude(fused, snapshot, today, neighbours)
+        asked = predictions[:, model.prediction_horizons.index(horizon)].sum()
+        *owed, at_once = torch.autograd.grad(
+            asked, [*readings, today], allow_unused=True, materialize_grads=True
+        )
+
+    def trace(number: int) -> Tensor:
+        windows, out = found[number]
+        (gradient,) = torch.autograd.grad(out, windows, [part[pieces[number]] for part in owed])
+        return (gradient * windows.detach()).sum(dim=1)
+
+    traced = torch.cat(_by_thread(trace, range(len(pieces)), threads, gradients=True))
+    return traced + at_once * today.detach()
+
+
+@contextmanager
+def _plain_lstm() -> Iterator[None]:
+    """An LSTM whose backward pass finds the gradients asked for; oneDNN's finds the weights' in any case."""
+    with warnings.catch_warnings():
+        # Restoring the setting talks of other vendors' hardware.
+        warnings.filterwarnings("ignore", message="TF32 acceleration", category=UserWarning)
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
+def _by_thread(
+    work: Callable[..., Result], pieces: Sequence[object], threads: int, gradients: bool = False
+) -> list[Result]:
     """The work of each piece, on threads that use one core each, in the precision that is in force here."""
     half, kind = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
     def on_thread(piece: object) -> Result:
         # What a thread may use, inference mode and autocast are its own; none is inherited.
         torch.set_num_threads(1)
-        with torch.inference_mode(), torch.autocast("cpu", dtype=kind, enabled=half):
+        with torch.inference_mode(not gradients), torch.autocast("cpu", dtype=kind, enabled=half):
             return work(piece)
 
     before = torch.get_num_threads()

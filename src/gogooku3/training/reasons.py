@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gogooku3.models.graph_attention import Neighbours
+from gogooku3.models.pieces import contributions_in_pieces
 from gogooku3.training.batches import Batch
 from gogooku3.training.saved_fold import SavedFold
 
@@ -18,9 +19,9 @@ others, which stand for the day."""
 def explain_samples(fold: SavedFold, batch: Batch, wanted: np.ndarray, horizon: int) -> np.ndarray:
     """What each feature adds to the predictions of some samples, less what it adds to all of the day.
 
-    Gradient x input (`ATFTGATFANModel.explain`), mean over the fold's networks. A larger day is thinned out:
-    the samples wanted and all whom they hear stay, and of the others as many as make `REFERENCE`; they stand
-    for the day's mean and for the market regime's summary of it.
+    Gradient x input (see `ATFTGATFANModel.explain`), mean over the fold's networks. A larger day is thinned
+    out: the samples wanted and all whom they hear stay, and of the others as many as make `REFERENCE`; they
+    stand for the day's mean and for the market regime's summary of it.
 
     Args:
         fold: the saved fold.
@@ -35,11 +36,13 @@ def explain_samples(fold: SavedFold, batch: Batch, wanted: np.ndarray, horizon: 
     part = _part(batch, kept)
     place = np.searchsorted(kept, wanted)
     total: np.ndarray = np.zeros((len(wanted), batch.x.shape[2]))
+    inputs = (part.x, part.step_mask, part.day_index, part.neighbours, part.n_days, part.market)
     for model in fold.networks.values():
-        output = model.to(batch.x.device).explain(
-            part.x, part.step_mask, part.day_index, part.neighbours, part.n_days, part.market, [horizon]
-        )
-        contributions = output.contributions[:, 0].double().cpu().numpy()
+        if part.x.is_cuda:
+            found = model.to(part.x.device).explain(*inputs, [horizon]).contributions[:, 0]
+        else:
+            found = contributions_in_pieces(model, *inputs, horizon)
+        contributions = found.double().cpu().numpy()
         total += contributions[place] - contributions.mean(axis=0)
     return total / len(fold.networks)
 
