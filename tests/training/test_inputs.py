@@ -11,6 +11,7 @@ import pytest
 from tests.bad_input.harness import data_set
 
 from gogooku3.config import RunConfig
+from gogooku3.cores import available_cores
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.training.inputs import first_look, open_dataset, plan_panel
@@ -49,7 +50,7 @@ def test_the_plan_counts_the_predictions_of_every_model_and_horizon(
     monkeypatch.setattr("gogooku3.training.inputs.plan_memory", lambda *a: bool(planned.append(a)))
     plan_panel(open_dataset(config(data)), config(data), 1080, 90, 12)
     # 90 days less 30 to train on and an embargo of 20: 40 tested days x 12 stocks x 4 horizons x 3 models.
-    assert planned == [((90, 12, 9), 1080 * 40, 8.0, 40 * 12 * 4 * 3)]
+    assert planned == [((90, 12, 9), 1080 * 40, 8.0, 40 * 12 * 4 * 3, min(4, available_cores()))]
     data.with_suffix(".oracle.parquet").touch()
     plan_panel(open_dataset(config(data)), config(data), 1080, 90, 12)
     assert planned[-1][-1] == 40 * 12 * 4 * 4

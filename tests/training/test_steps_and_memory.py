@@ -63,19 +63,28 @@ def test_a_data_set_that_fits_stays_in_memory() -> None:
 
 
 def test_a_cube_that_does_not_fit_beside_what_is_copied_from_it_goes_to_disk() -> None:
-    # 2,000 x 3,000 x 145: a cube of 3.48 GB; 0.7 + 0.1 + 3.48 (copied) + 0.87 (bins) + 0.35 (sample) = 5.50.
+    # 2,000 x 3,000 x 145: 3.48 GB; 0.7 + 0.1 + 3.48 (copied) + 0.87 (bins) + 0.87 (a copy) = 6.02.
     shape = (2000, 3000, 145)
-    assert plan_memory(shape, 100_000_000, limit_gb=9) is False
-    assert plan_memory(shape, 100_000_000, limit_gb=8.9) is True
+    assert plan_memory(shape, 100_000_000, limit_gb=9.6) is False
+    assert plan_memory(shape, 100_000_000, limit_gb=9.4) is True
 
 
 def test_a_limit_that_can_never_be_kept_is_refused_with_what_would_do() -> None:
     shape = (2000, 3000, 145)
     with pytest.raises(
-        ConfigError, match=r"memory_limit_gb is 3 but this data set needs about 5\.5 GB.*5\.6"
+        ConfigError, match=r"memory_limit_gb is 3 but this data set needs about 6\.0 GB.*6\.1"
     ):
         plan_memory(shape, 100_000_000, limit_gb=3)
-    assert plan_memory(shape, 100_000_000, limit_gb=5.6) is True
+    assert plan_memory(shape, 100_000_000, limit_gb=6.2) is True
+
+
+def test_each_model_that_is_boosted_beside_others_has_a_copy_of_the_rows() -> None:
+    # 0.58 G cells: the cube 2.32 GB, the binned rows 0.58, the sample of their bins 0.35 or the copies.
+    shape = (1000, 4000, 145)
+    assert plan_memory(shape, 0, limit_gb=6.6, side_by_side=1) is False
+    assert plan_memory(shape, 0, limit_gb=6.6, side_by_side=4) is True
+    with pytest.raises(ConfigError, match=r"needs about 5\.9 GB"):
+        plan_memory(shape, 0, limit_gb=5.5, side_by_side=4)
 
 
 def test_predictions_may_need_more_than_the_panel_and_the_refusal_says_so() -> None:

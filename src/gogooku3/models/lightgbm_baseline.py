@@ -143,7 +143,7 @@ class LightGBMFinancialBaseline:
             return self._boost(train_set, stop_set)
 
         horizons = range(len(self.prediction_horizons))
-        with ThreadPoolExecutor(min(len(horizons), available_cores())) as pool:
+        with ThreadPoolExecutor(boosted_at_a_time(len(horizons))) as pool:
             boosters = list(pool.map(boost, horizons))
         self.boosters = dict(zip(self.prediction_horizons, boosters, strict=True))
         return self
@@ -295,6 +295,11 @@ class LightGBMFinancialBaseline:
             valid_sets=None if stop_set is None else [stop_set],
             callbacks=None if stop_set is None else [lightgbm.early_stopping(patience, verbose=False)],
         )
+
+
+def boosted_at_a_time(horizons: int) -> int:
+    """Models that are boosted side by side, each with a copy of the binned rows."""
+    return min(horizons, available_cores())
 
 
 def _n_trees(booster: Any) -> int:

@@ -8,6 +8,7 @@ from gogooku3.data.quality_checks.learning import stock_problems, target_problem
 from gogooku3.data.synthetic import oracle_paths
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import QUALITY_FEATURES
+from gogooku3.models.lightgbm_baseline import boosted_at_a_time
 from gogooku3.safety.walk_forward import WalkForwardSplitterV2
 from gogooku3.schema import target_column
 from gogooku3.training.memory import plan_memory
@@ -113,6 +114,7 @@ def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: 
         rows * (_KEY_BYTES + 4 * len(loader.horizons)),
         config.performance.memory_limit_gb,
         predictions,
+        boosted_at_a_time(len(config.time_series.prediction_horizons)),
     )
 
 

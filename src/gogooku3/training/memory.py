@@ -16,11 +16,18 @@ _SAMPLE_BYTES = 12
 """LightGBM chooses its bins from that many rows, a float64 and an int32 each cell."""
 
 
-def plan_memory(shape: tuple[int, int, int], index_bytes: int, limit_gb: float, predictions: int = 0) -> bool:
+def plan_memory(
+    shape: tuple[int, int, int],
+    index_bytes: int,
+    limit_gb: float,
+    predictions: int = 0,
+    side_by_side: int = 1,
+) -> bool:
     """Whether the cube `[days, stocks, features]` must go to a memory-mapped file.
 
     The data set is read some rows at a time, so the fullest moment is LightGBM's: beside the cube lie the
-    training rows that it copies, a byte for each of their cells, and the sample that its bins come from.
+    training rows that it copies, a byte for each of their cells, and the sample that its bins come from, or
+    another such copy for each model that is boosted at the time.
     Or it is scoring's, when the cube is gone and the predictions of all folds lie in one table.
     The network's activations are not counted; a batch of the full network wants more than all of this.
 
@@ -29,6 +36,7 @@ def plan_memory(shape: tuple[int, int, int], index_bytes: int, limit_gb: float, 
         index_bytes: keys and targets of the data set.
         limit_gb: memory the run may take, GB (10^9 bytes).
         predictions: rows of the prediction table.
+        side_by_side: models that LightGBM boosts at a time.
 
     Raises:
         ConfigError: even with the cube on disk the run would not fit.
@@ -40,7 +48,8 @@ def plan_memory(shape: tuple[int, int, int], index_bytes: int, limit_gb: float, 
     cells = days * stocks * features
     cube_gb = cells * 4 / 1e9
     sample_gb = min(days * stocks, _SAMPLED_ROWS) * features * _SAMPLE_BYTES / 1e9
-    training = _LIBRARIES_GB + index_bytes / 1e9 + cube_gb + cells / 1e9 + sample_gb
+    boosting_gb = cells / 1e9 + max(sample_gb, side_by_side * cells / 1e9)
+    training = _LIBRARIES_GB + index_bytes / 1e9 + cube_gb + boosting_gb
     scoring = _LIBRARIES_GB + predictions * _PREDICTION_BYTES / 1e9
     least = max(training, scoring)
     if least > limit_gb:
