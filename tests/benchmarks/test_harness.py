@@ -148,9 +148,10 @@ def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(name: str
         assert "LSTM" in found[0].note and "graph" in found[0].note
 
 
-def test_the_prediction_benchmark_runs_and_names_the_parts(trained_run: Path, small_dataset: Path) -> None:
-    options = ["--rounds", "1", "--json", "--run", str(trained_run), "--data", str(small_dataset)]
-    run = run_process([sys.executable, str(run_all.HERE / "prediction.py"), *options])
-    whole, network = harness.from_json(run.result)
+def test_the_prediction_benchmark_runs_and_names_the_parts(
+    script: Script, trained_run: Path, small_dataset: Path
+) -> None:
+    given = ("--run", str(trained_run), "--data", str(small_dataset))
+    whole, network = script("prediction", "--rounds", "1", *given)
     assert whole.theirs == 3.0 and whole.ours and "reasons" in whole.note and "drift" in whole.note
     assert network.ours and network.theirs and network.note.startswith(("fp32", "bf16"))

@@ -7,26 +7,15 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.conftest import SMALL_RUN
 
 from gogooku3.cli.main import main
 from gogooku3.errors import DataError
-from gogooku3.training import SafeTrainingPipeline
 from gogooku3.training.run_audit import audit_run
 
 
-@pytest.fixture(scope="module")
-def run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = {**SMALL_RUN, "training": {**SMALL_RUN["training"], "seeds": (0, 1)}}
-    pipeline = SafeTrainingPipeline(
-        "audited", small_dataset, config, runs_dir=tmp_path_factory.mktemp("runs")
-    )
-    return Path(pipeline.run_pipeline(n_splits=2)["run_dir"])
-
-
 @pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run, tmp_path / "copy"))
+def copy(trained_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_run, tmp_path / "copy"))
 
 
 def outcome(told: dict[str, Any], name: str) -> str:
@@ -34,13 +23,13 @@ def outcome(told: dict[str, Any], name: str) -> str:
     return str(rows[name])
 
 
-def test_a_run_audits_its_own_tables_as_it_ends(run: Path) -> None:
-    told = json.loads((run / "audit.json").read_text())
+def test_a_run_audits_its_own_tables_as_it_ends(trained_run: Path) -> None:
+    told = json.loads((trained_run / "audit.json").read_text())
     assert told["verdict"] == "clean"
     assert told["smallest_gap_days"] == 20
     assert {row["model"] for row in told["shuffled_target_ic"]} >= {"atft_gat_fan", "lightgbm"}
     assert all(0 < row["share"] < 1 for row in told["dropped"])
-    assert "Audit and controls" in (run / "report.html").read_text()
+    assert "Audit and controls" in (trained_run / "report.html").read_text()
 
 
 def test_an_honest_run_is_clean(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
