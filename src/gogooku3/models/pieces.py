@@ -90,16 +90,17 @@ def contributions_in_pieces(
     pieces = [slice(start, start + PIECE) for start in range(0, len(x), PIECE)]
     threads = threads or torch.get_num_threads()
 
-    def read(piece: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def read(piece: slice) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         windows = x[piece].detach().requires_grad_()
         snapshot: Tensor = model.snapshot(windows[:, -1])
         scaled = windows if model.frequency is None else model.frequency(windows)
-        return windows, (*model.temporal.read(scaled, step_mask[piece], snapshot), snapshot)
+        out = (*model.temporal.read(scaled, step_mask[piece], snapshot), snapshot)
+        return windows, out, torch.cat([part.flatten() for part in out])
 
     with _plain_lstm():
         found = _by_thread(read, pieces, threads, gradients=True)
     with torch.enable_grad():
-        by_part = zip(*(out for _, out in found), strict=True)
+        by_part = zip(*(out for _, out, _ in found), strict=True)
         readings = [torch.cat(parts).detach().requires_grad_() for parts in by_part]
         history, state, current, snapshot = readings
         today = x[:, -1].detach().requires_grad_()
@@ -112,8 +113,11 @@ def contributions_in_pieces(
         )
 
     def trace(number: int) -> Tensor:
-        windows, out = found[number]
-        (gradient,) = torch.autograd.grad(out, windows, [part[pieces[number]] for part in owed])
+        windows, _, joined = found[number]
+        debts = torch.cat([part[pieces[number]].flatten() for part in owed])
+        # A single number: for gradients by output torch would load SymPy, and several outputs joined on
+        # this thread would let the order of sums, and so the last bits, depend on which thread it is.
+        (gradient,) = torch.autograd.grad(joined @ debts, windows)
         return (gradient * windows.detach()).sum(dim=1)
 
     traced = torch.cat(_by_thread(trace, range(len(pieces)), threads, gradients=True))
