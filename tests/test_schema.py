@@ -76,6 +76,8 @@ def test_a_missing_column_is_named_beside_those_that_exist() -> None:
         DataError, match="the frame needs the column close, which is not there; it has date, code"
     ):
         require_columns(["date", "code"], ["date", "close"], "the frame")
+    with pytest.raises(DataError, match=r"rsi_14, which is not there; did you mean 'rsi_14d'\? it has"):
+        require_columns(["date", "rsi_14d"], ["rsi_14"], "the frame")
     with pytest.raises(DataError, match="the columns high, low, which are not there"):
         require_columns(["date"], ["high", "low"], "the frame")
 

@@ -5,8 +5,10 @@ traceback), and so is a full disk or a file that may not be read. Every other ex
 bug of ours (exit code 1).
 """
 
+import difflib
 import errno
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -93,6 +95,21 @@ def choices(names: object, limit: int = 12) -> str:
     if len(listed) <= limit:
         return ", ".join(listed) or "none"
     return ", ".join(listed[:limit]) + f", ... ({len(listed)} in all)"
+
+
+def did_you_mean(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
+    """Offer the closest existing name, in the middle of a message; a bare semicolon where none is close.
+
+    Args:
+        cutoff: how alike two names must be, from 0 to 1, to be taken for one with a typing error.
+
+    >>> did_you_mean("hiden_dim", ["hidden_dim", "dropout"])
+    "; did you mean 'hidden_dim'?"
+    >>> did_you_mean("x", ["hidden_dim", "dropout"])
+    ';'
+    """
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    return f"; did you mean '{close[0]}'?" if close else ";"
 
 
 def _short(name: str, limit: int = 80) -> str:

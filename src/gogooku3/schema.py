@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from gogooku3.errors import DataError, choices
+from gogooku3.errors import DataError, choices, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -118,12 +118,13 @@ def require_columns(present: Iterable[str], needed: Iterable[str], what: str) ->
     """Refuse a table that lacks columns, listing those it has.
 
     Raises:
-        DataError: naming the missing and the existing columns.
+        DataError: naming the missing and the existing columns, and the one that may be meant.
     """
     have = list(present)
     missing = [name for name in needed if name not in have]
     if missing:
         raise DataError(
             f"{what} needs the column{'s' if len(missing) > 1 else ''} {choices(missing)}, which "
-            f"{'are' if len(missing) > 1 else 'is'} not there; it has {choices(have)}"
+            f"{'are' if len(missing) > 1 else 'is'} not there{did_you_mean(missing[0], have, 0.85)} it has "
+            f"{choices(have)}"
         )

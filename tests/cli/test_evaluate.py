@@ -81,7 +81,11 @@ def test_a_runs_own_costs_are_the_default(predictions: Path, capsys: pytest.Capt
     ("content", "name", "message"),
     [
         (None, "none.parquet", "no predictions at"),
-        (None, "", "has no predictions.parquet, so no run has ended there; it has other.txt"),
+        (
+            None,
+            "",
+            "has no predictions.parquet, so no run has ended there; it has other.txt; name the",
+        ),
         ("x", "other.txt", "expected a prediction table in Parquet"),
     ],
 )

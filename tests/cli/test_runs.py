@@ -92,6 +92,8 @@ def test_what_is_not_there_is_said_in_a_line(home: Path, capsys: pytest.CaptureF
     assert runs(capsys, "--out", home / "nowhere", "--json")[:2] == (0, "[]\n")
     code, _, notes = runs(capsys, "--out", home, "--experiment", "x")
     assert code == 2 and "there are: other, trained" in notes
+    code, _, notes = runs(capsys, "--sort", "sharp")
+    assert code == 2 and "'--sort': 'sharp' is not one of 'newest', 'ic_1d'" in notes
     code, _, notes = runs(capsys, "--out", home, "trained/1")
     assert code == 2 and "no run in trained/1" in notes
     code, _, notes = runs(capsys, "--out", home, "--limit", 1, "trained/20260101-000000")

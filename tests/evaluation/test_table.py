@@ -131,7 +131,8 @@ def test_the_models_are_compared_first_and_their_average_only_where_it_is_sure(a
             pair["ic"].update(difference=-0.02, interval=[-0.03, -0.01])
     rivals, average = verdict(changed)[5:]
     assert "can't be told apart" in rivals
-    assert average.startswith("rank_average is better than lightgbm at 5 days")
+    assert average.startswith("rank_average is better than lightgbm at 5 days: rank_average minus lightgbm")
+    assert "difference of +0.0200 (95% interval +0.0100 to +0.0300)" in average
 
 
 def test_the_oracle_is_no_competitor_unless_it_is_alone(market, scores):

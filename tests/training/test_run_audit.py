@@ -84,6 +84,8 @@ def test_an_unfinished_run_or_another_data_set_is_refused(
         DataError, match=r"is interrupted, not complete; finish it with `gogooku3 train --resume"
     ):
         audit_run(copy)
+    with pytest.raises(DataError, match="is not the folder of a run: expected"):
+        audit_run(copy.parent)
 
 
 def test_what_is_neither_run_nor_function_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,7 +182,8 @@ def _predictions_file(path: Path) -> Path:
     if path.is_dir():
         raise DataError(
             f"the folder {path} has no {PREDICTIONS}, so no run has ended there; it has "
-            f"{choices(sorted(entry.name for entry in path.iterdir()))}"
+            f"{choices(sorted(entry.name for entry in path.iterdir()))}; name the folder of a complete run, "
+            "`gogooku3 runs` lists them"
         )
     raise DataError(f"no predictions at {path}; name a {PREDICTIONS} or the folder of a run")
 

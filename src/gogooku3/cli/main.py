@@ -119,7 +119,8 @@ def _usage(error: Any) -> str:
     # typer says which option it couldn't read and what it had expected there, but not what came.
     findings = error.__cause__.errors() if hasattr(error.__cause__, "errors") else ()
     came = "".join(f", came '{finding['input']}'" for finding in findings[:1])
-    return f"error: {error.format_message().rstrip('.')}{came}; see `{command} --help`"
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"error: {message}{came}; see `{command} --help`"
 
 
 def _fail(message: str, code: int) -> NoReturn:

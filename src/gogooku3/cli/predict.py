@@ -150,4 +150,4 @@ def _warn_of_drift(saved: "SavedFold", inputs: "DayInputs") -> None:
         what = row["what"].replace("_", " ")
         say(f"  {row['feature']}: {what} {row['value']:.4g}, expected {', '.join(bounds)}")
     if found.height > LISTED:
-        say(f"  and {found.height - LISTED} more")
+        say(f"  and {found.height - LISTED} more differences; an input may have several")

@@ -32,7 +32,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over a fold's training days, at most.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Rows a step, packed from whole days. Half it if memory runs out.")
+        int | None, typer.Option(help="Rows a step, packed from whole days. Halve it if memory runs out.")
     ] = None,
     memory_limit: Annotated[
         float | None, typer.Option(metavar="GB", help="Memory the run may take, in GB.")

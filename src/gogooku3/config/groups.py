@@ -312,8 +312,8 @@ class EvaluationConfig(Group):
     def _the_open_has_a_price(self) -> Self:
         if self.entry == "open" and self.prices is None:
             raise ValueError(
-                "evaluation.entry is open, but no prices say what that is; set evaluation.prices to the file "
-                "that the data set was built from, or evaluation.entry=close"
+                "evaluation.entry is open, but no prices say what that is; set evaluation.prices (`evaluate` "
+                "--prices) to the file that the data set was built from, or evaluation.entry=close"
             )
         return self
 

@@ -1,13 +1,12 @@
 """What was expected, what came, what to try: pydantic's findings in words. Checks nothing itself."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gogooku3.errors import choices
+from gogooku3.errors import choices, did_you_mean
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -32,18 +31,6 @@ _EXPECTED = {
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
     """Spell every problem in a line of its own, with dotted paths; `root` is the schema that was checked."""
     return [line for details in error.errors() for line in _lines(details, root)]
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """Offer the closest existing name, in the middle of a message; a bare semicolon where none is close.
-
-    >>> did_you_mean("hiden_dim", ["hidden_dim", "dropout"])
-    "; did you mean 'hidden_dim'?"
-    >>> did_you_mean("x", ["hidden_dim", "dropout"])
-    ';'
-    """
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ";"
 
 
 def _lines(details: ErrorDetails, root: type[BaseModel]) -> list[str]:

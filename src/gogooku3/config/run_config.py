@@ -24,8 +24,7 @@ from gogooku3.config.groups import (
     TrainingConfig,
     by_horizon,
 )
-from gogooku3.config.messages import did_you_mean
-from gogooku3.errors import choices
+from gogooku3.errors import choices, did_you_mean
 
 
 class RunConfig(Group):

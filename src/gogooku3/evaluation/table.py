@@ -247,12 +247,15 @@ def _rivalry(comparisons: list[Scores], headline: int) -> Iterator[str]:
         if pair["horizon"] != headline or interval is None:
             continue
         difference = pair["ic"]["difference"]
-        better, worse = (pair["first"], pair["second"])[:: 1 if difference >= 0.0 else -1]
-        sure = interval[0] > 0.0 or interval[1] < 0.0
+        better, worse = pair["first"], pair["second"]
+        if difference < 0.0:
+            better, worse = worse, better
+            difference, interval = -difference, [-interval[1], -interval[0]]
+        sure = interval[0] > 0.0
         if not sure and RANK_AVERAGE in (pair["first"], pair["second"]):
             continue
         claim = f"{better} is better than {worse}" if sure else f"{better} and {worse} can't be told apart"
         yield (
-            f"{claim} at {days(headline)}: {pair['first']} minus {pair['second']} has a mean IC difference "
+            f"{claim} at {days(headline)}: {better} minus {worse} has a mean IC difference "
             f"of {difference:+.4f} (95% interval {interval[0]:+.4f} to {interval[1]:+.4f})."
         )

@@ -86,7 +86,8 @@ def network_folders(path: Path | str, fold: int | None = None) -> dict[str, Path
         if not found:
             raise DataError(
                 f"{root} holds no network: neither fold folders nor {WEIGHTS}; it has "
-                f"{choices(sorted(entry.name for entry in root.iterdir()))}"
+                f"{choices(sorted(entry.name for entry in root.iterdir()))}; name a run, one of its folds, "
+                f"or a folder with {WEIGHTS}"
             )
         return found
     trained = {number: found for number, folder in folds.items() if (found := _networks(folder))}

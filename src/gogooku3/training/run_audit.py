@@ -26,6 +26,7 @@ from gogooku3.training.calendar_audit import GRAPHS, RunAudit, audit_tables
 from gogooku3.training.inference import FoldPredictions, predict_days, prepare_inputs
 from gogooku3.training.manifest import read_manifest
 from gogooku3.training.run_files import CONFIG
+from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.saved_fold import SavedFold
 
 LATER_DAYS = 30
@@ -100,19 +101,25 @@ def audit_run(
     folds = {fold["fold"]: SavedFold.load(read.path, fold["fold"]) for fold in read.manifest["folds"]}
     tell("scales", 0.1)
     if read.config.normalization.cross_sectional.enabled:
-        audit.check("scales", _SCALES, list(_scales(read, folds)), f"{len(folds)} folds")
+        audit.check("scales", _SCALES, list(_scales(read, folds)), _counted(len(folds), "fold"))
     found: dict[str, list[Finding]] = {_MADE_AGAIN: [], _ALTERED: [], _REMOVED: []}
     days = [(number, day) for number in folds for day in _sample(read, number, days_a_fold)]
     for place, (number, day) in enumerate(days):
         tell(f"fold {number}, {day}", 0.2 + 0.8 * place / len(days))
         for probe, findings in _try_day(read, folds[number], number, day, seed):
             found[probe] += findings
+    tried = f"{_counted(len(days), 'test day')} of {_counted(len(folds), 'fold')}"
     for name, probe in (("made again", _MADE_AGAIN), ("altered", _ALTERED), ("removed", _REMOVED)):
-        audit.check(name, probe, found[probe], f"{len(days)} test days of {len(folds)} folds", probe=True)
+        audit.check(name, probe, found[probe], tried, probe=True)
     return audit
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _read(run: Path, data_path: Path | str | None) -> _Run:
+    RunFolder.open(run)
     manifest = read_manifest(run)
     if manifest.get("status") != "complete":
         raise DataError(
