@@ -38,6 +38,19 @@ def test_days_are_dealt_independently_of_one_another(make_table: MakeTable) -> N
     assert is_chance(shuffled)
 
 
+def test_the_error_is_that_of_dealing_however_short_the_test(make_table: MakeTable) -> None:
+    """Dealt many times over, the mean of a few days spreads by the error that is stated, and is chance."""
+    table = make_table(n_days=30)
+    few = table.filter(
+        pl.col("date").is_in(table["date"].unique().sort()[-6:].to_list()),
+        pl.col("horizon") == 1,
+        pl.col("model") == "lightgbm",
+    )
+    dealt = pl.concat([shuffled_target_ic(few, seed) for seed in range(200)])
+    assert 0.85 < dealt["ic"].std() / dealt["standard_error"].mean() < 1.15
+    assert is_chance(dealt)
+
+
 def test_skill_that_shuffling_leaves_is_no_chance() -> None:
     found = pl.DataFrame({"ic": [0.001, 0.05], "standard_error": [0.01, 0.01]})
     assert not is_chance(found)
