@@ -111,14 +111,22 @@ def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(first, second, strict=True))
 
 
-def run_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
+def run_process(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, as_a_user: bool = False
+) -> Run:
     """Run a command to its end; its `result` is None unless the last line it prints is JSON.
+
+    Args:
+        command: with its arguments.
+        environment: variables to add.
+        as_a_user: leave idle OpenMP threads as they are; the clock then shows what a user waits.
 
     Raises:
         RuntimeError: it failed; with the last lines it said.
     """
     started = time.perf_counter()
-    environment = {**os.environ, **QUIET_THREADS, **(environment or {})}
+    threads = {} if as_a_user else QUIET_THREADS
+    environment = {**os.environ, **threads, **(environment or {})}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(list(command), stdout=output, stderr=errors, env=environment)
         peak_mb, ended = 0.0, 0
