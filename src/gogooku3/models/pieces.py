@@ -20,6 +20,7 @@ PIECE = 128
 """Samples a piece: fewer waste the multiplication's units, more the caches."""
 
 Result = TypeVar("Result")
+Readings = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.inference_mode()
@@ -43,11 +44,8 @@ def predict_in_pieces(
     pieces = [slice(start, start + PIECE) for start in range(0, len(x), PIECE)]
     threads = threads or torch.get_num_threads()
 
-    def read(piece: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        windows = x[piece]
-        snapshot: Tensor = model.snapshot(windows[:, -1])
-        scaled = windows if model.frequency is None else model.frequency(windows)
-        return *model.temporal.read(scaled, step_mask[piece], snapshot), snapshot
+    def read(piece: slice) -> Readings:
+        return _readings(model, x[piece], step_mask[piece])
 
     found = _by_thread(read, pieces, threads)
     sharpness, scale = model.temporal.mood(
@@ -90,11 +88,9 @@ def contributions_in_pieces(
     pieces = [slice(start, start + PIECE) for start in range(0, len(x), PIECE)]
     threads = threads or torch.get_num_threads()
 
-    def read(piece: slice) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    def read(piece: slice) -> tuple[Tensor, Readings, Tensor]:
         windows = x[piece].detach().requires_grad_()
-        snapshot: Tensor = model.snapshot(windows[:, -1])
-        scaled = windows if model.frequency is None else model.frequency(windows)
-        out = (*model.temporal.read(scaled, step_mask[piece], snapshot), snapshot)
+        out = _readings(model, windows, step_mask[piece])
         return windows, out, torch.cat([part.flatten() for part in out])
 
     with _plain_lstm():
@@ -122,6 +118,13 @@ def contributions_in_pieces(
 
     traced = torch.cat(_by_thread(trace, range(len(pieces)), threads, gradients=True))
     return traced + at_once * today.detach()
+
+
+def _readings(model: ATFTGATFANModel, windows: Tensor, step_mask: Tensor) -> Readings:
+    """What samples say without each other: history, state, current step, snapshot."""
+    snapshot: Tensor = model.snapshot(windows[:, -1])
+    scaled = windows if model.frequency is None else model.frequency(windows)
+    return *model.temporal.read(scaled, step_mask, snapshot), snapshot
 
 
 @contextmanager

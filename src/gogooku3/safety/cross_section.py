@@ -358,7 +358,7 @@ class PanelNormalizer:
             self.statistics.variance[day, features] = part.variance
             cube[stocks, features] = part.values
         if not carried.all():
-            self._keep(day, raw, np.flatnonzero(~carried))
+            self._keep(day, stocks, raw, np.flatnonzero(~carried))
         cube[~self.panel.mask[day]] = 0
         return wild
 
@@ -375,10 +375,10 @@ class PanelNormalizer:
             verdict.standardize()
             yield width, verdict
 
-    def _keep(self, day: int, raw: np.ndarray, features: np.ndarray) -> None:
+    def _keep(self, day: int, stocks: np.ndarray, raw: np.ndarray, features: np.ndarray) -> None:
         """Keep the raw cells of features that a day could not carry; they stay in the panel until served."""
         seen = features[self.statistics.count[day, features] > 0]
         cells = raw[:, seen]
         cells[~np.isfinite(cells)] = np.nan
         self._kept[day] = _Kept(features, seen, cells)
-        self.panel.values[day][np.flatnonzero(self.panel.mask[day])[:, None], seen] = cells
+        self.panel.values[day][stocks[:, None], seen] = cells

@@ -62,7 +62,7 @@ def program(case: Case, runner: Runner) -> str | None:
     There is none for a pipeline that takes targets. One that can't be imported (a lambda, a function within
     another) is left for the reader to fill in.
     """
-    pipeline, library = runner.pipeline, runner.library
+    pipeline, library = runner.pipeline, runner.frames_of
     market, change, moved = case.market, case.change, case.moved
     if market.frame.height > MAX_ROWS or runner.targets is not None:
         return None

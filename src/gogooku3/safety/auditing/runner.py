@@ -28,7 +28,7 @@ class Runner:
 
     Attributes:
         pipeline: prices in, a table out; with a parameter `targets` it is given those too.
-        library: of the frames it takes.
+        frames_of: the library of the frames it takes.
         targets: `date, code` and the targets; None: it takes none.
         keys: columns beside date and code that identify a row; None: the usual ones.
         ignore: outputs that are not compared, besides those named as targets.
@@ -37,7 +37,7 @@ class Runner:
     """
 
     pipeline: Pipeline
-    library: Library
+    frames_of: Library
     targets: pl.DataFrame | None = None
     keys: Sequence[str] | None = None
     ignore: Sequence[str] = ()
@@ -48,10 +48,10 @@ class Runner:
     def run(self, prices: pl.DataFrame, targets: pl.DataFrame | None = None) -> pl.DataFrame:
         """The output table; what the pipeline itself raises passes through."""
         self.calls += 1
-        given = as_library(prices, self.library)
+        given = as_library(prices, self.frames_of)
         if targets is None:
             return output_table(self.pipeline(given), self.keys)
-        return output_table(self.pipeline(given, targets=as_library(targets, self.library)), self.keys)
+        return output_table(self.pipeline(given, targets=as_library(targets, self.frames_of)), self.keys)
 
     def key_columns(self, table: pl.DataFrame) -> list[str]:
         """The columns of an output that identify its rows."""
