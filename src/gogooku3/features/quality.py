@@ -13,7 +13,7 @@ from gogooku3.data.panel import Panel
 from gogooku3.data.sources import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.safety.cross_section import Judge, PanelNormalizer
-from gogooku3.safety.day_columns import DayColumns
+from gogooku3.safety.day_columns import DayColumns, Float32
 from gogooku3.schema import DATE, KEYS, feature_columns, require_columns
 
 QUALITY_FEATURES: dict[str, str] = {
@@ -30,7 +30,6 @@ QUANTILE_FEATURES = 4
 """The last four are given as quantiles of the day when `use_cross_sectional_quantiles` is set."""
 
 MAX_Z = 10.0
-Float32 = NDArray[np.float32]
 
 
 def quality_block(
