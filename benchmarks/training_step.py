@@ -136,7 +136,7 @@ class Job:
         given = self._inputs_of_parts()
         seconds = {
             part: sum(
-                harness.processor_seconds(_alone(module, *given[module]), repeats) for module in modules
+                harness.processor_seconds(self._alone(module, *given[module]), repeats) for module in modules
             )
             for part, modules in (
                 (part, [self.model.get_submodule(name) for name in names]) for part, names in PARTS.items()
@@ -162,23 +162,25 @@ class Job:
             hook.remove()
         return given
 
+    def _alone(
+        self, module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+    ) -> Callable[[], None]:
+        """One part's forward and backward pass; gradients reach its inputs where they did in the step."""
+        fresh = [
+            part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
+            for part in inputs
+        ]
+
+        def run() -> None:
+            with self._precision():
+                found = module(*fresh, **options)
+            first = found[0] if isinstance(found, tuple) else found
+            first.backward(torch.ones_like(first))
+
+        return run
+
     def _precision(self) -> Any:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
-
-
-def _alone(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], None]:
-    """One part's forward and backward pass; gradients reach its inputs where they did in the step."""
-    fresh = [
-        part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
-        for part in inputs
-    ]
-
-    def run() -> None:
-        found = module(*fresh, **options)
-        first = found[0] if isinstance(found, tuple) else found
-        first.backward(torch.ones_like(first))
-
-    return run
 
 
 def ours(given: argparse.Namespace) -> dict[str, float]:

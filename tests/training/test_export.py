@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,8 @@ def test_the_documents_example_predicts_as_the_run_did(
     exec(compile(code, "export.md", "exec"), said)
     written = table.filter(date=day)
     assert list(said["scores"]) == written["code"].to_list()
-    np.testing.assert_allclose(list(said["scores"].values()), written["prediction_1d"], atol=1e-5)
+    rounding = 2e-3 if SavedFold.load(trained_run).half_precision else 1e-5
+    np.testing.assert_allclose(list(said["scores"].values()), written["prediction_1d"], atol=rounding)
     assert capsys.readouterr().out.startswith("1 days ahead, best: ")
 
 
@@ -174,8 +176,9 @@ def test_a_day_of_a_run_goes_through_as_it_does_at_home(
     inputs = read_inputs(fold, small_dataset)
     batch = inputs.batches.gather([inputs.days[-1]])
     arrays = {name: torch.from_numpy(array) for name, array in day_inputs(batch).items()}
+    single = replace(fold, half_precision=False)
     with torch.inference_mode():
-        torch.testing.assert_close(network(**arrays), network_output(fold, network.network, batch))
+        torch.testing.assert_close(network(**arrays), network_output(single, network.network, batch))
 
 
 def test_a_network_that_hears_nobody_asks_for_no_neighbours() -> None:
