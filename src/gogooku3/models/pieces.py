@@ -4,10 +4,8 @@ A library's LSTM that is given thousands of samples at once writes gigabytes of 
 threads of every small product wait for each other. Pieces that one thread each takes all the way do neither.
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -93,8 +91,7 @@ def contributions_in_pieces(
         out = _readings(model, windows, step_mask[piece])
         return windows, out, torch.cat([part.flatten() for part in out])
 
-    with _plain_lstm():
-        found = _by_thread(read, pieces, threads, gradients=True)
+    found = _by_thread(read, pieces, threads, gradients=True)
     with torch.enable_grad():
         by_part = zip(*(out for _, out, _ in found), strict=True)
         readings = [torch.cat(parts).detach().requires_grad_() for parts in by_part]
@@ -124,17 +121,9 @@ def _readings(model: ATFTGATFANModel, windows: Tensor, step_mask: Tensor) -> Rea
     """What samples say without each other: history, state, current step, snapshot."""
     snapshot: Tensor = model.snapshot(windows[:, -1])
     scaled = windows if model.frequency is None else model.frequency(windows)
-    return *model.temporal.read(scaled, step_mask, snapshot), snapshot
-
-
-@contextmanager
-def _plain_lstm() -> Iterator[None]:
-    """An LSTM whose backward pass finds the gradients asked for; oneDNN's finds the weights' in any case."""
-    with warnings.catch_warnings():
-        # Restoring the setting talks of other vendors' hardware.
-        warnings.filterwarnings("ignore", message="TF32 acceleration", category=UserWarning)
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
+    history, state, current = model.temporal.read(scaled, step_mask, snapshot)
+    # Each of attention's products would lay it out anew.
+    return history.contiguous(), state, current, snapshot
 
 
 def _by_thread(
