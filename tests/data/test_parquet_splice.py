@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gogooku3.data.parquet_splice import Footer, splice
+from gogooku3.data.parquet_splice import Footer, chunks_of, splicing
 from gogooku3.errors import DataError
 
 ROWS = 8
@@ -23,6 +23,7 @@ def table(height: int) -> pl.DataFrame:
             "code": [f"code {i % 5}" for i in range(height)],
             "is_big": values > 1,
             **{f"x{i}": values * i for i in range(20)},
+            "a name too long for what most column chunks look like, so read field by field": values,
         }
     ).with_columns(pl.when(pl.col("is_big")).then("x1").alias("x1"))
 
@@ -34,8 +35,8 @@ def write(frame: pl.DataFrame, path: Path, note: str = "") -> Path:
 
 def joined(old: Path, keep: int, tail: Path) -> Path:
     out = old.with_name("joined.parquet")
-    with out.open("wb") as handle:
-        splice(old, Footer.read(old), keep, tail, handle)
+    with splicing(old, Footer.read(old), keep, out) as put_behind:
+        put_behind(tail)
     return out
 
 
@@ -63,6 +64,32 @@ def test_bytes_of_kept_groups_are_copied(tmp_path: Path) -> None:
     out = joined(old, 3, write(frame.slice(3 * ROWS), tmp_path / "tail.parquet"))
     end = Footer.read(old).begin(3)
     assert old.read_bytes()[:end] == out.read_bytes()[:end]
+
+
+def test_most_chunks_of_a_data_set_are_told_by_their_look(tmp_path: Path) -> None:
+    frame = table(3 * ROWS)
+    footer = Footer.read(write(frame, tmp_path / "set.parquet"))
+    for group in footer.groups:
+        odd = [type(chunk) for chunk in group[1][1][1]].count(dict)
+        assert odd == 1
+        assert [chunk[3][1][3][1][1] for chunk in chunks_of(group)] == [[n.encode()] for n in frame.columns]
+
+
+def test_what_fails_meanwhile_ends_the_copy(tmp_path: Path) -> None:
+    old, out = write(table(40), tmp_path / "old.parquet"), tmp_path / "out.parquet"
+    with pytest.raises(RuntimeError, match="meanwhile"), splicing(old, Footer.read(old), 3, out):
+        raise RuntimeError("meanwhile")
+
+
+def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
+    old = write(table(40), tmp_path / "old.parquet")
+    before = Footer.read(old)
+    old.write_bytes(old.read_bytes()[:100])
+    with (
+        pytest.raises(DataError, match="has shrunk"),
+        splicing(old, before, 3, tmp_path / "out") as put_behind,
+    ):
+        put_behind(old)
 
 
 def test_other_columns_are_refused(tmp_path: Path) -> None:

@@ -92,4 +92,8 @@ def test_the_prices_may_be_the_folder_one_stands_in(
 def test_progress_names_every_step(market: Path, tmp_path: Path) -> None:
     steps: list[str] = []
     report = build_dataset(market, tmp_path / "set.parquet", progress=lambda step, share: steps.append(step))
-    assert list(dict.fromkeys(steps)) == ["read", "features", "targets", "write"] == list(report.seconds)
+    assert (
+        list(dict.fromkeys(steps))
+        == ["read", "digest", "features", "targets", "write"]
+        == list(report.seconds)
+    )

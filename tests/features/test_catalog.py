@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gogooku3.features.catalog import CATALOG, FEATURE_NAMES, HISTORY_DAYS
+from gogooku3.features.catalog import CATALOG, FEATURE_NAMES
 
 FAMILIES = {"returns", "momentum", "reversal", "volatility", "range", "volume", "technical"} | {
     "market",
@@ -39,7 +39,3 @@ def test_a_name_tells_a_lookback_that_the_entry_reaches(feature) -> None:
 
 def test_the_graph_and_the_baseline_find_the_columns_they_count_on() -> None:
     assert {"ret_1d", "ret_5d", "ret_20d", "vol_20d"} <= set(FEATURE_NAMES)
-
-
-def test_the_history_covers_the_longest_lookback() -> None:
-    assert max(feature.lookback for feature in CATALOG) < HISTORY_DAYS

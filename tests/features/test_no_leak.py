@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from gogooku3.features import compute
-from gogooku3.features.catalog import CATALOG, FEATURE_NAMES, HISTORY_DAYS
+from gogooku3.features.catalog import CATALOG, FEATURE_NAMES
 from gogooku3.features.compute import compute_features
+from gogooku3.features.grid import STALE_DAYS
 
 PRICES = ["open", "high", "low", "close"]
 OWN = [f.name for f in CATALOG if f.family not in ("sector", "market", "beta", "calendar")]
@@ -117,10 +118,11 @@ def test_how_many_stocks_are_computed_together_changes_nothing(make_prices, monk
     same_bits(compute_features(prices), expected)
 
 
-def test_the_last_history_days_give_the_last_day_bit_for_bit(make_prices) -> None:
-    prices = make_prices(n_days=HISTORY_DAYS + 60, n_stocks=2, dirt=0.0)
+def test_no_feature_of_a_stock_without_holes_looks_further_back_than_it_says(make_prices) -> None:
+    longest = max(feature.lookback for feature in CATALOG) + STALE_DAYS
+    prices = make_prices(n_days=longest + 60, n_stocks=2, dirt=0.0)
     days = prices["date"].unique().sort()
-    tail = prices.filter(pl.col("date") >= days[-HISTORY_DAYS - 1])
+    tail = prices.filter(pl.col("date") >= days[-longest - 1])
     last = pl.col("date") == days[-1]
     same_bits(compute_features(tail).filter(last), compute_features(prices).filter(last))
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gogooku3.data.parquet_splice import Footer, Struct
+from gogooku3.data.parquet_splice import Footer, Struct, chunks_of
 from gogooku3.data.table_file import unreadable_file
 from gogooku3.errors import DataError
 
 _CODECS = ("none", "snappy", "gzip", "lzo", "brotli", "lz4", "zstd", "lz4")
 # Numbers of fields in parquet.thrift.
 _WRITTEN_BY = 6
-_COLUMNS, _CHUNK = 1, 3
+_CHUNK = 3
 _PATH, _CODEC, _STATISTICS, _NULLS = 3, 4, 12, 3
 
 
@@ -49,7 +49,7 @@ def _layout(footer: Footer) -> ParquetLayout:
     codecs: set[int] = set()
     nulls: dict[str, int | None] = {}
     for group in footer.groups:
-        for chunk in group[_COLUMNS][1][1]:
+        for chunk in chunks_of(group):
             about = chunk[_CHUNK][1]
             codecs.add(about[_CODEC][1])
             path = about[_PATH][1][1]

@@ -5,11 +5,14 @@ protocol (https://parquet.apache.org/docs/file-format/). Only places in the foot
 """
 
 import os
+import re
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO
 
 from gogooku3.errors import DataError
@@ -29,6 +32,31 @@ _PAGE_OFFSETS = (9, 10, 11)
 _INDEXES = (4, 5, 6, 7)
 """Places and lengths of page indexes, which lie behind all row groups and are not carried over."""
 _BLOOM = (14, 15)
+
+_PART = 1 << 24
+"""Bytes copied at a time."""
+
+_VARINT = rb"[\x80-\xff]*[\x00-\x7f]"
+
+
+def _texts(sizes: Iterable[int]) -> bytes:
+    """A pattern of texts of some sizes, each behind its size."""
+    return b"(?:" + b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in sizes) + b")"
+
+
+_CHUNK_PATTERN = re.compile(
+    # A column chunk: its offset; then, as a struct, type, encodings, path, codec, three sizes, data page,
+    # dictionary page, statistics (number of nulls, highest, lowest). No Bloom filter.
+    rb"(?P<kept>\x26V\x1c\x15V\x19(?:\x15V|\x25V{2}|\x35V{3}|\x45V{4})\x19\x18NAME\x15V(?:\x16V){3}\x26V"
+    rb"(?:\x26V\x1c|\x3c)\x36V(?:\x28VALUE\x18VALUE)?\x00\x00)"
+    # Places of page indexes.
+    rb"(?:\x16V\x15V\x16V\x15V)?\x00".replace(b"V{", b"(?:V){")
+    .replace(b"NAME", _texts(range(1, 64)))
+    .replace(b"VALUE", _texts(range(1, 17)))
+    .replace(b"V", _VARINT),
+    re.DOTALL,
+)
+"""What most chunks look like: the bytes of thousands are told from others at once, not field by field."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +89,7 @@ class Footer:
 
     @property
     def groups(self) -> list[Struct]:
-        """The row groups."""
+        """The row groups; a column chunk is a struct, or the bytes of one without page indexes."""
         found: list[Struct] = self.tree[_GROUPS][1][1]
         return found
 
@@ -74,35 +102,58 @@ class Footer:
         """Where a row group's bytes begin; behind the last group, where the last one's end."""
         if group == len(self.groups):
             return self.start
-        chunks = [chunk[_CHUNK][1] for chunk in self.groups[group][_COLUMNS][1][1]]
+        chunks = [chunk[_CHUNK][1] for chunk in chunks_of(self.groups[group])]
         return min(int(chunk[field][1]) for chunk in chunks for field in _PAGE_OFFSETS if field in chunk)
 
 
-def splice(old: Path, before: Footer, keep: int, tail: Path, out: BinaryIO) -> None:
-    """Write the first row groups of one file, then all of another's, as one file with the other's metadata.
+def chunks_of(group: Struct) -> list[Struct]:
+    """A row group's column chunks, without page indexes."""
+    return [_Reader(chunk).struct() if isinstance(chunk, bytes) else chunk for chunk in group[_COLUMNS][1][1]]
+
+
+@contextmanager
+def splicing(old: Path, before: Footer, keep: int, out: Path) -> Iterator[Callable[[Path], None]]:
+    """Copy the first row groups of one file; the function yielded puts all of another's behind them.
+
+    The bytes are copied by a thread, while the other file is made. What comes out has the other's metadata.
 
     Args:
-        old: a Parquet file.
+        old: a Parquet file; the other has the same schema.
         before: its footer, which is used up.
         keep: how many of its row groups to take.
-        tail: a Parquet file of the same schema.
-        out: where to; open for writing, empty.
+        out: where to.
 
     Raises:
         DataError: the schemas differ, or a file can't be read.
     """
+    stop = Event()
+    with old.open("rb") as source, out.open("wb") as written, ThreadPoolExecutor(1) as aside:
+        copying = aside.submit(_copy, source, written, 0, before.begin(keep), stop)
+
+        def put_behind(tail: Path) -> None:
+            copying.result()
+            _put_behind(old, before, keep, tail, written)
+
+        try:
+            yield put_behind
+        finally:
+            stop.set()
+
+
+def _put_behind(old: Path, before: Footer, keep: int, tail: Path, out: BinaryIO) -> None:
     after = Footer.read(tail)
     if before.tree[_SCHEMA] != after.tree[_SCHEMA]:
         raise DataError(f"{old} and what is to be put behind it have different columns; build it anew")
     end, start = before.begin(keep), after.begin(0)
-    with old.open("rb") as handle:
-        _copy(handle, out, 0, end)
     with tail.open("rb") as handle:
-        _copy(handle, out, start, after.start)
-    groups = before.groups[:keep] + after.groups
-    for number, group in enumerate(groups):
-        _settle(group, 0 if number < keep else end - start, number)
+        _copy(handle, out, start, after.start, Event())
+    kept, added = before.groups[:keep], after.groups
+    for group in kept:
+        _forget_indexes(group)
+    for number, group in enumerate(added, start=keep):
+        _move(group, end - start, number)
     kind, (element, _) = after.tree[_GROUPS]
+    groups = kept + added
     rows = sum(int(group[_GROUP_ROWS][1]) for group in groups)
     tree = {**after.tree, _ROWS: (_I64, rows), _GROUPS: (kind, (element, groups))}
     footer = _Writer()
@@ -110,26 +161,38 @@ def splice(old: Path, before: Footer, keep: int, tail: Path, out: BinaryIO) -> N
     out.write(bytes(footer.out) + len(footer.out).to_bytes(4, "little") + MAGIC)
 
 
-def _copy(source: BinaryIO, out: BinaryIO, begin: int, end: int) -> None:
+def _copy(source: BinaryIO, out: BinaryIO, begin: int, end: int, stop: Event) -> None:
     """Bytes from one file to the end of another: within the kernel where it can (Linux), else in parts."""
     out.flush()
+    copied = 1
     with suppress(AttributeError, OSError):
-        while begin < end and (
-            copied := os.copy_file_range(source.fileno(), out.fileno(), end - begin, begin)
-        ):
+        while begin < end and copied and not stop.is_set():
+            size = min(_PART, end - begin)
+            copied = os.copy_file_range(source.fileno(), out.fileno(), size, begin)
             begin += copied
     source.seek(begin)
     out.seek(0, os.SEEK_END)
-    while begin < end:
-        part = source.read(min(1 << 22, end - begin))
+    while begin < end and not stop.is_set():
+        part = source.read(min(_PART, end - begin))
         if not part:
             raise DataError(f"{source.name} has shrunk while it was read; build it anew")
         out.write(part)
         begin += len(part)
 
 
-def _settle(group: Struct, by: int, number: int) -> None:
-    """Move a row group's places, number it, and forget what lies outside of it."""
+def _forget_indexes(group: Struct) -> None:
+    """Forget what lies outside of a row group."""
+    for chunk in group[_COLUMNS][1][1]:
+        if isinstance(chunk, bytes):
+            continue
+        for field in _INDEXES:
+            chunk.pop(field, None)
+        for field in _BLOOM:
+            chunk[_CHUNK][1].pop(field, None)
+
+
+def _move(group: Struct, by: int, number: int) -> None:
+    """Move a row group's places and number it."""
 
     def move(holder: Struct, field: int) -> None:
         kind, place = holder.get(field, (_I64, 0))
@@ -139,14 +202,13 @@ def _settle(group: Struct, by: int, number: int) -> None:
     move(group, _GROUP_OFFSET)
     if _ORDINAL in group:
         group[_ORDINAL] = (_I16, number)
-    for chunk in group[_COLUMNS][1][1]:
+    chunks = chunks_of(group)
+    group[_COLUMNS][1][1][:] = chunks
+    _forget_indexes(group)
+    for chunk in chunks:
         move(chunk, _CHUNK_OFFSET)
-        for field in _INDEXES:
-            chunk.pop(field, None)
         for field in _PAGE_OFFSETS:
             move(chunk[_CHUNK][1], field)
-        for field in _BLOOM:
-            chunk[_CHUNK][1].pop(field, None)
 
 
 class _Reader:
@@ -174,6 +236,13 @@ class _Reader:
             number = number + step if step else self._zigzag()
             found[number] = (kind, kind == _TRUE) if kind in (_TRUE, _FALSE) else (kind, self._read[kind]())
         return found
+
+    def _struct_or_chunk(self) -> Struct | bytes:
+        match = _CHUNK_PATTERN.match(self._data, self._at)
+        if match is None:
+            return self.struct()
+        self._at = match.end()
+        return match["kept"] + b"\x00"
 
     def _byte(self) -> int:
         self._at += 1
@@ -207,7 +276,9 @@ class _Reader:
         kind, size = head & 15, head >> 4
         size = self._varint() if size == 15 else size
         # In a list, unlike in a struct, a truth value is a byte of its own.
-        read = self._byte if kind in (_TRUE, _FALSE) else self._read[kind]
+        read: Callable[[], Any] = self._byte if kind in (_TRUE, _FALSE) else self._read[kind]
+        if kind == _STRUCT:
+            read = self._struct_or_chunk
         return kind, [read() for _ in range(size)]
 
 
@@ -228,7 +299,10 @@ class _Writer:
             _STRUCT: self.struct,
         }
 
-    def struct(self, value: Struct) -> None:
+    def struct(self, value: Struct | bytes) -> None:
+        if isinstance(value, bytes):
+            self.out.extend(value)
+            return
         before = 0
         for number, (kind, content) in value.items():
             if 0 < number - before < 16:

@@ -5,10 +5,10 @@ there is kept only when the same version built it from the same prices.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,14 @@ import polars as pl
 
 from gogooku3.atomic import temporary_folder_beside
 from gogooku3.data.panel_reader import BLOCK_ROWS
-from gogooku3.data.parquet_splice import Footer, splice
+from gogooku3.data.parquet_splice import Footer, splicing
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
-from gogooku3.features.catalog import CATALOG, FEATURE_NAMES, HISTORY_DAYS
-from gogooku3.features.compute import Progress, compute_features
+from gogooku3.features.compute import Progress
 from gogooku3.features.dataset_file import PricesDigest, read_account, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
-from gogooku3.features.grid import STALE_DAYS
-from gogooku3.schema import CODE, DATE, KEYS
-
-BAR_FAMILY = "technical"
-"""Features that count a stock's own bars, however many days lie between them."""
-_BARS_AFTER = "bars after"
-_STEPS = (0, 25, 65, 130, 270, 10_000)
-"""Lookbacks are grouped by these, so that many short ones are not computed over the days of few long ones."""
+from gogooku3.features.tail import compute_tail
+from gogooku3.schema import DATE, KEYS
 
 _ANEW = "build it anew, without --append"
 
@@ -107,13 +100,18 @@ class Appendix:
             raise AssertionError("features and targets disagree about the rows")
         return targets.hstack(features.drop(KEYS).get_columns())
 
-    def write(self, rows: pl.DataFrame, path: Path, account: Mapping[str, Any]) -> None:
-        """Write the row groups that stay, then `rows`."""
-        with temporary_folder_beside(self.path) as folder:
-            tail = Path(folder) / "tail.parquet"
-            write_dataset(rows, tail, account)
-            with path.open("wb") as out:
-                splice(self.path, self._footer, self._kept, tail, out)
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Callable[[pl.DataFrame, Mapping[str, Any]], None]]:
+        """Copy the row groups that stay to a file meanwhile; the function yielded puts rows behind them."""
+        with splicing(self.path, self._footer, self._kept, path) as put_behind:
+
+            def put_rows(rows: pl.DataFrame, account: Mapping[str, Any]) -> None:
+                with temporary_folder_beside(self.path) as folder:
+                    tail = Path(folder) / "tail.parquet"
+                    write_dataset(rows, tail, account)
+                    put_behind(tail)
+
+            yield put_rows
 
     @cached_property
     def _footer(self) -> Footer:
@@ -139,44 +137,15 @@ class Appendix:
     def _features(self, extra: Sequence[str], progress: Progress | None) -> pl.DataFrame:
         """Features of the new days, in the data set's order."""
         first, added = self.days[self.last + 1], extra_features(extra)
-        parts = []
-        for low, high in pairwise(_STEPS):
-            group = [feature for feature in CATALOG if low <= feature.lookback < high]
-            by_bar = [feature for feature in group if feature.family == BAR_FAMILY]
-            by_day = [feature for feature in group if feature.family != BAR_FAMILY]
-            if by_bar:
-                longest = max(feature.lookback for feature in by_bar)
-                parts.append(compute_features(self._last_bars(longest + 1), progress, by_bar))
-            if by_day:
-                longest = max(feature.lookback for feature in by_day)
-                parts.append(compute_features(self._last_days(longest), progress, by_day))
-        if added:
-            longest = max(feature.lookback for feature in added)
-            parts.append(compute_extra(self._last_days(longest), extra))
-        made = [part.filter(pl.col(DATE) >= first) for part in parts]
-        if any(not part.select(KEYS).equals(made[0].select(KEYS)) for part in made):
+        frame = compute_tail(self.prices, first, progress)
+        if not added:
+            return frame
+        longest = max(feature.lookback for feature in added)
+        recent = self.prices.filter(pl.col(DATE) >= self.days[max(0, self.last + 1 - longest)])
+        more = compute_extra(recent, extra).filter(pl.col(DATE) >= first)
+        if not more.select(KEYS).equals(frame.select(KEYS)):
             raise AssertionError("families of features disagree about the rows")
-        frame = pl.concat([made[0], *(part.drop(KEYS) for part in made[1:])], how="horizontal")
-        return frame.select(*KEYS, *FEATURE_NAMES, *(feature.name for feature in added))
-
-    def _last_days(self, count: int) -> pl.DataFrame:
-        """The new days and as many before them, and some: a previous close may be `STALE_DAYS` old."""
-        start = self.days[max(0, self.last + 1 - count - 2 * STALE_DAYS)]
-        return self.prices.filter(pl.col(DATE) >= start)
-
-    def _last_bars(self, count: int) -> pl.DataFrame:
-        """The new days' stocks, each with as many bars of its own before them."""
-        return self._bars.filter(pl.col(_BARS_AFTER) <= count).drop(_BARS_AFTER)
-
-    @cached_property
-    def _bars(self) -> pl.DataFrame:
-        """The new days' stocks, with each row's number of bars from itself up to the new days."""
-        first = self.days[self.last + 1]
-        fresh = self.prices.filter(pl.col(DATE) >= first).select(pl.col(CODE).unique())
-        is_bar = pl.all_horizontal(pl.col("high", "low", "close").is_not_null()) & (pl.col(DATE) < first)
-        after = is_bar.cum_sum(reverse=True).over(CODE).alias(_BARS_AFTER)
-        own = self.prices.join(fresh, on=CODE, how="semi", maintain_order="left")
-        return own.with_columns(after).filter(pl.col(_BARS_AFTER) <= HISTORY_DAYS)
+        return frame.hstack(more.drop(KEYS))
 
 
 def _differing(what: str, then: Any, now: Any) -> str:

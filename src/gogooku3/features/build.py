@@ -78,6 +78,7 @@ def build_dataset(
         raise DataError(f"'{out}' is one of the price files; write the data set elsewhere")
     clock = _Clock(progress)
     table = read_prices(prices_path)
+    clock.done("read")
     digest = PricesDigest(table.frame)
     names = [*FEATURE_NAMES, *(feature.name for feature in extra_features(extra))]
     account = {
@@ -90,7 +91,7 @@ def build_dataset(
         "source": [path.name for path in sources],
         "fingerprint": fingerprint_files(sources),
     }
-    clock.done("read")
+    clock.done("digest")
     with _only_writer(out):
         there = Appendix.of(out, table.frame, digest, account, horizons) if append and out.is_file() else None
         if there is None:
@@ -98,10 +99,10 @@ def build_dataset(
             with atomic_path(out) as temporary:
                 write_dataset(frame, temporary, account)
         elif there.n_days:
-            frame = there.rows(extra, progress)
-            clock.done("features")
-            with atomic_path(out) as temporary:
-                there.write(frame, temporary, account)
+            with atomic_path(out) as temporary, there.writing(temporary) as put_rows:
+                frame = there.rows(extra, progress)
+                clock.done("features")
+                put_rows(frame, account)
         copied = tuple(_copy_oracle(Path(prices_path).absolute(), out))
     clock.done("write")
     return BuildReport(

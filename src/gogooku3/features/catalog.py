@@ -2,9 +2,8 @@
 
 from gogooku3.features import distribution, liquidity, market, price_volume, technical
 from gogooku3.features.definition import Feature
-from gogooku3.features.grid import STALE_DAYS
 
-__all__ = ["CATALOG", "FEATURE_NAMES", "HISTORY_DAYS", "Feature"]
+__all__ = ["CATALOG", "FEATURE_NAMES", "Feature"]
 
 CATALOG: tuple[Feature, ...] = (
     *price_volume.FEATURES,
@@ -16,8 +15,3 @@ CATALOG: tuple[Feature, ...] = (
 """In the order of the data set's columns."""
 
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOG)
-
-HISTORY_DAYS = max(feature.lookback for feature in CATALOG) + STALE_DAYS
-"""So many trading days before a day give that day's features bit for bit as the whole history does.
-
-For a stock without holes, that is: indicators skip holes, so theirs reach back by as many days more."""

@@ -1,7 +1,7 @@
 """Prices in, the catalogue's features out. A few stocks at a time, so that their arrays stay in the cache."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
 import numpy as np
 import polars as pl
@@ -23,9 +23,7 @@ Progress = Callable[[str, float], None]
 """Called with the step's name and the share done, 0 to 1."""
 
 
-def compute_features(
-    prices: pl.DataFrame, progress: Progress | None = None, catalog: Sequence[Feature] = CATALOG
-) -> pl.DataFrame:
+def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> pl.DataFrame:
     """Compute the catalogue for every row of prices: `date, code`, 139 Float32, sorted by (date, code).
 
     Each value is known at the close of its day; later rows change no bit of it. Unknown is null: too little
@@ -36,70 +34,77 @@ def compute_features(
         prices: `date, code, open, high, low, close, volume` and, where known, `sector`, `index_close`;
             in any order; zero, negative and non-finite prices count as missing.
         progress: told how far it is.
-        catalog: features to compute; those of a day need the features that they compare among them.
 
     Raises:
         DataError: a column is missing, the table is empty, or keys are null or double.
     """
     grid = build_grid(prices)
-    made = {feature.name: np.full(grid.present.shape, np.nan, np.float32) for feature in catalog}
-    stages = {stage: [f for f in catalog if f.stage == stage] for stage in ("stock", "day")}
-    with ThreadPoolExecutor(_workers()) as pool:
-        _stock_stage(grid, stages["stock"], made, pool, progress)
-        _day_stage(grid, stages["day"], made, pool)
-        columns = [*_keys(grid), *_columns(grid, made, pool)]
-    return pl.DataFrame(columns)
+    made = {feature.name: np.full(grid.present.shape, np.nan, np.float32) for feature in CATALOG}
+    with feature_threads() as pool:
+        await_all(stock_tasks(grid, CATALOG, made, pool), progress)
+        return table_of(grid, CATALOG, made, pool)
 
 
-def _stock_stage(
-    grid: MarketGrid,
-    features: Sequence[Feature],
-    made: dict[str, Dense],
-    pool: ThreadPoolExecutor,
-    progress: Progress | None,
-) -> None:
+def stock_tasks(
+    grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
+) -> list[Future[None]]:
+    """Begin to compute the features that take one stock's past, on the last days that `made` has room for."""
+    features = [feature for feature in features if feature.stage == "stock"]
     n_days, n_stocks = grid.present.shape
     step = max(1, BLOCK_CELLS // n_days)
-    blocks = [slice(start, min(start + step, n_stocks)) for start in range(0, n_stocks, step)]
 
     def work(stocks: slice) -> None:
         block = grid.block(stocks)
         with np.errstate(all="ignore"):
             for feature in features:
-                made[feature.name][:, stocks] = _finite(feature.compute(block))
+                out = made[feature.name]
+                out[:, stocks] = finite(feature.compute(block)[n_days - len(out) :])
 
-    tasks = [pool.submit(work, stocks) for stocks in blocks]
+    return [
+        pool.submit(work, slice(start, min(start + step, n_stocks))) for start in range(0, n_stocks, step)
+    ]
+
+
+def await_all(tasks: Sequence[Future[None]], progress: Progress | None) -> None:
+    """Wait for the tasks' end, telling how far they are."""
     for done, task in enumerate(as_completed(tasks), start=1):
         task.result()
         if progress:
             progress("features", done / len(tasks))
 
 
-def _day_stage(
+def table_of(
     grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
-) -> None:
+) -> pl.DataFrame:
+    """Compute those features that compare a day's stocks; then all that are made, as rows with their keys.
+
+    `made` is used up.
+    """
     view = DayView(grid.dates, grid.group, made)
 
-    def work(feature: Feature) -> None:
-        made[feature.name][:] = _finite(feature.compute(view))
+    def compare(feature: Feature) -> None:
+        made[feature.name][:] = finite(feature.compute(view))
 
-    list(pool.map(work, features))
-
-
-def _columns(grid: MarketGrid, made: dict[str, Dense], pool: ThreadPoolExecutor) -> list[pl.Series]:
+    list(pool.map(compare, [feature for feature in features if feature.stage == "day"]))
     rows = np.flatnonzero(grid.present)
 
     def column(name: str) -> pl.Series:
         # Popped, so that not every dense array lives on beside its column.
         return pl.Series(name, made.pop(name).ravel()[rows], nan_to_null=True)
 
-    return list(pool.map(column, list(made)))
+    return pl.DataFrame([*_keys(grid), *pool.map(column, list(made))])
 
 
-def _finite(values: Array) -> Dense:
+def finite(values: Array) -> Dense:
+    """As Float32, NaN where infinite."""
     narrow = values.astype(np.float32)
     narrow[np.isinf(narrow)] = np.nan
     return narrow
+
+
+def feature_threads() -> ThreadPoolExecutor:
+    """Threads to compute features with."""
+    return ThreadPoolExecutor(_workers())
 
 
 def _keys(grid: MarketGrid) -> list[pl.Series]:

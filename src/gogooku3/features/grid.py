@@ -43,6 +43,13 @@ class MarketGrid:
     market: Array
     group: NDArray[np.int32]
 
+    def last(self, days: int) -> "MarketGrid":
+        """The last days alone; the market's return of each is what it was."""
+        own = {name: values[-days:] for name, values in self.prices.items()}
+        return MarketGrid(
+            self.dates[-days:], self.codes, self.present[-days:], own, self.market[-days:], self.group[-days:]
+        )
+
     def block(self, stocks: slice) -> "StockBlock":
         """Those stocks' prices, contiguous."""
         own = {name: np.ascontiguousarray(values[:, stocks]) for name, values in self.prices.items()}

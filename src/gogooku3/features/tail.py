@@ -1,0 +1,171 @@
+"""The catalogue's features of the last days alone, from no more of the past than each looks back.
+
+The values are those of `compute_features` on all days, bit for bit.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gogooku3.features.catalog import CATALOG, FEATURE_NAMES
+from gogooku3.features.compute import (
+    BLOCK_CELLS,
+    Dense,
+    Progress,
+    await_all,
+    feature_threads,
+    finite,
+    stock_tasks,
+    table_of,
+)
+from gogooku3.features.definition import Array, Feature
+from gogooku3.features.grid import STALE_DAYS, StockBlock, build_grid
+from gogooku3.schema import CODE, DATE, KEYS, OHLCV
+
+BAR_FAMILY = "technical"
+"""Features that count a stock's own bars, however many days lie between them."""
+_STEPS = (0, 30, 70, 130, 270, 540, 820, 10_000)
+"""Lookbacks are grouped by these, so that many short ones are not computed over the days of few long ones."""
+
+_EPOCH = dt.date(1970, 1, 1)
+
+_BY_DAY = [feature for feature in CATALOG if feature.family != BAR_FAMILY]
+_BY_BAR = [feature for feature in CATALOG if feature.family == BAR_FAMILY]
+
+
+def compute_tail(prices: pl.DataFrame, first: dt.date, progress: Progress | None = None) -> pl.DataFrame:
+    """Compute the catalogue for every row from a day on: `date, code`, 139 Float32, sorted by (date, code).
+
+    Args:
+        prices: as `compute_features` takes them, sorted by (code, date).
+        first: a day on which some stock has a row.
+        progress: told how far it is.
+    """
+    date = prices[DATE].to_physical().to_numpy()
+    days = np.flatnonzero(np.bincount(date - date.min())) + date.min()
+    since = (first - _EPOCH).days
+    n_new = int((days >= since).sum())
+    longest = max(feature.lookback for feature in _BY_DAY)
+    start = days[max(0, len(days) - n_new - _reach(longest))]
+    grid = build_grid(prices[np.flatnonzero(date >= start)])
+    new = grid.last(n_new)
+    made: dict[str, Dense] = {
+        feature.name: np.full(new.present.shape, np.nan, np.float32) for feature in _BY_DAY
+    }
+    with feature_threads() as pool:
+        tasks: list[Future[None]] = []
+        for lookback, features in _by_lookback(_BY_DAY):
+            tasks += stock_tasks(grid.last(n_new + _reach(lookback)), features, made, pool)
+        bars = _NewBars.of(prices, np.flatnonzero(date >= since))
+        indicators = {feature.name: np.full(len(bars.rows), np.nan, np.float32) for feature in _BY_BAR}
+        await_all([*tasks, *bars.tasks(indicators, pool)], progress)
+        frame = table_of(new, _BY_DAY, made, pool)
+    by_day = np.argsort(date[bars.rows], kind="stable")
+    if not prices.select(KEYS)[bars.rows[by_day]].equals(frame.select(KEYS)):
+        raise AssertionError("families of features disagree about the rows")
+    columns = [pl.Series(name, values[by_day], nan_to_null=True) for name, values in indicators.items()]
+    return frame.hstack(columns).select(*KEYS, *FEATURE_NAMES)
+
+
+def _reach(lookback: int) -> int:
+    """Days before a day that it needs: a previous close may be `STALE_DAYS` old."""
+    return lookback + 2 * STALE_DAYS
+
+
+def _by_lookback(features: list[Feature]) -> Iterator[tuple[int, list[Feature]]]:
+    """Features of like lookbacks, with the longest."""
+    for low, high in pairwise(_STEPS):
+        if group := [feature for feature in features if low <= feature.lookback < high]:
+            yield max(feature.lookback for feature in group), group
+
+
+@dataclass(frozen=True)
+class _NewBars:
+    """Rows from a day on, and the bars of their stocks before them.
+
+    Attributes:
+        prices: price columns by name, NaN where unknown; the table's rows.
+        rows: the new ones, ascending.
+        stock: each new row's stock, numbers from 0.
+        begin, new, end: where a stock's rows begin, its new ones, and where they end; of these stocks.
+        bars: known bars of the table up to and with each row.
+    """
+
+    prices: dict[str, Array]
+    rows: NDArray[np.intp]
+    stock: NDArray[np.intp]
+    begin: NDArray[np.intp]
+    new: NDArray[np.intp]
+    end: NDArray[np.intp]
+    bars: NDArray[np.intp]
+
+    @staticmethod
+    def of(prices: pl.DataFrame, rows: NDArray[np.intp]) -> "_NewBars":
+        """Of prices sorted by (code, date), and the numbers of the new rows."""
+        numbers = {name: prices[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in OHLCV}
+        code = prices[CODE]
+        starts = np.flatnonzero((code != code.shift(1)).fill_null(True).to_numpy())
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        owners, new, stock = np.unique(owner, return_index=True, return_inverse=True)
+        known = np.isfinite(numbers["high"]) & np.isfinite(numbers["low"]) & np.isfinite(numbers["close"])
+        return _NewBars(
+            prices=numbers,
+            rows=rows,
+            stock=stock,
+            begin=starts[owners],
+            new=rows[new],
+            end=np.append(starts[1:], len(code))[owners],
+            bars=np.cumsum(known),
+        )
+
+    def tasks(self, made: dict[str, Dense], pool: ThreadPoolExecutor) -> list[Future[None]]:
+        """Begin to compute the indicators of the new rows; stocks with about as many rows at a time."""
+        groups = [(self._needed(lookback + 1), features) for lookback, features in _by_lookback(_BY_BAR)]
+        longest = groups[-1][0]
+        order = np.argsort(longest, kind="stable")[::-1]
+        found, at = [], 0
+        while at < len(order):
+            stocks = order[at : at + max(1, BLOCK_CELLS // int(longest[order[at]]))]
+            found.append(pool.submit(self._compute, stocks, groups, made))
+            at += len(stocks)
+        return found
+
+    def _needed(self, count: int) -> NDArray[np.intp]:
+        """How many of its last rows a stock needs, to have `count` bars before the new ones."""
+        begin = np.searchsorted(self.bars, self.bars[self.new] - count)
+        return self.end - np.maximum(begin, self.begin)
+
+    def _compute(
+        self,
+        stocks: NDArray[np.intp],
+        groups: list[tuple[NDArray[np.intp], list[Feature]]],
+        made: dict[str, Dense],
+    ) -> None:
+        column = np.full(len(self.end), -1)
+        column[stocks] = np.arange(len(stocks))
+        wanted = np.flatnonzero(column[self.stock] >= 0)
+        back = self.end[self.stock[wanted]] - self.rows[wanted]
+        columns = column[self.stock[wanted]]
+        prices = self._last(stocks, int(groups[-1][0][stocks].max()))
+        for needed, features in groups:
+            n_rows = int(needed[stocks].max())
+            own = {name: values[-n_rows:] for name, values in prices.items()}
+            block = StockBlock(**own, market=np.full(n_rows, np.nan))
+            with np.errstate(all="ignore"):
+                for feature in features:
+                    made[feature.name][wanted] = finite(feature.compute(block)[n_rows - back, columns])
+
+    def _last(self, stocks: NDArray[np.intp], count: int) -> dict[str, Array]:
+        """The last rows of some stocks `[rows, stocks]`, NaN before a stock's first."""
+        rows = self.end[stocks] - count + np.arange(count)[:, None]
+        before = rows < self.begin[stocks]
+        found = {name: values[rows] for name, values in self.prices.items()}
+        for values in found.values():
+            values[before] = np.nan
+        return found
