@@ -91,16 +91,17 @@ def parts(given: argparse.Namespace) -> dict[str, object]:
         now = time.process_time()
         spent[part], since = now - since, now
 
+    from gogooku3.cli.lean import load_prediction
+
+    load_prediction()
     import numpy as np
     import torch
 
-    from gogooku3.cli.lean import load_lightgbm_alone
     from gogooku3.safety.drift import drift
     from gogooku3.training.inference import network_output, predict_days, read_inputs
     from gogooku3.training.ranking import day_ranking, with_reasons
     from gogooku3.training.saved_fold import SavedFold
 
-    load_lightgbm_alone()
     note("imports")
     fold = SavedFold.load(given.run)
     note("load models")

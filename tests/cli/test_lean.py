@@ -1,7 +1,10 @@
 """Libraries come to a command without what they would load for others."""
 
+import gc
 import subprocess
 import sys
+
+from gogooku3.cli.lean import never_garbage
 
 AFTERWARDS = """
 import sys
@@ -46,3 +49,34 @@ print("fine")
 def test_lightning_comes_without_scipy_signal_which_can_be_loaded_later() -> None:
     done = subprocess.run([sys.executable, "-c", LIGHTNING], capture_output=True, text=True)
     assert done.stdout == "fine\n", done.stderr
+
+
+COLLECTED = """
+import gc, sys
+from gogooku3.cli.lean import load_prediction
+load_prediction()
+assert gc.isenabled() and gc.get_freeze_count() > 100_000, "looked for garbage"
+assert {"torch", "lightgbm"} <= set(sys.modules) and "sklearn" not in sys.modules
+frozen = gc.get_freeze_count()
+garbage = []
+garbage.append(garbage)
+del garbage
+assert gc.collect() and gc.get_freeze_count() == frozen
+print("fine")
+"""
+
+
+def test_what_predicts_is_loaded_without_looking_for_garbage_which_is_looked_for_afterwards() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True)
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with never_garbage():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()

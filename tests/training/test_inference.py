@@ -3,6 +3,8 @@
 import datetime as dt
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,25 @@ def test_a_day_that_cannot_be_predicted_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         read_inputs(fold, small_dataset, *(2 * [day or small_frame["date"].unique().sort()[5]]))
+
+
+READ = """
+import sys
+from gogooku3.training.day_panel import read_days
+from gogooku3.training.saved_state import SavedState
+read = read_days(SavedState.read(sys.argv[1]), sys.argv[2])
+assert not {"torch", "lightgbm"} & set(sys.modules)
+print(read.panel.n_stocks, len(read.days))
+"""
+
+
+def test_a_day_is_read_and_prepared_without_what_runs_the_models(
+    trained_run: Path, small_dataset: Path, fold: SavedFold
+) -> None:
+    command = [sys.executable, "-c", READ, str(trained_run), str(small_dataset)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    expected = read_inputs(fold, small_dataset)
+    assert done.stdout.split() == [str(expected.panel.n_stocks), "1"], done.stderr
 
 
 def test_a_fold_that_the_run_has_not_is_refused(trained_run: Path) -> None:

@@ -1,12 +1,13 @@
 """`gogooku3 predict`: what a trained run says of a day's stocks."""
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gogooku3.cli.lean import load_lightgbm_alone
+from gogooku3.cli.lean import load_prediction, never_garbage
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
 
@@ -50,20 +51,17 @@ def predict(
 
     Example: `gogooku3 predict --run runs/train/20250101-090000 --data data/mine.parquet --out tomorrow.csv`
     """
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
+    saved, inputs = _read(run, fold, data, _day(date))
+
     import numpy as np
 
     from gogooku3.training.allocator import freed_memory_kept
-    from gogooku3.training.inference import predict_days, read_inputs
+    from gogooku3.training.inference import predict_days
     from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
-    from gogooku3.training.saved_fold import SavedFold
 
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
-    day = _day(date)
-    load_lightgbm_alone()
-    saved = SavedFold.load(run, fold)
     leading = chosen_horizon(saved.horizons, horizon)
-    inputs = read_inputs(saved, data, day, day)
     with freed_memory_kept():
         table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
         ends = np.arange(table.height)
@@ -76,6 +74,22 @@ def predict(
     _warn_of_age(saved, table["date"][0])
     _warn_of_drift(saved, inputs)
     typer.echo(f"{table.height:,} stocks, fold {saved.number}: {out}")
+
+
+def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tuple[SavedFold, DayInputs]":
+    """A fold, and a day's inputs, which are read while the libraries that predict are loaded."""
+    with never_garbage():
+        from gogooku3.training.day_panel import read_days
+        from gogooku3.training.saved_state import SavedState
+    state = SavedState.read(run, fold)
+    with ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(read_days, state, data, day, day)
+        load_prediction()
+        from gogooku3.training.inference import gathered
+        from gogooku3.training.saved_fold import SavedFold
+
+        saved = SavedFold.of(state)
+        return saved, gathered(saved, reading.result())
 
 
 def _day(text: str | None) -> dt.date | None:

@@ -180,7 +180,8 @@ class ATFTGATFANModel(nn.Module):
         Raises:
             DataError: no such folder or fold, or a file that is not what it should be.
         """
-        from gogooku3.models.saved_model import load_model, network_folders
+        from gogooku3.models.model_folder import network_folders
+        from gogooku3.models.saved_model import load_model
 
         return load_model(list(network_folders(path, fold).values())[-1])[0]
 

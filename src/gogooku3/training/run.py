@@ -42,7 +42,7 @@ from gogooku3.training.progress import cpu_hours
 from gogooku3.training.reproducibility import seed_everything, use_threads, versions
 from gogooku3.training.run_files import AUDIT, CONFIG, MANIFEST, METRICS
 from gogooku3.training.run_folder import RunFolder
-from gogooku3.training.saved_fold import FEATURE_STATISTICS
+from gogooku3.training.saved_state import FEATURE_STATISTICS
 from gogooku3.training.steps import StepLog
 from gogooku3.training.stopping import StopSignals
 from gogooku3.training.trials import earlier_sharpes

@@ -1,55 +1,29 @@
 """A trained fold as it lies in a run folder: its networks, its trees, and what they need on another day."""
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from gogooku3.data.feature_file import FeatureFile
-from gogooku3.data.table_file import read_table
-from gogooku3.errors import DataError, GogookuError
-from gogooku3.features.quality import QUALITY_FEATURES
-from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.saved_model import load_model, network_folders
+from gogooku3.models.saved_model import load_model
 from gogooku3.models.saved_trees import load_trees
-from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
-from gogooku3.safety.market_state import MarketState
-from gogooku3.training.manifest import read_manifest
 from gogooku3.training.run_files import read_json
-
-FEATURE_STATISTICS = "feature_statistics.parquet"
-"""What each input looked like on the fold's training days; `safety.drift` makes and reads it."""
-
-
-_PARTS = (
-    *("file_features", "normalizer", "market_state", "return_column", "graph_builder"),
-    *("number", "known_until", "start_date", "feature_statistics"),
-)
+from gogooku3.training.saved_state import SavedState
 
 
 @dataclass(frozen=True)
-class SavedFold:
+class SavedFold(SavedState):
     """Everything that predicts, read from one fold of a run.
 
     Attributes:
-        folder: the fold's folder.
         networks: by name, one a seed; in evaluation mode, on the CPU.
         boosters: LightGBM's by horizon; empty where the fold has none.
-        state: what was saved beside the weights: features, normaliser, market state, graph, dates.
-        dataset: the run's dataset settings; empty where it has no manifest.
         half_precision: whether the run predicted in bfloat16.
     """
 
-    folder: Path
     networks: Mapping[str, ATFTGATFANModel]
     boosters: Mapping[int, Any]
-    state: Mapping[str, Any]
-    dataset: Mapping[str, Any]
     half_precision: bool
 
     @staticmethod
@@ -64,121 +38,25 @@ class SavedFold:
         Raises:
             DataError: no such run or fold, or a file that is not what it should be.
         """
-        places = network_folders(run, fold)
-        last = list(places.values())[-1]
-        folder = last if "network" in places else last.parent
-        loaded = {name: load_model(place) for name, place in places.items()}
-        state = loaded[list(places)[-1]][1]
-        for part in ("features", "normalizer", "market_state", "graph", "fold"):
-            if part not in state:
-                raise DataError(
-                    f"{last / 'model.json'} lacks '{part}', which predicting needs; give the folder of a "
-                    "run that `gogooku3 train` wrote, not of a model alone"
-                )
-        outcome = read_json(last / "training.json")[0] or {}
-        saved = SavedFold(
-            folder=folder,
-            networks={name: model for name, (model, _) in loaded.items()},
-            boosters=_boosters(folder, loaded[list(places)[-1]][0].prediction_horizons) if boosters else {},
-            state=state,
-            dataset=(read_manifest(folder.parent).get("config") or {}).get("dataset") or {},
-            half_precision=str(outcome.get("precision", "")).startswith("bf16"),
-        )
-        saved._check(last / "model.json")
-        return saved
+        return SavedFold.of(SavedState.read(run, fold), boosters)
 
-    @property
-    def number(self) -> int:
-        """The fold's number."""
-        return int(self.state["fold"]["fold"])
-
-    @property
-    def horizons(self) -> tuple[int, ...]:
-        """Trading days ahead that are predicted."""
-        return self._any.prediction_horizons
-
-    @property
-    def sequence_length(self) -> int:
-        """Trading days of a window."""
-        return int(self._any.settings["sequence_length"])
-
-    @property
-    def file_features(self) -> tuple[str, ...]:
-        """Features that the data set must have; the quality features are made of them."""
-        return tuple(name for name in self.state["features"] if name not in QUALITY_FEATURES)
-
-    @property
-    def return_column(self) -> str:
-        """Feature that holds the one-day return, for the graph."""
-        return self.state["graph"]["return_column"] or "ret_1d"
-
-    @cached_property
-    def graph_builder(self) -> FinancialGraphBuilder | None:
-        """Rules for the edges; None where every stock stands alone."""
-        rules = dict(self.state["graph"])
-        del rules["rebuild_every_epochs"]
-        return FinancialGraphBuilder(**rules) if rules.pop("enabled") else None
-
-    @cached_property
-    def normalizer(self) -> CrossSectionalNormalizerV2 | None:
-        """The fold's normaliser; None where features were taken as they are."""
-        state = self.state["normalizer"]
-        return CrossSectionalNormalizerV2.from_dict(state) if state else None
-
-    @cached_property
-    def market_state(self) -> MarketState | None:
-        """How the market's state is scaled; None where it is not used."""
-        state = self.state["market_state"]
-        return MarketState.from_dict(state) if state else None
-
-    @property
-    def known_until(self) -> dt.date:
-        """The last day that training or the choice of an epoch used."""
-        return dt.date.fromisoformat(self.state["fold"]["validation_end"])
-
-    @property
-    def start_date(self) -> dt.date | None:
-        """The first day of the data set that the run was allowed to see."""
-        start = self.dataset.get("start_date")
-        return dt.date.fromisoformat(start) if start else None
-
-    @cached_property
-    def feature_statistics(self) -> pl.DataFrame | None:
-        """What the inputs looked like in training; None where the run did not write it."""
-        path = self.folder / FEATURE_STATISTICS
-        return read_table(path) if path.is_file() else None
-
-    def open(self, data_path: Path | str) -> FeatureFile:
-        """A data set file, checked to have this fold's features and no others.
+    @staticmethod
+    def of(saved: SavedState, boosters: bool = True) -> "SavedFold":
+        """Read the models of a fold of which all else is read.
 
         Raises:
-            DataError: naming the difference.
+            DataError: a file that is not what it should be.
         """
-        named = self.dataset.get("feature_columns")
-        targets = self.dataset.get("target_columns") or {}
-        return FeatureFile(
-            data_path,
-            self.file_features,
-            all_columns="feature_columns" in self.dataset and named is None,
-            not_features=tuple(targets.values()),
+        outcome = read_json(list(saved.places.values())[-1] / "training.json")[0] or {}
+        return SavedFold(
+            folder=saved.folder,
+            places=saved.places,
+            state=saved.state,
+            dataset=saved.dataset,
+            networks={name: load_model(place)[0] for name, place in saved.places.items()},
+            boosters=_boosters(saved.folder, saved.horizons) if boosters else {},
+            half_precision=str(outcome.get("precision", "")).startswith("bf16"),
         )
-
-    @property
-    def _any(self) -> ATFTGATFANModel:
-        return next(iter(self.networks.values()))
-
-    def _check(self, source: Path) -> None:
-        """Refuse a state that is not what a run writes, before anything is read for it."""
-        for name in _PARTS:
-            try:
-                getattr(self, name)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                if isinstance(error, GogookuError):
-                    raise
-                raise DataError(
-                    f"{source}: its {name} is not what `gogooku3 train` writes ({type(error).__name__}: "
-                    f"{error}); copy the run again, or train anew"
-                ) from None
 
 
 def _boosters(folder: Path, horizons: tuple[int, ...]) -> dict[int, Any]:

@@ -1,0 +1,145 @@
+"""The days that a saved fold predicts, read and prepared for its models. It loads no torch."""
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gogooku3.data.panel import Panel
+from gogooku3.errors import DataError
+from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.safety.cross_section import DayStatistics
+from gogooku3.training.saved_state import SavedState
+
+
+@dataclass(frozen=True)
+class DayPanel:
+    """Some days, and the days before them that their windows reach.
+
+    Attributes:
+        panel: normalised, from the first day of the first window on.
+        days: days of the panel to predict.
+        statistics: what each day of the panel said of each feature before it was standardised; None where
+            nothing was.
+        market: the market's state by day of the panel, float32 `[days, market_dim]`; None where not used.
+        schedule: the graphs of the days to predict; None where every stock stands alone.
+    """
+
+    panel: Panel
+    days: range
+    statistics: DayStatistics | None
+    market: np.ndarray | None
+    schedule: GraphSchedule | None
+
+
+def read_days(
+    fold: SavedState, data_path: Path | str, first: dt.date | None = None, last: dt.date | None = None
+) -> DayPanel:
+    """Some days of a data set file, of which only the days needed are read.
+
+    Args:
+        fold: the saved fold.
+        data_path: a data set; it may lack targets.
+        first: first day to predict; None: the last one alone.
+        last: last day to predict; None: the newest of the file.
+
+    Raises:
+        DataError: other features than the fold's, no such day, or too few days before it.
+    """
+    file = fold.open(data_path)
+    calendar = file.days().to_numpy().astype("datetime64[D]")
+    days = _positions(calendar, first, last, str(data_path))
+    if fold.start_date is not None:
+        before = int((calendar < np.datetime64(fold.start_date)).sum())
+        calendar, days = calendar[before:], range(days.start - before, days.stop - before)
+    oldest = _oldest_needed(fold, calendar, days)
+    frame = file.read(calendar[oldest].item(), calendar[days.stop - 1].item())
+    return prepare_days(fold, frame, calendar[days.start].item(), calendar[days.stop - 1].item())
+
+
+def prepare_days(
+    fold: SavedState, frame: pl.DataFrame, first: dt.date | None = None, last: dt.date | None = None
+) -> DayPanel:
+    """Some days of rows at hand: quality features, normalisation, market state, graphs.
+
+    Args:
+        fold: the saved fold.
+        frame: `date, code` and the fold's features, every row of its days; other columns are left alone.
+        first, last: days to predict, as for `read_days`.
+
+    Raises:
+        DataError: a feature is missing, no such day, or too few days before it.
+    """
+    features = fold.file_features
+    panel = Panel.from_frame(frame, features, fold.horizons, reserve=tuple(QUALITY_FEATURES))
+    days = _positions(panel.dates, first, last, "the data")
+    window = days.start - (fold.sequence_length - 1)
+    if window < 0:
+        raise DataError(
+            f"{panel.dates[days.start]} is day {days.start + 1} of the data, but a prediction needs a "
+            f"window of {fold.sequence_length} trading days; bring earlier days, or predict a later one"
+        )
+    schedule = _schedule(fold, panel, days)
+    inside = slice(window, days.stop)
+    panel = replace(
+        panel,
+        dates=panel.dates[inside],
+        values=panel.values[inside],
+        mask=panel.mask[inside],
+        targets=panel.targets[inside],
+    )
+    days = range(fold.sequence_length - 1, panel.n_days)
+    statistics = _normalize(fold, panel)
+    market = None
+    if fold.market_state is not None and statistics is not None:
+        market = fold.market_state.transform(statistics)
+    return DayPanel(panel, days, statistics, market, schedule)
+
+
+def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None, what: str) -> range:
+    """Places of the days in a calendar."""
+    end = calendar[-1] if last is None else np.datetime64(last, "D")
+    start = end if first is None else np.datetime64(first, "D")
+    for day in (start, end):
+        if day not in calendar:
+            place = int(np.searchsorted(calendar, day))
+            near = " and ".join(str(d) for d in calendar[max(0, place - 1) : place + 1])
+            raise DataError(
+                f"{what} has no rows on {day}; it covers {calendar[0]} to {calendar[-1]}, and the nearest "
+                f"days with rows are {near}"
+            )
+    if start > end:
+        raise DataError(f"the first day to predict, {start}, lies after the last, {end}; swap them")
+    return range(int(np.searchsorted(calendar, start)), int(np.searchsorted(calendar, end)) + 1)
+
+
+def _oldest_needed(fold: SavedState, calendar: np.ndarray, days: range) -> int:
+    """Place of the oldest day that a window or the first month's graph reads."""
+    oldest = days.start - (fold.sequence_length - 1)
+    if fold.graph_builder is not None:
+        month = calendar[days.start].astype("datetime64[M]").astype("datetime64[D]")
+        begins = int(np.searchsorted(calendar, month))
+        oldest = min(oldest, begins - fold.graph_builder.correlation_window)
+    return max(0, oldest)
+
+
+def _schedule(fold: SavedState, panel: Panel, days: range) -> GraphSchedule | None:
+    """The graphs of the months of the days, from raw returns."""
+    if fold.graph_builder is None:
+        return None
+    returns = panel.values[:, :, panel.feature_index(fold.return_column)]
+    return GraphSchedule.build(panel.dates, panel.codes, returns, fold.graph_builder, days)
+
+
+def _normalize(fold: SavedState, panel: Panel) -> DayStatistics | None:
+    """Add quality features and standardise in place, day by day, with the fold's own fallback."""
+    if fold.normalizer is None:
+        add_quality(panel)
+        np.nan_to_num(panel.values, copy=False)
+        return None
+    normalizer = normalize_with_quality(panel, fold.normalizer.robust_clip)
+    normalizer.serve(fold.normalizer)
+    return normalizer.statistics
