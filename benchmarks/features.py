@@ -9,8 +9,9 @@ sum of 20 days over the dense prices, as float32, twelve times over; one day add
 """
 
 import argparse
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -59,10 +60,12 @@ def one_day(given: argparse.Namespace) -> dict[str, float]:
 
     out = given.place / "grown.parquet"
     shutil.copyfile(given.place / "before.parquet", out)
+    # Yesterday's file lies on the disk.
+    os.sync()
     started = time.process_time()
     report = build_dataset(given.place / "all.parquet", out, append=True)
     assert report.added_days == 1
-    return {"processor_s": time.process_time() - started}
+    return {**report.seconds, "processor_s": time.process_time() - started}
 
 
 def passes(given: argparse.Namespace) -> dict[str, float]:
@@ -108,17 +111,27 @@ def figures(given: argparse.Namespace) -> list[Figure]:
     limit = median(run.result["processor_s"] for run in found["passes"])
     day = median(run.result["processor_s"] for run in found["one day"])
     rows = f"{found['whole'][0].result['rows']:,} rows"
-    shares = ", ".join(
-        f"{step} {median(run.result[step] for run in found['whole']):.1f} s"
-        for step in ("read", "features", "targets", "write")
-    )
+    note = _by_the_clock(found["whole"], "read", "digest", "features", "targets", "write")
     return [
-        Figure(f"build, {rows}", wall, "s", "limit", LIMIT_S, peak_mb=peak, note=f"wall time: {shares}"),
+        Figure(f"build, {rows}", wall, "s", "limit", LIMIT_S, peak_mb=peak, note=note),
         Figure("build, memory", peak, "MB", "limit", LIMIT_MB),
         Figure("build, processor time", everything, "s", bar=None),
         Figure("139 features", features, "s", "one pass a family", limit, bar=None, note="ours by the clock"),
-        Figure("one day added", day, "s", "the whole build", everything, bar=None),
+        Figure(
+            "one day added",
+            day,
+            "s",
+            "the whole build",
+            everything,
+            bar=None,
+            note=_by_the_clock(found["one day"], "read", "digest", "features", "write"),
+        ),
     ]
+
+
+def _by_the_clock(runs: Sequence[Run], *steps: str) -> str:
+    shares = (f"{step} {median(run.result[step] for run in runs):.2f} s" for step in steps)
+    return "by the clock: " + ", ".join(shares)
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:

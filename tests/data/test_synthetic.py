@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from gogooku3.data import synthetic, tokyo_rules
+from gogooku3.data.oracle_files import oracle_paths
 from gogooku3.data.planted_signals import BAND_DECAY, BAND_PERIOD, KINDS
 from gogooku3.data.simulated_exchange import draw_randomness
 from gogooku3.data.synthetic import (
@@ -20,7 +21,6 @@ from gogooku3.data.synthetic import (
     SyntheticMarket,
     SyntheticMarketConfig,
     generate_market,
-    oracle_paths,
     simulate,
     write_market,
 )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gogooku3.data.cells import parse_codes, parse_numbers, read_keys, readable
@@ -189,11 +190,30 @@ def jump_masks(
     For people to look at: the first mask needs the next day, so nothing may be computed from it.
     Expects rows sorted by (code, date).
     """
-    move = pl.when(pl.col(CODE) == pl.col(CODE).shift(1)).then(pl.col("close").log().diff())
+    close = frame["close"].to_numpy()
+    with np.errstate(all="ignore"):
+        moved = close[1:] / close[:-1]
+    # Logarithms and names only of rows that moved about as far, or unknown.
+    about = ratio * (1 - ROUNDING)
+    rows = 1 + np.flatnonzero(~((moved < about) & (moved > 1 / about)))
+    move = _log_moves(frame, rows)
+    back = -_log_moves(frame, np.minimum(rows + 1, frame.height - 1))
     jump = (move.abs() > math.log(ratio)).fill_null(False)
-    undone = (-move.shift(-1) / move > reversion).fill_null(False)
-    masks = frame.select(reverting=jump & undone, lasting=jump & ~undone)
-    return masks["reverting"], masks["lasting"]
+    undone = (back / move > reversion).fill_null(False)
+    return _mask(frame.height, rows, jump & undone), _mask(frame.height, rows, jump & ~undone)
+
+
+def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
+    """Log of the close over the row before's, null where that is another stock's."""
+    now, before = (frame.select(CODE, "close")[at] for at in (rows, rows - 1))
+    move = now["close"].log() - before["close"].log()
+    return pl.select(pl.when(now[CODE] == before[CODE]).then(move)).to_series()
+
+
+def _mask(height: int, rows: np.ndarray, chosen: pl.Series) -> pl.Series:
+    mask = np.zeros(height, bool)
+    mask[rows[chosen.to_numpy()]] = True
+    return pl.Series(mask)
 
 
 def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:

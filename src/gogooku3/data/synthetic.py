@@ -16,6 +16,7 @@ import polars as pl
 
 from gogooku3.atomic import atomic_path, check_output, write_text_atomic
 from gogooku3.data import tokyo_rules
+from gogooku3.data.oracle_files import oracle_paths
 from gogooku3.data.planted_signals import KINDS
 from gogooku3.data.simulated_exchange import (
     History,
@@ -31,7 +32,6 @@ __all__ = [
     "SyntheticMarket",
     "SyntheticMarketConfig",
     "generate_market",
-    "oracle_paths",
     "simulate",
     "write_market",
 ]
@@ -91,15 +91,6 @@ def write_market(market: SyntheticMarket, path: Path | str) -> tuple[Path, Path,
         with atomic_path(target) as temporary:
             frame.write_parquet(temporary, compression="zstd")
     return prices_path, oracle_path, summary_path
-
-
-def oracle_paths(path: Path | str) -> tuple[Path, Path]:
-    """Where the oracle table and its summary lie beside a Parquet file.
-
-    >>> [p.name for p in oracle_paths("data/demo.parquet")]
-    ['demo.oracle.parquet', 'demo.oracle.json']
-    """
-    return Path(path).with_suffix(".oracle.parquet"), Path(path).with_suffix(".oracle.json")
 
 
 def simulate(config: SyntheticMarketConfig, random: Randomness) -> SyntheticMarket:

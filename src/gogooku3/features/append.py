@@ -20,7 +20,7 @@ from gogooku3.data.parquet_splice import Footer, splicing
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.compute import Progress
-from gogooku3.features.dataset_file import PricesDigest, read_account, write_dataset
+from gogooku3.features.dataset_file import PRICES_DIGEST, PricesDigest, read_account, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.features.tail import compute_tail
 from gogooku3.schema import DATE, KEYS
@@ -64,7 +64,7 @@ class Appendix:
             CannotAppend: nothing can be appended, and why.
         """
         was = read_account(path)
-        if was is None or "prices_digest" not in was:
+        if was is None or PRICES_DIGEST not in was:
             raise CannotAppend(f"{path} does not tell which prices it was built from; {_ANEW}")
         for key, what in (("version", "version"), ("targets", "targets"), ("features", "features")):
             if was[key] != account[key]:
@@ -74,7 +74,7 @@ class Appendix:
         days = prices[DATE].unique().sort()
         last = dt.date.fromisoformat(was["prices"]["last_date"])
         known = (prices[DATE] <= last).sum()
-        if known != was["rows"] or digest.up_to(last) != was["prices_digest"]:
+        if known != was["rows"] or digest.up_to(last) != was[PRICES_DIGEST]:
             raise CannotAppend(
                 f"the prices up to {last}, the last day of {path}, are not those it was built from "
                 f"({known:,} rows now, {was['rows']:,} then): they were revised, or other stocks were "

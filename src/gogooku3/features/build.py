@@ -12,14 +12,14 @@ import polars as pl
 
 from gogooku3 import __version__
 from gogooku3.atomic import atomic_path, check_output, remove_leftovers_of
+from gogooku3.data.oracle_files import oracle_paths
 from gogooku3.data.sources import PricesReport, price_files, read_prices
-from gogooku3.data.synthetic import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
 from gogooku3.features.append import Appendix
 from gogooku3.features.catalog import FEATURE_NAMES
 from gogooku3.features.compute import Progress, compute_features
-from gogooku3.features.dataset_file import PricesDigest, write_dataset
+from gogooku3.features.dataset_file import PRICES_DIGEST, PricesDigest, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.locks import exclusive
 from gogooku3.schema import HORIZONS, KEYS, target_column
@@ -87,7 +87,7 @@ def build_dataset(
         "targets": [target_column(h) for h in horizons],
         "rows": table.frame.height,
         "prices": table.report.to_dict(),
-        "prices_digest": str(digest),
+        PRICES_DIGEST: str(digest),
         "source": [path.name for path in sources],
         "fingerprint": fingerprint_files(sources),
     }

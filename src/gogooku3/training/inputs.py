@@ -4,8 +4,8 @@ import polars as pl
 
 from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.oracle_files import oracle_paths
 from gogooku3.data.quality_checks.learning import stock_problems, target_problems
-from gogooku3.data.synthetic import oracle_paths
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import QUALITY_FEATURES
 from gogooku3.models.lightgbm_baseline import boosted_at_a_time
