@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gogooku3.errors import ConfigError, DataError
+from gogooku3.graph import builder
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.correlation import masked_correlation
 from gogooku3.graph.stock_graph import StockGraph
@@ -370,3 +371,15 @@ def test_codes_must_match_the_columns_of_returns() -> None:
 def test_a_bad_rule_fails_at_construction(rule: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         FinancialGraphBuilder(**rule)  # type: ignore[arg-type]
+
+
+def test_how_many_stocks_choose_their_edges_at_a_time_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    returns = market(5, n_days=60, n_stocks=23)
+    codes = [f"{stock:04}" for stock in range(23)]
+    whole = FinancialGraphBuilder().edges_from_returns(returns, codes)
+    monkeypatch.setattr(builder, "_ROWS", 3)
+    found = FinancialGraphBuilder().edges_from_returns(returns, codes)
+    assert np.array_equal(found.neighbours, whole.neighbours) and np.array_equal(found.weights, whole.weights)
+    assert not (found.neighbours == np.arange(23)[:, None])[found.valid].any()

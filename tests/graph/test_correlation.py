@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gogooku3.graph import correlation
 from gogooku3.graph.correlation import default_min_overlap, masked_correlation
 
 NAN = float("nan")
@@ -125,3 +126,14 @@ def test_the_input_is_left_as_it_was() -> None:
     before = returns.copy()
     masked_correlation(returns)
     np.testing.assert_array_equal(returns, before)
+
+
+def test_how_many_stocks_are_handled_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    returns = noise(8, n_days=30, n_stocks=23)
+    returns[3, [0, 5, 11]] = np.nan
+    whole = masked_correlation(returns)
+    monkeypatch.setattr(correlation, "_BLOCK", 2)
+    monkeypatch.setattr(correlation, "_COMPLETE_BLOCK", 3)
+    found = masked_correlation(returns)
+    np.testing.assert_allclose(found, whole, atol=1e-6)
+    assert np.array_equal(found, found.T)

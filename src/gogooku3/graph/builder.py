@@ -16,6 +16,9 @@ from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, req
 MIN_HISTORY_DAYS = 20
 """Market days below which a window carries no edges (or the whole window, where that is shorter)."""
 
+_ROWS = 128
+"""Stocks whose edges are chosen at a time: what is sorted stays in the cache."""
+
 _RETURN = "ret_1d"
 _CLOSE = "close"
 
@@ -144,10 +147,21 @@ class FinancialGraphBuilder:
         A float32's bits order as the number does where it isn't negative. With the (reversed)
         column behind them they make unique whole numbers that sort by strength, then by column.
         """
-        n_stocks = len(correlation)
+        blocks = [
+            self._strongest_of_rows(correlation[start : start + _ROWS], start)
+            for start in range(0, len(correlation), _ROWS)
+        ]
+        sources, weights = zip(*blocks, strict=True)
+        return np.concatenate(sources), np.concatenate(weights)
+
+    def _strongest_of_rows(
+        self, correlation: NDArray[np.float32], first: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The same of some rows `[rows, N]`, of which the first stands at place `first` of all."""
+        n_stocks = correlation.shape[1]
         strength = np.abs(correlation) if self.include_negative_correlation else np.maximum(correlation, 0.0)
         strength[~np.isfinite(strength)] = 0.0
-        np.fill_diagonal(strength, 0.0)
+        np.fill_diagonal(strength[:, first:], 0.0)
         ranking = strength.view(np.uint32).astype(np.uint64)
         ranking <<= np.uint64(32)
         ranking |= np.arange(n_stocks - 1, -1, -1, dtype=np.uint64)

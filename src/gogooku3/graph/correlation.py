@@ -10,6 +10,9 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 _BLOCK = 64
 """Stocks handled at a time where days are missing: keeps the intermediate products in the cache."""
 
+_COMPLETE_BLOCK = 256
+"""Stocks handled at a time where no day is missing, with a single product."""
+
 _MIN_VARIANCE = 1e-10
 """Share of a stock's own variance below which a pair's common days hold only rounding error."""
 
@@ -56,8 +59,9 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
 
     scores = _standardised(returns[:, gaps_first], present[:, gaps_first])
     with one_blas_thread():
-        correlation: NDArray[np.float32] = ((scores.T @ scores) / n_days).astype(np.float32)
+        correlation = np.empty((n_stocks, n_stocks), dtype=np.float32)
         _fill_rows_with_gaps(correlation, scores, present[:, gaps_first], n_gaps, needed)
+        _fill_complete_rows(correlation, scores, n_gaps)
     constant = ~scores.any(axis=0)
     correlation[constant] = np.nan
     correlation[:, constant] = np.nan
@@ -68,7 +72,10 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     if n_gaps == 0:
         return correlation
     back = np.argsort(gaps_first, kind="stable")
-    in_order: NDArray[np.float32] = correlation[back][:, back]
+    in_order = np.empty_like(correlation)
+    for start in range(0, n_stocks, _COMPLETE_BLOCK):
+        rows = slice(start, start + _COMPLETE_BLOCK)
+        in_order[rows] = correlation[back[rows]][:, back]
     return in_order
 
 
@@ -109,7 +116,7 @@ def _fill_rows_with_gaps(
     n_gaps: int,
     min_overlap: int,
 ) -> None:
-    """Correct, in place, every pair in which one of the first `n_gaps` stocks takes part.
+    """Fill, in place, every pair in which one of the first `n_gaps` stocks takes part.
 
     With sums over common days, cov = Sxy - Sx Sy / n and var = Sxx - Sx^2 / n; each sum is a
     product of (masked scores or their squares) with the mask, so that BLAS does the work.
@@ -134,8 +141,23 @@ def _fill_rows_with_gaps(
         row_variance *= column_variance
         row_variance[~enough] = np.nan
         covariance /= np.sqrt(row_variance)
-        among_rows = covariance[:, : covariance.shape[0]]
-        below = np.tril_indices_from(among_rows, -1)
-        among_rows[below] = among_rows.T[below]
-        correlation[rows, rest] = covariance
-        correlation[rest, rows] = covariance.T
+        _fill_both_ways(correlation, start, covariance)
+
+
+def _fill_complete_rows(correlation: NDArray[np.float32], scores: NDArray[np.float64], n_gaps: int) -> None:
+    """Fill, in place, every pair of two stocks without gaps, which come after the first `n_gaps`."""
+    n_days, n_stocks = scores.shape
+    for start in range(n_gaps, n_stocks, _COMPLETE_BLOCK):
+        covariance = scores[:, start : start + _COMPLETE_BLOCK].T @ scores[:, start:]
+        covariance /= n_days
+        _fill_both_ways(correlation, start, covariance)
+
+
+def _fill_both_ways(correlation: NDArray[np.float32], start: int, found: NDArray[np.float64]) -> None:
+    """Write what was found of some stocks with themselves and all after them, `[rows, rest]`; mirror it."""
+    among_rows = found[:, : len(found)]
+    below = np.tril_indices_from(among_rows, -1)
+    among_rows[below] = among_rows.T[below]
+    rows, rest = slice(start, start + len(found)), slice(start, None)
+    correlation[rows, rest] = found
+    correlation[rest, rows] = found.T
