@@ -11,6 +11,7 @@ from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import (
     QUALITY_FEATURES,
     QualityFinancialFeaturesGenerator,
+    _quantiles,
     add_quality,
     normalize_with_quality,
     quality_block,
@@ -91,6 +92,20 @@ def test_the_order_of_rows_changes_no_row() -> None:
     assert got.sort("date", "code").equals(expected)
 
 
+def test_quantiles_of_any_numbers_are_mean_ranks_and_unknown_ones_have_none() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.choice(
+        np.float32([-np.inf, -2.5, -1e-40, -0.0, 0.0, 1e-40, 3.0, np.inf, np.nan, -np.nan]), (20, 9)
+    )
+    values[0] = np.nan
+    below = (values[:, None, :] < values[:, :, None]).sum(axis=2)
+    equal = (values[:, None, :] == values[:, :, None]).sum(axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = (below + equal / 2) / (~np.isnan(values)).sum(axis=1, keepdims=True)
+    expected[np.isnan(values)] = np.nan
+    np.testing.assert_array_equal(_quantiles(values), expected.astype(np.float32))
+
+
 @pytest.mark.parametrize("quantiles", [True, False])
 def test_a_cube_gives_the_frames_numbers_bit_for_bit(quantiles: bool) -> None:
     frame = dataset()
@@ -120,7 +135,8 @@ def test_a_panel_gets_them_in_its_reserved_columns_alone() -> None:
 
 def test_one_pass_gives_the_bits_of_adding_them_and_normalising_after() -> None:
     features = [f"f{i}" for i in range(7)]
-    frame = dataset(n_days=20).with_columns(f6=pl.lit(3.0))
+    # Days of 25 and of 26 stocks.
+    frame = dataset(n_days=20).filter(pl.int_range(pl.len()) % 7 > 0).with_columns(f6=pl.lit(3.0))
     one, other = (Panel.from_frame(frame, features, reserve=NAMES) for _ in range(2))
     add_quality(other)
     normalizers = normalize_with_quality(one), PanelNormalizer(other)

@@ -19,7 +19,7 @@ def block(share_missing: float, level: float, seed: int = 0) -> np.ndarray:
 def test_counts_means_variances_and_scores_equal_a_slow_twin(share_missing: float, level: float) -> None:
     values = block(share_missing, level)
     exact = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    day = DayColumns.of(values)
+    day = DayColumns.of(values.copy())
     np.testing.assert_array_equal(day.count, np.isfinite(exact).sum(axis=0))
     np.testing.assert_allclose(day.mean.astype(np.float64) + day.drift, np.nanmean(exact, axis=0), atol=1e-5)
     np.testing.assert_allclose(day.variance, np.nanvar(exact, axis=0), rtol=1e-4)
@@ -29,13 +29,14 @@ def test_counts_means_variances_and_scores_equal_a_slow_twin(share_missing: floa
     np.testing.assert_array_equal(np.sort(day.cells), np.flatnonzero(~np.isfinite(values)))
 
 
-def test_what_it_reads_stays_as_it_is_and_strides_change_no_bit() -> None:
+def test_a_part_of_a_wider_block_stays_as_it_is_and_strides_change_no_bit() -> None:
     values = block(0.02, 10.0)
     wide = np.full((50, 20), np.nan, np.float32)
     wide[:, 3:12] = values
     before = wide.copy()
     one, other = DayColumns.of(values), DayColumns.of(wide[:, 3:12])
     np.testing.assert_array_equal(wide, before)
+    assert np.shares_memory(one.values, values)
     np.testing.assert_array_equal(one.values, other.values)
 
 

@@ -5,8 +5,8 @@ columns, their order, pooled statistics) serves only where a day cannot carry it
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -16,13 +16,13 @@ import polars as pl
 from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.safety.day_columns import DayColumns
-from gogooku3.safety.standardize import TOLERANCE, Wild, clip_day, standardize_day, tame
+from gogooku3.safety.standardize import TOLERANCE, clip_day, standardize_day, tame
 from gogooku3.schema import DATE, MIN_STOCKS, feature_columns, require_columns
 
 logger = logging.getLogger(__name__)
 
 _DAYS = 8
-"""Days whose tails are tamed in one go: a day's are too few to be worth the calls."""
+"""Days whose tails are tamed and whose verdicts are standardised in one go: one's are not worth the calls."""
 
 
 @dataclass
@@ -253,16 +253,20 @@ class Judge:
     Attributes:
         width: how many.
         of_day: a standardised day -> float32 `[stocks, width]`, raw, NaN where unknown.
+        compare: finishes in place what compares the stocks of a day: float32 `[stocks, days, width]`, some
+            days side by side, NaN below the last stock of each.
     """
 
     width: int
     of_day: Callable[[DayColumns], np.ndarray]
+    compare: Callable[[np.ndarray], None]
 
 
 @dataclass(frozen=True)
 class _Kept:
     """What a day could not carry itself: numbers of the features, those seen at all, and their raw cells."""
 
+    day: int
     features: np.ndarray
     seen: np.ndarray
     raw: np.ndarray
@@ -287,7 +291,9 @@ class PanelNormalizer:
         self.robust_clip = robust_clip
         self.statistics = DayStatistics.empty(panel.n_days, len(panel.features))
         self._judge = judge
-        self._kept: dict[int, _Kept] = {}
+        self._judged = judge.width if judge else 0
+        self._width = len(panel.features) - self._judged
+        self._kept: list[_Kept] = []
         days = (range(first, min(first + _DAYS, panel.n_days)) for first in range(0, panel.n_days, _DAYS))
         # One after the other: two threads would spend what they win on the interpreter's lock.
         self.missing_cells = sum(map(self._standardize, days))
@@ -317,68 +323,79 @@ class PanelNormalizer:
                 f"{len(self.panel.features)}; bring the same features in the same order"
             )
         mean, std = normalizer.fallback_mean, normalizer.fallback_std
-        served: dict[str, int] = {}
-        for day, kept in self._kept.items():
+        rows = np.zeros(len(self.panel.features), np.int64)
+        for kept in self._kept:
             scaled = (kept.raw - mean[kept.seen]) / std[kept.seen]
-            scaled = np.clip(scaled, -self.robust_clip, self.robust_clip)
-            rows, stocks = len(kept.raw), np.flatnonzero(self.panel.mask[day])
-            self.panel.values[day][stocks[:, None], kept.seen] = np.nan_to_num(scaled, nan=0.0)
-            for feature in kept.features:
-                name = self.panel.features[feature]
-                served[name] = served.get(name, 0) + rows
+            np.clip(scaled, -self.robust_clip, self.robust_clip, out=scaled)
+            stocks = np.flatnonzero(self.panel.mask[kept.day])
+            np.nan_to_num(scaled, copy=False, nan=0.0)
+            self.panel.values[kept.day][stocks[:, None], kept.seen] = scaled
+            rows[kept.features] += len(stocks)
+        served = {self.panel.features[feature]: int(rows[feature]) for feature in np.flatnonzero(rows)}
         normalizer.report = NormalizationReport(
             self.panel.n_rows, sum(served.values()), self.missing_cells, served
         )
 
     def _standardize(self, days: range) -> int:
         """Standardise some days in place; the missing cells of the stocks that traded."""
-        found = [(day, wild) for day in days for wild in self._standardize_day(day)]
-        for (day, wild), cells in zip(
-            found, tame([wild for _, wild in found], self.robust_clip), strict=True
+        stocks = [np.flatnonzero(self.panel.mask[day]) for day in days]
+        verdicts = np.full((max(map(len, stocks)), len(days), self._judged), np.nan, np.float32)
+        wild = []
+        for number, (day, there) in enumerate(zip(days, stocks, strict=True)):
+            # Absent stocks would give every column holes. Copied whole: memory is read fastest in one go.
+            columns = DayColumns.of(self.panel.values[day].copy()[there, : self._width])
+            columns.standardize()
+            if self._judge:
+                verdicts[: len(there), number] = self._judge.of_day(columns)
+            carried, found = clip_day(columns, self.robust_clip)
+            wild.append(found)
+            self._note(slice(day, day + 1), slice(self._width), columns)
+            self._store(day, there, 0, columns.values, carried)
+            self.panel.values[day][~self.panel.mask[day]] = 0
+        if self._judge:
+            self._judge.compare(verdicts)
+        # Side by side, the verdicts of several days are columns like any others.
+        columns = DayColumns.of(verdicts.reshape(len(verdicts), -1).copy())
+        columns.standardize()
+        carried, found = clip_day(columns, self.robust_clip)
+        self._note(slice(days.start, days.stop), slice(self._width, None), columns)
+        *tamed, judged = tame([*wild, found], self.robust_clip)
+        columns.values[:, found.features] = judged.T
+        scores, carried = columns.values.reshape(verdicts.shape), carried.reshape(len(days), -1)
+        for number, (day, there) in enumerate(zip(days, stocks, strict=True)):
+            cube = self.panel.values[day]
+            cube[there[:, None], wild[number].features] = tamed[number].T
+            cube[there, self._width :] = verdicts[: len(there), number]
+            self._store(day, there, self._width, scores[: len(there), number], carried[number])
+        known = self.statistics.count[days.start : days.stop].sum()
+        return sum(map(len, stocks)) * len(self.panel.features) - int(known)
+
+    def _note(self, days: slice, features: slice, columns: DayColumns) -> None:
+        """Keep what some days said of some features."""
+        for found, whole in (
+            (columns.count, self.statistics.count),
+            (columns.centre, self.statistics.mean),
+            (columns.variance, self.statistics.variance),
         ):
-            stocks = np.flatnonzero(self.panel.mask[day])
-            self.panel.values[day][stocks[:, None], wild.features] = cells.T
-        return int(self.panel.mask[days.start : days.stop].sum()) * len(self.panel.features) - int(
-            self.statistics.count[days.start : days.stop].sum()
-        )
+            part = whole[days, features]
+            part[...] = found.reshape(part.shape)
 
-    def _standardize_day(self, day: int) -> list[Wild]:
-        """Standardise a day in place, but for the features to be tamed, which are returned."""
-        # Absent stocks would give every column holes.
-        stocks = np.flatnonzero(self.panel.mask[day])
-        cube = self.panel.values[day]
-        raw = cube.take(stocks, axis=0)
-        carried, wild = np.empty(raw.shape[1], bool), []
-        for first, part in self._parts(raw):
-            features = slice(first, first + len(part.count))
-            carried[features], found = clip_day(part, self.robust_clip)
-            wild.append(replace(found, features=found.features + first))
-            self.statistics.count[day, features] = part.count
-            self.statistics.mean[day, features] = part.centre
-            self.statistics.variance[day, features] = part.variance
-            cube[stocks, features] = part.values
-        if not carried.all():
-            self._keep(day, stocks, raw, np.flatnonzero(~carried))
-        cube[~self.panel.mask[day]] = 0
-        return wild
+    def _store(
+        self, day: int, stocks: np.ndarray, first: int, scores: np.ndarray, carried: np.ndarray
+    ) -> None:
+        """Write neighbouring features of a day over their raw cells in the panel, from the first on.
 
-    def _parts(self, raw: np.ndarray) -> Iterator[tuple[int, DayColumns]]:
-        """A day's standardised features, the judged ones and the verdict on them, and their places."""
-        width = raw.shape[1] - (self._judge.width if self._judge else 0)
-        judged = DayColumns.of(raw[:, :width])
-        judged.standardize()
-        if self._judge:
-            raw[:, width:] = self._judge.of_day(judged)
-        yield 0, judged
-        if self._judge:
-            verdict = DayColumns.of(raw[:, width:])
-            verdict.standardize()
-            yield width, verdict
-
-    def _keep(self, day: int, stocks: np.ndarray, raw: np.ndarray, features: np.ndarray) -> None:
-        """Keep the raw cells of features that a day could not carry; they stay in the panel until served."""
+        Those that the day could not carry stay raw in the panel until they are served.
+        """
+        cube, after = self.panel.values[day], first + len(carried)
+        if carried.all():
+            cube[stocks, first:after] = scores
+            return
+        features = first + np.flatnonzero(~carried)
         seen = features[self.statistics.count[day, features] > 0]
-        cells = raw[:, seen]
-        cells[~np.isfinite(cells)] = np.nan
-        self._kept[day] = _Kept(features, seen, cells)
-        self.panel.values[day][stocks[:, None], seen] = cells
+        # Rows first: picking single cells costs more than the cells between them.
+        raw = cube[stocks, features[0] : features[-1] + 1][:, seen - features[0]]
+        raw[~np.isfinite(raw)] = np.nan
+        cube[stocks, first:after] = scores
+        cube[stocks[:, None], seen] = raw
+        self._kept.append(_Kept(day, features, seen, raw))

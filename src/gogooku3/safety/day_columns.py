@@ -10,14 +10,16 @@ Float32 = NDArray[np.float32]
 _CONSTANT = 1e-6
 """A standard deviation below this share of the mean is Float32 rounding: the column is constant that day."""
 
+_FEW = 1 / 16
+"""Share of missing cells below which they are written one by one rather than by a pass over all cells."""
+
 
 @dataclass
 class DayColumns:
     """The cross-section of one day, ready to be standardised.
 
     Attributes:
-        values: float32 `[stocks, features]`, a copy, less `mean`; 0 where unknown. z-scores after
-            `standardize`.
+        values: float32 `[stocks, features]`, less `mean`; 0 where unknown. z-scores after `standardize`.
         missing: bool `[stocks, features]`; None where all is known.
         cells: numbers of the missing cells, counted along the rows.
         count: known values of each feature, int64 `[features]`.
@@ -38,25 +40,29 @@ class DayColumns:
     def of(block: Float32) -> "DayColumns":
         """Sums over the stocks, in the order given; NaN and infinities are unknown.
 
+        Args:
+            block: float32 `[stocks, features]`; overwritten where it is contiguous, for it becomes `values`.
+
         >>> day = DayColumns.of(np.float32([[1, 5], [3, np.nan]]))
         >>> day.count.tolist(), day.mean.tolist(), day.variance.tolist()
         ([2, 1], [2.0, 5.0], [1.0, 0.0])
         """
         n_stocks, n_features = block.shape
-        values = np.array(block, order="C")
-        missing = ~np.isfinite(values)
+        values = np.ascontiguousarray(block)
+        missing = np.isfinite(values)
+        np.logical_not(missing, out=missing)
         cells = np.flatnonzero(missing)
         count = np.full(n_features, n_stocks)
         if len(cells):
             count -= np.bincount(cells % n_features, minlength=n_features)
-            np.copyto(values, 0, where=missing)
+            _clear(values, missing, cells)
         known = np.maximum(count, 1).astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = values.sum(axis=0) / known
+            mean = np.einsum("sf->f", values) / known
             values -= mean
             if len(cells):
-                np.copyto(values, 0, where=missing)
-            drift = values.sum(axis=0) / known
+                _clear(values, missing, cells)
+            drift = np.einsum("sf->f", values) / known
             variance = np.einsum("sf,sf->f", values, values) / known - drift * drift
         np.maximum(variance, 0, out=variance)
         return DayColumns(values, missing if len(cells) else None, cells, count, mean, drift, variance)
@@ -73,5 +79,13 @@ class DayColumns:
         self.values -= self.drift
         self.values *= np.where(varies, 1 / np.where(varies, std, 1), 0)
         if self.missing is not None:
-            np.copyto(self.values, 0, where=self.missing)
+            _clear(self.values, self.missing, self.cells)
         return self.values
+
+
+def _clear(values: Float32, missing: NDArray[np.bool_], cells: NDArray[np.intp]) -> None:
+    """Write 0 where cells are missing, in place."""
+    if len(cells) < _FEW * values.size:
+        values.reshape(-1)[cells] = 0
+    else:
+        np.copyto(values, 0, where=missing)

@@ -45,7 +45,7 @@ def standardize_day(block: Float32, clip: float) -> tuple[np.ndarray, np.ndarray
     Returns:
         (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
     """
-    day = DayColumns.of(block)
+    day = DayColumns.of(block.copy())
     day.standardize()
     carried, wild = clip_day(day, clip)
     raw = block[:, ~carried]
@@ -64,7 +64,7 @@ def clip_day(day: DayColumns, clip: float) -> tuple[NDArray[np.bool_], Wild]:
     carried = (day.count >= MIN_STOCKS) & ~flat
     known, width = np.maximum(day.count, 1), day.values.shape[1]
     # The cells beyond the clip are few, and what clipping does to a column's sums follows from them alone.
-    cells = np.flatnonzero(np.abs(day.values) > clip)
+    cells = np.flatnonzero((day.values > clip) | (day.values < -clip))
     column = cells % width
     z = day.values.reshape(-1)[cells].astype(np.float64)
     clipped = np.clip(z, -clip, clip)
@@ -88,7 +88,7 @@ def tame(wild: Sequence[Wild], clip: float) -> list[Float32]:
     ends = np.cumsum([n for n, _ in sizes]).tolist()
     for day, end, (n, stocks) in zip(wild, ends, sizes, strict=True):
         cells[end - n : end, :stocks], unknown[end - n : end, :stocks] = day.cells, day.unknown
-    shift, scale = _fit_clipped(cells, np.count_nonzero(unknown, axis=1), clip)
+    shift, scale = _fit_clipped(cells, _count(unknown), clip)
     cells -= shift[:, None]
     cells /= scale[:, None]
     tamed = np.clip(cells, -clip, clip, dtype=np.float32, casting="same_kind")
@@ -116,8 +116,8 @@ def _fit_clipped(cells: Floats, unknown: NDArray[np.intp], clip: float) -> tuple
         part, absent, a, b = cells[rows], unknown[rows], shift[rows], scale[rows]
         n = cells.shape[1] - absent
         floor, ceiling = a - clip * b, a + clip * b
-        high = np.count_nonzero(part > ceiling[:, None], axis=1) - absent * (ceiling < 0)
-        low = np.count_nonzero(part < floor[:, None], axis=1) - absent * (floor > 0)
+        high = _count(part > ceiling[:, None]) - absent * (ceiling < 0)
+        low = _count(part < floor[:, None]) - absent * (floor > 0)
         np.clip(part, floor[:, None], ceiling[:, None], out=part)
         zero = np.clip(0.0, floor, ceiling)
         total = np.einsum("rc->r", part) - absent * zero
@@ -135,6 +135,11 @@ def _fit_clipped(cells: Floats, unknown: NDArray[np.intp], clip: float) -> tuple
         scale[rows] = np.sqrt(rest[go_on] * variance[go_on] / room[go_on])
         shift[rows] = centre[go_on] + scale[rows] * clip * excess[go_on] / rest[go_on]
     return shift, scale
+
+
+def _count(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """How many flags of each row are set; they are few, and NumPy adds booleans up slowly."""
+    return np.bincount(np.flatnonzero(flags) // flags.shape[1], minlength=len(flags))
 
 
 def _too_far_off(mean: np.ndarray, square: np.ndarray) -> NDArray[np.bool_]:
