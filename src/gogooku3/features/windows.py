@@ -46,22 +46,26 @@ def rolling_sum(values: Array, window: int) -> Array:
     >>> rolling_sum(np.array([[1.0], [2.0], [4.0], [8.0]]), 3).ravel().tolist()
     [1.0, 3.0, 7.0, 14.0]
     """
-    out = np.zeros_like(values)
-    power, size, done = values, 1, 0
-    while True:
+    power, size = values, 1
+    while not window & size:
+        power, size = _with_earlier(np.add, power, size), size * 2
+    # 0.0 is added so that no sum is -0.0.
+    out, done = power + 0.0, size
+    while done < window:
+        power, size = _with_earlier(np.add, power, size), size * 2
         if window & size:
-            _add_shifted(out, power, done)
+            out[done:] += power[: max(0, len(power) - done)]
             done += size
-        if done == window:
-            return out
-        doubled = power.copy()
-        _add_shifted(doubled, power, size)
-        power, size = doubled, size * 2
+    return out
 
 
-def _add_shifted(out: Array, values: Array, days: int) -> None:
+def _with_earlier(combine: np.ufunc, values: Array, days: int) -> Array:
+    """Each day's value combined with the one of `days` days before; the first days stay as they are."""
+    out = np.empty_like(values)
+    out[:days] = values[:days]
     if days < len(values):
-        out[days:] += values[: len(values) - days]
+        combine(values[days:], values[: len(values) - days], out=out[days:])
+    return out
 
 
 def rolling_max(values: Array, window: int) -> Array:
@@ -72,15 +76,8 @@ def rolling_max(values: Array, window: int) -> Array:
     """
     best, size = np.where(np.isnan(values), -np.inf, values), 1
     while 2 * size <= window:
-        best, size = _max_shifted(best, size), size * 2
-    return _max_shifted(best, window - size) if size < window else best
-
-
-def _max_shifted(values: Array, days: int) -> Array:
-    out = values.copy()
-    if days < len(values):
-        np.maximum(out[days:], values[: len(values) - days], out=out[days:])
-    return out
+        best, size = _with_earlier(np.maximum, best, size), size * 2
+    return _with_earlier(np.maximum, best, window - size) if size < window else best
 
 
 def days_since_max(values: Array, window: int) -> Array:
@@ -114,8 +111,10 @@ def exponential_sum(values: Array, alpha: float) -> Array:
     """
     total, size, terms = values, 1, ema_terms(alpha)
     while size < min(terms, len(values)):
-        longer = total.copy()
-        longer[size:] += (1 - alpha) ** size * total[:-size]
+        longer = np.empty_like(total)
+        longer[:size] = total[:size]
+        np.multiply((1 - alpha) ** size, total[:-size], out=longer[size:])
+        longer[size:] += total[size:]
         total, size = longer, size * 2
     return total
 
