@@ -3,8 +3,9 @@
     python benchmarks/loader.py [--rounds 5] [--batch 512] [--json]
 
 Ours is what a training step gets: windows, masks, labels, neighbours and market state of whole days in
-random order, from a panel of 632 stocks x 959 days. The limit is a plain copy of as many bytes out of the
-panel, into memory that lies ready. All run on one thread; processor time is compared. The peers are
+random order, from a panel of 632 stocks x 959 days; and of a market in which every eighth stock is not
+listed, whose windows are not copied as blocks but row by row. The limit is a plain copy of as many bytes out
+of the panel, into memory that lies ready. All run on one thread; processor time is compared. The peers are
 pytorch-forecasting's loader and Qlib's window sampler, asked for whole batches (`peer_tft.py`,
 `peer_qlib.py`).
 """
@@ -47,7 +48,7 @@ def our_rate(batches: PanelBatches, packs: list[list[int]]) -> float:
 def copy_rate(values: torch.Tensor, packs: list[list[int]], stocks: int) -> float:
     """Samples a processor second of plain copies: the windows of a day's stocks as they lie in the panel."""
     size = STEPS * stocks
-    out = torch.empty(size, FEATURES)
+    out = torch.zeros(size, FEATURES)
 
     def serve() -> None:
         for days in packs:
@@ -66,8 +67,10 @@ def ours(given: argparse.Namespace) -> dict[str, float]:
 def figures(given: argparse.Namespace) -> list[Figure]:
     """Ours beside a plain copy and both peers."""
     batches, packs, values = _ready(given)
+    gappy = _ready(given, every_eighth_listed=False)
     arms: dict[str, Callable[[], float]] = {
         "ours": lambda: our_rate(batches, packs),
+        "with gaps": lambda: our_rate(*gappy[:2]),
         "plain copy": lambda: copy_rate(values, packs, batches.n_stocks),
     }
     missing = {}
@@ -78,26 +81,32 @@ def figures(given: argparse.Namespace) -> list[Figure]:
         else:
             arms[name] = partial(_peer_rate, [python, str(HERE / command[0]), *command[1:]])
     turns = harness.in_turns(arms, given.rounds)
-    rate = median(turns["ours"])
     weighed = harness.run_arm(__file__, "ours", f"--batch={given.batch}", *(["--tiny"] if given.tiny else []))
 
-    def beside(name: str, line: str, bar: float | None, peak_mb: float | None = None) -> Figure:
-        theirs = None if name in missing else rate / harness.median_ratio(turns["ours"], turns[name])
+    def beside(
+        name: str, line: str, bar: float | None, peak_mb: float | None = None, arm: str = "ours"
+    ) -> Figure:
+        rate = median(turns[arm])
+        theirs = None if name in missing else rate / harness.median_ratio(turns[arm], turns[name])
         note = missing.get(name, "")
         return Figure(line, rate, "samples/processor s", name, theirs, "higher", bar, peak_mb, note)
 
     return [
         beside("plain copy", "loader", None, weighed.peak_mb),
         *(beside(name, f"loader and {name}'s", bar) for name, (_, _, bar) in PEERS.items()),
+        *(beside(name, f"loader with gaps and {name}'s", None, arm="with gaps") for name in PEERS),
     ]
 
 
-def _ready(given: argparse.Namespace) -> tuple[PanelBatches, list[list[int]], torch.Tensor]:
+def _ready(
+    given: argparse.Namespace, every_eighth_listed: bool = True
+) -> tuple[PanelBatches, list[list[int]], torch.Tensor]:
     """A panel's batches, some packs of days in random order, and the panel's rows."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     stocks, days = (8, 90) if given.tiny else (STOCKS, DAYS)
     panel = made_up_panel(stocks, days, FEATURES)
+    panel.mask[:, ::8] = every_eighth_listed
     batches = made_up_batches(panel, STEPS, 2 * FEATURES)
     packs = DayPacks(batches.samples_by_day, range(days), given.batch, seed=0).packs()[:20]
     batches.gather(packs[0])

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gogooku3.models import ATFTGATFANModel
+from gogooku3.models.history import History
 from gogooku3.training.allocator import freed_memory_kept
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.module import decay_groups
@@ -166,14 +167,15 @@ class Job:
         self, module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
     ) -> Callable[[], None]:
         """One part's forward and backward pass; gradients reach its inputs where they did in the step."""
-        fresh = [
-            part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
-            for part in inputs
-        ]
+
+        def fresh(part: Any) -> Any:
+            if isinstance(part, History):
+                return History(part.states.detach().requires_grad_())
+            return part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
 
         def run() -> None:
             with self._precision():
-                found = module(*fresh, **options)
+                found = module(*map(fresh, inputs), **options)
             first = found[0] if isinstance(found, tuple) else found
             first.backward(torch.ones_like(first))
 

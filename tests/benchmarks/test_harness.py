@@ -138,10 +138,12 @@ def test_the_gpu_benchmark_trains_a_tiny_network_anywhere_and_asks_for_a_gpu_oth
     assert missing.ours is None and "no GPU here" in missing.note
 
 
-@pytest.mark.parametrize("name", ["training_step", "loader"])
-def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(name: str, script: Script) -> None:
+@pytest.mark.parametrize(("name", "figures"), [("training_step", 3), ("loader", 5)])
+def test_a_benchmark_of_training_runs_and_says_which_peers_it_left_out(
+    name: str, figures: int, script: Script
+) -> None:
     found = script(name, "--tiny", "--rounds", "1", "--batch", "8")
-    assert len(found) == 3 and all(figure.ours and figure.ours > 0 for figure in found)
+    assert len(found) == figures and all(figure.ours and figure.ours > 0 for figure in found)
     assert found[0].ratio is not None and found[0].peak_mb
     assert any("left out of a tiny run" in figure.note for figure in found)
     if name == "training_step":

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gogooku3.data.panel import Panel
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
+from gogooku3.training import batches
 from gogooku3.training.batches import (
     Batch,
     DayPacks,
@@ -122,14 +124,17 @@ def test_no_days_make_no_batches() -> None:
     seed=st.integers(0, 1000),
     present=st.floats(0.2, 1),
     days=st.lists(st.integers(STEPS - 1, DAYS - 1), min_size=1, max_size=4, unique=True),
+    long=st.sampled_from([1, 2, 16]),
 )
-def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int]) -> None:
+def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], long: int) -> None:
+    """Windows are copied as blocks, row by row, or now one and now the other."""
     market = panel(seed, present)
     days = [day for day in days if market.mask[day].any()]
     if not days:
         return
     graphs = schedule(market)
-    batch = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs)).gather(days)
+    with patch.object(batches, "LONG_STRETCH", long):
+        batch = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs)).gather(days)
 
     expected = [(day, stock) for day in days for stock in range(STOCKS) if market.mask[day, stock]]
     assert keys(batch) == expected

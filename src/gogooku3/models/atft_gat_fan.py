@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gogooku3.errors import ConfigError
 from gogooku3.graph.stock_graph import StockGraph
+from gogooku3.models.dropout import Dropout
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
 from gogooku3.models.linear_path import LinearPath
@@ -145,7 +146,7 @@ class ATFTGATFANModel(nn.Module):
                 f"{horizon}d": nn.Sequential(
                     nn.Linear(hidden_dim, hidden_dim // 2),
                     nn.GELU(),
-                    nn.Dropout(dropout),
+                    Dropout(dropout),
                     zero_linear(hidden_dim // 2, 1),
                 )
                 for horizon in prediction_horizons

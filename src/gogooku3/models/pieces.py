@@ -121,9 +121,7 @@ def _readings(model: ATFTGATFANModel, windows: Tensor, step_mask: Tensor) -> Rea
     """What samples say without each other: history, state, current step, snapshot."""
     snapshot: Tensor = model.snapshot(windows[:, -1])
     scaled = windows if model.frequency is None else model.frequency(windows)
-    history, state, current = model.temporal.read(scaled, step_mask, snapshot)
-    # Each of attention's products would lay it out anew.
-    return history.contiguous(), state, current, snapshot
+    return *model.temporal.read(scaled, step_mask, snapshot), snapshot
 
 
 def _by_thread(

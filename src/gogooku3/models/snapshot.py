@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from gogooku3.models.dropout import Dropout
+
 BLOCKS = 2
 """Residual blocks: two find interactions of features that one does not."""
 
@@ -19,7 +21,7 @@ class ResidualBlock(nn.Module):
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * width, width),
         )
 
@@ -46,7 +48,7 @@ class SnapshotEncoder(nn.Module):
     def __init__(self, num_features: int, width: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Dropout(min(dropout, 0.2)),
+            Dropout(min(dropout, 0.2)),
             nn.Linear(num_features, width),
             *(ResidualBlock(width, dropout) for _ in range(BLOCKS)),
             nn.LayerNorm(width),

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gogooku3.models.dropout import LSTM, Dropout
+from gogooku3.models.history import History
+
 FEEDFORWARD = 3.9
 """Width inside a feed-forward step, in widths of the state."""
 
@@ -53,7 +56,7 @@ class Regime(nn.Module):
         if market_dim:
             # As loud as the states, however few its numbers are; else what it says is found by luck.
             nn.init.normal_(read.weight[:, 2 * hidden_dim :], std=market_dim**-0.5)
-        self.summary = nn.Sequential(nn.Dropout(dropout), read, nn.Tanh())
+        self.summary = nn.Sequential(Dropout(dropout), read, nn.Tanh())
         self.sharpness = zero_linear(width, outputs) if outputs else None
         # Not 0: the heads are at the start, and behind two zeros in a row no gradient would reach it.
         self.scale = nn.Linear(width, hidden_dim)
@@ -93,7 +96,7 @@ class HistoryAttention(nn.Module):
     attention (Vaswani et al., 2017, eq. 1) with a learned bias for each head and lag.
 
     Shapes:
-        state `[samples, hidden]`, history `[samples, steps, hidden]`, absent bool
+        state `[samples, hidden]`, history of `[samples, steps, hidden]`, absent bool
         `[samples, steps]` (steps that may not be attended to), sharpness `[samples, heads]`
         -> state `[samples, hidden]`, weights `[samples, heads, steps]`.
     """
@@ -114,24 +117,24 @@ class HistoryAttention(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(hidden_dim, feedforward_dim),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(feedforward_dim, hidden_dim),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
-        self, state: Tensor, history: Tensor, absent: Tensor | None, sharpness: Tensor
+        self, state: Tensor, history: History, absent: Tensor | None, sharpness: Tensor
     ) -> tuple[Tensor, Tensor]:
         samples, hidden = state.shape
         heads, head_dim = self.num_heads, self.head_dim
         query = self.query(self.attention_norm(state)).view(samples, heads, head_dim)
         folded = torch.einsum("nhd,hde->nhe", query, self.key.weight.view(heads, head_dim, hidden))
-        scores = torch.bmm(folded, history.transpose(1, 2)) * (head_dim**-0.5 * sharpness[:, :, None])
+        scores = history.scores(folded) * (head_dim**-0.5 * sharpness[:, :, None])
         scores = scores.float() + self.lag_bias
         if absent is not None:
             scores = scores.masked_fill(absent[:, None, :], float("-inf"))
         weights = scores.softmax(dim=-1)
-        summed = torch.bmm(weights.to(history.dtype), history)
+        summed = history.sums(weights)
         value = torch.einsum("nhe,hde->nhd", summed, self.value.weight.view(heads, head_dim, hidden))
         asked = self.output(value.reshape(samples, hidden) + self.value.bias)
         state = state + self.dropout(asked)
@@ -180,7 +183,7 @@ class ATFTCore(nn.Module):
         self.num_layers = num_layers
         self.input_projection = nn.Linear(input_dim, hidden_dim)
         self.absent_step = nn.Parameter(torch.zeros(hidden_dim))
-        self.lstm = nn.LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
+        self.lstm = LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
         self.today = None if snapshot_dim is None else nn.Linear(snapshot_dim, hidden_dim)
         self.regime = (
             None if market_dim is None else Regime(hidden_dim, num_layers * num_heads, market_dim, dropout)
@@ -193,7 +196,7 @@ class ATFTCore(nn.Module):
         self.feature_fusion = nn.Sequential(
             nn.Linear(2 * hidden_dim, 2 * hidden_dim),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * hidden_dim, hidden_dim),
         )
         self.norm = nn.LayerNorm(hidden_dim)
@@ -246,10 +249,11 @@ class ATFTCore(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Third, sample by sample again: attention and fusion, to what `forward` returns."""
         absent = None if step_mask is None else ~step_mask
+        remembered = History(history)
         attention = []
         for number, layer in enumerate(self.temporal_attention):
             state, weights = run_piece(
-                layer, state, history, absent, sharpness[:, number], recompute=recompute
+                layer, state, remembered, absent, sharpness[:, number], recompute=recompute
             )
             attention.append(weights)
         fused = state + current + self.feature_fusion(torch.cat([state, current], dim=1))
@@ -290,4 +294,4 @@ class ATFTCore(nn.Module):
             projected = torch.where(present, projected, self.absent_step.to(projected.dtype))
         read, state = self.lstm(projected, state)
         assert state is not None
-        return read + projected, read[-1], projected[-1], state
+        return read + projected, state[0][-1], projected[-1], state

@@ -5,6 +5,7 @@ once. Order derives from (seed, epoch) alone.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.graph_attention import Neighbours
 from gogooku3.models.pieces import predict_in_pieces
+
+LONG_STRETCH = 16
+"""Samples of neighbouring stocks from which on their windows are copied as one block, not row by row."""
 
 
 class StackedGraphs(NamedTuple):
@@ -169,37 +173,41 @@ class PanelBatches:
         if samples is None:
             samples = panel.sample_mask(sequence_length)
         self.samples_by_day = samples.sum(axis=1)
-        self._count = torch.from_numpy(self.samples_by_day.astype(np.int64))
-        self._start = self._count.cumsum(0) - self._count
-        self._stock = torch.from_numpy(np.nonzero(samples)[1])
+        self._stocks = torch.from_numpy(np.nonzero(samples)[1]).split(self.samples_by_day.tolist())
         self._values = torch.from_numpy(panel.values).view(-1, self.n_features)
         self._mask = torch.from_numpy(panel.mask).view(-1)
         self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
         self._market = None if market is None else torch.from_numpy(market)
         self._earlier = torch.arange(1 - sequence_length, 1) * self.n_stocks
         self._buffers: dict[str, Tensor] = {}
-        self._graphs: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
         self.set_graphs(graphs)
 
     def set_graphs(self, graphs: StackedGraphs | None) -> None:
         """Replace the graph snapshots."""
         self._graphs = None
         if graphs is not None and graphs.neighbours.shape[0]:
-            first, second, third, fourth = (
-                torch.from_numpy(part.astype(np.int64) if part.dtype.kind in "iu" else part).to(self.device)
-                for part in graphs
+            # Nobody is stock number `n_stocks`; the last snapshot is of the days that have none.
+            nobody = np.full((1, *graphs.neighbours.shape[1:]), self.n_stocks)
+            index = np.concatenate([np.where(graphs.valid, graphs.neighbours, self.n_stocks), nobody])
+            weights = np.concatenate([graphs.weights, np.zeros(nobody.shape, np.float32)])
+            snapshot = graphs.snapshot.astype(np.int64) % len(index)
+            self._graphs = (
+                torch.from_numpy(snapshot).to(self.device),
+                torch.from_numpy(index.astype(np.int64)).to(self.device).flatten(0, 1),
+                torch.from_numpy(weights).to(self.device).flatten(0, 1),
             )
-            self._graphs = (first, second.flatten(0, 1), third.flatten(0, 1), fourth.flatten(0, 1))
 
     def to(self, device: torch.device) -> "PanelBatches":
         """Move the panel and the graphs to a device, in place."""
-        for name in ("_count", "_start", "_stock", "_values", "_mask", "_labels", "_earlier"):
+        for name in ("_values", "_mask", "_labels", "_earlier"):
             setattr(self, name, getattr(self, name).to(device))
+        self._stocks = torch.cat(self._stocks).to(device).split(self.samples_by_day.tolist())
         if self._market is not None:
             self._market = self._market.to(device)
         if self._graphs is not None:
-            first, second, third, fourth = self._graphs
-            self._graphs = (first.to(device), second.to(device), third.to(device), fourth.to(device))
+            snapshot, index, weights = self._graphs
+            self._graphs = snapshot.to(device), index.to(device), weights.to(device)
         if any(buffer.device != self.device for buffer in self._buffers.values()):
             self._buffers = {}
         return self
@@ -207,12 +215,11 @@ class PanelBatches:
     @property
     def device(self) -> torch.device:
         """Where the panel lies."""
-        return self._stock.device
+        return self._values.device
 
     def today(self, day: int) -> tuple[Tensor, Tensor]:
         """Features `[samples, features]` and labels `[samples, horizons]` of one day, without the windows."""
-        start = int(self._start[day])
-        rows = day * self.n_stocks + self._stock[start : start + int(self.samples_by_day[day])]
+        rows = day * self.n_stocks + self._stocks[day]
         return self._values.index_select(0, rows), self._labels.index_select(0, rows)
 
     def gather(self, days: Sequence[int]) -> Batch:
@@ -221,29 +228,18 @@ class PanelBatches:
         `x` and `step_mask` stay valid until the next call: all batches share their memory. On a GPU the
         host hands over the days' numbers and waits for nothing.
         """
-        samples, steps = int(self.samples_by_day[list(days)].sum()), self.sequence_length
-        numbers = _to_device(list(days), self.device)
-        count = self._count.index_select(0, numbers)
-        day_index = torch.repeat_interleave(
-            torch.arange(len(days), device=self.device), count, output_size=samples
-        )
-        # A sample's place among all samples: its day's first, and how far it stands behind the first here.
-        shift = self._start.index_select(0, numbers) - (count.cumsum(0) - count)
-        place = torch.arange(samples, device=self.device) + shift.index_select(0, day_index)
-        day, stock = numbers.index_select(0, day_index), self._stock.index_select(0, place)
+        of_day = np.repeat(np.arange(len(days)), self.samples_by_day[list(days)])
+        numbers, day_index = (_to_device(part, self.device) for part in (np.asarray(days), of_day))
+        day = numbers.index_select(0, day_index)
+        stock = torch.cat([self._stocks[day] for day in days])
         today = day * self.n_stocks + stock
-        rows = self._buffer("rows", steps * samples, torch.int64)
-        torch.add(self._earlier[:, None], today, out=rows.view(steps, samples))
-        step_mask = self._buffer("step_mask", len(rows), torch.bool)
-        torch.index_select(self._mask, 0, rows, out=step_mask)
         neighbours = self._neighbours(len(days), day_index, day, stock)
         labels = self._labels.index_select(0, today)
         # Last: it sweeps everything else out of the CPU's caches.
-        x = self._buffer("x", len(rows) * self.n_features, self._values.dtype)
-        torch.index_select(self._values, 0, rows, out=x.view(len(rows), self.n_features))
+        x, step_mask = self._windows(days, today)
         return Batch(
-            x=x.view(steps, samples, self.n_features).transpose(0, 1),
-            step_mask=step_mask.view(steps, samples).t(),
+            x=x.transpose(0, 1),
+            step_mask=step_mask.t(),
             day_index=day_index,
             neighbours=neighbours,
             labels=labels,
@@ -253,19 +249,56 @@ class PanelBatches:
             market=None if self._market is None else self._market.index_select(0, numbers),
         )
 
+    def _windows(self, days: Sequence[int], today: Tensor) -> tuple[Tensor, Tensor]:
+        """Features `[steps, samples, features]` and mask `[steps, samples]` of the samples of some days.
+
+        Args:
+            days: as `gather` takes them.
+            today: place of each sample's last row in the panel.
+        """
+        shape = self.sequence_length, len(today)
+        size = shape[0] * shape[1]
+        x = self._buffer("x", size * self.n_features, self._values.dtype).view(*shape, self.n_features)
+        step_mask = self._buffer("step_mask", size, torch.bool).view(shape)
+        stretches = [] if today.is_cuda else self._stretches(days)
+        if not 0 < len(stretches) * LONG_STRETCH <= len(today):
+            rows = self._buffer("rows", size, torch.int64)
+            torch.add(self._earlier[:, None], today, out=rows.view(shape))
+            torch.index_select(self._mask, 0, rows, out=step_mask.view(size))
+            torch.index_select(self._values, 0, rows, out=x.view(size, self.n_features))
+            return x, step_mask
+        values = self._values.view(-1, self.n_stocks, self.n_features)
+        traded = self._mask.view(-1, self.n_stocks)
+        place = 0
+        for day, first, n in stretches:
+            window = slice(day - self.sequence_length + 1, day + 1), slice(first, first + n)
+            step_mask[:, place : place + n].copy_(traded[window])
+            x[:, place : place + n].copy_(values[window])
+            place += n
+        return x, step_mask
+
+    def _stretches(self, days: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Samples of neighbouring stocks of the panel, in order: day, first stock, and how many."""
+        found = []
+        for day in days:
+            stocks = self._stocks[day].numpy()
+            edges = [0, *(np.flatnonzero(np.diff(stocks) != 1) + 1).tolist(), len(stocks)]
+            found += [(day, int(stocks[first]), end - first) for first, end in pairwise(edges) if end > first]
+        return found
+
     def _neighbours(self, n_days: int, day_index: Tensor, day: Tensor, stock: Tensor) -> Neighbours:
         """Each sample's neighbours as positions among the samples of its own day."""
         if self._graphs is None:
             return Neighbours.none(len(stock), stock.device)
-        snapshots, indices, weights, valid = self._graphs
-        snapshot = snapshots.index_select(0, day)
-        rows = snapshot.clamp(min=0) * self.n_stocks + stock
-        first = day_index * self.n_stocks
-        place = self._buffer("place", n_days * self.n_stocks, torch.int64).fill_(-1)
+        snapshots, indices, weights = self._graphs
+        rows = snapshots.index_select(0, day) * self.n_stocks + stock
+        # A day's places, by stock; behind them that of nobody.
+        first = day_index * (self.n_stocks + 1)
+        place = self._buffer("place", n_days * (self.n_stocks + 1), torch.int64).fill_(-1)
         place.index_copy_(0, first + stock, torch.arange(len(stock), device=stock.device))
-        index = place[first[:, None] + indices.index_select(0, rows)]
-        present = valid.index_select(0, rows) & (index >= 0) & (snapshot >= 0)[:, None]
-        return Neighbours(index.clamp(min=0), weights.index_select(0, rows) * present, present)
+        index = place.take(first[:, None] + indices.index_select(0, rows))
+        present = index >= 0
+        return Neighbours(index.clamp_(min=0), weights.index_select(0, rows) * present, present)
 
     def _buffer(self, name: str, size: int, dtype: torch.dtype) -> Tensor:
         """Memory that every batch writes anew, `[size]`; made once, and again only for a larger batch."""
@@ -277,7 +310,7 @@ class PanelBatches:
         return held[:size]
 
 
-def _to_device(numbers: list[int], device: torch.device) -> Tensor:
+def _to_device(numbers: np.ndarray, device: torch.device) -> Tensor:
     """Numbers on a device; from pinned memory to a GPU, so that the host does not wait for the copy."""
-    held = torch.tensor(numbers, pin_memory=device.type == "cuda")
-    return held.to(device, non_blocking=True)
+    held = torch.from_numpy(numbers)
+    return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held

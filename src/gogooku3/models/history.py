@@ -1,0 +1,106 @@
+"""What a sample remembers of its window, and how attention layers read it."""
+
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_Debts = dict[int, tuple[Tensor, Tensor]]
+"""By reading, `[samples, heads, steps]` and `[samples, heads, hidden]`: the history's gradient is the sum of
+their products over heads."""
+
+
+class History:
+    """The states of all steps, read by any number of layers; their gradient is made once for all.
+
+    Each layer multiplies with the history twice, and each product owes it a gradient as large as itself. By
+    themselves these are written and added one after the other, which takes longer than the products. They
+    are sums over heads, so those of all layers are one product over all their heads.
+
+    Args:
+        states: `[samples, steps, hidden]`.
+    """
+
+    def __init__(self, states: Tensor) -> None:
+        # Laid out once: each product would do so anew.
+        self.states = states.contiguous()
+        self._debts: _Debts = {}
+        self._numbers = count()
+        self._ticket: Tensor | None = None
+        if torch.is_grad_enabled() and states.requires_grad:
+            self._ticket = _Settle.apply(self.states, self._debts)
+
+    def scores(self, asked: Tensor) -> Tensor:
+        """Each head's product with each step: `[samples, heads, hidden]` -> `[samples, heads, steps]`."""
+        if self._ticket is None:
+            return torch.bmm(asked, self.states.transpose(1, 2))
+        found: Tensor = _Scores.apply(
+            asked, self.states.detach(), self._ticket, self._debts, next(self._numbers)
+        )
+        return found
+
+    def sums(self, weights: Tensor) -> Tensor:
+        """Each head's weighted sum of steps: `[samples, heads, steps]` -> `[samples, heads, hidden]`."""
+        weights = weights.to(self.states.dtype)
+        if self._ticket is None:
+            return torch.bmm(weights, self.states)
+        found: Tensor = _Sums.apply(
+            weights, self.states.detach(), self._ticket, self._debts, next(self._numbers)
+        )
+        return found
+
+
+class _Settle(torch.autograd.Function):
+    """Gives a ticket that every reading takes, so that its own gradient is asked for after all of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, debts: _Debts) -> Tensor:
+        ctx.debts = debts
+        return states.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+        by_step, by_width = (torch.cat(parts, dim=1) for parts in zip(*ctx.debts.values(), strict=True))
+        ctx.debts.clear()
+        return torch.bmm(by_step.transpose(1, 2), by_width), None
+
+
+class _Scores(torch.autograd.Function):
+    """`asked @ states^T`; what it owes the states is noted."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, asked: Tensor, states: Tensor, ticket: Tensor, debts: _Debts, number: int
+    ) -> Tensor:
+        ctx.save_for_backward(asked, states)
+        ctx.debts, ctx.number = debts, number
+        return torch.bmm(asked, states.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
+        asked, states = ctx.saved_tensors
+        ctx.debts[ctx.number] = owed, asked
+        return torch.bmm(owed, states), None, owed.new_zeros(()), None, None
+
+
+class _Sums(torch.autograd.Function):
+    """`weights @ states`; what it owes the states is noted."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weights: Tensor, states: Tensor, ticket: Tensor, debts: _Debts, number: int
+    ) -> Tensor:
+        ctx.save_for_backward(weights, states)
+        ctx.debts, ctx.number = debts, number
+        return torch.bmm(weights, states)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
+        weights, states = ctx.saved_tensors
+        ctx.debts[ctx.number] = weights, owed
+        return torch.bmm(owed, states.transpose(1, 2)), None, owed.new_zeros(()), None, None
