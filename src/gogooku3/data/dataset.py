@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,9 +163,10 @@ class ProductionDatasetV3:
     def feature_blocks(self, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
         """The features as Float32, some rows of the file at a time, each with the number of its first row.
 
-        A scanned Parquet file is read block by block as they are asked for; anything else whole.
+        Unknown values are NaN. A scanned Parquet file is read block by block as they are asked for; anything
+        else whole.
         """
-        columns = [pl.col(name).cast(pl.Float32) for name in self.feature_names]
+        columns = [pl.col(name).cast(pl.Float32).fill_null(math.nan) for name in self.feature_names]
         source = self._source().select(columns)
         height = collect(self._scan.select(pl.len()), self.data_path).item()
         if self.data_path.suffix != ".parquet":

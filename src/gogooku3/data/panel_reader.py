@@ -1,20 +1,15 @@
 """Reads a data set file into a panel some rows at a time: the whole frame never lies beside the cube."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from gogooku3.data.dataset import ROW, ProductionDatasetV3
-from gogooku3.data.panel import Panel, fill, lay_out
+from gogooku3.data.panel import BLOCK_ROWS, Panel, fill, lay_out
 from gogooku3.data.target_copies import find_target_copies
 from gogooku3.schema import DATE
-
-BLOCK_ROWS = 32_768
-"""Rows read at a time, and in a row group of what `data build` writes: 18 MB of 139 features."""
 
 
 def read_panel(
@@ -45,17 +40,14 @@ def read_panel(
     if not (rows[1:] > rows[:-1]).all():
         order = np.argsort(rows)
         place, rows = place[order], rows[order]
-    filling: Iterator[None] = iter(())
-    with ThreadPoolExecutor(2) as pool:
-        # A block is written while the next one is decoded; there are never more than two.
+
+    def blocks() -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
         for first, block in loader.feature_blocks(block_rows):
             begin, end = np.searchsorted(rows, (first, first + block.height))
             kept = rows[begin:end] - first
-            if len(kept) < block.height:
-                block = block[kept]
-            deque(filling, maxlen=0)
-            filling = fill(panel, block, place[begin:end], pool)
-        deque(filling, maxlen=0)
+            yield block if len(kept) == block.height else block[kept], place[begin:end]
+
+    fill(panel, blocks())
 
     def take(wanted: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
         at = day[wanted], stock[wanted]

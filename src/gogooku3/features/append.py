@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from gogooku3.atomic import temporary_folder_beside
-from gogooku3.data.panel_reader import BLOCK_ROWS
+from gogooku3.data.panel import BLOCK_ROWS
 from gogooku3.data.parquet_splice import Footer, splicing
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gogooku3.data.panel_reader import BLOCK_ROWS
+from gogooku3.data.panel import BLOCK_ROWS
 from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, SECTOR
 
