@@ -175,7 +175,7 @@ class TrainingConfig(Group):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Device; `auto` takes the best there is."""
     progress_bar: bool = True
-    """Show a bar a fold."""
+    """Show each epoch as a bar, or as a line where the output is no terminal."""
 
 
 class SchedulerConfig(Group):

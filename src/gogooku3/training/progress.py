@@ -1,9 +1,11 @@
 """What a person sees while the network trains, and how long that may take."""
 
+import sys
+import time
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
@@ -22,6 +24,33 @@ class EpochBar(TQDMProgressBar):
     def init_validation_tqdm(self) -> Tqdm:
         """None: validation takes seconds, and a second bar would only flicker."""
         return Tqdm(disable=True)
+
+
+class EpochLines(ProgressBar):
+    """One line an epoch, for a file or a pipe, which a bar would fill with thousands of its states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since = 0.0
+
+    def disable(self) -> None:
+        """Asked for where several processes train; here only one does."""
+
+    def on_train_epoch_start(self, *rest: Any) -> None:
+        self._since = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        scores = self.get_metrics(trainer, pl_module)
+        scores.pop("v_num", None)
+        said = "".join(f", {name} {score:.4g}" for name, score in scores.items())
+        seconds = time.monotonic() - self._since
+        line = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {seconds:.0f} s{said}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def progress_display() -> ProgressBar:
+    """A bar on a terminal or in a notebook, lines elsewhere."""
+    return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else EpochLines()
 
 
 def cpu_hours(model: ATFTGATFANModel, samples: int, cores: int) -> float:

@@ -30,7 +30,7 @@ from gogooku3.training.curves import CurvesCallback
 from gogooku3.training.loggers import open_loggers
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
-from gogooku3.training.progress import EpochBar
+from gogooku3.training.progress import progress_display
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
 from gogooku3.training.resumption import ResumableTraining, Resumption
 from gogooku3.training.shrinkage import choose_shares
@@ -270,7 +270,7 @@ class ATFTTrainer:
         on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
         mixed = training.mixed_precision and bfloat16_runs_fast("cuda" if on_gpu else "cpu")
         if training.progress_bar and not scoring:
-            callbacks = [*callbacks, EpochBar()]
+            callbacks = [*callbacks, progress_display()]
         with _quiet_lightning():
             return pl.Trainer(
                 accelerator=accelerator,
