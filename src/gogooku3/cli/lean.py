@@ -1,13 +1,20 @@
 """Loads libraries for a command without what they load for others, which would take most of the time."""
 
+import ctypes
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 LEFT_OUT = ("sklearn", "pandas", "pyarrow", "dask", "matplotlib", "graphviz")
 """What `import lightgbm` loads where it is installed, for interfaces that no command uses."""
+TORCH_LIBRARIES = {"libtorch_global_deps.so": ctypes.RTLD_GLOBAL, "libtorch_python.so": ctypes.DEFAULT_MODE}
+"""What `import torch` loads first, in its order and as it does it, on Linux."""
+TURN_S = 5e-5
+"""Seconds a thread waits for its turn in Python where another is at work; Python's own default is 5e-3."""
 SIGNAL = "scipy.signal"
 """What Lightning's torchmetrics loads for its audio metrics."""
 
@@ -63,6 +70,33 @@ def never_garbage() -> Iterator[None]:
         gc.freeze()
         if before:
             gc.enable()
+
+
+@contextmanager
+def quick_turns() -> Iterator[None]:
+    """Inside, threads take turns in Python 100 times as often.
+
+    A thread that computes in NumPy asks for a turn between any two steps; beside one that imports it would
+    wait a hundred times as long as it computes.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def load_torch_libraries() -> None:
+    """Load torch's shared libraries; its import finds them there. Other threads may use Python meanwhile.
+
+    Where they have other names, its import loads them as ever.
+    """
+    torch = find_spec("torch")
+    for folder in (torch and torch.submodule_search_locations) or ():
+        for name, mode in TORCH_LIBRARIES.items():
+            with suppress(OSError):
+                ctypes.CDLL(str(Path(folder) / "lib" / name), mode)
 
 
 def load_prediction() -> None:
