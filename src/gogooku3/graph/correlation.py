@@ -156,8 +156,7 @@ def _fill_complete_rows(correlation: NDArray[np.float32], scores: NDArray[np.flo
 def _fill_both_ways(correlation: NDArray[np.float32], start: int, found: NDArray[np.float64]) -> None:
     """Write what was found of some stocks with themselves and all after them, `[rows, rest]`; mirror it."""
     among_rows = found[:, : len(found)]
-    below = np.tril_indices_from(among_rows, -1)
-    among_rows[below] = among_rows.T[below]
+    np.copyto(among_rows, among_rows.T.copy(), where=np.tri(len(found), k=-1, dtype=bool))
     rows, rest = slice(start, start + len(found)), slice(start, None)
     correlation[rows, rest] = found
     correlation[rest, rows] = found.T
