@@ -16,7 +16,7 @@ from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, HORIZONS, require_columns, target_column
 
 BLOCK_ROWS = 32_768
-"""Rows read at a time, and in a row group of what `data build` writes: 18 MB of 139 features."""
+"""Rows laid out at a time, and in a row group of what `data build` writes: 18 MB of 139 features."""
 
 _PIECE_ROWS = 4112
 """Rows moved from columns to the cube at a time: they stay in the cache, where columns lie 257 lines apart. A
@@ -103,6 +103,8 @@ class Panel:
             starts = range(0, frame.height, BLOCK_ROWS)
             blocks = (frame.slice(start, BLOCK_ROWS).select(numbers) for start in starts)
             fill(panel, zip(blocks, np.split(place, starts[1:]), strict=True))
+        else:
+            panel.values[...] = np.nan
         return panel
 
 
@@ -141,7 +143,7 @@ def lay_out(
 ) -> tuple[Panel, np.ndarray]:
     """The panel of a frame's keys and targets, and the place of each row among its cells.
 
-    The features of the rows hold anything yet: `fill` writes them. All else is as in `Panel.from_frame`.
+    Its values hold anything yet: `fill` writes them. All else is as in `Panel.from_frame`.
 
     Raises:
         DataError: a key is missing, the frame is empty, or a key occurs twice.
@@ -160,8 +162,6 @@ def lay_out(
             "keep one row a stock and day"
         )
     values = _empty_cube((n_days * n_stocks, width), storage)
-    values[~mask] = np.nan
-    values[:, len(features) :] = np.nan
     targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
     for position, horizon in enumerate(horizons):
         if target_column(horizon) in frame.columns:
@@ -180,18 +180,19 @@ def lay_out(
 
 
 def fill(panel: Panel, blocks: Iterable[tuple[pl.DataFrame, np.ndarray]]) -> None:
-    """Write the first features of a panel that `lay_out` made.
+    """Write the values of a panel that `lay_out` made: features in the first columns, NaN in all other cells.
 
     Args:
-        blocks: these features of some rows, Float32 without nulls, and the place of each row. One is written
+        blocks: the features of some rows, Float32 without nulls, and the place of each row. One is written
             while the next one is made; there are never more than two.
     """
     cells = panel.values.reshape(-1, len(panel.features))
 
     def write(columns: pl.DataFrame, place: np.ndarray) -> Iterator[None]:
         def move(start: int) -> None:
-            piece = columns.slice(start, _PIECE_ROWS).to_numpy()
-            cells[place[start : start + _PIECE_ROWS], : columns.width] = piece
+            rows = place[start : start + _PIECE_ROWS]
+            cells[rows, : columns.width] = columns.slice(start, _PIECE_ROWS).to_numpy()
+            cells[rows, columns.width :] = np.nan
 
         return pool.map(move, range(0, columns.height, _PIECE_ROWS))
 
@@ -201,6 +202,7 @@ def fill(panel: Panel, blocks: Iterable[tuple[pl.DataFrame, np.ndarray]]) -> Non
             deque(writing, maxlen=0)
             writing = write(columns, place)
         deque(writing, maxlen=0)
+    cells[~panel.mask.reshape(-1)] = np.nan
 
 
 def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:

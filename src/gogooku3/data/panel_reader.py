@@ -11,6 +11,9 @@ from gogooku3.data.panel import BLOCK_ROWS, Panel, fill, lay_out
 from gogooku3.data.target_copies import find_target_copies
 from gogooku3.schema import DATE
 
+_READ_ROWS = 2 * BLOCK_ROWS
+"""Rows read at a time: two row groups are decoded side by side, a single one is not."""
+
 
 def read_panel(
     loader: ProductionDatasetV3,
@@ -18,7 +21,7 @@ def read_panel(
     horizons: Sequence[int],
     reserve: Sequence[str] = (),
     storage: Path | None = None,
-    block_rows: int = BLOCK_ROWS,
+    block_rows: int = _READ_ROWS,
 ) -> Panel:
     """The panel of a data set file: bit for bit `Panel.from_frame(loader.load_data(), ...)`.
 
