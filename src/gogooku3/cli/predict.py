@@ -57,7 +57,7 @@ def predict(
 
     import numpy as np
 
-    from gogooku3.training.allocator import freed_memory_kept
+    from gogooku3.allocator import freed_memory_kept
     from gogooku3.training.inference import predict_days
     from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
 

@@ -1,12 +1,14 @@
 """Prices in, the catalogue's features out. A few stocks at a time, so that their arrays stay in the cache."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gogooku3.allocator import freed_memory_kept
 from gogooku3.cores import available_cores
 from gogooku3.features.catalog import CATALOG
 from gogooku3.features.definition import Array, Feature
@@ -16,6 +18,9 @@ from gogooku3.schema import CODE, DATE
 
 BLOCK_CELLS = 80_000
 """Days x stocks computed together: 0.6 MB an array, about a core's second-level cache."""
+
+_KEPT = 4 << 20
+"""Bytes. Arrays of a few stocks are smaller, columns of all rows larger."""
 
 Dense = NDArray[np.float32]
 
@@ -39,8 +44,8 @@ def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> 
         DataError: a column is missing, the table is empty, or keys are null or double.
     """
     grid = build_grid(prices)
-    made = {feature.name: np.full(grid.present.shape, np.nan, np.float32) for feature in CATALOG}
     with feature_threads() as pool:
+        made = {feature.name: np.empty(grid.present.shape, np.float32) for feature in CATALOG}
         await_all(stock_tasks(grid, CATALOG, made, pool), progress)
         return table_of(grid, CATALOG, made, pool)
 
@@ -102,9 +107,11 @@ def finite(values: Array) -> Dense:
     return narrow
 
 
-def feature_threads() -> ThreadPoolExecutor:
-    """Threads to compute features with."""
-    return ThreadPoolExecutor(_workers())
+@contextmanager
+def feature_threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads to compute features with; meanwhile a block's memory is kept for the next."""
+    with freed_memory_kept(largest=_KEPT), ThreadPoolExecutor(_workers()) as pool:
+        yield pool
 
 
 def _keys(grid: MarketGrid) -> list[pl.Series]:

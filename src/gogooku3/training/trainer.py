@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
+from gogooku3.allocator import freed_memory_kept
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.safety.labels import treat_labels
 from gogooku3.schema import feature_columns
-from gogooku3.training.allocator import freed_memory_kept
 from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.curves import CurvesCallback

@@ -1,4 +1,4 @@
-"""Freed memory is kept while training, and given back afterwards; counted in the kernel's page faults."""
+"""Freed memory is kept inside, and given back afterwards; counted in the kernel's page faults."""
 
 import ctypes
 import resource
@@ -8,7 +8,7 @@ import psutil
 import pytest
 import torch
 
-from gogooku3.training.allocator import freed_memory_kept
+from gogooku3.allocator import freed_memory_kept
 
 MEGABYTES = 100
 GLIBC = hasattr(ctypes.CDLL(None), "mallopt")
@@ -30,6 +30,14 @@ def test_a_block_taken_again_costs_no_new_pages_inside_and_is_given_back_afterwa
         kept, inside = faults(), psutil.Process().memory_info().rss
     assert kept < usual / 4
     assert psutil.Process().memory_info().rss < inside - MEGABYTES * 500_000
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
+def test_larger_blocks_go_back_at_once() -> None:
+    with freed_memory_kept(largest=MEGABYTES * 500_000):
+        before = psutil.Process().memory_info().rss
+        torch.ones(MEGABYTES * 250_000)
+        assert psutil.Process().memory_info().rss < before + MEGABYTES * 500_000
 
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:

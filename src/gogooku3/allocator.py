@@ -1,4 +1,4 @@
-"""Lets glibc keep freed memory between training steps. It changes no number, and nothing outside Linux."""
+"""Lets glibc keep freed memory for what takes it again. It changes no number, and nothing outside Linux."""
 
 import ctypes
 from collections.abc import Iterator
@@ -11,12 +11,15 @@ _KEEP, _USUAL = 2**30, 2**25
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept(largest: int = _KEEP) -> Iterator[None]:
     """Inside, blocks of up to 1 GiB are reused when freed, not given back to the system and faulted in anew.
 
     A step of training frees and takes the same hundreds of megabytes again. Fresh pages for them take about a
     sixth of its processor time (`benchmarks/training_step.py`); keeping them raises peak memory.
     Afterwards everything freed goes back to the system. Where there is no glibc, nothing happens.
+
+    Args:
+        largest: bytes; larger blocks go back to the system when freed.
     """
     try:
         library = ctypes.CDLL(None)
@@ -24,7 +27,7 @@ def freed_memory_kept() -> Iterator[None]:
     except (OSError, AttributeError, TypeError):
         yield
         return
-    mallopt(_MMAP_THRESHOLD, _KEEP)
+    mallopt(_MMAP_THRESHOLD, largest)
     mallopt(_TRIM_THRESHOLD, _KEEP)
     try:
         yield
