@@ -5,7 +5,7 @@ returns; the sector is the `sector` column, else everyone.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,10 @@ from gogooku3.features.definition import Array, Feature
 from gogooku3.features.grid import PairMoments, StockBlock, nonzero, pair_moments
 from gogooku3.features.price_volume import past_return
 from gogooku3.features.windows import needed_days, rolling_sum, shift
+
+_DAYS = 16
+"""Days compared together: their arrays stay in the cache."""
+_SIGN, _LAST = np.uint32(1 << 31), np.uint64(2**64 - 1)
 
 TURN_DAYS = 3
 """Calendar days on either side of a month's end that count as its turn."""
@@ -108,14 +112,16 @@ def less_group_mean(values: NDArray[np.float32], group: NDArray[np.int32]) -> Ar
     >>> less_group_mean(np.float32([[1, 3, 5]]), np.int32([[0, 0, -1]])).tolist()
     [[-1.0, 1.0, nan]]
     """
-    days, stocks = np.nonzero(np.isfinite(values) & (group >= 0))
-    chosen = values[days, stocks].astype(np.float64)
-    n_groups = int(group.max(initial=0)) + 1
-    cell = days * n_groups + group[days, stocks]
-    # bincount adds in the order of codes: a stock that is absent changes no bit of the others' mean.
-    total, count = np.bincount(cell, weights=chosen), np.bincount(cell)
     out = np.full(values.shape, np.nan)
-    out[days, stocks] = chosen - total[cell] / count[cell]
+    n_groups = int(group.max(initial=0)) + 1
+    for days in _blocks(len(values)):
+        known = np.isfinite(values[days]) & (group[days] >= 0)
+        cell = (group[days] + n_groups * np.arange(len(known))[:, None])[known]
+        chosen = values[days][known].astype(np.float64)
+        # bincount adds in the order of codes: a stock that is absent changes no bit of the others' mean.
+        with np.errstate(invalid="ignore"):
+            mean = np.bincount(cell, weights=chosen) / np.bincount(cell)
+        out[days][known] = chosen - mean[cell]
     return out
 
 
@@ -125,29 +131,40 @@ def group_quantile(values: NDArray[np.float32], group: NDArray[np.int32]) -> Arr
     >>> group_quantile(np.float32([[1, 3, 3, 9]]), np.int32([[0, 0, 0, 1]])).round(3).tolist()
     [[0.167, 0.667, 0.667, 0.5]]
     """
-    out = np.full(values.shape, np.nan)
-    for day in range(len(values)):
-        stocks = np.flatnonzero(np.isfinite(values[day]) & (group[day] >= 0))
-        if len(stocks):
-            out[day, stocks] = _quantile(values[day, stocks], group[day, stocks])
+    out = np.empty(values.shape)
+    for days in _blocks(len(values)):
+        out[days] = _quantiles(values[days], group[days])
     return out
 
 
-def _quantile(values: NDArray[np.float32], group: NDArray[np.int32]) -> Array:
-    order = np.lexsort((values, group))
-    values, group = values[order], group[order]
-    new_group = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
-    new_value = np.flatnonzero(
-        (np.diff(values, prepend=np.nan) != 0) | (np.diff(group, prepend=group[0] - 1) != 0)
-    )
-    end = len(values)
-    group_size = np.diff(new_group, append=end)
-    group_start = np.repeat(new_group, group_size)
-    run_size = np.diff(new_value, append=end)
-    middle = np.repeat(new_value + run_size / 2, run_size)
-    out = np.empty(end)
-    out[order] = (middle - group_start) / np.repeat(group_size, group_size)
+def _blocks(n_days: int) -> Iterator[slice]:
+    for first in range(0, n_days, _DAYS):
+        yield slice(first, first + _DAYS)
+
+
+def _quantiles(values: NDArray[np.float32], group: NDArray[np.int32]) -> Array:
+    known = np.isfinite(values) & (group >= 0)
+    # Numbers that ascend by group, then by value, the unknown last: a negative float's bits descend.
+    bits = (values + np.float32(0)).view(np.uint32)
+    ascending = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    key = np.where(known, group.astype(np.uint64) << np.uint64(32) | ascending, _LAST)
+    order = np.argsort(key, axis=1)
+    key = np.take_along_axis(key, order, axis=1)
+    new_value, value_size = _runs(key)
+    new_group, group_size = _runs(key >> np.uint64(32))
+    middle = np.repeat(new_value + value_size / 2, value_size) - np.repeat(new_group, group_size)
+    out = np.empty(values.shape)
+    np.put_along_axis(out, order, (middle / np.repeat(group_size, group_size)).reshape(values.shape), axis=1)
+    out[~known] = np.nan
     return out
+
+
+def _runs(key: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where runs of equal numbers begin, in rows read one after the other, and their sizes."""
+    new = np.ones(key.shape, bool)
+    new[:, 1:] = key[:, 1:] != key[:, :-1]
+    begin = np.flatnonzero(new)
+    return begin, np.diff(begin, append=key.size)
 
 
 def sector_relative(day: DayView, name: str) -> Array:
@@ -168,7 +185,8 @@ def turn_of_month(day: DayView) -> Array:
 
 def month_angle(day: DayView, wave: Callable[[Array], Array]) -> Array:
     """The month as a place on the year's circle."""
-    return wave(2 * math.pi * (day.by_day(day.dates.dt.month()) - 1) / 12)
+    month = day.dates.dt.month().cast(pl.Float64).to_numpy()
+    return day.by_day(pl.Series(wave(2 * math.pi * (month - 1) / 12)))
 
 
 MARKET = (
