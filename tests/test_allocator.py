@@ -2,13 +2,15 @@
 
 import ctypes
 import resource
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
-from gogooku3.allocator import freed_memory_kept
+from gogooku3.allocator import freed_memory_kept, one_heap
 
 MEGABYTES = 100
 GLIBC = hasattr(ctypes.CDLL(None), "mallopt")
@@ -42,6 +44,7 @@ def test_larger_blocks_go_back_at_once() -> None:
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    one_heap()
     with freed_memory_kept():
         assert faults() >= 0
 
@@ -49,3 +52,34 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failure_inside_is_passed_on() -> None:
     with pytest.raises(ValueError, match="inside"), freed_memory_kept():
         raise ValueError("inside")
+
+
+THREADS = """
+import sys
+from gogooku3.allocator import freed_memory_kept, one_heap
+if sys.argv[1] == "one":
+    one_heap()
+import resource
+from concurrent.futures import ThreadPoolExecutor
+import torch
+
+def work(megabytes):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    # More than a part of a thread's own heap holds.
+    blocks = [torch.ones(10 * 250_000) for _ in range(megabytes // 10)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with freed_memory_kept():
+    work(200)
+    with ThreadPoolExecutor(1) as pool:
+        print(pool.submit(work, 200).result())
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
+def test_in_one_heap_a_thread_uses_what_another_freed() -> None:
+    own, shared = (
+        int(subprocess.run([sys.executable, "-c", THREADS, heap], capture_output=True, check=True).stdout)
+        for heap in ("own", "one")
+    )
+    assert shared < own / 4

@@ -2,12 +2,22 @@
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # From glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _KEEP, _USUAL = 2**30, 2**25
 """Bytes. glibc itself raises its thresholds up to 32 MiB for a program that frees large blocks."""
+
+
+def one_heap() -> None:
+    """From now on every thread takes memory from one heap, so that what one frees serves the others.
+
+    glibc gives each thread a heap of its own, in parts of 64 MiB that it gives back when they are empty,
+    whatever `freed_memory_kept` says. To be called before there are threads; there is no way back.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gogooku3.allocator import freed_memory_kept, one_heap
 from gogooku3.cli.lean import load_prediction, load_torch_libraries, never_garbage, quick_turns
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
@@ -53,16 +54,17 @@ def predict(
     """
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
-    saved, inputs = _read(run, fold, data, _day(date))
-
-    import numpy as np
-
-    from gogooku3.allocator import freed_memory_kept
-    from gogooku3.training.inference import predict_days
-    from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
-
-    leading = chosen_horizon(saved.horizons, horizon)
+    day = _day(date)
+    one_heap()
     with freed_memory_kept():
+        saved, inputs = _read(run, fold, data, day)
+
+        import numpy as np
+
+        from gogooku3.training.inference import predict_days
+        from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
+
+        leading = chosen_horizon(saved.horizons, horizon)
         table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
         ends = np.arange(table.height)
         if not explain_all:
