@@ -60,7 +60,8 @@ def parse_codes(column: pl.Series) -> Parsed:
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.String)
-    values = _where(text != "", text)
+    filled = text != ""
+    values = text if filled.all() else _where(filled, text)
     if column.dtype.is_float() or column.dtype.is_decimal():
         whole = values.str.contains(r"^\d+$").fill_null(True)
         return Parsed(values, values.filter(~whole))

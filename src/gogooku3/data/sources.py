@@ -110,7 +110,8 @@ def read_prices(path: Path | str) -> PricesTable:
     frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
     frame = _sorted_unique(frame, str(path))
     frame, nulled = _clean_values(frame)
-    frame = frame.filter(pl.col("close").is_not_null())
+    if frame["close"].null_count():
+        frame = frame.filter(pl.col("close").is_not_null())
     if frame.is_empty():
         raise DataError(
             f"{path}: none of the {rows_read:,} rows has a close above 0; is the right column mapped to "
@@ -305,16 +306,14 @@ def refuse_duplicate_keys(frame: pl.DataFrame, what: str) -> None:
 
 def _clean_values(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Impossible values to null, with counts by column."""
-    columns = [name for name in (*PRICES, INDEX_CLOSE) if name in frame.columns]
-    before = frame.null_count().row(0, named=True)
-    cleaned = frame.with_columns(
-        *(pl.when(pl.col(name).is_finite() & (pl.col(name) > 0)).then(pl.col(name)) for name in columns),
-        pl.when(pl.col("volume").is_finite() & (pl.col("volume") >= 0)).then(pl.col("volume")),
-    )
-    after = cleaned.null_count().row(0, named=True)
-    counts = {f"{name}: zero, negative or not finite": after[name] - before[name] for name in columns}
-    counts["volume: negative or not finite"] = after["volume"] - before["volume"]
-    return cleaned, {reason: count for reason, count in counts.items() if count}
+    known = {name: pl.col(name) > 0 for name in (*PRICES, INDEX_CLOSE) if name in frame.columns}
+    known["volume"] = pl.col("volume") >= 0
+    known = {name: pl.col(name).is_finite() & right for name, right in known.items()}
+    counts = frame.select((~right).sum().alias(name) for name, right in known.items()).row(0, named=True)
+    # Columns without such values, most often all, are not copied.
+    cleaned = frame.with_columns(pl.when(known[name]).then(name) for name, count in counts.items() if count)
+    what = {name: "zero, negative or not finite" for name in known} | {"volume": "negative or not finite"}
+    return cleaned, {f"{name}: {what[name]}": count for name, count in counts.items() if count}
 
 
 def _null_contradictions(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
