@@ -2,8 +2,8 @@
 
 A Parquet file is row groups, then a footer that tells where each column's bytes lie, in Thrift's compact
 protocol (https://parquet.apache.org/docs/file-format/). Only places in the footer of the new part change.
-The old file is not written into: a copy or a hard link of it, or a reader who has it open, would see a part of
-the new one.
+The old file is not written into: a copy or a hard link of it, or a reader who has it open, would see a part
+of the new one.
 """
 
 import os
