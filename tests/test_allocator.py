@@ -34,12 +34,21 @@ def test_a_block_taken_again_costs_no_new_pages_inside_and_is_given_back_afterwa
     assert psutil.Process().memory_info().rss < inside - MEGABYTES * 500_000
 
 
+LARGER = """
+import psutil, torch
+from gogooku3.allocator import freed_memory_kept
+with freed_memory_kept(largest=50_000_000):
+    before = psutil.Process().memory_info().rss
+    torch.ones(25_000_000)
+    print(psutil.Process().memory_info().rss - before)
+"""
+
+
 @pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
 def test_larger_blocks_go_back_at_once() -> None:
-    with freed_memory_kept(largest=MEGABYTES * 500_000):
-        before = psutil.Process().memory_info().rss
-        torch.ones(MEGABYTES * 250_000)
-        assert psutil.Process().memory_info().rss < before + MEGABYTES * 500_000
+    # In a process of its own: where others have freed as much, blocks are taken from there.
+    done = subprocess.run([sys.executable, "-c", LARGER], capture_output=True, check=True)
+    assert int(done.stdout) < 50_000_000
 
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +79,9 @@ def work(megabytes):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 with freed_memory_kept():
-    work(200)
+    work(400)
     with ThreadPoolExecutor(1) as pool:
-        print(pool.submit(work, 200).result())
+        print(pool.submit(work, 400).result())
 """
 
 
@@ -82,4 +91,4 @@ def test_in_one_heap_a_thread_uses_what_another_freed() -> None:
         int(subprocess.run([sys.executable, "-c", THREADS, heap], capture_output=True, check=True).stdout)
         for heap in ("own", "one")
     )
-    assert shared < own / 4
+    assert shared < own / 2
