@@ -4,6 +4,7 @@ Lightning stays out: one forward pass a day needs no loop, and loading it takes 
 """
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,18 +88,15 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inputs.batches.to(device)
-    members = {
-        name: _with_keys(fold, inputs, _network_scores(fold, model.to(device), inputs))
-        for name, model in fold.networks.items()
-    }
+    with ThreadPoolExecutor(1) as beside:
+        trees = beside.submit(_tree_scores, fold, inputs) if fold.boosters else None
+        members = {
+            name: _with_keys(fold, inputs, _network_scores(fold, model.to(device), inputs))
+            for name, model in fold.networks.items()
+        }
     networks = list(members.values())
     network = networks[0] if len(networks) == 1 else _float32(rank_average(networks))
-    lightgbm = None
-    if fold.boosters:
-        day, stock = inputs.rows(fold.sequence_length)
-        values = inputs.panel.values[day, stock]
-        scores = [fold.boosters[horizon].predict(values) for horizon in fold.horizons]
-        lightgbm = _with_keys(fold, inputs, np.stack(scores, axis=1).astype(np.float32))
+    lightgbm = None if trees is None else _with_keys(fold, inputs, trees.result())
     models = [network] if lightgbm is None else [network, lightgbm]
     return FoldPredictions(members, network, lightgbm, _float32(rank_average(models)))
 
@@ -116,6 +114,14 @@ def _network_scores(fold: SavedFold, model: ATFTGATFANModel, inputs: DayInputs) 
     served = [day for day in inputs.days if inputs.batches.samples_by_day[day]]
     scores = [network_output(fold, model, inputs.batches.gather([day])).float().cpu() for day in served]
     return torch.cat(scores).numpy()
+
+
+def _tree_scores(fold: SavedFold, inputs: DayInputs) -> np.ndarray:
+    """LightGBM's, which takes little time; it does not hold up other threads."""
+    values = inputs.panel.values[inputs.rows(fold.sequence_length)]
+    return np.stack(
+        [fold.boosters[horizon].predict(values) for horizon in fold.horizons], axis=1, dtype=np.float32
+    )
 
 
 def _with_keys(fold: SavedFold, inputs: DayInputs, scores: np.ndarray) -> pl.DataFrame:
