@@ -56,7 +56,7 @@ def predict(
         raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
     day = _day(date)
     one_heap()
-    with freed_memory_kept():
+    with ThreadPoolExecutor(1) as beside, freed_memory_kept():
         saved, inputs = _read(run, fold, data, day)
 
         import numpy as np
@@ -71,10 +71,11 @@ def predict(
             ends = np.unique(np.concatenate([ends[:top], ends[max(0, len(ends) - top) :]]))
         if len(ends):
             table = with_reasons(table, saved, inputs, leading, ends)
-    _write(table, out)
-    _print_ends(table, leading, top)
+        drifted = beside.submit(_drift, saved, inputs)
+        _write(table, out)
+        _print_ends(table, leading, top)
     _warn_of_age(saved, table["date"][0])
-    _warn_of_drift(saved, inputs)
+    _warn_of_drift(drifted.result(), len(inputs.panel.features))
     typer.echo(f"{table.height:,} stocks, fold {saved.number}: {out}")
 
 
@@ -150,18 +151,24 @@ def _warn_of_age(saved: "SavedFold", day: dt.date) -> None:
         say(f"warning: the fold's training ended {months} months before {day}; markets move on, train anew")
 
 
-def _warn_of_drift(saved: "SavedFold", inputs: "DayInputs") -> None:
-    """Name the inputs that no longer look like those of training."""
+def _drift(saved: "SavedFold", inputs: "DayInputs") -> "pl.DataFrame | None":
+    """The inputs that no longer look like those of training; None where the run did not say how those did."""
     from gogooku3.safety.drift import drift
 
     if saved.feature_statistics is None:
+        return None
+    return drift(saved.feature_statistics, inputs.panel, inputs.statistics, inputs.days[-1])
+
+
+def _warn_of_drift(found: "pl.DataFrame | None", n_features: int) -> None:
+    """Name the inputs that no longer look like those of training."""
+    if found is None:
         say("the run did not write what its inputs looked like, so that drift can't be told; train anew")
         return
-    found = drift(saved.feature_statistics, inputs.panel, inputs.statistics, inputs.days[-1])
     if found.is_empty():
         return
     features = found["feature"].n_unique()
-    say(f"warning: {features} of {len(inputs.panel.features)} inputs do not look like those of training:")
+    say(f"warning: {features} of {n_features} inputs do not look like those of training:")
     for row in found.head(LISTED).iter_rows(named=True):
         bounds = [f"{side} {row[key]:.4g}" for key, side in _SIDES.items() if row[key] is not None]
         what = row["what"].replace("_", " ")
