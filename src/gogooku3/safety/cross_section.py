@@ -328,7 +328,7 @@ class PanelNormalizer:
             scaled = (kept.raw - mean[kept.seen]) / std[kept.seen]
             np.clip(scaled, -self.robust_clip, self.robust_clip, out=scaled)
             stocks = np.flatnonzero(self.panel.mask[kept.day])
-            np.nan_to_num(scaled, copy=False, nan=0.0)
+            np.copyto(scaled, 0, where=np.isnan(scaled))
             self.panel.values[kept.day][stocks[:, None], kept.seen] = scaled
             rows[kept.features] += len(stocks)
         served = {self.panel.features[feature]: int(rows[feature]) for feature in np.flatnonzero(rows)}

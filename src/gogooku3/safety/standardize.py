@@ -67,7 +67,7 @@ def clip_day(day: DayColumns, clip: float) -> tuple[NDArray[np.bool_], Wild]:
     cells = np.flatnonzero((day.values > clip) | (day.values < -clip))
     column = cells % width
     z = day.values.reshape(-1)[cells].astype(np.float64)
-    clipped = np.clip(z, -clip, clip)
+    clipped = np.copysign(clip, z)
     mean = np.bincount(column, clipped - z, width) / known
     square = 1 + np.bincount(column, clipped**2 - z**2, width) / known
     off = np.flatnonzero(_too_far_off(mean, square) & carried)
@@ -88,7 +88,7 @@ def tame(wild: Sequence[Wild], clip: float) -> list[Float32]:
     ends = np.cumsum([n for n, _ in sizes]).tolist()
     for day, end, (n, stocks) in zip(wild, ends, sizes, strict=True):
         cells[end - n : end, :stocks], unknown[end - n : end, :stocks] = day.cells, day.unknown
-    shift, scale = _fit_clipped(cells, _count(unknown), clip)
+    shift, scale = _fit_clipped(cells, np.count_nonzero(unknown, axis=1), clip)
     cells -= shift[:, None]
     cells /= scale[:, None]
     tamed = np.clip(cells, -clip, clip, dtype=np.float32, casting="same_kind")
@@ -116,9 +116,8 @@ def _fit_clipped(cells: Floats, unknown: NDArray[np.intp], clip: float) -> tuple
         part, absent, a, b = cells[rows], unknown[rows], shift[rows], scale[rows]
         n = cells.shape[1] - absent
         floor, ceiling = a - clip * b, a + clip * b
-        high = _count(part > ceiling[:, None]) - absent * (ceiling < 0)
-        low = _count(part < floor[:, None]) - absent * (floor > 0)
-        np.clip(part, floor[:, None], ceiling[:, None], out=part)
+        high = _write_where(part > ceiling[:, None], ceiling, part) - absent * (ceiling < 0)
+        low = _write_where(part < floor[:, None], floor, part) - absent * (floor > 0)
         zero = np.clip(0.0, floor, ceiling)
         total = np.einsum("rc->r", part) - absent * zero
         square = np.einsum("rc,rc->r", part, part) - absent * zero**2
@@ -137,9 +136,12 @@ def _fit_clipped(cells: Floats, unknown: NDArray[np.intp], clip: float) -> tuple
     return shift, scale
 
 
-def _count(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """How many flags of each row are set; they are few, and NumPy adds booleans up slowly."""
-    return np.bincount(np.flatnonzero(flags) // flags.shape[1], minlength=len(flags))
+def _write_where(flags: NDArray[np.bool_], values: Floats, cells: Floats) -> NDArray[np.intp]:
+    """Write each row's value where flags are set, in place, and count them: they are few."""
+    found = np.flatnonzero(flags)
+    rows = found // flags.shape[1]
+    cells.reshape(-1)[found] = values[rows]
+    return np.bincount(rows, minlength=len(flags))
 
 
 def _too_far_off(mean: np.ndarray, square: np.ndarray) -> NDArray[np.bool_]:
