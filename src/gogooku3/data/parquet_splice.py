@@ -6,17 +6,17 @@ The old file is not written into: a copy or a hard link of it, or a reader who h
 of the new one.
 """
 
-import os
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
 
+from gogooku3.data.byte_copy import copy_beginning, copy_part
 from gogooku3.errors import DataError
 
 MAGIC = b"PAR1"
@@ -34,9 +34,6 @@ _PAGE_OFFSETS = (9, 10, 11)
 _INDEXES = (4, 5, 6, 7)
 """Places and lengths of page indexes, which lie behind all row groups and are not carried over."""
 _BLOOM = (14, 15)
-
-_PART = 1 << 24
-"""Bytes copied at a time."""
 
 _VARINT = rb"[\x80-\xff]*[\x00-\x7f]"
 
@@ -130,7 +127,7 @@ def splicing(old: Path, before: Footer, keep: int, out: Path) -> Iterator[Callab
     """
     stop = Event()
     with old.open("rb") as source, out.open("wb") as written, ThreadPoolExecutor(1) as aside:
-        copying = aside.submit(_copy, source, written, 0, before.begin(keep), stop)
+        copying = aside.submit(copy_beginning, source, written, before.begin(keep), stop)
 
         def put_behind(tail: Path) -> None:
             copying.result()
@@ -148,7 +145,7 @@ def _put_behind(old: Path, before: Footer, keep: int, tail: Path, out: BinaryIO)
         raise DataError(f"{old} and what is to be put behind it have different columns; build it anew")
     end, start = before.begin(keep), after.begin(0)
     with tail.open("rb") as handle:
-        _copy(handle, out, start, after.start, Event())
+        copy_part(handle, out, start, after.start, Event())
     kept, added = before.groups[:keep], after.groups
     for group in kept:
         _forget_indexes(group)
@@ -161,25 +158,6 @@ def _put_behind(old: Path, before: Footer, keep: int, tail: Path, out: BinaryIO)
     footer = _Writer()
     footer.struct(dict(sorted(tree.items())))
     out.write(bytes(footer.out) + len(footer.out).to_bytes(4, "little") + MAGIC)
-
-
-def _copy(source: BinaryIO, out: BinaryIO, begin: int, end: int, stop: Event) -> None:
-    """Bytes from one file to the end of another: within the kernel where it can (Linux), else in parts."""
-    out.flush()
-    copied = 1
-    with suppress(AttributeError, OSError):
-        while begin < end and copied and not stop.is_set():
-            size = min(_PART, end - begin)
-            copied = os.copy_file_range(source.fileno(), out.fileno(), size, begin)
-            begin += copied
-    source.seek(begin)
-    out.seek(0, os.SEEK_END)
-    while begin < end and not stop.is_set():
-        part = source.read(min(_PART, end - begin))
-        if not part:
-            raise DataError(f"{source.name} has shrunk while it was read; build it anew")
-        out.write(part)
-        begin += len(part)
 
 
 def _forget_indexes(group: Struct) -> None:
