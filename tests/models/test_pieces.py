@@ -76,6 +76,7 @@ def test_pieces_explain_what_the_whole_explains(
     off: str | None, horizon: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "TRACED", 4)
     model, inputs = network(**({f"use_{off}": False} if off else {})), two_days()
     whole = model.explain(*inputs, [horizon]).contributions[:, 0]
     found = contributions_in_pieces(model, *inputs, horizon, threads=2)
@@ -86,6 +87,7 @@ def test_pieces_explain_what_the_whole_explains(
 
 def test_the_bits_of_an_explanation_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "TRACED", 4)
     model, inputs = network(), two_days()
     found = [contributions_in_pieces(model, *inputs, 5, threads=threads) for threads in (1, 2, 3)]
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])

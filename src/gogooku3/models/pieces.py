@@ -16,6 +16,8 @@ from gogooku3.models.graph_attention import Neighbours
 
 PIECE = 128
 """Samples a piece: fewer waste the multiplication's units, more the caches."""
+TRACED = 32
+"""Samples a piece where gradients are wanted, which hold far more memory."""
 
 Result = TypeVar("Result")
 Readings = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -39,7 +41,7 @@ def predict_in_pieces(
     Args:
         threads: that take pieces; None: as many as torch uses.
     """
-    pieces = [slice(start, start + PIECE) for start in range(0, len(x), PIECE)]
+    pieces = _pieces(len(x), PIECE)
     threads = threads or torch.get_num_threads()
 
     def read(piece: slice) -> Readings:
@@ -75,7 +77,7 @@ def contributions_in_pieces(
     """The contributions `[samples, features]` to one horizon that `model.explain` finds, to rounding.
 
     Windows are read piece by piece, and what the predictions owe to each piece's readings is taken back
-    through the piece alone, so that the LSTM, which is most of the work, has one thread a piece, both ways.
+    through the piece alone, read again for that: what its gradient needs, 2 MB a sample, is not kept for all.
 
     Args:
         model: in evaluation mode; its parameters keep their gradients.
@@ -83,18 +85,14 @@ def contributions_in_pieces(
         horizon: one of the model's.
         threads: that take pieces; None: as many as torch uses.
     """
-    pieces = [slice(start, start + PIECE) for start in range(0, len(x), PIECE)]
     threads = threads or torch.get_num_threads()
 
-    def read(piece: slice) -> tuple[Tensor, Readings, Tensor]:
-        windows = x[piece].detach().requires_grad_()
-        out = _readings(model, windows, step_mask[piece])
-        return windows, out, torch.cat([part.flatten() for part in out])
+    def read(piece: slice) -> Readings:
+        return _readings(model, x[piece], step_mask[piece])
 
-    found = _by_thread(read, pieces, threads, gradients=True)
+    found = _by_thread(read, _pieces(len(x), PIECE), threads)
     with torch.enable_grad():
-        by_part = zip(*(out for _, out, _ in found), strict=True)
-        readings = [torch.cat(parts).detach().requires_grad_() for parts in by_part]
+        readings = [torch.cat(parts).requires_grad_() for parts in zip(*found, strict=True)]
         history, state, current, snapshot = readings
         today = x[:, -1].detach().requires_grad_()
         mood = model.temporal.mood(current, day_index, n_days, market)
@@ -105,16 +103,21 @@ def contributions_in_pieces(
             asked, [*readings, today], allow_unused=True, materialize_grads=True
         )
 
-    def trace(number: int) -> Tensor:
-        windows, _, joined = found[number]
-        debts = torch.cat([part[pieces[number]].flatten() for part in owed])
+    def trace(piece: slice) -> Tensor:
+        windows = x[piece].detach().requires_grad_()
+        joined = torch.cat([part.flatten() for part in _readings(model, windows, step_mask[piece])])
+        debts = torch.cat([part[piece].flatten() for part in owed])
         # A single number: for gradients by output torch would load SymPy, and several outputs joined on
         # this thread would let the order of sums, and so the last bits, depend on which thread it is.
         (gradient,) = torch.autograd.grad(joined @ debts, windows)
         return (gradient * windows.detach()).sum(dim=1)
 
-    traced = torch.cat(_by_thread(trace, range(len(pieces)), threads, gradients=True))
+    traced = torch.cat(_by_thread(trace, _pieces(len(x), TRACED), threads, gradients=True))
     return traced + at_once * today.detach()
+
+
+def _pieces(samples: int, most: int) -> list[slice]:
+    return [slice(start, start + most) for start in range(0, samples, most)]
 
 
 def _readings(model: ATFTGATFANModel, windows: Tensor, step_mask: Tensor) -> Readings:
