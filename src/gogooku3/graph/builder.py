@@ -160,7 +160,7 @@ class FinancialGraphBuilder:
         """The same of some rows `[rows, N]`, of which the first stands at place `first` of all."""
         n_stocks = correlation.shape[1]
         strength = np.abs(correlation) if self.include_negative_correlation else np.maximum(correlation, 0.0)
-        strength[~np.isfinite(strength)] = 0.0
+        np.copyto(strength, 0.0, where=~np.isfinite(strength))
         np.fill_diagonal(strength[:, first:], 0.0)
         ranking = strength.view(np.uint32).astype(np.uint64)
         ranking <<= np.uint64(32)

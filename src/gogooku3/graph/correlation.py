@@ -75,7 +75,8 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     in_order = np.empty_like(correlation)
     for start in range(0, n_stocks, _COMPLETE_BLOCK):
         rows = slice(start, start + _COMPLETE_BLOCK)
-        in_order[rows] = correlation[back[rows]][:, back]
+        # Clipping changes no place, for all exist; it lets NumPy write without a copy of its own.
+        np.take(correlation[back[rows]], back, axis=1, out=in_order[rows], mode="clip")
     return in_order
 
 
