@@ -109,8 +109,9 @@ class _NewBars:
     def of(prices: pl.DataFrame, rows: NDArray[np.intp]) -> "_NewBars":
         """Of prices sorted by (code, date), and the numbers of the new rows."""
         numbers = {name: prices[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in OHLCV}
-        code = prices[CODE]
-        starts = np.flatnonzero((code != code.shift(1)).fill_null(True).to_numpy())
+        lengths = prices[CODE].rle().struct.field("len").to_numpy().astype(np.intp)
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
         owner = np.searchsorted(starts, rows, side="right") - 1
         owners, new, stock = np.unique(owner, return_index=True, return_inverse=True)
         known = np.isfinite(numbers["high"]) & np.isfinite(numbers["low"]) & np.isfinite(numbers["close"])
@@ -120,7 +121,7 @@ class _NewBars:
             stock=stock,
             begin=starts[owners],
             new=rows[new],
-            end=np.append(starts[1:], len(code))[owners],
+            end=ends[owners],
             bars=np.cumsum(known),
         )
 
