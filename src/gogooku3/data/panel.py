@@ -218,4 +218,5 @@ def _empty_cube(shape: tuple[int, int], storage: Path | None) -> np.ndarray:
     if storage is None:
         return np.empty(shape, dtype=np.float32)
     storage.parent.mkdir(parents=True, exist_ok=True)
-    return np.memmap(storage, dtype=np.float32, mode="w+", shape=shape)
+    # As a plain array: the subclass would run Python at every operation on a part of it.
+    return np.asarray(np.memmap(storage, dtype=np.float32, mode="w+", shape=shape))
