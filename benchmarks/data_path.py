@@ -7,7 +7,7 @@ normalised, the days are split, and a graph is built for every month. Each run i
 imports are not counted. Two limits: the project's own, 1.2 s of two cores and 1 GB; and what no program can
 do without, measured beside it: Polars decoding the columns, and one copy of the panel. Beside Qlib, both
 from a frame in memory to samplers of windows. Growth: the same days again and again, later and later, under
-the kernel's limit of 8 GB, the panel in a memory-mapped file beyond it; a row must not cost more.
+the kernel's limit of 8 GB; a row must not cost more. Beyond 16 times the panel lies in a memory-mapped file.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from memory_limit import kernel_limit, reference_data
 
 LIMIT_S, LIMIT_GB, GROWTH_GB = 1.2, 1.0, 8.0
 CORES = 2
+IN_MEMORY = 16
+"""Times the rows whose panel still fits under the limit; a larger one lies in a memory-mapped file."""
 HERE = Path(__file__).resolve()
 PEER = HERE.with_name("peer_qlib_data_path.py")
 T = TypeVar("T")
@@ -193,7 +195,7 @@ def growth(data: Path, sizes: list[int], folder: Path, rounds: int) -> list[Figu
     """Time a row at each size beside that of the smallest, under the kernel's limit."""
     files = {times: grown(data, times, folder) for times in sizes}
     runs = in_turns(
-        {str(times): partial(limited, files[times], times > 4, folder) for times in sizes}, rounds
+        {str(times): partial(limited, files[times], times > IN_MEMORY, folder) for times in sizes}, rounds
     )
     each = {
         times: median(run.result["processor_s"] / run.result["rows"] * 1e6 for run, _ in runs[str(times)])
@@ -202,7 +204,7 @@ def growth(data: Path, sizes: list[int], folder: Path, rounds: int) -> list[Figu
     found = []
     for times in sizes[1:]:
         run, limit = runs[str(times)][-1]
-        storage = "; the panel in a memory-mapped file" if times > 4 else ""
+        storage = "; the panel in a memory-mapped file" if times > IN_MEMORY else ""
         found.append(
             Figure(
                 f"data path, {run.result['rows']:,} rows: processor time a row",
