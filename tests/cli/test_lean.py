@@ -4,8 +4,6 @@ import gc
 import subprocess
 import sys
 
-import pytest
-
 from gogooku3.cli.lean import never_garbage, quick_turns
 
 AFTERWARDS = """
@@ -82,24 +80,6 @@ def test_a_collector_that_was_off_stays_off() -> None:
     finally:
         gc.enable()
         gc.unfreeze()
-
-
-LIBRARIES = """
-import sys
-from pathlib import Path
-from gogooku3.cli.lean import load_torch_libraries
-load_torch_libraries()
-assert "libtorch_cpu" in Path("/proc/self/maps").read_text() and "torch" not in sys.modules
-import torch
-assert torch.nn.functional.linear(torch.ones(3, 2), torch.ones(4, 2)).sum() == 24
-print("fine")
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="torch's libraries have other names there")
-def test_torchs_libraries_are_loaded_before_its_import() -> None:
-    done = subprocess.run([sys.executable, "-c", LIBRARIES], capture_output=True, text=True)
-    assert done.stdout == "fine\n", done.stderr
 
 
 def test_threads_take_turns_as_before_afterwards() -> None:

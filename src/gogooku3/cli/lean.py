@@ -1,18 +1,13 @@
 """Loads libraries for a command without what they load for others, which would take most of the time."""
 
-import ctypes
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec
-from pathlib import Path
+from contextlib import contextmanager
 from types import ModuleType
 
 LEFT_OUT = ("sklearn", "pandas", "pyarrow", "dask", "matplotlib", "graphviz")
 """What `import lightgbm` loads where it is installed, for interfaces that no command uses."""
-TORCH_LIBRARIES = {"libtorch_global_deps.so": ctypes.RTLD_GLOBAL, "libtorch_python.so": ctypes.DEFAULT_MODE}
-"""What `import torch` loads first, in its order and as it does it, on Linux."""
 TURN_S = 5e-5
 """Seconds a thread waits for its turn in Python where another is at work; Python's own default is 5e-3."""
 SIGNAL = "scipy.signal"
@@ -85,18 +80,6 @@ def quick_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def load_torch_libraries() -> None:
-    """Load torch's shared libraries; its import finds them there. Other threads may use Python meanwhile.
-
-    Where they have other names, its import loads them as ever.
-    """
-    torch = find_spec("torch")
-    for folder in (torch and torch.submodule_search_locations) or ():
-        for name, mode in TORCH_LIBRARIES.items():
-            with suppress(OSError):
-                ctypes.CDLL(str(Path(folder) / "lib" / name), mode)
 
 
 def load_prediction() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gogooku3.allocator import freed_memory_kept, one_heap
-from gogooku3.cli.lean import load_prediction, load_torch_libraries, never_garbage, quick_turns
+from gogooku3.cli.lean import load_prediction, never_garbage, quick_turns
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
 
@@ -81,12 +81,11 @@ def predict(
 
 def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tuple[SavedFold, DayInputs]":
     """A fold, and a day's inputs, which are read while the libraries that predict are loaded."""
-    with quick_turns(), ThreadPoolExecutor() as beside:
-        beside.submit(load_torch_libraries)
-        with never_garbage():
-            from gogooku3.training.day_panel import read_days
-            from gogooku3.training.saved_state import SavedState
-        state = SavedState.read(run, fold)
+    with never_garbage():
+        from gogooku3.training.day_panel import read_days
+        from gogooku3.training.saved_state import SavedState
+    state = SavedState.read(run, fold)
+    with quick_turns(), ThreadPoolExecutor(1) as beside:
         reading = beside.submit(read_days, state, data, day, day)
         load_prediction()
         from gogooku3.training.inference import gathered
