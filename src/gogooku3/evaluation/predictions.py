@@ -43,9 +43,9 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
         raise DataError("the prediction table has no rows; predict at least one day before scoring")
     canonical = table.select(
         DATE,
-        _as_enum(table[CODE]),
+        as_enum(table[CODE]),
         pl.col("fold").cast(pl.Int32),
-        _as_enum(table["model"]),
+        as_enum(table["model"]),
         pl.col("horizon").cast(pl.Int32),
         pl.col("prediction").cast(pl.Float64),
         pl.col("target").cast(pl.Float64).fill_nan(None),
@@ -76,7 +76,7 @@ def shared_rows(table: pl.DataFrame) -> SharedRows:
     if not competes.any():
         competes = ~competes
     # A run is one stock, day and horizon: neighbours in the canonical order.
-    run = (~_same_as_before(table, ("horizon", DATE, CODE))).cum_sum().to_numpy() - 1
+    run = (~same_as_before(table, ("horizon", DATE, CODE))).cum_sum().to_numpy() - 1
     have = np.bincount(run[competes], minlength=int(run[-1]) + 1)
     rivals = table.filter(pl.Series(competes)).group_by("horizon").agg(pl.col("model").n_unique().alias("n"))
     needed = table["horizon"].replace_strict(rivals["horizon"], rivals["n"], default=0).to_numpy()
@@ -91,13 +91,13 @@ def shared_rows(table: pl.DataFrame) -> SharedRows:
     return SharedRows(table if shared.all() else table.filter(pl.Series(shared)), lost)
 
 
-def _as_enum(names: pl.Series) -> pl.Series:
+def as_enum(names: pl.Series) -> pl.Series:
     """The same texts as numbers in alphabetical order, which sort and join many times faster."""
     texts = names.cast(pl.String)
     return texts.cast(pl.Enum(texts.drop_nulls().unique().sort()))
 
 
-def _same_as_before(table: pl.DataFrame, columns: tuple[str, ...]) -> pl.Series:
+def same_as_before(table: pl.DataFrame, columns: tuple[str, ...]) -> pl.Series:
     """Whether each row equals the one before in these columns."""
     values = [pl.col(name).to_physical() for name in columns]
     same = pl.all_horizontal(value == value.shift(1) for value in values)
@@ -158,14 +158,14 @@ def _key_problems(table: pl.DataFrame) -> list[str]:
             f"{len(shared)} dates in more than one fold, where a day may be tested once "
             f"({day} in the folds {', '.join(map(str, several))})"
         )
-    repeated = table.filter(_same_as_before(table, _ORDER))
+    repeated = table.filter(same_as_before(table, _ORDER))
     if len(repeated):
         problems.append(
             f"{len(repeated)} rows that repeat a model, horizon, date and code ({_example(repeated)})"
         )
     target, before = pl.col("target"), pl.col("target").shift(1)
     differs = (target - before).abs() > 1e-6 * (1.0 + target.abs())
-    apart = table.filter(_same_as_before(table, ("horizon", DATE, CODE)) & table.select(differs).to_series())
+    apart = table.filter(same_as_before(table, ("horizon", DATE, CODE)) & table.select(differs).to_series())
     if len(apart):
         problems.append(f"{len(apart)} targets that differ from another model's ({_example(apart)})")
     return problems

@@ -21,6 +21,14 @@ def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
     Returns:
         `model, horizon, date, quantile, excess, score`, sorted by the first four.
     """
+    # A horizon at a time, which takes a fraction of the memory.
+    horizons = table["horizon"].unique()
+    parts = [_of_one_horizon(table.filter(horizon=each), n_quantiles) for each in horizons]
+    return pl.concat(parts or [_of_one_horizon(table, n_quantiles)]).sort(*BY, DATE, "quantile")
+
+
+def _of_one_horizon(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
+    """The quantiles of every day, in any order."""
     keys = (*BY, DATE)
     prediction, target = pl.col("prediction").cast(pl.Float64), pl.col("target").cast(pl.Float64)
     spread = prediction.std(ddof=0).over(keys)
@@ -38,7 +46,6 @@ def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
         )
         .group_by(*keys, "quantile")
         .agg(pl.col("excess").mean(), pl.col("score").mean())
-        .sort(*keys, "quantile")
         .collect()
     )
 
