@@ -103,10 +103,7 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
 
 def network_output(fold: SavedFold, model: ATFTGATFANModel, batch: Batch) -> Tensor:
     """One network's predictions `[samples, horizons]` in the precision that the run predicted in."""
-    with (
-        torch.inference_mode(),
-        torch.autocast(batch.x.device.type, dtype=torch.bfloat16, enabled=fold.half_precision),
-    ):
+    with torch.inference_mode(), fold.precision(batch.x.device):
         return predict_batch(model, batch)
 
 

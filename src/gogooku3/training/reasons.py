@@ -19,9 +19,9 @@ others, which stand for the day."""
 def explain_samples(fold: SavedFold, batch: Batch, wanted: np.ndarray, horizon: int) -> np.ndarray:
     """What each feature adds to the predictions of some samples, less what it adds to all of the day.
 
-    Gradient x input (see `ATFTGATFANModel.explain`), mean over the fold's networks. A larger day is thinned
-    out: the samples wanted and all whom they hear stay, and of the others as many as make `REFERENCE`; they
-    stand for the day's mean and for the market regime's summary of it.
+    Gradient x input (see `ATFTGATFANModel.explain`), mean over the fold's networks, in the precision that
+    they predicted in. A larger day is thinned out: the samples wanted and all whom they hear stay, and of the
+    others as many as make `REFERENCE`; they stand for the day's mean and for the regime's summary of it.
 
     Args:
         fold: the saved fold.
@@ -38,10 +38,11 @@ def explain_samples(fold: SavedFold, batch: Batch, wanted: np.ndarray, horizon: 
     total: np.ndarray = np.zeros((len(wanted), batch.x.shape[2]))
     inputs = (part.x, part.step_mask, part.day_index, part.neighbours, part.n_days, part.market)
     for model in fold.networks.values():
-        if part.x.is_cuda:
-            found = model.to(part.x.device).explain(*inputs, [horizon]).contributions[:, 0]
-        else:
-            found = contributions_in_pieces(model, *inputs, horizon)
+        with fold.precision(part.x.device):
+            if part.x.is_cuda:
+                found = model.to(part.x.device).explain(*inputs, [horizon]).contributions[:, 0]
+            else:
+                found = contributions_in_pieces(model, *inputs, horizon)
         contributions = found.double().cpu().numpy()
         total += contributions[place] - contributions.mean(axis=0)
     return total / len(fold.networks)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.saved_model import load_model
 from gogooku3.models.saved_trees import load_trees
@@ -57,6 +59,10 @@ class SavedFold(SavedState):
             boosters=_boosters(saved.folder, saved.horizons) if boosters else {},
             half_precision=str(outcome.get("precision", "")).startswith("bf16"),
         )
+
+    def precision(self, device: torch.device) -> torch.autocast:
+        """The precision that the run predicted in, as a context for its networks."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half_precision)
 
 
 def _boosters(folder: Path, horizons: tuple[int, ...]) -> dict[int, Any]:
