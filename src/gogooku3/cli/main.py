@@ -1,7 +1,9 @@
 """`gogooku3`: the commands put together, and what a failure looks like."""
 
+import atexit
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -108,7 +110,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if code == INTERRUPTED:
         _fail("interrupted", INTERRUPTED)
+    if arguments is None:
+        _leave(code or 0)
     sys.exit(code or 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit as the interpreter does, but don't take all modules apart, which takes 0.2 s with torch."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        # A reader that is gone; the interpreter has its own way to say so.
+        sys.exit(code)
+    os._exit(code)
 
 
 def _usage(error: Any) -> str:

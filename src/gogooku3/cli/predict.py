@@ -82,7 +82,7 @@ def predict(
 def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tuple[SavedFold, DayInputs]":
     """A fold, and a day's inputs, which are read while the libraries that predict are loaded."""
     with never_garbage():
-        from gogooku3.training.day_panel import read_days
+        from gogooku3.training.day_panel import prepare_days, read_days
         from gogooku3.training.saved_state import SavedState
     state = SavedState.read(run, fold)
     with quick_turns(), ThreadPoolExecutor(1) as beside:
@@ -91,8 +91,9 @@ def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tupl
         from gogooku3.training.inference import gathered
         from gogooku3.training.saved_fold import SavedFold
 
+        preparing = beside.submit(prepare_days, state, reading.result())
         saved = SavedFold.of(state)
-        return saved, gathered(saved, reading.result())
+        return saved, gathered(saved, preparing.result())
 
 
 def _day(text: str | None) -> dt.date | None:

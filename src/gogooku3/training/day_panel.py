@@ -1,6 +1,7 @@
 """The days that a saved fold predicts, read and prepared for its models. It loads no torch."""
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,19 @@ from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_w
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.safety.cross_section import DayStatistics
 from gogooku3.training.saved_state import SavedState
+
+
+@dataclass(frozen=True)
+class RawDays:
+    """Some days as they lie in the data, and the days before them that windows and graphs reach.
+
+    Attributes:
+        panel: raw, with room for the quality features.
+        days: days of the panel to predict.
+    """
+
+    panel: Panel
+    days: range
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class DayPanel:
 
 def read_days(
     fold: SavedState, data_path: Path | str, first: dt.date | None = None, last: dt.date | None = None
-) -> DayPanel:
+) -> RawDays:
     """Some days of a data set file, of which only the days needed are read.
 
     Args:
@@ -57,13 +71,13 @@ def read_days(
         calendar, days = calendar[before:], range(days.start - before, days.stop - before)
     oldest = _oldest_needed(fold, calendar, days)
     frame = file.read(calendar[oldest].item(), calendar[days.stop - 1].item())
-    return prepare_days(fold, frame, calendar[days.start].item(), calendar[days.stop - 1].item())
+    return take_days(fold, frame, calendar[days.start].item(), calendar[days.stop - 1].item())
 
 
-def prepare_days(
+def take_days(
     fold: SavedState, frame: pl.DataFrame, first: dt.date | None = None, last: dt.date | None = None
-) -> DayPanel:
-    """Some days of rows at hand: quality features, normalisation, market state, graphs.
+) -> RawDays:
+    """Some days of rows at hand.
 
     Args:
         fold: the saved fold.
@@ -82,21 +96,32 @@ def prepare_days(
             f"{panel.dates[days.start]} is day {days.start + 1} of the data, but a prediction needs a "
             f"window of {fold.sequence_length} trading days; bring earlier days, or predict a later one"
         )
-    schedule = _schedule(fold, panel, days)
-    inside = slice(window, days.stop)
+    return RawDays(panel, days)
+
+
+def prepare_days(fold: SavedState, raw: RawDays) -> DayPanel:
+    """Quality features, normalisation and market state, and the graphs beside them."""
+    window = raw.days.start - (fold.sequence_length - 1)
+    inside = slice(window, raw.days.stop)
     panel = replace(
-        panel,
-        dates=panel.dates[inside],
-        values=panel.values[inside],
-        mask=panel.mask[inside],
-        targets=panel.targets[inside],
+        raw.panel,
+        dates=raw.panel.dates[inside],
+        values=raw.panel.values[inside],
+        mask=raw.panel.mask[inside],
+        targets=raw.panel.targets[inside],
     )
-    days = range(fold.sequence_length - 1, panel.n_days)
-    statistics = _normalize(fold, panel)
+    returns = None
+    if fold.graph_builder is not None:
+        # As they are now: they are normalised meanwhile.
+        returns = raw.panel.values[:, :, raw.panel.feature_index(fold.return_column)].copy()
+    with ThreadPoolExecutor(1) as beside:
+        graphs = beside.submit(_schedule, fold, raw, returns)
+        statistics = _normalize(fold, panel)
     market = None
     if fold.market_state is not None and statistics is not None:
         market = fold.market_state.transform(statistics)
-    return DayPanel(panel, days, statistics, market, schedule)
+    days = range(fold.sequence_length - 1, panel.n_days)
+    return DayPanel(panel, days, statistics, market, graphs.result())
 
 
 def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None, what: str) -> range:
@@ -126,12 +151,11 @@ def _oldest_needed(fold: SavedState, calendar: np.ndarray, days: range) -> int:
     return max(0, oldest)
 
 
-def _schedule(fold: SavedState, panel: Panel, days: range) -> GraphSchedule | None:
-    """The graphs of the months of the days, from raw returns."""
-    if fold.graph_builder is None:
+def _schedule(fold: SavedState, raw: RawDays, returns: np.ndarray | None) -> GraphSchedule | None:
+    """The graphs of the months of the days."""
+    if fold.graph_builder is None or returns is None:
         return None
-    returns = panel.values[:, :, panel.feature_index(fold.return_column)]
-    return GraphSchedule.build(panel.dates, panel.codes, returns, fold.graph_builder, days)
+    return GraphSchedule.build(raw.panel.dates, raw.panel.codes, returns, fold.graph_builder, raw.days)
 
 
 def _normalize(fold: SavedState, panel: Panel) -> DayStatistics | None:

@@ -19,7 +19,7 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.safety.cross_section import DayStatistics
 from gogooku3.training.batches import Batch, PanelBatches, StackedGraphs, predict_batch
-from gogooku3.training.day_panel import DayPanel, prepare_days, read_days
+from gogooku3.training.day_panel import DayPanel, prepare_days, read_days, take_days
 from gogooku3.training.saved_fold import SavedFold
 
 
@@ -63,14 +63,14 @@ def read_inputs(
     fold: SavedFold, data_path: Path | str, first: dt.date | None = None, last: dt.date | None = None
 ) -> DayInputs:
     """The inputs of some days of a data set file; arguments and errors as of `day_panel.read_days`."""
-    return gathered(fold, read_days(fold, data_path, first, last))
+    return gathered(fold, prepare_days(fold, read_days(fold, data_path, first, last)))
 
 
 def prepare_inputs(
     fold: SavedFold, frame: pl.DataFrame, first: dt.date | None = None, last: dt.date | None = None
 ) -> DayInputs:
-    """The inputs of some days, from rows at hand; arguments and errors as of `day_panel.prepare_days`."""
-    return gathered(fold, prepare_days(fold, frame, first, last))
+    """The inputs of some days, from rows at hand; arguments and errors as of `day_panel.take_days`."""
+    return gathered(fold, prepare_days(fold, take_days(fold, frame, first, last)))
 
 
 def gathered(fold: SavedFold, prepared: DayPanel) -> DayInputs:
