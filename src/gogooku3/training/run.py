@@ -22,6 +22,7 @@ from gogooku3.cores import available_cores
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import GogookuError, Interrupted, file_error
 from gogooku3.evaluation.configured import scoring_arguments
+from gogooku3.evaluation.predictions import as_enum
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.graph.builder import FinancialGraphBuilder
@@ -30,6 +31,7 @@ from gogooku3.safety.cross_section import CrossSectionalNormalizerV2, PanelNorma
 from gogooku3.safety.drift import feature_statistics
 from gogooku3.safety.market_state import MarketState
 from gogooku3.safety.walk_forward import Fold
+from gogooku3.schema import CODE
 from gogooku3.training import baseline_fold, network_fold, preparation
 from gogooku3.training.calendar_audit import GRAPHS, RunAudit, audit_tables
 from gogooku3.training.earlier import EarlierRun
@@ -289,8 +291,10 @@ class Run:
                 *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK),
             ]
         )
-        self.tables = [table]
         predictions_path = self.folder.write_table("predictions.parquet", table)
+        # Names as numbers: scores, audit and report read the table again and again.
+        table = table.with_columns(as_enum(table[CODE]), as_enum(table["model"]))
+        self.tables = [table]
         how = scoring_arguments(self.config.evaluation)
         tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
         scores = score_predictions(table, **how, earlier_sharpes=tried)
