@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.evaluation.daily import daily_ic
-from gogooku3.evaluation.predictions import as_enum
+from gogooku3.evaluation.predictions import as_enum, by_horizon
 from gogooku3.evaluation.significance import bootstrap_interval
 
 TOO_FAR = 4.0
@@ -35,10 +35,7 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     True
     """
     rng = np.random.default_rng(seed)
-    # A horizon at a time, which takes a fraction of the memory.
-    horizons = table["horizon"].unique().sort()
-    dealt = [daily_ic(_dealt(table.filter(horizon=horizon), rng)) for horizon in horizons]
-    daily = pl.concat(dealt).sort("model", "horizon", "date")
+    daily = by_horizon(table, lambda rows: daily_ic(_dealt(rows, rng))).sort("model", "horizon", "date")
     rows = []
     for (model, horizon), days in daily.group_by("model", "horizon", maintain_order=True):
         low, high = bootstrap_interval(days["ic"].to_numpy())

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from gogooku3.evaluation.predictions import by_horizon
 from gogooku3.schema import DATE
 
 BY = ("model", "horizon")
@@ -21,10 +22,7 @@ def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
     Returns:
         `model, horizon, date, quantile, excess, score`, sorted by the first four.
     """
-    # A horizon at a time, which takes a fraction of the memory.
-    horizons = table["horizon"].unique()
-    parts = [_of_one_horizon(table.filter(horizon=each), n_quantiles) for each in horizons]
-    return pl.concat(parts or [_of_one_horizon(table, n_quantiles)]).sort(*BY, DATE, "quantile")
+    return by_horizon(table, lambda rows: _of_one_horizon(rows, n_quantiles)).sort(*BY, DATE, "quantile")
 
 
 def _of_one_horizon(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:

@@ -1,6 +1,5 @@
 """The daily series of a prediction table, made once: what scores summarise and charts draw."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +8,7 @@ import polars as pl
 from gogooku3.evaluation.daily import GROUP, daily_ic
 from gogooku3.evaluation.market import Market
 from gogooku3.evaluation.portfolio import Entry, one_day_returns, portfolio_returns
-from gogooku3.evaluation.predictions import check_predictions, shared_rows
+from gogooku3.evaluation.predictions import by_horizon, check_predictions, shared_rows
 from gogooku3.schema import CODE, DATE
 
 
@@ -74,18 +73,14 @@ def daily_series(
         checked=checked,
         scored=scored,
         lost=lost,
-        correlations=_by_horizon(scored, daily_ic),
-        books=_by_horizon(scored, lambda rows: portfolio_returns(rows, **rules)),
-        long_only=_by_horizon(scored, lambda rows: portfolio_returns(rows, **rules, side="long_only")),
+        correlations=by_horizon(scored, daily_ic).sort(*GROUP, DATE),
+        books=by_horizon(scored, lambda rows: portfolio_returns(rows, **rules)).sort(*GROUP, DATE),
+        long_only=by_horizon(scored, lambda rows: portfolio_returns(rows, **rules, side="long_only")).sort(
+            *GROUP, DATE
+        ),
         market=average,
         one_day=one_day,
     )
-
-
-def _by_horizon(scored: pl.DataFrame, follow: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """What `follow` makes of the rows, in its order; one horizon at a time takes less memory."""
-    horizons = scored["horizon"].unique()
-    return pl.concat([follow(scored.filter(horizon=each)) for each in horizons]).sort(*GROUP, DATE)
 
 
 DECAY_LAGS = (1, 2, 3, 5, 10, 20)
