@@ -34,20 +34,17 @@ class History:
 
     def scores(self, asked: Tensor) -> Tensor:
         """Each head's product with each step: `[samples, heads, hidden]` -> `[samples, heads, steps]`."""
-        if self._ticket is None:
-            return torch.bmm(asked, self.states.transpose(1, 2))
-        found: Tensor = _Scores.apply(
-            asked, self.states.detach(), self._ticket, self._debts, next(self._numbers)
-        )
-        return found
+        return self._read(asked, scores=True)
 
     def sums(self, weights: Tensor) -> Tensor:
         """Each head's weighted sum of steps: `[samples, heads, steps]` -> `[samples, heads, hidden]`."""
-        weights = weights.to(self.states.dtype)
+        return self._read(weights.to(self.states.dtype), scores=False)
+
+    def _read(self, left: Tensor, scores: bool) -> Tensor:
         if self._ticket is None:
-            return torch.bmm(weights, self.states)
-        found: Tensor = _Sums.apply(
-            weights, self.states.detach(), self._ticket, self._debts, next(self._numbers)
+            return torch.bmm(left, self.states.transpose(1, 2) if scores else self.states)
+        found: Tensor = _Reading.apply(
+            left, self.states.detach(), self._ticket, self._debts, next(self._numbers), scores
         )
         return found
 
@@ -68,39 +65,21 @@ class _Settle(torch.autograd.Function):
         return torch.bmm(by_step.transpose(1, 2), by_width), None
 
 
-class _Scores(torch.autograd.Function):
-    """`asked @ states^T`; what it owes the states is noted."""
+class _Reading(torch.autograd.Function):
+    """`left @ states^T` for scores, else `left @ states`; what it owes the states is noted."""
 
     @staticmethod
     def forward(
-        ctx: Any, asked: Tensor, states: Tensor, ticket: Tensor, debts: _Debts, number: int
+        ctx: Any, left: Tensor, states: Tensor, ticket: Tensor, debts: _Debts, number: int, scores: bool
     ) -> Tensor:
-        ctx.save_for_backward(asked, states)
-        ctx.debts, ctx.number = debts, number
-        return torch.bmm(asked, states.transpose(1, 2))
+        ctx.save_for_backward(left, states)
+        ctx.debts, ctx.number, ctx.scores = debts, number, scores
+        return torch.bmm(left, states.transpose(1, 2) if scores else states)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
-        asked, states = ctx.saved_tensors
-        ctx.debts[ctx.number] = owed, asked
-        return torch.bmm(owed, states), None, owed.new_zeros(()), None, None
-
-
-class _Sums(torch.autograd.Function):
-    """`weights @ states`; what it owes the states is noted."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weights: Tensor, states: Tensor, ticket: Tensor, debts: _Debts, number: int
-    ) -> Tensor:
-        ctx.save_for_backward(weights, states)
-        ctx.debts, ctx.number = debts, number
-        return torch.bmm(weights, states)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
-        weights, states = ctx.saved_tensors
-        ctx.debts[ctx.number] = weights, owed
-        return torch.bmm(owed, states.transpose(1, 2)), None, owed.new_zeros(()), None, None
+    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor | None, ...]:
+        left, states = ctx.saved_tensors
+        ctx.debts[ctx.number] = (owed, left) if ctx.scores else (left, owed)
+        back = torch.bmm(owed, states if ctx.scores else states.transpose(1, 2))
+        return back, None, owed.new_zeros(()), None, None, None

@@ -110,18 +110,20 @@ def prepare_days(fold: SavedState, raw: RawDays) -> DayPanel:
         mask=raw.panel.mask[inside],
         targets=raw.panel.targets[inside],
     )
-    returns = None
-    if fold.graph_builder is not None:
-        # As they are now: they are normalised meanwhile.
-        returns = raw.panel.values[:, :, raw.panel.feature_index(fold.return_column)].copy()
+    graphs = None
     with ThreadPoolExecutor(1) as beside:
-        graphs = beside.submit(_schedule, fold, raw, returns)
+        if fold.graph_builder is not None:
+            # As they are now: they are normalised meanwhile.
+            returns = raw.panel.values[:, :, raw.panel.feature_index(fold.return_column)].copy()
+            graphs = beside.submit(
+                GraphSchedule.build, raw.panel.dates, raw.panel.codes, returns, fold.graph_builder, raw.days
+            )
         statistics = _normalize(fold, panel)
     market = None
     if fold.market_state is not None and statistics is not None:
         market = fold.market_state.transform(statistics)
     days = range(fold.sequence_length - 1, panel.n_days)
-    return DayPanel(panel, days, statistics, market, graphs.result())
+    return DayPanel(panel, days, statistics, market, graphs.result() if graphs else None)
 
 
 def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None, what: str) -> range:
@@ -149,13 +151,6 @@ def _oldest_needed(fold: SavedState, calendar: np.ndarray, days: range) -> int:
         begins = int(np.searchsorted(calendar, month))
         oldest = min(oldest, begins - fold.graph_builder.correlation_window)
     return max(0, oldest)
-
-
-def _schedule(fold: SavedState, raw: RawDays, returns: np.ndarray | None) -> GraphSchedule | None:
-    """The graphs of the months of the days."""
-    if fold.graph_builder is None or returns is None:
-        return None
-    return GraphSchedule.build(raw.panel.dates, raw.panel.codes, returns, fold.graph_builder, raw.days)
 
 
 def _normalize(fold: SavedState, panel: Panel) -> DayStatistics | None:

@@ -13,31 +13,23 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.data.panel import PanelSlice
 from gogooku3.evaluation.ensemble import rank_average
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.safety.cross_section import DayStatistics
 from gogooku3.training.batches import Batch, PanelBatches, StackedGraphs, predict_batch
 from gogooku3.training.day_panel import DayPanel, prepare_days, read_days, take_days
 from gogooku3.training.saved_fold import SavedFold
 
 
 @dataclass(frozen=True)
-class DayInputs:
+class DayInputs(DayPanel):
     """What a fold's models read on some days.
 
     Attributes:
-        panel: normalised, from the first day of the first window on.
-        days: days of the panel to predict.
-        statistics: what each day of the panel said of each feature before it was standardised; None where
-            nothing was.
         batches: gathers the networks' samples.
     """
 
-    panel: Panel
-    days: range
-    statistics: DayStatistics | None
     batches: PanelBatches
 
     def rows(self, sequence_length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +70,7 @@ def gathered(fold: SavedFold, prepared: DayPanel) -> DayInputs:
     panel, days, schedule = prepared.panel, prepared.days, prepared.schedule
     graphs = None if schedule is None else _stacked(schedule, days, panel.n_days)
     batches = PanelBatches(panel, panel.targets, fold.sequence_length, graphs, market=prepared.market)
-    return DayInputs(panel, days, prepared.statistics, batches)
+    return DayInputs(**vars(prepared), batches=batches)
 
 
 def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:

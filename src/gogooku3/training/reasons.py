@@ -36,13 +36,12 @@ def explain_samples(fold: SavedFold, batch: Batch, wanted: np.ndarray, horizon: 
     part = _part(batch, kept)
     place = np.searchsorted(kept, wanted)
     total: np.ndarray = np.zeros((len(wanted), batch.x.shape[2]))
-    inputs = (part.x, part.step_mask, part.day_index, part.neighbours, part.n_days, part.market)
     for model in fold.networks.values():
         with fold.precision(part.x.device):
             if part.x.is_cuda:
-                found = model.to(part.x.device).explain(*inputs, [horizon]).contributions[:, 0]
+                found = model.to(part.x.device).explain(*part.inputs, [horizon]).contributions[:, 0]
             else:
-                found = contributions_in_pieces(model, *inputs, horizon)
+                found = contributions_in_pieces(model, *part.inputs, horizon)
         contributions = found.double().cpu().numpy()
         total += contributions[place] - contributions.mean(axis=0)
     return total / len(fold.networks)
