@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from gogooku3.features.definition import Array, Feature
 from gogooku3.features.grid import PairMoments, StockBlock, nonzero, pair_moments
+from gogooku3.features.order import ascending_bits, runs
 from gogooku3.features.price_volume import past_return
 from gogooku3.features.windows import needed_days, rolling_sum, shift
 
 _DAYS = 16
 """Days compared together: their arrays stay in the cache."""
-_SIGN, _LAST = np.uint32(1 << 31), np.uint64(2**64 - 1)
+_LAST = np.uint64(2**64 - 1)
 
 TURN_DAYS = 3
 """Calendar days on either side of a month's end that count as its turn."""
@@ -144,27 +145,17 @@ def _blocks(n_days: int) -> Iterator[slice]:
 
 def _quantiles(values: NDArray[np.float32], group: NDArray[np.int32]) -> Array:
     known = np.isfinite(values) & (group >= 0)
-    # Numbers that ascend by group, then by value, the unknown last: a negative float's bits descend.
-    bits = (values + np.float32(0)).view(np.uint32)
-    ascending = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    key = np.where(known, group.astype(np.uint64) << np.uint64(32) | ascending, _LAST)
+    # Numbers that ascend by group, then by value, the unknown last.
+    key = np.where(known, group.astype(np.uint64) << np.uint64(32) | ascending_bits(values), _LAST)
     order = np.argsort(key, axis=1)
     key = np.take_along_axis(key, order, axis=1)
-    new_value, value_size = _runs(key)
-    new_group, group_size = _runs(key >> np.uint64(32))
+    new_value, value_size = runs(key)
+    new_group, group_size = runs(key >> np.uint64(32))
     middle = np.repeat(new_value + value_size / 2, value_size) - np.repeat(new_group, group_size)
     out = np.empty(values.shape)
     np.put_along_axis(out, order, (middle / np.repeat(group_size, group_size)).reshape(values.shape), axis=1)
     out[~known] = np.nan
     return out
-
-
-def _runs(key: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where runs of equal numbers begin, in rows read one after the other, and their sizes."""
-    new = np.ones(key.shape, bool)
-    new[:, 1:] = key[:, 1:] != key[:, :-1]
-    begin = np.flatnonzero(new)
-    return begin, np.diff(begin, append=key.size)
 
 
 def sector_relative(day: DayView, name: str) -> Array:
