@@ -28,7 +28,7 @@ from gogooku3.allocator import freed_memory_kept
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.models.history import History
 from gogooku3.training.losses import MultiHorizonFinancialLoss
-from gogooku3.training.module import decay_groups
+from gogooku3.training.module import parameter_groups
 from gogooku3.training.reproducibility import bfloat16_runs_fast
 
 HERE = Path(__file__).resolve().parent
@@ -102,7 +102,7 @@ class Job:
         self.panel = made_up_panel(batch, STEPS + 5, FEATURES)
         self.batches = made_up_batches(self.panel, STEPS, MARKET_DIM)
         self.model = ATFTGATFANModel(FEATURES, width, market_dim=MARKET_DIM)
-        self.optimizer = torch.optim.AdamW(decay_groups(self.model, 1e-4), lr=1e-3, fused=True)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, 1e-3, 1e-4), fused=True)
         self.loss = MultiHorizonFinancialLoss()
         self.bare = BareNetwork(width, INSIDE * width // WIDTH)
         self.bare_optimizer = torch.optim.AdamW(self.bare.parameters(), lr=1e-3, fused=True)

@@ -22,7 +22,7 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.checkpoint import copy_weights
-from gogooku3.training.module import ATFTModule, decay_groups
+from gogooku3.training.module import LAG_RATE, ATFTModule, parameter_groups
 from gogooku3.training.trainer import ATFTTrainer
 
 DAYS, STOCKS, FEATURES, STEPS = 90, 24, 8, 8
@@ -167,7 +167,7 @@ def test_without_early_stopping_every_epoch_is_trained_and_validation_days_choos
 ) -> None:
     # The rate overshoots, no improvement is large enough: early stopping would end it and keep another epoch.
     stopping = {"enabled": False, "patience": 0, "min_delta": 0.5}
-    config = settings(epochs=4, learning_rate=0.1, early_stopping=stopping)
+    config = settings(epochs=4, learning_rate=0.3, early_stopping=stopping)
     watcher, model = Watcher(), network()
     results = trainer(model, config=config, callbacks=[watcher], run_dir=tmp_path).fit()
     scores = [epoch["val/rank_ic_5d"] for epoch in results["history"]]
@@ -458,9 +458,10 @@ def test_monthly_graphs_go_before_the_models_standing_one() -> None:
 @pytest.mark.parametrize("market_dim", [0, 6])
 def test_matrices_decay_and_vectors_and_neutral_weights_do_not(market_dim: int) -> None:
     model = network(market_dim=market_dim)
-    decayed, kept = decay_groups(model, 0.1)
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
-    spared = {id(parameter) for parameter in kept["params"]}
+    groups = parameter_groups(model, 0.01, 0.1)
+    decayed, *others = groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
+    spared = {id(parameter) for group in others for parameter in group["params"]}
     for name, parameter in model.named_parameters():
         neutral = parameter.ndim < 2 or name.endswith(("lag_bias", "frequency_weights"))
         assert (id(parameter) in spared) == neutral, name
@@ -469,4 +470,14 @@ def test_matrices_decay_and_vectors_and_neutral_weights_do_not(market_dim: int) 
     assert {"frequency.frequency_weights", "temporal.temporal_attention.0.lag_bias"} <= {
         name for name, parameter in model.named_parameters() if id(parameter) in spared
     }
-    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_biases_by_lag_learn_faster_and_nothing_else_does() -> None:
+    model = network()
+    groups = parameter_groups(model, 0.01, 0.1)
+    rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rate[id(parameter)] == (LAG_RATE * 0.01 if name.endswith("lag_bias") else 0.01), name
+    plain = parameter_groups(network(use_temporal_attention=False), 0.01, 0.1)
+    assert [group["lr"] for group in plain] == [0.01, 0.01]

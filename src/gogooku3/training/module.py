@@ -15,6 +15,13 @@ from gogooku3.training.finite_loss import FiniteLoss
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.schedules import build_schedule
 
+LAG_RATE = 8.0
+"""Learning rate of attention's biases by lag, in those of all else.
+
+A head that hears one day of many must raise its bias by four or five; at the common rate the schedule can be
+over before. On the planted market where only the 40th day back counts, 10 of 13 seeds found it at 1, all at 8.
+"""
+
 
 class ATFTModule(pl.LightningModule):
     """Gathers the days that the loader names, runs the network, and takes the loss.
@@ -124,8 +131,7 @@ class ATFTModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         settings = self.config.training
         optimizer = torch.optim.AdamW(
-            decay_groups(self.model, settings.weight_decay),
-            lr=settings.learning_rate,
+            parameter_groups(self.model, settings.learning_rate, settings.weight_decay),
             fused=self.device.type in ("cuda", "cpu"),
         )
         schedule = build_schedule(
@@ -167,14 +173,25 @@ def weight_average(model: nn.Module, decay: float) -> AveragedModel:
     return average.requires_grad_(False)
 
 
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms and other vectors don't, nor the FAN's neutral-at-one weights."""
+def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """What the optimiser does with which parameter.
+
+    Matrices decay; biases, norms and other vectors don't, nor the FAN's neutral-at-one weights. Attention's
+    biases by lag take steps `LAG_RATE` as large.
+    """
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
+    lags: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        matrix = parameter.ndim >= 2 and not name.endswith(("lag_bias", "frequency_weights"))
-        (decayed if matrix else kept).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+        if name.endswith("lag_bias"):
+            lags.append(parameter)
+        elif parameter.ndim < 2 or name.endswith("frequency_weights"):
+            kept.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay, "lr": learning_rate},
+        {"params": kept, "weight_decay": 0.0, "lr": learning_rate},
+        {"params": lags, "weight_decay": 0.0, "lr": LAG_RATE * learning_rate},
     ]
+    return [group for group in groups if group["params"]]
