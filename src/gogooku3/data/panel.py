@@ -16,7 +16,9 @@ from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, HORIZONS, require_columns, target_column
 
 BLOCK_ROWS = 32_768
-"""Rows laid out at a time, and in a row group of what `data build` writes: 18 MB of 139 features."""
+"""Rows in a row group of what `data build` writes: 18 MB of 139 features."""
+_FRAME_ROWS = BLOCK_ROWS // 2
+"""Rows of a frame laid out at a time. Copies of twice as many are all that is held beside frame and panel."""
 
 _PIECE_ROWS = 4112
 """Rows moved from columns to the cube at a time: they stay in the cache, where columns lie 257 lines apart. A
@@ -100,8 +102,8 @@ class Panel:
         panel, place = lay_out(frame, features, horizons, reserve, storage)
         if features:
             numbers = pl.col(list(features)).cast(pl.Float32).fill_null(np.nan)
-            starts = range(0, frame.height, BLOCK_ROWS)
-            blocks = (frame.slice(start, BLOCK_ROWS).select(numbers) for start in starts)
+            starts = range(0, frame.height, _FRAME_ROWS)
+            blocks = (frame.slice(start, _FRAME_ROWS).select(numbers) for start in starts)
             fill(panel, zip(blocks, np.split(place, starts[1:]), strict=True))
         else:
             panel.values[...] = np.nan
