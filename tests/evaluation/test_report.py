@@ -242,6 +242,22 @@ def test_the_rolling_ic_is_the_mean_of_the_last_sixty_days(market, scores):
     assert not charts.rolling_ic(ics.filter(pl.col("date") < mine["date"][40]), 1, colours).data
 
 
+def test_each_model_has_its_band_in_a_panel_of_its_own_with_the_oracle_in_each(market, scores):
+    colours = charts.model_colours(list(scores["models"]))
+    ics = daily_ic(market)
+    figure = charts.rolling_ic(ics, 1, colours)
+    bands = [line.yaxis for line in figure.data if line.fill == "toself"]
+    assert bands == ["y", "y2"] and figure.layout.yaxis2.matches == "y"
+    assert figure.layout.yaxis.domain[0] >= figure.layout.yaxis2.domain[1]
+    assert [line.yaxis for line in figure.data if line.name == "lightgbm"] == ["y2"]
+    oracle = [line for line in figure.data if line.name == "oracle"]
+    assert [(line.yaxis, line.showlegend) for line in oracle] == [("y", True), ("y2", False)]
+    assert [note.text for note in figure.layout.annotations] == ["<b>atft_gat_fan</b>", "<b>lightgbm</b>"]
+    # Where nothing else is scored, the oracle is judged like a model.
+    alone = charts.rolling_ic(ics.filter(model="oracle"), 1, colours)
+    assert [(line.name, line.yaxis) for line in alone.data] == [(None, "y"), ("oracle", "y")]
+
+
 def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
     colours = charts.model_colours(list(scores["models"]))
     fifths = quantile_returns(market, 5)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from browser import DESK, PHONE, Browser, needs_chromium
 
+from gogooku3.evaluation.charts import COLOURS, REFERENCE
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
 
@@ -192,3 +193,21 @@ def test_the_page_follows_the_system_and_can_be_switched(screen: Browser, scheme
     check_contrast(screen, dark=scheme == "light")
     other = {"light": "Light", "dark": "Dark"}[scheme]
     assert screen.run("document.getElementById('theme').textContent") == other
+
+
+def test_the_box_under_the_pointer_shows_each_line_in_its_own_colour(screen: Browser) -> None:
+    screen.run("document.querySelector('.tabs button').click()")
+    screen.settle()
+    middle = screen.run("""(place => {
+      place.scrollIntoView({block: 'center'});
+      const box = place.getBoundingClientRect();
+      return {x: box.x + box.width / 2, y: box.y + box.height / 2};
+    })(document.querySelector('#rolling-1 .nsewdrag'))""")
+    screen.call("Input.dispatchMouseEvent", type="mouseMoved", **middle)
+    screen.wait_for("document.querySelector('#rolling-1 .hoverlayer .legendlines path')")
+    strokes = """[...document.querySelectorAll('#rolling-1 .hoverlayer .legendlines path')].map(
+      path => getComputedStyle(path).stroke)"""
+    # The oracle is drawn in two panels and told of once.
+    own = [tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5)) for colour in COLOURS[:2]]
+    grey = tuple(int(REFERENCE[place : place + 2], 16) for place in (1, 3, 5))
+    assert sorted(screen.run(strokes)) == sorted(f"rgb{colour}" for colour in (*own, grey))

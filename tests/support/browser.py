@@ -95,6 +95,14 @@ class Browser:
         """Wait for two frames, in which whatever was asked for is drawn."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
+    def wait_for(self, script: str) -> None:
+        """Wait, 200 frames at most, until an expression is true."""
+        for _ in range(100):
+            if self.run(f"Boolean({script})"):
+                return
+            self.settle()
+        raise AssertionError(f"never became true: {script}")
+
     def complaints(self) -> list[dict[str, Any]]:
         """Errors and warnings of the page since it was opened."""
         return [

@@ -21,6 +21,8 @@ COLOURS = ("#2b8ac6", "#d9730d", "#17a37a", "#c2569b", "#b59300", "#6f74dd")
 REFERENCE = "#8a8f98"
 WINDOW = 60
 """Days of a rolling mean: three months."""
+_PANEL, _TITLE = 104, 24
+"""Height of a panel and of its title, pixels."""
 GRID = "rgba(128,128,128,0.22)"
 # Invisible ticks keep the labels of both axes apart at the origin.
 _CLEAR_TICKS = {"ticks": "outside", "ticklen": 7, "tickcolor": "rgba(0,0,0,0)"}
@@ -57,44 +59,94 @@ def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str
 
 
 def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean IC of the last 60 days of each model, in a band of two Newey-West errors.
+    """Mean IC of the last 60 days in a band of two Newey-West errors, a panel a model.
+
+    The oracle is a dashed line in every panel; alone, it has a panel itself.
 
     Args:
         correlations: as `daily_ic` returns them.
     """
-    figure = _over_time(f"mean IC of {WINDOW} days", _fold_starts(correlations))
-    for model, mine in _by_model(correlations, horizon, "ic"):
-        days, means, errors = _rolling(mine, horizon)
-        if not days:
-            continue
-        if model != ORACLE:
-            upper, lower = (
-                [round(m + sign * 1.96 * e, 4) for m, e in zip(means, errors, strict=True)]
-                for sign in (1, -1)
-            )
-            figure.add_scatter(
-                x=days + days[::-1],
-                y=upper + lower[::-1],
-                fill="toself",
-                fillcolor=_faint(colours[model]),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=model,
-            )
-        figure.add_scatter(
-            x=days,
-            y=[round(mean, 4) for mean in means],
-            name=escape(model),
-            legendgroup=model,
-            mode="lines",
-            line=_line(colours[model], model),
-            hovertemplate="%{y:+.3f}",
+    figure = _over_time("mean IC", _fold_starts(correlations))
+    lines = {model: _rolling(rows, horizon) for model, rows in _by_model(correlations, horizon, "ic")}
+    lines = {model: line for model, line in lines.items() if line[0]}
+    reference = lines.pop(ORACLE) if len(lines) > 1 and ORACLE in lines else None
+    for place, (model, (days, means, errors)) in enumerate(lines.items()):
+        axis = "y" if place == 0 else f"y{place + 1}"
+        upper, lower = (
+            [round(m + sign * 1.96 * e, 4) for m, e in zip(means, errors, strict=True)] for sign in (1, -1)
         )
+        figure.add_scatter(
+            x=days + days[::-1],
+            y=upper + lower[::-1],
+            fill="toself",
+            fillcolor=_faint(colours[model]),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            yaxis=axis,
+        )
+        if reference is not None:
+            _mean_line(figure, reference, ORACLE, colours, axis)
+        _mean_line(figure, (days, means, errors), model, colours, axis)
+    _stack(figure, list(lines))
     return figure
 
 
-def _rolling(rows: pl.DataFrame, horizon: int) -> tuple[list[str], list[float], list[float]]:
+_Rolling = tuple[list[str], list[float], list[float]]
+
+
+def _mean_line(
+    figure: "Figure", rolling: _Rolling, model: str, colours: Mapping[str, str], axis: str
+) -> None:
+    """A line of rolling means; a reference that others are drawn with is told of once."""
+    is_told = axis == "y" or model != ORACLE
+    figure.add_scatter(
+        x=rolling[0],
+        y=[round(mean, 4) for mean in rolling[1]],
+        name=escape(model),
+        showlegend=is_told and model == ORACLE,
+        legendgroup=model,
+        mode="lines",
+        line=_line(colours[model], model),
+        hovertemplate="%{y:+.3f}" if is_told else None,
+        hoverinfo=None if is_told else "skip",
+        yaxis=axis,
+    )
+
+
+def _stack(figure: "Figure", titles: Sequence[str]) -> None:
+    """Lay a figure's y axes out as panels of one scale below one another, each under its title."""
+    n = max(len(titles), 1)
+    panel = max(_PANEL, 240 // n)
+    plain = figure.layout.yaxis.to_plotly_json()
+    for place, title in enumerate(titles):
+        top = 1.0 - place / n - _TITLE / (panel * n)
+        axis = {
+            **plain,
+            "matches": None if place == 0 else "y",
+            "domain": [1.0 - (place + 1) / n, top],
+            "nticks": 4,
+            "rangemode": "tozero",
+        }
+        figure.update_layout({"yaxis" if place == 0 else f"yaxis{place + 1}": axis})
+        figure.add_annotation(
+            text=f"<b>{escape(title)}</b>",
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=top,
+            yref="paper",
+            yanchor="bottom",
+            showarrow=False,
+        )
+    figure.update_layout(
+        height=90 + panel * n,
+        hoversubplots="axis",
+        xaxis={"anchor": "y" if n == 1 else f"y{n}"},
+    )
+
+
+def _rolling(rows: pl.DataFrame, horizon: int) -> _Rolling:
     """Every fifth day, so that the page stays light, with the mean and error of the days up to it."""
     ic, days = rows["ic"].to_numpy(), _days(rows)
     ends = range(WINDOW, len(ic) + 1, 5) if len(ic) >= WINDOW else ()
@@ -182,7 +234,8 @@ def _over_time(title: str, fold_starts: Sequence[str]) -> "Figure":
     figure = canvas(title)
     figure.update_layout(hovermode="x unified", xaxis={"type": "date"})
     for start in fold_starts:
-        figure.add_vline(x=start, line={"color": "rgba(128,128,128,0.45)", "width": 1, "dash": "dot"})
+        line = {"color": "rgba(128,128,128,0.45)", "width": 1, "dash": "dot"}
+        figure.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line=line)
     return figure
 
 

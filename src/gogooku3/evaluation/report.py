@@ -155,12 +155,16 @@ def _by_horizon(
     fifths = quantile_returns(series.scored, score_charts.FIFTHS)
     deciles = quantile_returns(series.scored, score_charts.DECILES)
     for horizon in sorted(series.scored["horizon"].unique()):
+        rolling = charts.rolling_ic(series.correlations, horizon, colours)
+        # They stand side by side.
+        summed = charts.cumulative_ic(series.correlations, horizon, colours)
+        summed.update_layout(height=rolling.layout.height)
         yield {
             "horizon": horizon,
             "name": days(horizon),
             "is_headline": horizon == scores["settings"]["headline_horizon"],
-            "rolling": charts.rolling_ic(series.correlations, horizon, colours),
-            "ic": charts.cumulative_ic(series.correlations, horizon, colours),
+            "rolling": rolling,
+            "ic": summed,
             "equity": charts.equity(series.books, horizon, colours),
             "quantiles": score_charts.quantile_bars(fifths, horizon, colours),
             "calibration": score_charts.calibration(deciles, horizon, colours),
