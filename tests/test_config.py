@@ -239,6 +239,11 @@ def test_a_wrong_setting_is_named_with_what_was_expected_and_what_to_try(overrid
             "model.hidden_dim is 65 but must be a multiple of model.num_heads (8); try 64 or",
         ),
         (["model.prediction_horizons=[1,5]"], "and time_series.prediction_horizons [1, 5, 10, 20] differ"),
+        (
+            ["model.prediction_horizons=[5,10]", "time_series.prediction_horizons=[5,10]"],
+            "time_series.prediction_horizons [5, 10] lacks 1, whose targets are the daily returns that "
+            "portfolios are counted by; make it [1, 5, 10]",
+        ),
         (["loss.horizon_weights.7=1.0"], "loss.horizon_weights covers the horizons 1, 5, 7, 10, 20 but"),
         (["dataset.target_columns={1:a}"], "dataset.target_columns names the horizons 1 but"),
         (["normalization.batch_norm.enabled=true"], "batch norm mixes the statistics of different days"),

@@ -132,9 +132,9 @@ CASES = [
         "a horizon beyond the data",
         train(
             lambda d: d.with_columns(target_60d=pl.col("x").shuffle(seed=1)),
-            "model.prediction_horizons=[60]",
-            "time_series.prediction_horizons=[60]",
-            "loss.horizon_weights={60: 1}",
+            "model.prediction_horizons=[1,60]",
+            "time_series.prediction_horizons=[1,60]",
+            "loss.horizon_weights={1: 1, 60: 1}",
             "split.embargo_days=60",
             "early_stopping.monitor=val/loss",
             "training.validation_fraction=0.1",

@@ -350,7 +350,7 @@ class TimeSeriesConfig(Group):
     sequence_length: Annotated[int, Field(ge=2)] = 60
     """Trading days a window, the sample's own day included: three months."""
     prediction_horizons: Horizons = (1, 5, 10, 20)
-    """Horizons of the targets, in trading days; the same as the model's."""
+    """Horizons of the targets, in trading days; the same as the model's. 1 is one of them."""
     drop_historical_columns: bool = True
     """Must stay true: the window lies in one cube, never as a lagged column a step."""
     use_tensor_sequences: bool = True

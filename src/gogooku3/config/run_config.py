@@ -75,6 +75,12 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
             f"model.prediction_horizons {list(config.model.prediction_horizons)} and "
             f"time_series.prediction_horizons {list(horizons)} differ; make them equal"
         )
+    if 1 not in horizons:
+        # Scored is what comes last: this would be found out after all the training.
+        yield (
+            f"time_series.prediction_horizons {list(horizons)} lacks 1, whose targets are the daily "
+            f"returns that portfolios are counted by; make it {[1, *horizons]}"
+        )
     if set(config.loss.horizon_weights) != set(horizons):
         yield (
             f"loss.horizon_weights covers the horizons {choices(sorted(config.loss.horizon_weights))} but "
