@@ -459,7 +459,7 @@ def test_monthly_graphs_go_before_the_models_standing_one() -> None:
 def test_matrices_decay_and_vectors_and_neutral_weights_do_not(market_dim: int) -> None:
     model = network(market_dim=market_dim)
     groups = parameter_groups(model, 0.01, 0.1)
-    decayed, *others = groups
+    others = groups[1:]
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
     spared = {id(parameter) for group in others for parameter in group["params"]}
     for name, parameter in model.named_parameters():
