@@ -19,7 +19,8 @@ LAG_RATE = 8.0
 """Learning rate of attention's biases by lag, in those of all else.
 
 A head that hears one day of many must raise its bias by four or five; at the common rate the schedule can
-be over before. On the planted market where only the 40th day back counts, 10 of 13 seeds found it at 1, all at 8.
+be over before. On the planted market where only the 40th day back counts, 10 of 13 seeds found it at 1, all
+at 8.
 """
 
 
