@@ -140,6 +140,27 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert code == 2 and message in err and err.count("\n") == 1
 
 
+def test_a_ranking_is_never_written_over_what_it_is_made_from(
+    trained_run: Path, small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data, link = tmp_path / "run", tmp_path / "data.parquet", tmp_path / "link.parquet"
+    shutil.copytree(trained_run, run)
+    shutil.copy(small_dataset, data)
+    link.symlink_to(data)
+    for out, said in (
+        (data, "the data set itself"),
+        (link, "the data set itself"),
+        (run / "predictions.parquet", "a file of the run"),
+    ):
+        before = out.read_bytes()
+        code, _, err = predict(capsys, "--run", run, "--data", data, "--out", out)
+        assert code == 2 and said in err and "elsewhere" in err and err.count("\n") == 1
+        assert out.read_bytes() == before
+    (tmp_path / "folder.csv").mkdir()
+    code, _, err = predict(capsys, "--run", run, "--data", data, "--out", tmp_path / "folder.csv")
+    assert code == 2 and "is a folder; name a file in it" in err
+
+
 def test_a_run_without_statistics_or_without_trees_still_predicts(
     trained_run: Path, small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gogooku3.allocator import freed_memory_kept, one_heap
+from gogooku3.atomic import atomic_path, check_output
 from gogooku3.cli.lean import load_prediction, never_garbage, quick_turns
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
@@ -52,8 +53,7 @@ def predict(
 
     Example: `gogooku3 predict --run runs/train/20250101-090000 --data data/mine.parquet --out tomorrow.csv`
     """
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
+    _check_out(out, run, data)
     day = _day(date)
     one_heap()
     with ThreadPoolExecutor(1) as beside, freed_memory_kept():
@@ -77,6 +77,18 @@ def predict(
     _warn_of_age(saved, table["date"][0])
     _warn_of_drift(drifted.result(), len(inputs.panel.features))
     typer.echo(f"{table.height:,} stocks, fold {saved.number}: {out}")
+
+
+def _check_out(out: Path, run: Path, data: Path) -> None:
+    """Refuse what can't be written, or would be written over what is read."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"--out is {out}; expected a name that ends in .csv or .parquet")
+    check_output(out, out.suffix)
+    place = out.resolve()
+    if place == data.resolve():
+        raise ConfigError(f"--out is {out}, the data set itself; write the ranking elsewhere")
+    if run.resolve() in place.parents and place.is_file() and place.suffix == ".parquet":
+        raise ConfigError(f"--out is {out}, a file of the run; write the ranking elsewhere")
 
 
 def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tuple[SavedFold, DayInputs]":
@@ -106,8 +118,6 @@ def _day(text: str | None) -> dt.date | None:
 
 
 def _write(table: "pl.DataFrame", out: Path) -> None:
-    from gogooku3.atomic import atomic_path
-
     with atomic_path(out) as temporary:
         if out.suffix.lower() == ".csv":
             table.write_csv(temporary)
