@@ -128,6 +128,8 @@ def _explanations(model: str) -> dict[str, pl.DataFrame]:
 
 EMPTY = """[...document.querySelectorAll('.chart')].filter(place => place.offsetParent &&
   !place.querySelector('.scatterlayer .trace, .barlayer .trace, .heatmaplayer .hm')).map(place => place.id)"""
+BEYOND_CARD = """[...document.querySelectorAll('.chart')].filter(place => place.offsetParent).map(
+  place => place.querySelector('.main-svg').getBoundingClientRect().width - place.clientWidth)"""
 TABS = "[...document.querySelectorAll('.tabs button')].map(button => button.textContent.trim())"
 
 
@@ -155,9 +157,11 @@ def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Brow
     beyond = """[...document.querySelectorAll('main *')].filter(part => !part.closest('.wide, svg, script')
       && part.getBoundingClientRect().right > innerWidth + 1).map(part => part.outerHTML.slice(0, 80))"""
     assert screen.run(beyond) == []
-    widths = """[...document.querySelectorAll('.chart')].filter(place => place.offsetParent).map(
-      place => place.querySelector('.main-svg').getBoundingClientRect().width - place.clientWidth)"""
-    assert max(map(abs, screen.run(widths))) <= 1
+    assert max(map(abs, screen.run(BEYOND_CARD))) <= 1
+    # The first column stays while others are scrolled: it must leave them room.
+    first = """[...document.querySelectorAll('.wide')].filter(part => part.scrollWidth > part.clientWidth).map(
+      part => (part.querySelector('td')?.offsetWidth ?? 0) / part.clientWidth)"""
+    assert max(screen.run(first), default=0) < 0.5
     assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
 
@@ -211,3 +215,20 @@ def test_the_box_under_the_pointer_shows_each_line_in_its_own_colour(screen: Bro
     own = [tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5)) for colour in COLOURS[:2]]
     grey = tuple(int(REFERENCE[place : place + 2], 16) for place in (1, 3, 5))
     assert sorted(screen.run(strokes)) == sorted(f"rgb{colour}" for colour in (*own, grey))
+
+
+def test_on_paper_nothing_is_cut_off_and_dark_pages_are_printed_light(screen: Browser) -> None:
+    screen.run("document.documentElement.dataset.theme = 'dark'")
+    screen.start_print()
+    try:
+        check_contrast(screen, dark=False)
+        assert max(screen.run(BEYOND_CARD)) <= 1
+        beyond = """[...document.querySelectorAll('td, th')].filter(cell => cell.offsetParent
+          && cell.getBoundingClientRect().right > innerWidth + 1).map(cell => cell.textContent)"""
+        assert screen.run(beyond) == []
+        shown = "[...document.querySelectorAll('.tabs button')].filter(one => one.offsetParent).length"
+        assert screen.run(shown) == screen.run("document.querySelectorAll('.tabs').length")
+    finally:
+        screen.end_print()
+        screen.run("delete document.documentElement.dataset.theme")
+    screen.wait_for(f"{BEYOND_CARD}.every(width => Math.abs(width) <= 1)")

@@ -14,6 +14,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install it to test pages")
 
 PHONE, DESK = 375, 1280
+A4 = 717
+"""Pixels between the margins that Chromium leaves on a sheet."""
 
 
 class Browser:
@@ -74,8 +76,8 @@ class Browser:
         """What the system asks pages to look like: light or dark."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def open(self, path: Path, width: int, scheme: str = "light") -> None:
-        """Load a page at a width, and wait until it has drawn itself."""
+    def resize(self, width: int) -> None:
+        """Make the window this wide."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -83,6 +85,24 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width == PHONE,
         )
+
+    def start_print(self) -> None:
+        """Lay the page out as on a sheet of A4, the way the window's own print command does."""
+        self.run("dispatchEvent(new Event('beforeprint'))")
+        self.call("Emulation.setEmulatedMedia", media="print")
+        self.resize(A4)
+        self.settle()
+
+    def end_print(self) -> None:
+        """Back to the window."""
+        self.call("Emulation.setEmulatedMedia", media="")
+        self.resize(self.width)
+        self.run("dispatchEvent(new Event('afterprint'))")
+        self.settle()
+
+    def open(self, path: Path, width: int, scheme: str = "light") -> None:
+        """Load a page at a width, and wait until it has drawn itself."""
+        self.resize(width)
         self.prefer(scheme)
         self.width = width
         self.events.clear()

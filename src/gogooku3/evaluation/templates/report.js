@@ -15,6 +15,14 @@ const draw = (place) => {
 };
 const drawAll = () => document.querySelectorAll(".chart").forEach(draw);
 
+// Paper is narrower than a window: what is seen is fitted to it, and to the window again afterwards.
+const PAPER = 620;
+const refit = (width) => document.querySelectorAll(".chart[data-drawn]").forEach((place) => {
+  if (place.offsetParent) Plotly.relayout(place, { width, autosize: width === null });
+});
+addEventListener("beforeprint", () => refit(PAPER));
+addEventListener("afterprint", () => refit(null));
+
 // Tabs: one panel of a group is shown, in all of its groups on the page.
 document.querySelectorAll(".tabs button").forEach((button) => {
   button.addEventListener("click", () => {
