@@ -44,6 +44,16 @@ def test_a_second_backward_pass_owes_no_more_than_the_first() -> None:
     torch.testing.assert_close(gradients(found, states), first, rtol=0, atol=0)
 
 
+def test_a_pass_owes_nothing_for_an_earlier_one_that_did_not_reach_the_history() -> None:
+    states, asked = ready()
+    other = asked.detach().flip(0).requires_grad_()
+    history = History(states)
+    found, others = two_readings(history, asked), two_readings(history, other)
+    gradients(found, asked)
+    expected = gradients(plain_readings(states, other), states)
+    torch.testing.assert_close(gradients(others, states), expected)
+
+
 def test_without_gradients_the_readings_are_the_same_bits() -> None:
     states, asked = ready()
     with torch.no_grad():

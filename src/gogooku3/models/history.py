@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_Debts = dict[int, tuple[Tensor, Tensor]]
-"""By reading, `[samples, heads, steps]` and `[samples, heads, hidden]`: the history's gradient is the sum of
-their products over heads."""
+_Debts = dict[int, dict[int, tuple[Tensor, Tensor]]]
+"""Of a backward pass, by reading, `[samples, heads, steps]` and `[samples, heads, hidden]`: the history's
+gradient is the sum of their products over heads."""
 
 
 class History:
@@ -60,8 +60,8 @@ class _Settle(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
-        by_step, by_width = (torch.cat(parts, dim=1) for parts in zip(*ctx.debts.values(), strict=True))
-        ctx.debts.clear()
+        owed = ctx.debts.pop(_backward_pass()).values()
+        by_step, by_width = (torch.cat(parts, dim=1) for parts in zip(*owed, strict=True))
         return torch.bmm(by_step.transpose(1, 2), by_width), None
 
 
@@ -80,6 +80,15 @@ class _Reading(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, owed: Tensor) -> tuple[Tensor | None, ...]:
         left, states = ctx.saved_tensors
-        ctx.debts[ctx.number] = (owed, left) if ctx.scores else (left, owed)
+        number = _backward_pass()
+        if number not in ctx.debts:
+            # A pass that did not ask for the history's gradient has left what it owed.
+            ctx.debts.clear()
+        ctx.debts.setdefault(number, {})[ctx.number] = (owed, left) if ctx.scores else (left, owed)
         back = torch.bmm(owed, states if ctx.scores else states.transpose(1, 2))
         return back, None, owed.new_zeros(()), None, None, None
+
+
+def _backward_pass() -> int:
+    """The number of the backward pass that is under way."""
+    return torch._C._current_graph_task_id()
