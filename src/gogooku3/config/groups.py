@@ -227,7 +227,7 @@ class GraphConfig(Group):
 
     enabled: bool = True
     """Without it every stock sees itself alone."""
-    correlation_window: Annotated[int, Field(ge=2)] = 60
+    correlation_window: Annotated[int, Field(ge=3)] = 60
     """Trading days of returns a correlation rests on: three months."""
     include_negative_correlation: bool = True
     """Whether opposites are neighbours too; they keep their sign."""
@@ -374,7 +374,7 @@ class CrossSectionalConfig(Group):
     """Off hands features on as they are in the file."""
     method: Literal["polars_v2"] = "polars_v2"
     """Mean and standard deviation of the day; the only way that knows nothing later."""
-    robust_clip: Above0 = 5.0
+    robust_clip: Annotated[float, Field(gt=1)] = 5.0
     """Largest size kept, in the day's standard deviations."""
 
 
