@@ -94,7 +94,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_fewer_than_two_blocks_or_no_spread_have_no_interval():
     assert np.isnan(bootstrap_interval(RNG.normal(size=39), horizon=20)).all()
     assert np.isnan(bootstrap_interval([], horizon=1)).all()
-    assert np.isnan(bootstrap_interval([0.0] * 30, statistic="sharpe")).all()
+    for constant in (0.0, 0.1, -1 / 3):
+        assert np.isnan(bootstrap_interval([constant] * 100, statistic="sharpe")).all()
 
 
 def test_a_paired_difference_is_sharper_than_two_intervals():

@@ -18,6 +18,8 @@ from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
 
 _NORMAL = NormalDist()
 _EULER_MASCHERONI = 0.5772156649015329
+_FLAT = 1e-5
+"""Share of its mean below which a resample's spread is what rounding leaves of none: some 1e-7."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def bootstrap_interval(
     if statistic == "sharpe":
         spread = np.sqrt(np.maximum(squares - means**2, 0.0) * n / (n - 1))
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.where(spread > 0.0, means / spread * np.sqrt(PERIODS_PER_YEAR), np.nan)
+            means = np.where(spread > _FLAT * np.abs(means), means / spread * np.sqrt(PERIODS_PER_YEAR), np.nan)
         if np.isnan(means).any():
             return float("nan"), float("nan")
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
