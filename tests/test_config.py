@@ -204,7 +204,7 @@ def test_values_come_after_overrides_and_need_no_quoting() -> None:
         ("model.hidden_dim=true", "model.hidden_dim: expected a whole number, came true"),
         ("training.learning_rate=nan", "training.learning_rate: expected a "),
         ("graph.correlation_window=2", "graph.correlation_window: expected a number from 3 up, came 2"),
-        ("normalization.cross_sectional.robust_clip=1.0", "robust_clip: expected a number above 1.0, came 1.0"),
+        ("normalization.cross_sectional.robust_clip=1.0", "expected a number above 1.0, came 1.0"),
         ("training.mixed_precision=yes", "expected true or false, came 'yes'; write true"),
         (
             "scheduler.type=cosine",

@@ -98,8 +98,9 @@ def bootstrap_interval(
     means, squares = _resampled_means(np.stack([values, values**2]), block, draws, seed)
     if statistic == "sharpe":
         spread = np.sqrt(np.maximum(squares - means**2, 0.0) * n / (n - 1))
+        varies = spread > _FLAT * np.abs(means)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.where(spread > _FLAT * np.abs(means), means / spread * np.sqrt(PERIODS_PER_YEAR), np.nan)
+            means = np.where(varies, means / spread * np.sqrt(PERIODS_PER_YEAR), np.nan)
         if np.isnan(means).any():
             return float("nan"), float("nan")
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
