@@ -26,6 +26,9 @@ def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
         late[:] = np.where(late > 0, 1.0, -1.0) + 0.01 * late
     elif change == "unknown":
         late[:, : STOCKS // 2] = np.nan
+    elif change == "gone":
+        late[:] = np.nan
+        values[:30, :, 1] = np.nan  # it looks back, so that the data's first days don't know it either
     panel = Panel(
         dates=np.datetime64("2024-01-01") + np.arange(DAYS),
         codes=tuple(f"{code:04}" for code in range(STOCKS)),
@@ -42,7 +45,13 @@ def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [("level", "mean"), ("scale", "log_deviation"), ("shape", "shape"), ("unknown", "known")],
+    [
+        ("level", "mean"),
+        ("scale", "log_deviation"),
+        ("shape", "shape"),
+        ("unknown", "known"),
+        ("gone", "known"),
+    ],
 )
 def test_what_moved_is_named_and_nothing_else(change: str, what: str) -> None:
     panel, statistics = market(change)

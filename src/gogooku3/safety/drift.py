@@ -33,7 +33,8 @@ def feature_statistics(panel: Panel, statistics: DayStatistics | None, days: ran
 
     Returns:
         a row a feature: `feature`; `mean_low, mean_high, log_deviation_low, log_deviation_high, known_low`,
-        the least and the most of any day (null where no day had enough stocks); `edges` and `shares`, inner
+        the least and the most of any day (null where no day had enough stocks; the least known counts from
+        the feature's first value on); `edges` and `shares`, inner
         borders of the deciles of the standardised values and the share of rows in each bin.
     """
     day, stock = np.nonzero(panel.mask[days.start : days.stop])
@@ -53,6 +54,9 @@ def feature_statistics(panel: Panel, statistics: DayStatistics | None, days: ran
     }
     if statistics is not None:
         level = {name: it[days.start : days.stop] for name, it in _levels(panel, statistics).items()}
+        # The data's first days know nothing of a feature that looks back; they excuse no later day.
+        began = np.maximum.accumulate(level["known"] > 0, axis=0)
+        level["known"] = np.where(began, level["known"], np.nan)
     bounds = {
         "mean_low": _bound(np.nanmin, level["mean"]),
         "mean_high": _bound(np.nanmax, level["mean"]),
