@@ -17,6 +17,11 @@ def test_a_value_is_dropped_or_scaled_up(shape: tuple[int, ...], dtype: torch.dt
     assert set(found.unique().tolist()) <= {0.0, torch.tensor(1.25, dtype=dtype).item()}
 
 
+def test_a_share_next_to_one_drops_nearly_all() -> None:
+    torch.manual_seed(0)
+    assert (Dropout(1 - 1e-7)(torch.ones(10_000)) == 0).double().mean() > 0.99
+
+
 @pytest.mark.parametrize("share", [0.003, 0.2, 0.5, 0.9])
 def test_as_many_are_dropped_as_was_said_and_independently(share: float) -> None:
     torch.manual_seed(0)

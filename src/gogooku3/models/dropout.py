@@ -53,5 +53,5 @@ def _drop(x: Tensor, share: float) -> Tensor:
         return functional.dropout(x, share)
     drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     numbers = drawn.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = numbers >= round(share * _STEPS) - _STEPS // 2
+    kept = numbers >= min(round(share * _STEPS), _STEPS - 1) - _STEPS // 2
     return x * (kept.to(x.dtype) * (1 / (1 - share)))
