@@ -185,13 +185,18 @@ def test_rows_without_dates_are_refused() -> None:
         list(splitter.split(pl.DataFrame({"day": [1]})))
     with pytest.raises(DataError, match="no rows"):
         list(splitter.split(pl.DataFrame({"date": []}, schema={"date": pl.Date})))
+    with pytest.raises(DataError, match="1 rows to split have no date"):
+        list(splitter.split(pl.DataFrame({"date": [*calendar(400), None]})))
 
 
 def test_dates_may_come_as_groups_in_any_form() -> None:
     splitter = WalkForwardSplitterV2(n_splits=2, embargo_days=5, min_train_days=10, horizons=[5])
     frame = rows(40)
     plain = list(splitter.split(frame))
-    for groups in (frame["date"], frame["date"].to_numpy(), frame["date"].to_list()):
+    times = frame["date"].cast(pl.Datetime) + pl.Series([dt.timedelta(minutes=n) for n in range(len(frame))])
+    in_tokyo = times.dt.replace_time_zone("Asia/Tokyo")
+    dates = [frame["date"], times, in_tokyo]
+    for groups in (*dates, frame["date"].to_numpy(), times.to_numpy(), frame["date"].to_list()):
         for (train, test), (train_too, test_too) in zip(
             plain, splitter.split(np.zeros(len(frame)), groups=groups), strict=True
         ):

@@ -136,10 +136,10 @@ class WalkForwardSplitterV2:
             X: a frame with a `date` column (Polars or pandas), or any array when `groups` holds
                 the date of each row.
             y: ignored.
-            groups: dates, one a row; used instead of the frame's.
+            groups: dates, one a row; used instead of the frame's. Of a date with a time the day counts.
 
         Raises:
-            DataError: no dates can be found, or there are too few.
+            DataError: no dates can be found, a row has none, or there are too few.
         """
         days, calendar = _day_numbers(X, groups)
         for fold in self.folds(len(calendar)):
@@ -185,8 +185,15 @@ def _day_numbers(X: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
             )
         require_columns(X.columns, [DATE], "a frame to split")
         groups = X[DATE]
-    dates = pl.Series(groups).to_numpy() if not isinstance(groups, np.ndarray) else groups
+    dates = groups if isinstance(groups, np.ndarray) else pl.Series(groups)
+    if isinstance(dates, pl.Series):
+        # A trading day is one day, whatever the time that stands with it.
+        dates = (dates.dt.date() if isinstance(dates.dtype, pl.Datetime) else dates).to_numpy()
+    elif dates.dtype.kind == "M":
+        dates = dates.astype("datetime64[D]")
     if len(dates) == 0:
         raise DataError("no rows to split: 0 came; give a frame or dates with some")
+    if dates.dtype.kind == "M" and (lost := int(np.isnat(dates).sum())):
+        raise DataError(f"{lost} rows to split have no date; leave them out")
     calendar, days = np.unique(dates, return_inverse=True)
     return days, calendar
