@@ -253,9 +253,8 @@ def test_each_model_has_its_band_in_a_panel_of_its_own_with_the_oracle_in_each(m
     oracle = [line for line in figure.data if line.name == "oracle"]
     assert [(line.yaxis, line.showlegend) for line in oracle] == [("y", True), ("y2", False)]
     assert [note.text for note in figure.layout.annotations] == ["<b>atft_gat_fan</b>", "<b>lightgbm</b>"]
-    # Where nothing else is scored, the oracle is judged like a model.
-    alone = charts.rolling_ic(ics.filter(model="oracle"), 1, colours)
-    assert [(line.name, line.yaxis) for line in alone.data] == [(None, "y"), ("oracle", "y")]
+    # A line of few points would get dots by itself.
+    assert {line.mode for line in figure.data} == {"lines"}
 
 
 def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
@@ -266,7 +265,7 @@ def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
     assert list(bars["lightgbm"].y) == pytest.approx(expected.to_list(), abs=1e-6) and "oracle" not in bars
     points = {each.name: each for each in score_charts.parts(scores, 5, colours).data}["lightgbm"]
     block = scores["models"]["lightgbm"]["horizons"]["5"]["folds"]["1"]
-    place = list(points.x).index("fold 1")
+    place = list(zip(*points.x, strict=True)).index(("fold", "1"))
     assert points.y[place] == pytest.approx(block["mean_ic"], abs=1e-4)
     ends = points.y[place] - points.error_y.arrayminus[place], points.y[place] + points.error_y.array[place]
     assert ends == pytest.approx(block["ic_interval"], abs=2e-4)
@@ -276,3 +275,17 @@ def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
     cells = score_charts.months(books, "lightgbm", 5).data[0].z
     total = sum(cell for row in cells for cell in row if cell is not None)
     assert total == pytest.approx(books.filter(model="lightgbm", horizon=5)["net"].sum(), abs=1e-3)
+
+
+def test_an_oracle_alone_is_drawn_like_a_model(market):
+    table = market.filter(model="oracle")
+    page = _read(render_report({}, score_predictions(table), table))
+    assert {"rolling-1", "ic-1", "equity-1", "quantiles-1", "parts-1", "fading", "coverage"} <= page.ids
+    assert "Too few days to draw it." not in [words.strip() for words in page.words]
+
+
+def test_a_figure_without_a_point_is_a_sentence(market):
+    table = market.filter(pl.col("date") < pl.col("date").unique().sort().get(40))
+    page = _read(render_report({}, score_predictions(table), table))
+    assert not {"rolling-1", "rolling-5"} & page.ids and "equity-1" in page.ids
+    assert "Too few days to draw it." in [words.strip() for words in page.words]

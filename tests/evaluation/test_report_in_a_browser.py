@@ -159,8 +159,9 @@ def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Brow
     assert screen.run(beyond) == []
     assert max(map(abs, screen.run(BEYOND_CARD))) <= 1
     # The first column stays while others are scrolled: it must leave them room.
-    first = """[...document.querySelectorAll('.wide')].filter(part => part.scrollWidth > part.clientWidth).map(
-      part => (part.querySelector('td')?.offsetWidth ?? 0) / part.clientWidth)"""
+    first = """[...document.querySelectorAll('.wide')].filter(
+      part => part.scrollWidth > part.clientWidth && part.querySelector('td')).map(
+      part => part.querySelector('td').offsetWidth / part.clientWidth)"""
     assert max(screen.run(first), default=0) < 0.5
     assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
@@ -232,3 +233,17 @@ def test_on_paper_nothing_is_cut_off_and_dark_pages_are_printed_light(screen: Br
         screen.end_print()
         screen.run("delete document.documentElement.dataset.theme")
     screen.wait_for(f"{BEYOND_CARD}.every(width => Math.abs(width) <= 1)")
+
+
+def test_each_year_and_fold_is_named_below_its_points(screen: Browser) -> None:
+    screen.run("document.querySelector('.tabs button').click()")
+    screen.settle()
+    labels = """[...document.querySelectorAll('#parts-1 .xtick text, #parts-1 .xtick2 text')].map(
+      label => label.textContent)"""
+    assert sorted(screen.run(labels)) == ["0", "1", "2024", "fold", "year"]
+
+
+def test_the_labels_of_days_take_one_line(screen: Browser) -> None:
+    lines = "document.querySelectorAll('#coverage .xtick tspan.line').length"
+    assert screen.run("document.querySelectorAll('#coverage .xtick text').length") > 1
+    assert screen.run(lines) == 0

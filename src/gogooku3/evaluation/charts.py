@@ -24,6 +24,16 @@ WINDOW = 60
 _PANEL, _TITLE = 104, 24
 """Height of a panel and of its title, pixels."""
 GRID = "rgba(128,128,128,0.22)"
+DATES = {
+    "type": "date",
+    "hoverformat": "%-d %b %Y",
+    "tickformatstops": [
+        {"dtickrange": [None, "M1"], "value": "%-d %b %Y"},
+        {"dtickrange": ["M1", "M12"], "value": "%b %Y"},
+        {"dtickrange": ["M12", None], "value": "%Y"},
+    ],
+}
+"""An axis of days, whose labels take one line: on two, they would lie on the legend."""
 # Invisible ticks keep the labels of both axes apart at the origin.
 _CLEAR_TICKS = {"ticks": "outside", "ticklen": 7, "tickcolor": "rgba(0,0,0,0)"}
 
@@ -79,6 +89,7 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
             x=days + days[::-1],
             y=upper + lower[::-1],
             fill="toself",
+            mode="lines",
             fillcolor=_faint(colours[model]),
             line={"width": 0},
             hoverinfo="skip",
@@ -156,7 +167,7 @@ def _rolling(rows: pl.DataFrame, horizon: int) -> _Rolling:
 
 
 def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Compounded capital of each model's books and, below, its fall from its peak, without the oracle.
+    """Compounded capital of each competing model's books and, below, its fall from its peak.
 
     Net of costs is solid, gross dotted.
 
@@ -164,7 +175,7 @@ def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "
         returns: as `portfolio_returns` returns them.
     """
     figure = _over_time("capital, from 1", _fold_starts(returns))
-    for model, mine in _by_model(returns.filter(pl.col("model") != ORACLE), horizon, "net"):
+    for model, mine in _by_model(competing(returns), horizon, "net"):
         for kind, dash, width in (("net", "solid", 2), ("gross", "dot", 1.5)):
             capital = equity_curve(mine[kind].to_numpy())
             peak = np.maximum.accumulate(np.concatenate(([1.0], capital)))[1:]
@@ -197,6 +208,12 @@ def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "
         },
     )
     return figure
+
+
+def competing(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of competing models; an oracle alone stands for itself."""
+    rivals = rows.filter(pl.col("model") != ORACLE)
+    return rivals if len(rivals) else rows
 
 
 def _by_model(rows: pl.DataFrame, horizon: int, column: str) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -232,7 +249,7 @@ def _fold_starts(rows: pl.DataFrame) -> list[str]:
 def _over_time(title: str, fold_starts: Sequence[str]) -> "Figure":
     """A figure over time, with a line where each later fold starts."""
     figure = canvas(title)
-    figure.update_layout(hovermode="x unified", xaxis={"type": "date"})
+    figure.update_layout(hovermode="x unified", xaxis=DATES)
     for start in fold_starts:
         line = {"color": "rgba(128,128,128,0.45)", "width": 1, "dash": "dot"}
         figure.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line=line)

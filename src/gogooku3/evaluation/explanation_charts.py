@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from gogooku3.evaluation.charts import COLOURS, GRID, REFERENCE, canvas
+from gogooku3.evaluation.charts import COLOURS, DATES, GRID, REFERENCE, canvas
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -256,7 +256,7 @@ def graph_schedule(graphs: pl.DataFrame) -> "Figure":
             )
     below = {**figure.layout.yaxis.to_plotly_json(), "title": {"text": "share of links", "standoff": 8}}
     figure.update_layout(
-        xaxis={"type": "date", "anchor": "y2"},
+        xaxis={**DATES, "anchor": "y2"},
         yaxis={"domain": [0.56, 1.0], "rangemode": "tozero", "nticks": 4},
         yaxis2={**below, "domain": [0.0, 0.42], "range": [0, 1], "tickformat": ".0%", "nticks": 4},
     )

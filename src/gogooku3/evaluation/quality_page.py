@@ -12,7 +12,7 @@ from gogooku3.atomic import write_text_atomic
 from gogooku3.config.quality import QualityRules
 from gogooku3.data.quality_checks.catalog import CHECKS
 from gogooku3.data.quality_report import ValidationReport
-from gogooku3.evaluation.charts import COLOURS, canvas
+from gogooku3.evaluation.charts import COLOURS, DATES, canvas
 from gogooku3.evaluation.report import drawn, flat, spell
 from gogooku3.schema import DATE
 
@@ -92,7 +92,7 @@ def _stocks(days: pl.DataFrame) -> "Figure":
         line={"color": COLOURS[0], "width": 1.5, "shape": "hv"},
         hovertemplate="%{x|%Y-%m-%d}: %{y:,}<extra></extra>",
     )
-    figure.update_layout(showlegend=False, xaxis={"type": "date"}, yaxis={"rangemode": "tozero"}, height=280)
+    figure.update_layout(showlegend=False, xaxis=DATES, yaxis={"rangemode": "tozero"}, height=280)
     return figure
 
 
@@ -121,7 +121,7 @@ def _closes(closes: pl.DataFrame) -> "Figure":
         marker={"size": 4},
         hovertemplate="%{x|%Y-%m-%d}: %{y:.6g}<extra></extra>",
     )
-    figure.update_layout(showlegend=False, xaxis={"type": "date"}, yaxis={"rangemode": "tozero"})
+    figure.update_layout(showlegend=False, xaxis=DATES, yaxis={"rangemode": "tozero"})
     return figure
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gogooku3.evaluation.charts import COLOURS, REFERENCE, canvas
+from gogooku3.evaluation.charts import COLOURS, DATES, GRID, REFERENCE, canvas, competing
 from gogooku3.evaluation.predictions import ORACLE
 from gogooku3.schema import DATE
 
@@ -106,25 +106,31 @@ def parts(scores: Mapping[str, Any], horizon: int, colours: Mapping[str, str]) -
     figure = canvas("mean IC")
     for model, entry in scores["models"].items():
         blocks = entry["horizons"].get(str(horizon))
-        if blocks is None or entry["is_oracle"]:
+        if blocks is None or (entry["is_oracle"] and len(scores["models"]) > 1):
             continue
-        named = {f"fold {number}": block for number, block in blocks["folds"].items()}
         known = {
-            name: block
-            for name, block in {**blocks["years"], **named}.items()
+            (kind, name): block
+            for kind in ("year", "fold")
+            for name, block in blocks[f"{kind}s"].items()
             if block["mean_ic"] is not None
         }
         figure.add_scatter(
-            x=list(known),
+            # Two rows of labels: the kind once, below its parts.
+            x=[[kind for kind, _ in known], [name for _, name in known]],
             y=[round(block["mean_ic"], 4) for block in known.values()],
             name=escape(model),
             mode="markers",
             marker={"color": colours[model], "size": 9},
             error_y=_spans(list(known.values()), "mean_ic", "ic_interval"),
-            hovertemplate="%{y:+.3f}",
+            hovertemplate="%{x}: %{y:+.3f}",
         )
     # Beside one another, not on one another.
-    figure.update_layout(scattermode="group", scattergap=0.6, xaxis={"type": "category"})
+    figure.update_layout(
+        scattermode="group",
+        scattergap=0.6,
+        xaxis={"type": "multicategory", "dtick": 1, "dividercolor": GRID},
+        legend={"y": -0.25},
+    )
     return figure
 
 
@@ -172,7 +178,7 @@ def coverage(table: pl.DataFrame) -> "Figure":
     Args:
         table: prediction table, cut to the rows that models share.
     """
-    shortest = table.filter((pl.col("horizon") == pl.col("horizon").min()) & (pl.col("model") != ORACLE))
+    shortest = competing(table.filter(pl.col("horizon") == pl.col("horizon").min()))
     daily = (
         shortest.group_by(DATE)
         .agg(
@@ -195,18 +201,15 @@ def coverage(table: pl.DataFrame) -> "Figure":
             line={"color": colour, "width": 2, "dash": dash},
             hovertemplate="%{y:,}",
         )
-    figure.update_layout(
-        hovermode="x unified", xaxis={"type": "date"}, yaxis={"rangemode": "tozero", "nticks": 4}
-    )
+    figure.update_layout(hovermode="x unified", xaxis=DATES, yaxis={"rangemode": "tozero", "nticks": 4})
     return figure
 
 
 def _rivals(rows: pl.DataFrame, horizon: int) -> list[tuple[str, pl.DataFrame]]:
-    """The quantiles of each competing model at a horizon; an oracle alone stands for itself."""
-    mine = rows.filter(pl.col("horizon") == horizon)
+    """The quantiles of each competing model at a horizon."""
+    mine = competing(rows.filter(pl.col("horizon") == horizon))
     models = sorted(mine["model"].unique())
-    rivals = [model for model in models if model != ORACLE] or models
-    return [(model, mine.filter(pl.col("model") == model).sort("quantile")) for model in rivals]
+    return [(model, mine.filter(pl.col("model") == model).sort("quantile")) for model in models]
 
 
 def _errors(rows: pl.DataFrame) -> dict[str, Any]:

@@ -7,7 +7,8 @@ const draw = (place) => {
   if (place.clientWidth < 480) {
     // Fewer ticks, level ones: turned, they would lie on the legend.
     const axis = figure.layout.xaxis;
-    figure.layout.xaxis = { ...axis, tickangle: 0, nticks: axis.type === "date" ? 4 : axis.nticks };
+    const angle = axis.type === "multicategory" ? "auto" : 0;
+    figure.layout.xaxis = { ...axis, tickangle: angle, nticks: axis.type === "date" ? 4 : axis.nticks };
     figure.layout.font = { ...figure.layout.font, size: 11 };
   }
   // The mode bar links to the library's site, and a phone has no room for it.
