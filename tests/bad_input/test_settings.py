@@ -33,6 +33,8 @@ FILES = [
         ("model/atft/trian", "did you mean 'model/atft/train'"),
     ),
     Case("a folder", lambda f: ("train", "--config", f), ("no configuration",)),
+    Case("this folder", override("--config", "."), ("no configuration '.'",)),
+    Case("no name", override("--config", ""), ("no configuration ''",)),
     Case("no YAML", config("model: [1, 2"), ("mine.yaml",)),
     Case("a tab for a blank", config("model:\n\thidden_dim: 64\n"), ("mine.yaml", "line 2")),
     Case("no UTF-8", config("model: {name: 'é'}\n".encode("latin-1")), ("mine.yaml", "UTF-8")),

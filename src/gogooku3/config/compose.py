@@ -73,7 +73,7 @@ def load_config(
 def _find(config: str | Path, configs_dir: Path) -> Path:
     """Resolve a file's path or a shipped name to an existing file, absolute."""
     wanted = Path(config)
-    named = wanted if wanted.suffix in (".yaml", ".yml") else wanted.with_name(wanted.name + ".yaml")
+    named = wanted if wanted.suffix in (".yaml", ".yml") else wanted.parent / f"{wanted.name}.yaml"
     relative = named.parts[1:] if named.parts[:1] == ("configs",) else named.parts
     for candidate in (wanted, named, configs_dir.joinpath(*relative)):
         if candidate.is_file():
