@@ -169,6 +169,9 @@ def test_double_and_missing_keys_are_refused(tmp_path: Path) -> None:
     twice = pl.concat([market(), market().slice(4, 1)])
     with pytest.raises(DataError, match=r"1 rows repeat .*2024-01-05, 1301; the rows are equal"):
         ProductionDatasetV3(write(tmp_path, twice)).load_data()
+    # Without the features nobody knows whether the rows differ.
+    with pytest.raises(DataError, match=r"1 rows repeat .*2024-01-05, 1301; keep the right one of each pair"):
+        ProductionDatasetV3(write(tmp_path, twice)).load_index()
     nameless = market().with_columns(pl.when(pl.col("code") != "1301").then("code").alias("code"))
     with pytest.raises(DataError, match="6 rows have no code"):
         ProductionDatasetV3(write(tmp_path, nameless)).load_data()

@@ -199,7 +199,7 @@ class ProductionDatasetV3:
         frame = self._within_dates(frame.with_columns(read_keys(frame, self.data_path.name)))
         if not is_sorted_by(frame, KEYS):
             frame = frame.sort(KEYS)
-        refuse_duplicate_keys(frame, self.data_path.name)
+        refuse_duplicate_keys(frame, self.data_path.name, whole=ROW not in frame.columns)
         logger.info(
             "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
             *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),

@@ -280,11 +280,16 @@ def duplicate_rows(frame: pl.DataFrame) -> pl.Series:
     return frame.select(repeated.fill_null(False).alias("repeated")).to_series()
 
 
-def refuse_duplicate_keys(frame: pl.DataFrame, what: str) -> None:
+def refuse_duplicate_keys(frame: pl.DataFrame, what: str, whole: bool = True) -> None:
     """Raise where a stock has two rows on a day. Expects equal keys side by side.
 
+    Args:
+        frame: the rows.
+        what: they are called in the message.
+        whole: the frame has all that sets two rows apart, so that it can be said whether they differ.
+
     Raises:
-        DataError: with the count, an example, and whether the rows differ.
+        DataError: with the count and an example.
     """
     repeated = duplicate_rows(frame)
     count = int(repeated.sum())
@@ -292,12 +297,12 @@ def refuse_duplicate_keys(frame: pl.DataFrame, what: str) -> None:
         return
     row = repeated.arg_max() or 0
     pair = frame.slice(row - 1, 2)
-    same = pair.slice(0, 1).equals(pair.slice(1, 1), null_equal=True)
-    advice = (
-        "the rows are equal: remove the copies (frame.unique())"
-        if same
-        else "the rows differ: keep the right one of each pair"
-    )
+    if not whole:
+        advice = "keep the right one of each pair"
+    elif pair.slice(0, 1).equals(pair.slice(1, 1), null_equal=True):
+        advice = "the rows are equal: remove the copies (frame.unique())"
+    else:
+        advice = "the rows differ: keep the right one of each pair"
     raise DataError(
         f"{what}: {count:,} rows repeat a (date, code) that must be unique, such as "
         f"{pair[DATE][0]}, {pair[CODE][0]}; {advice}"
