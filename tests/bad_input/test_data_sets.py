@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from tests.bad_input.harness import TINY, Case, data_set, refuse, table
+from tests.bad_input.harness import TINY, Case, data_set, prices, refuse, table
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -29,6 +29,12 @@ def of(content: bytes, name: str = "d.parquet") -> Callable[[Path], Sequence[obj
         return "train", "--data", folder / name, *TINY
 
     return make
+
+
+def train_and_score_by_prices(folder: Path) -> Sequence[object]:
+    """The command that trains, and is to score by prices of the first days alone."""
+    prices().write_parquet(folder / "p.parquet")
+    return *train()(folder), f"evaluation.prices={folder / 'p.parquet'}"
 
 
 CASES = [
@@ -173,6 +179,8 @@ CASES = [
         ("memory_limit_gb", "0.1"),
     ),
     Case("a CSV with a column twice", of(b"date,code,target_1d,x,x\n2024-01-04,a,1,2,3\n", "d.csv"), ("x",)),
+    Case("prices that aren't there", train(lambda d: d, "evaluation.prices=no.parquet"), ("no.parquet",)),
+    Case("prices of other days", train_and_score_by_prices, ("lack 15 of the 15 days", "2022-04-18")),
     Case("complex experiment names", train(lambda d: d, "--experiment", "../../etc"), ("../../etc",)),
     Case("runs where a file is", lambda f: (*train()(f), "--out", f / "d.parquet"), ("d.parquet",)),
 ]

@@ -99,12 +99,7 @@ class Market:
         require_columns(prices.columns, (DATE, CODE, "open", "close"), "a table of prices")
         if prices.select(DATE, CODE).is_duplicated().any():
             raise DataError("the prices have more than one row for a stock and day; keep one of each")
-        missing = self.dates.join(prices.select(DATE).unique(), on=DATE, how="anti")
-        if len(missing):
-            raise DataError(
-                f"the prices lack {len(missing)} of the {len(self.dates)} days that are scored, such as "
-                f"{missing[DATE][0]}; give the prices that the data set was built from"
-            )
+        refuse_missing_days(prices, self.dates[DATE])
         located = self._numbered(_as_of(prices)).drop_nulls(["day", "stock"])
         night, daytime = self._dense(located, "night"), self._dense(located, "daytime")
         at_close = np.isnan(night) | np.isnan(daytime)
@@ -122,6 +117,20 @@ class Market:
             self.sector = np.full(len(self.codes), UNKNOWN_SECTOR)
             places = {name: place for place, name in enumerate(self.sectors)}
             self.sector[latest["stock"].to_numpy()] = [places[name] for name in latest[SECTOR]]
+
+
+def refuse_missing_days(prices: pl.DataFrame, days: pl.Series) -> None:
+    """Raise where prices have no row on days that are scored.
+
+    Raises:
+        DataError: with the count and an example.
+    """
+    missing = days.filter(~days.is_in(prices[DATE].unique().implode()))
+    if len(missing):
+        raise DataError(
+            f"the prices lack {len(missing)} of the {len(days)} days that are scored, such as {missing[0]}; "
+            "give the prices that the data set was built from"
+        )
 
 
 def _as_of(prices: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from gogooku3.config import RunConfig
 from gogooku3.cores import available_cores
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import GogookuError, Interrupted, file_error
-from gogooku3.evaluation.configured import scoring_arguments
+from gogooku3.evaluation.configured import check_prices, scoring_arguments
 from gogooku3.evaluation.predictions import as_enum
 from gogooku3.evaluation.report import write_report
 from gogooku3.evaluation.scores import score_predictions
@@ -178,6 +178,8 @@ class Run:
             normalizer = preparation.normalize(panel, config)
         with log.step("split walk-forward"):
             folds, self.fold_facts = preparation.split(panel, self.splitter, config, log)
+            tested = [panel.dates[fold.test.start : fold.test.stop] for fold in folds]
+            check_prices(config.evaluation, pl.Series(np.concatenate(tested)))
         with log.step("train LightGBM"):
             for fold in folds:
                 self.stop.check()
