@@ -153,7 +153,7 @@ def test_graph_attention_is_weighted_by_links_and_bands_stand_in_order(
     tables: dict[str, pl.DataFrame],
 ) -> None:
     heard, even = graph_attention(tables["neighbours"]).data
-    assert list(heard.x) == ["itself", "0.2 to 0.4", "0.4 to 0.6"]
+    assert list(heard.x) == ["itself", "0.2\u20130.4", "0.4\u20130.6"]
     assert list(heard.y) == pytest.approx([0.5, 0.1, (0.6 + 3 * 0.2) / 4])
     assert list(even.y) == pytest.approx([0.5, 0.25, (0.5 + 3 * 0.25) / 4], abs=1e-5)
     assert list(heard.customdata) == [6, 2, 4]

@@ -168,7 +168,7 @@ def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Brow
 
 def luminance(colour: str) -> float:
     """Relative luminance of `rgb(r, g, b)`, 0 to 1 (WCAG 2)."""
-    numbers = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    numbers = [part / 255 for part in _channels(colour)[:3]]
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in numbers]
     return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
@@ -247,3 +247,37 @@ def test_the_labels_of_days_take_one_line(screen: Browser) -> None:
     lines = "document.querySelectorAll('#coverage .xtick tspan.line').length"
     assert screen.run("document.querySelectorAll('#coverage .xtick text').length") > 1
     assert screen.run(lines) == 0
+
+
+def test_what_is_only_drawn_is_told_to_those_who_cannot_see_it(screen: Browser) -> None:
+    screen.run("document.querySelector('.tabs button').click()")
+    unnamed = """[...document.querySelectorAll('.chart, .whisker')].filter(
+      part => part.getAttribute('role') !== 'img' || part.ariaLabel.length < 10).map(part => part.id)"""
+    assert screen.run(unnamed) == []
+    whisker = "document.querySelector('.whisker').getAttribute('aria-label')"
+    assert screen.run(whisker).startswith("95% interval +")
+    pressed = """[...document.querySelectorAll('.tabs[data-group="horizon"] button')].map(
+      button => button.getAttribute('aria-pressed'))"""
+    assert screen.run(pressed) == ["true", "false"]
+
+
+def test_the_numbers_of_the_months_are_legible_on_their_colours(screen: Browser) -> None:
+    inks = """[...document.querySelectorAll('#months-0 .heatmap-label text')].map(
+      text => getComputedStyle(text).fill)"""
+    scale = "JSON.parse(document.getElementById('months-0-data').textContent).data[0].colorscale"
+    ends = [screen.run(f"{scale}[{place}][1]") for place in (0, 2)]
+    for scheme in ("light", "dark"):
+        screen.prefer(scheme)
+        ink = luminance(screen.run(inks)[0])
+        ground = _channels(screen.run("getComputedStyle(document.querySelector('.card')).backgroundColor"))
+        for end in ends:
+            *own, opacity = _channels(end)
+            mixed = [opacity * a + (1 - opacity) * b for a, b in zip(own, ground, strict=True)]
+            low, high = sorted((ink, luminance(f"rgb({mixed[0]}, {mixed[1]}, {mixed[2]})")))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (scheme, end)
+    screen.prefer("light")
+
+
+def _channels(colour: str) -> list[float]:
+    """The numbers of `rgb(r, g, b)` or `rgba(r, g, b, a)`."""
+    return [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")]

@@ -90,7 +90,7 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
             y=upper + lower[::-1],
             fill="toself",
             mode="lines",
-            fillcolor=_faint(colours[model]),
+            fillcolor=faint(colours[model]),
             line={"width": 0},
             hoverinfo="skip",
             showlegend=False,
@@ -227,14 +227,14 @@ def _line(colour: str, model: str) -> dict[str, object]:
     return {"color": colour, "width": 2, "dash": "dash" if model == ORACLE else "solid"}
 
 
-def _faint(colour: str) -> str:
+def faint(colour: str, opacity: float = 0.16) -> str:
     """A colour that lets others through.
 
-    >>> _faint("#ff8000")
+    >>> faint("#ff8000")
     'rgba(255,128,0,0.16)'
     """
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.16)"
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def _days(rows: pl.DataFrame) -> list[str]:

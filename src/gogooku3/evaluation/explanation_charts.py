@@ -139,7 +139,7 @@ def temporal_attention(attention: pl.DataFrame) -> "Figure":
     figure.add_hline(
         y=1 / attention["lag"].n_unique(), line={"color": REFERENCE, "width": 1.5, "dash": "dot"}
     )
-    figure.update_layout(xaxis={"autorange": "reversed"}, yaxis={"rangemode": "tozero"})
+    figure.update_layout(xaxis={"autorange": "reversed"}, yaxis={"rangemode": "tozero", "tickformat": ".1~%"})
     return figure
 
 
@@ -153,7 +153,7 @@ def graph_attention(neighbours: pl.DataFrame) -> "Figure":
     itself = pooled["heard"].str.contains("^[^0-9]")
     pooled = pl.concat([pooled.filter(itself), pooled.filter(~itself).sort("heard")])
     figure = canvas("attention a link", "|correlation| of the neighbour")
-    place = pooled["heard"].to_list()
+    place = [name.replace(" to ", "\u2013") for name in pooled["heard"]]
     figure.add_bar(
         x=place,
         y=pooled["attention"].round(5).to_list(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gogooku3.evaluation.charts import COLOURS, DATES, GRID, REFERENCE, canvas, competing
+from gogooku3.evaluation.charts import COLOURS, DATES, GRID, REFERENCE, canvas, competing, faint
 from gogooku3.evaluation.predictions import ORACLE
 from gogooku3.schema import DATE
 
@@ -157,7 +157,12 @@ def months(returns: pl.DataFrame, model: str, horizon: int) -> "Figure":
         z=table,
         zmin=-most,
         zmax=most,
-        colorscale=[[0, COLOURS[1]], [0.5, "rgba(128,128,128,0.08)"], [1, COLOURS[0]]],
+        # Faint enough for a figure to be read on it, on a light page and on a dark one.
+        colorscale=[
+            [0, faint(COLOURS[1], 0.65)],
+            [0.5, faint(REFERENCE, 0.08)],
+            [1, faint(COLOURS[0], 0.65)],
+        ],
         showscale=False,
         xgap=2,
         ygap=2,

@@ -24,12 +24,12 @@ const refit = (width) => document.querySelectorAll(".chart[data-drawn]").forEach
 addEventListener("beforeprint", () => refit(PAPER));
 addEventListener("afterprint", () => refit(null));
 
-// Tabs: one panel of a group is shown, in all of its groups on the page.
+// Buttons: one panel of a group is shown, in all of its groups on the page.
 document.querySelectorAll(".tabs button").forEach((button) => {
   button.addEventListener("click", () => {
     const group = button.parentElement.dataset.group;
     document.querySelectorAll(`.tabs[data-group="${group}"] button`).forEach((other) => {
-      other.setAttribute("aria-selected", String(other.dataset.panel === button.dataset.panel));
+      other.setAttribute("aria-pressed", String(other.dataset.panel === button.dataset.panel));
     });
     document.querySelectorAll(`[data-panel-of="${group}"]`).forEach((panel) => {
       panel.hidden = panel.dataset.panel !== button.dataset.panel;
