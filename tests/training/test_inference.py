@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,25 @@ def test_what_comes_after_a_day_moves_no_bit_of_its_prediction(
     for other in (of(changed), of(cut)):
         assert other.rank_average.equals(whole.rank_average)
         assert all(other.members[name].equals(own) for name, own in whole.members.items())
+
+
+def test_days_before_those_the_run_saw_are_not_read(
+    fold: SavedFold, small_dataset: Path, small_frame: pl.DataFrame
+) -> None:
+    days = small_frame["date"].unique().sort()
+    start, day = days[100], days[125]
+    late = replace(fold, dataset={**fold.dataset, "start_date": start.isoformat()})
+    from_rows, from_file, of_all_days = (
+        inputs.schedule.summary()
+        for inputs in (
+            prepare_inputs(late, small_frame, day, day),
+            read_inputs(late, small_dataset, day, day),
+            prepare_inputs(fold, small_frame, day, day),
+        )
+        if inputs.schedule is not None
+    )
+    assert from_rows.equals(from_file)
+    assert not from_rows.equals(of_all_days)
 
 
 def test_the_newest_day_needs_no_target(fold: SavedFold, small_frame: pl.DataFrame, tmp_path: Path) -> None:

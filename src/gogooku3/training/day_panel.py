@@ -13,6 +13,7 @@ from gogooku3.errors import DataError
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.safety.cross_section import DayStatistics
+from gogooku3.schema import DATE
 from gogooku3.training.saved_state import SavedState
 
 
@@ -81,13 +82,16 @@ def take_days(
 
     Args:
         fold: the saved fold.
-        frame: `date, code` and the fold's features, every row of its days; other columns are left alone.
+        frame: `date, code` and the fold's features, every row of its days; other columns are left alone, and
+            days before those that the run was allowed to see.
         first, last: days to predict, as for `read_days`.
 
     Raises:
         DataError: a feature is missing, no such day, or too few days before it.
     """
     features = fold.file_features
+    if fold.start_date is not None:
+        frame = frame.filter(pl.col(DATE) >= fold.start_date)
     panel = Panel.from_frame(frame, features, fold.horizons, reserve=tuple(QUALITY_FEATURES))
     days = _positions(panel.dates, first, last, "the data")
     window = days.start - (fold.sequence_length - 1)
