@@ -50,6 +50,34 @@ def test_a_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("train", "--epochs", "many"),
+            "--epochs: expected a whole number, came 'many'; see `gogooku3 train",
+        ),
+        (("evaluate", "x", "--cost-bps", "x"), "--cost-bps: expected a number, came 'x'; see `gogooku3 eval"),
+        (
+            ("runs", "--limit", "0"),
+            "--limit: expected a number from 1 up, came '0'; see `gogooku3 runs --help`",
+        ),
+        (("audit", "x", "--tolerance", "nan"), "--tolerance: expected a number from 0.0 up, came 'nan'"),
+        (
+            ("runs", "--sort", "ic"),
+            "Invalid value for '--sort': 'ic' is not one of 'newest', 'ic_1d', 'rank_ic', ",
+        ),
+    ],
+)
+def test_an_option_that_can_not_be_read_is_told_with_what_was_expected(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1 and "Input should" not in err and err.count("'ic'") <= 1
+
+
 def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "model.hiden_dim=64") == 2
     out, err = capsys.readouterr()

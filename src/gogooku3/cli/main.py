@@ -133,11 +133,20 @@ def _usage(error: Any) -> str:
     if type(error).__name__ == "NoArgsIsHelpError":
         return str(error.format_message())
     command = error.ctx.command_path if error.ctx else "gogooku3"
-    # typer says which option it couldn't read and what it had expected there, but not what came.
-    findings = error.__cause__.errors() if hasattr(error.__cause__, "errors") else ()
-    came = "".join(f", came '{finding['input']}'" for finding in findings[:1])
-    message = error.format_message().replace("Value error, ", "").rstrip(".")
-    return f"error: {message}{came}; see `{command} --help`"
+    return f"error: {_unreadable(error) or error.format_message().rstrip('.')}; see `{command} --help`"
+
+
+def _unreadable(error: Any) -> str | None:
+    """What was expected of an option's value and what came, for which typer has pydantic's words."""
+    if not hasattr(error.__cause__, "errors"):
+        return None
+    from gogooku3.config.messages import EXPECTED
+
+    finding = error.__cause__.errors()[0]
+    if finding["type"] not in EXPECTED:
+        return str(error.format_message()).replace("Value error, ", "").rstrip(".")
+    expected = EXPECTED[finding["type"]].format(**finding.get("ctx", {}))
+    return f"{error.param.opts[0]}: expected {expected}, came '{finding['input']}'"
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -8,10 +8,12 @@ from pydantic_core import ErrorDetails
 
 from gogooku3.errors import choices, did_you_mean
 
-_EXPECTED = {
+EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
@@ -26,6 +28,7 @@ _EXPECTED = {
     "less_than_equal": "a number up to {le}",
     "literal_error": "{expected}",
 }
+"""What pydantic expected, by the type of its finding."""
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
@@ -43,7 +46,7 @@ def _lines(details: ErrorDetails, root: type[BaseModel]) -> list[str]:
         # A group's own check names its settings itself; a field's check leaves that to us.
         prefix = "" if _schema_at(keys, root) else f"{path}: "
         return [prefix + line for line in str(context["error"]).split("\n")]
-    expected = _EXPECTED.get(kind, details["msg"]).format(**context)
+    expected = EXPECTED.get(kind, details["msg"]).format(**context)
     return [f"{path}: expected {expected}, came {_spelled(value)}{_hint(kind, value, keys, root)}"]
 
 
