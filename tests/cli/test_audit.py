@@ -76,6 +76,13 @@ def test_what_can_not_be_audited_ends_with_2(
     assert message in capsys.readouterr().err
 
 
+def test_options_of_a_function_are_refused_with_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(tmp_path), "--out", "found", "--probe", "altered") == 2
+    assert "--probe, --out can't be given with a run" in capsys.readouterr().err
+
+
 def test_without_prices_the_error_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("my_pipelines:fair") == 2
     assert "name a file or folder of them with --prices" in capsys.readouterr().err

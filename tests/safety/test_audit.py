@@ -240,5 +240,10 @@ def test_what_can_t_be_audited_is_refused_with_a_reason(prices: pl.DataFrame) ->
         audit(leaky.price_level, prices, cuts=[dt.date(2050, 1, 1)])
     with pytest.raises(ConfigError, match="unknown probes: magic; there are altered"):
         audit(leaky.price_level, prices, probes=["magic"])
+    with pytest.raises(ConfigError, match="seeds are empty; give"):
+        audit(lambda p: p, prices, seeds=())
+    for tolerance in (float("nan"), -1.0):
+        with pytest.raises(ConfigError, match=f"tolerance is {tolerance}; give a share from 0 up"):
+            audit(lambda p: p, prices, tolerance=tolerance)
     with pytest.raises(ConfigError, match="give the audit a table"):
         audit(leaky.price_level, prices, probes=["targets"])

@@ -52,10 +52,11 @@ def audit(
     probe: Annotated[
         list[str] | None, typer.Option(help="Try this alone; may be repeated. All by default.")
     ] = None,
-    cuts: Annotated[int, typer.Option(help="How many days t the past is compared up to.")] = 3,
-    seeds: Annotated[int, typer.Option(help="How many random changes of each kind.")] = 1,
+    cuts: Annotated[int, typer.Option(min=1, help="How many days t the past is compared up to.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How many random changes of each kind.")] = 1,
     tolerance: Annotated[
-        float, typer.Option(help="How far the past may move, as a share of its size; 0: not by a bit.")
+        float,
+        typer.Option(min=0.0, help="How far the past may move, as a share of its size; 0: not by a bit."),
     ] = 0.0,
     key: Annotated[
         list[str] | None, typer.Option(help="Output column that tells rows of a stock and day apart.")
@@ -64,12 +65,14 @@ def audit(
     frame: Annotated[
         str | None, typer.Option(help="polars or pandas, where the annotation doesn't say.")
     ] = None,
-    max_stocks: Annotated[int, typer.Option(help="Stocks of the prices to use, at most.")] = 60,
-    max_days: Annotated[int, typer.Option(help="Last days of the prices to use, at most.")] = 600,
+    max_stocks: Annotated[int, typer.Option(min=1, help="Stocks of the prices to use, at most.")] = 60,
+    max_days: Annotated[int, typer.Option(min=2, help="Last days of the prices to use, at most.")] = 600,
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A run's data set, if it lies elsewhere now.")
     ] = None,
-    days: Annotated[int, typer.Option(help="Test days of each fold on which a run's models are tried.")] = 3,
+    days: Annotated[
+        int, typer.Option(min=1, help="Test days of each fold on which a run's models are tried.")
+    ] = 3,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write audit.json and the shortest examples there.")
     ] = None,
@@ -96,6 +99,14 @@ def audit(
     Example: `gogooku3 audit features:make_features --prices prices/ --out audit`
     """
     if ":" not in target or Path(target).is_dir():
+        functions = {"--prices": prices, "--targets": targets, "--probe": probe, "--key": key}
+        functions |= {"--ignore": ignore, "--frame": frame, "--out": out}
+        given = [option for option, value in functions.items() if value]
+        if given and Path(target).is_dir():
+            raise ConfigError(
+                f"{choices(given)} can't be given with a run, whose audit is written into its folder; leave "
+                "out what is meant for functions"
+            )
         _audit_run(Path(target), data, days, as_json)
         return
     if prices is None:

@@ -5,6 +5,7 @@ or stocks that it did not try.
 """
 
 import datetime as dt
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -85,7 +86,7 @@ def audit(
     Raises:
         DataError: the prices or outputs are no table of stocks and days, the pipeline fails on unaltered
             prices, or gives other values each time it is called.
-        ConfigError: an unknown probe.
+        ConfigError: an unknown probe, no seed, or a tolerance that is no share.
 
     >>> prices = pl.DataFrame({"date": pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 2, 9), eager=True)})
     >>> prices = prices.with_columns(code=pl.lit("A"), close=pl.int_range(1, 41) * 1.0)
@@ -94,6 +95,12 @@ def audit(
     'leaks'
     """
     started = time.perf_counter()
+    if not seeds:
+        raise ConfigError("seeds are empty; give the random changes at least one")
+    for share, value in (("tolerance", tolerance), ("scale_tolerance", scale_tolerance)):
+        # Nothing is farther away than NaN.
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{share} is {value}; give a share from 0 up, such as 1e-6")
     market = Market.of(as_polars(prices, "prices")).kept(max_stocks, max_days)
     chosen = choose_cuts(market.days, cuts)
     targets = None if targets is None else output_table(targets)
