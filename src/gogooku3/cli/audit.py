@@ -99,7 +99,12 @@ def audit(
     Example: `gogooku3 audit features:make_features --prices prices/ --out audit`
     """
     if ":" not in target or Path(target).is_dir():
-        functions = {"--prices": prices, "--targets": targets, "--probe": probe, "--key": key}
+        functions: dict[str, object] = {
+            "--prices": prices,
+            "--targets": targets,
+            "--probe": probe,
+            "--key": key,
+        }
         functions |= {"--ignore": ignore, "--frame": frame, "--out": out}
         given = [option for option, value in functions.items() if value]
         if given and Path(target).is_dir():
