@@ -82,6 +82,10 @@ def test_a_day_tested_in_two_folds_is_refused(market):
 def test_models_with_different_truths_are_refused(market):
     with pytest.raises(DataError, match=r"targets that differ from another model's .*code 1300"):
         check_predictions(market.with_columns(_where(_cell(), "target", 0.5).cast(pl.Float32)))
+    # Between both, in the order of names, stands one that does not know it.
+    unknown = market.with_columns(_where(_cell(), "target", None))
+    with pytest.raises(DataError, match=r"targets that differ from another model's .*model oracle"):
+        check_predictions(unknown.with_columns(_where(_cell("oracle"), "target", 0.5).cast(pl.Float32)))
 
 
 def test_a_row_that_one_model_lacks_is_scored_for_none(market):

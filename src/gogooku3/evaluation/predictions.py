@@ -170,12 +170,18 @@ def _key_problems(table: pl.DataFrame) -> list[str]:
         problems.append(
             f"{len(repeated)} rows that repeat a model, horizon, date and code ({_example(repeated)})"
         )
-    target, before = pl.col("target"), pl.col("target").shift(1)
-    differs = (target - before).abs() > 1e-6 * (1.0 + target.abs())
-    apart = table.filter(same_as_before(table, ("horizon", DATE, CODE)) & table.select(differs).to_series())
+    apart = by_horizon(table, _targets_apart)
     if len(apart):
         problems.append(f"{len(apart)} targets that differ from another model's ({_example(apart)})")
     return problems
+
+
+def _targets_apart(table: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose target is not that of the model before which knows it."""
+    known = table.drop_nulls("target")
+    target, before = pl.col("target"), pl.col("target").shift(1)
+    differs = (target - before).abs() > 1e-6 * (1.0 + target.abs())
+    return known.filter(same_as_before(known, ("horizon", DATE, CODE)) & known.select(differs).to_series())
 
 
 def _example(rows: pl.DataFrame) -> str:
