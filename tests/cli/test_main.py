@@ -1,6 +1,9 @@
 """Help, exit codes and what a failure looks like."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -136,3 +139,26 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(gogooku3.cli.evaluate, "_predictions_file", interrupted)
     assert run("evaluate", "x") == 130
+
+
+TERMINATED = """
+import os, signal, sys, time
+import gogooku3.cli.evaluate
+from gogooku3.atomic import atomic_path
+from gogooku3.cli.main import main
+
+def writes(_):
+    with atomic_path("out.parquet"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+gogooku3.cli.evaluate._predictions_file = writes
+sys.argv = ["gogooku3", "evaluate", "x"]
+main()
+"""
+
+
+def test_a_terminated_command_removes_what_it_was_writing_and_exits_with_143(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", TERMINATED], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "interrupted\n")
+    assert not list(tmp_path.iterdir())

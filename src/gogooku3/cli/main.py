@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Idle OpenMP threads must sleep, not spin; libraries read this once, when they are first loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(
             args=None if arguments is None else list(arguments), prog_name="gogooku3", standalone_mode=False
@@ -113,6 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         _leave(code or 0)
     sys.exit(code or 0)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    """End as Ctrl-C does, so that half-written files are removed on the way out."""
+    raise Interrupted(number)
 
 
 def _leave(code: int) -> NoReturn:
