@@ -335,6 +335,13 @@ def test_no_rows_stay_no_rows() -> None:
     assert CrossSectionalNormalizerV2().fit(frame).transform(frame.clear()).is_empty()
 
 
+def test_a_row_without_a_date_is_refused() -> None:
+    frame = market(0)
+    lost = frame.with_columns(pl.when(pl.int_range(pl.len()) != 3).then("date").alias("date"))
+    with pytest.raises(DataError, match="1 rows to normalise have no date"):
+        CrossSectionalNormalizerV2().fit(frame).transform(lost)
+
+
 def test_another_clip_is_kept() -> None:
     frame = market(13)
     normalizer = CrossSectionalNormalizerV2(robust_clip=3.0)

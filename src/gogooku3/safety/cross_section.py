@@ -127,11 +127,13 @@ class CrossSectionalNormalizerV2:
         before tells them.
 
         Raises:
-            DataError: not fitted, or a fitted column is missing.
+            DataError: not fitted, a fitted column is missing, or a row has no date.
         """
         if not self.columns:
             raise DataError("the normaliser is not fitted; call fit(training rows) first")
         require_columns(frame.columns, [DATE, *self.columns], "a frame to normalise")
+        if lost := frame[DATE].null_count():
+            raise DataError(f"{lost:,} rows to normalise have no date; leave them out")
         values = frame.select(pl.col(self.columns).cast(pl.Float32)).to_numpy(order="c", writable=True)
         days = frame[DATE].rank("dense").to_numpy().astype(np.int64) - 1 if frame.height else np.empty(0, int)
         order = None if bool((days[1:] >= days[:-1]).all()) else np.argsort(days, kind="stable")
