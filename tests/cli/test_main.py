@@ -41,6 +41,16 @@ def test_every_command_teaches_by_an_example(
     assert f"gogooku3 {' '.join(command)}" in capsys.readouterr().out.split("Example")[1]
 
 
+def test_the_help_fits_on_80_columns_without_a_broken_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("runs", "--help") == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert {"ic_1d,", "rank_ic,", "sharpe_net,", "drawdown_net;"} <= set(shown.split())
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"gogooku3 {__version__}\n"

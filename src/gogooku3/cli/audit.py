@@ -52,11 +52,17 @@ def audit(
     probe: Annotated[
         list[str] | None, typer.Option(help="Try this alone; may be repeated. All by default.")
     ] = None,
-    cuts: Annotated[int, typer.Option(min=1, help="How many days t the past is compared up to.")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, help="How many random changes of each kind.")] = 1,
+    cuts: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many days t the past is compared up to.")
+    ] = 3,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many random changes of each kind.")] = 1,
     tolerance: Annotated[
         float,
-        typer.Option(min=0.0, help="How far the past may move, as a share of its size; 0: not by a bit."),
+        typer.Option(
+            min=0.0,
+            metavar="SHARE",
+            help="How far the past may move, as a share of its size; 0: not by a bit.",
+        ),
     ] = 0.0,
     key: Annotated[
         list[str] | None, typer.Option(help="Output column that tells rows of a stock and day apart.")
@@ -65,13 +71,18 @@ def audit(
     frame: Annotated[
         str | None, typer.Option(help="polars or pandas, where the annotation doesn't say.")
     ] = None,
-    max_stocks: Annotated[int, typer.Option(min=1, help="Stocks of the prices to use, at most.")] = 60,
-    max_days: Annotated[int, typer.Option(min=2, help="Last days of the prices to use, at most.")] = 600,
+    max_stocks: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Stocks of the prices to use, at most.")
+    ] = 60,
+    max_days: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Last days of the prices to use, at most.")
+    ] = 600,
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A run's data set, if it lies elsewhere now.")
     ] = None,
     days: Annotated[
-        int, typer.Option(min=1, help="Test days of each fold on which a run's models are tried.")
+        int,
+        typer.Option(min=1, metavar="N", help="Test days of each fold on which a run's models are tried."),
     ] = 3,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write audit.json and the shortest examples there.")

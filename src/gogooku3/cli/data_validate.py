@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="Data set to check, or prices before they become one.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE_OR_FOLDER", help="Data set to check, or prices before they become one."),
+    ],
     calendar: Annotated[
         str | None,
         typer.Option(metavar="EXCHANGE", help="Compare the days with its sessions: XTKS, XNYS, XNAS, XLON."),

@@ -22,7 +22,7 @@ PREDICTIONS, CONFIG, METRICS = "predictions.parquet", "config.yaml", "metrics.js
 def evaluate(
     predictions: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE_OR_RUN...", help="A prediction table (.parquet) or a run's folder."),
+        typer.Argument(metavar="FILE_OR_RUN", help="A prediction table (.parquet) or a run's folder."),
     ],
     cost_bps: Annotated[
         float | None,

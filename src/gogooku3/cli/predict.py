@@ -39,7 +39,7 @@ def predict(
         typer.Option(help="Trading days ahead by which rows are sorted and explained; 5 by default."),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Stocks shown and explained at each end of the ranking.")
+        int, typer.Option(min=0, metavar="N", help="Stocks shown and explained at each end of the ranking.")
     ] = 10,
     explain_all: Annotated[
         bool, typer.Option("--explain-all", help="Give reasons for every stock; takes several times as long.")

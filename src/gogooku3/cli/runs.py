@@ -35,7 +35,7 @@ class Order(StrEnum):
 def runs(
     compare: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Runs to compare: folders, or names as the list has them."),
+        typer.Argument(metavar="RUN", help="Runs to compare: folders, or names as the list has them."),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -43,9 +43,16 @@ def runs(
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="Only this experiment's.")] = None,
     sort: Annotated[
-        Order, typer.Option(help="Newest first, or by the best model's score, the best first.")
+        Order,
+        typer.Option(
+            metavar="ORDER",
+            help="The best model's score by which the best comes first: "
+            f"{', '.join(list(Order)[1:])}; or newest.",
+        ),
     ] = Order.newest,
-    limit: Annotated[int | None, typer.Option(min=1, help="Runs shown at most; all by default.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs shown at most; all by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List the runs with their headline scores, or compare some of them.
