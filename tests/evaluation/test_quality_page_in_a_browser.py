@@ -57,6 +57,8 @@ def test_the_page_is_no_wider_than_the_screen(screen: Browser) -> None:
     screen.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     screen.settle()
     assert screen.run("document.documentElement.scrollWidth") <= screen.width
+    assert screen.lines_of("#checks .mark", "warning") == 1
+    assert screen.lines_of("#checks td.name", "mom_250d_skip20d") == 1
     assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
 

@@ -164,15 +164,7 @@ def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Brow
       part => part.querySelector('td').offsetWidth / part.clientWidth)"""
     assert max(screen.run(first), default=0) < 0.5
     # Nor may it break a name of common length.
-    lines = """(cell => {
-      const name = cell.textContent, range = document.createRange();
-      cell.textContent = 'rank_average';
-      range.selectNodeContents(cell);
-      const lines = range.getClientRects().length;
-      cell.textContent = name;
-      return lines;
-    })(document.querySelector('#scores td'))"""
-    assert screen.run(lines) == 1
+    assert screen.lines_of("#scores td", "rank_average") == 1
     assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
 

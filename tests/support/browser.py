@@ -115,6 +115,17 @@ class Browser:
         """Wait for two frames, in which whatever was asked for is drawn."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
+    def lines_of(self, selector: str, text: str) -> int:
+        """Lines that a text would take in the place of an element's own."""
+        return self.run(f"""(place => {{
+          const own = place.textContent, range = document.createRange();
+          place.textContent = {json.dumps(text)};
+          range.selectNodeContents(place);
+          const lines = range.getClientRects().length;
+          place.textContent = own;
+          return lines;
+        }})(document.querySelector({json.dumps(selector)}))""")
+
     def wait_for(self, script: str) -> None:
         """Wait, 200 frames at most, until an expression is true."""
         for _ in range(100):
