@@ -270,6 +270,19 @@ def test_the_fallback_is_clipped_too() -> None:
     assert done.filter(pl.col("date") > day(5))["market"].unique().to_list() == [5.0]
 
 
+def test_values_whose_squares_are_no_numbers_are_clipped_and_leave_the_others_apart() -> None:
+    frame = market(7)
+    wild = (pl.col("date") > day(5)) & pl.col("code").is_in(frame["code"].unique().sort()[:2].to_list())
+    done = (
+        CrossSectionalNormalizerV2()
+        .fit(until(frame, 5))
+        .transform(frame.with_columns(pl.when(wild).then(3e38).otherwise("tailed").alias("tailed")))
+    )
+    assert np.isfinite(cells(done)).all()
+    assert done.filter(wild)["tailed"].unique().to_list() == [5.0]
+    assert done.filter((pl.col("date") > day(5)) & ~wild)["tailed"].n_unique() > 100
+
+
 def test_missing_becomes_0_and_stays_visible_in_the_mask() -> None:
     frame = market(8, missing=0.3)
     normalizer = CrossSectionalNormalizerV2().fit(frame)

@@ -44,3 +44,15 @@ def test_a_column_that_nobody_knows_has_count_and_mean_0() -> None:
     day = DayColumns.of(np.full((4, 1), np.nan, np.float32))
     assert (day.count[0], day.mean[0], day.variance[0]) == (0, 0, 0)
     assert not day.standardize().any()
+
+
+@pytest.mark.parametrize("value", [1e20, 3.4e38])
+def test_a_column_too_wild_for_its_squares_is_as_a_constant_one_and_spoils_no_other(value: float) -> None:
+    values = block(0.02, 10.0)
+    plain = DayColumns.of(values.copy())
+    values[3:5, 4] = value
+    day = DayColumns.of(values)
+    assert (day.count[4], day.mean[4], day.variance[4]) == (plain.count[4], 0, 0)
+    scores, others = day.standardize(), np.arange(9) != 4
+    assert not scores[:, 4].any()
+    np.testing.assert_array_equal(scores[:, others], plain.standardize()[:, others])

@@ -40,6 +40,9 @@ class DayColumns:
     def of(block: Float32) -> "DayColumns":
         """Sums over the stocks, in the order given; NaN and infinities are unknown.
 
+        A column with values whose squares are beyond float32 (2e19) tells nothing of its day: it is taken as
+        constant, and its mean as 0.
+
         Args:
             block: float32 `[stocks, features]`; overwritten where it is contiguous, for it becomes `values`.
 
@@ -65,6 +68,10 @@ class DayColumns:
             drift = np.einsum("sf->f", values) / known
             variance = np.einsum("sf,sf->f", values, values) / known - drift * drift
         np.maximum(variance, 0, out=variance)
+        if len(lost := np.flatnonzero(~np.isfinite(variance))):
+            values[:, lost] = 0
+            for found in (mean, drift, variance):
+                found[lost] = 0
         return DayColumns(values, missing if len(cells) else None, cells, count, mean, drift, variance)
 
     @property
