@@ -124,6 +124,11 @@ TEXTS = [
     Case("tabs", csv(ROW.replace(",", "\t"), header=HEADER.replace(",", "\t")), ("p.csv", "tab")),
     Case("decimal commas", csv('2024-01-04,7203,"10,5","12,5","9,5","11,5",500'), ("'10,5'", "open")),
     Case("thousands' separators", csv('2024-01-04,7203,10,12,9,11,"1,500"'), ("'1,500'", "volume")),
+    Case(
+        "a last row cut within a number",
+        raw("p.csv", f"{HEADER}\n{ROW}\n{ROW.replace('04', '05')[:-5]}"),
+        ("p.csv is cut short", "6 of 7 columns"),
+    ),
     Case("a currency", csv("2024-01-04,7203,$10,12,9,11,500"), ("'$10'", "open")),
     Case("a row with too many fields", csv(ROW + ",7,8,9"), ("p.csv",)),
     Case("latin-1", raw("p.csv", f"{HEADER},Sector\n{ROW},Énergie\n".encode("latin-1")), ("p.csv", "UTF-8")),

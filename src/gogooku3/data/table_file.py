@@ -1,5 +1,6 @@
 """Opens one CSV or Parquet file as a lazy table, or says what is wrong with it; knows no column's meaning."""
 
+import csv
 import gzip
 import re
 import zlib
@@ -17,7 +18,7 @@ MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL"
 
 _PARSER_ERRORS = (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, EOFError, zlib.error)
 _HEAD = 1 << 16
-"""Bytes at the start of a CSV file that tell of another kind of file."""
+"""Bytes at the start of a CSV file that tell of another kind of file, and at its end of a copy cut short."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _TWICE = re.compile(r"(.+)_duplicated_\d+")
 """How Polars calls the second of two columns of a CSV that have one name."""
@@ -113,6 +114,23 @@ def _refuse_what_is_no_csv(path: Path) -> None:
                 f"{path}: the columns are separated by {name}, as in {choices([repr(header.strip())])}; "
                 f"export it with commas between columns and points in numbers"
             )
+    _refuse_a_cut_end(path, len(_fields(header)))
+
+
+def _refuse_a_cut_end(path: Path, width: int) -> None:
+    """A last row that lacks columns was cut, maybe within a number; gzip tells that by itself."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(max(0, path.stat().st_size - _HEAD))
+        last = file.read().decode(errors="replace").rpartition("\n")[2]
+    if not packed and last.strip() and (found := len(_fields(last))) < width:
+        raise DataError(
+            f"{path} is cut short: its last row has {found} of {width} columns; write or copy it again"
+        )
+
+
+def _fields(line: str) -> list[str]:
+    return next(csv.reader([line]), [])
 
 
 def _refuse_twins(path: Path, columns: Sequence[str]) -> None:
