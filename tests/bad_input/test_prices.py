@@ -224,6 +224,11 @@ COLUMNS = [
 OUTPUTS = [
     Case("an output that is no Parquet", to("out.csv"), ("out.csv", "out.parquet")),
     Case("the prices as output", to("p.parquet"), ("p.parquet", "elsewhere")),
+    Case(
+        "an output among the prices",
+        lambda f: (*folder_of({"a.csv": f"{HEADER}\n{ROW}\n".encode()})(f)[:-1], f / "prices" / "o.parquet"),
+        ("o.parquet", "in the folder of the prices", "elsewhere"),
+    ),
     Case("a folder as output", to("d.parquet", lambda f: (f / "d.parquet").mkdir()), ("d.parquet", "folder")),
     Case("a folder that is a file", to("p.parquet/o.parquet"), ("p.parquet",)),
     Case("synth to CSV", synth(out="m.csv"), ("m.csv", ".parquet")),

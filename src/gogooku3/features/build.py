@@ -69,13 +69,18 @@ def build_dataset(
 
     Raises:
         DataError: the prices can't be read, or `out_path` is no place for a Parquet file, or one of the
-            price files, or another build is writing there.
+            price files or in their folder, or another build is writing there.
         CannotAppend: what is there was built otherwise, or from other prices.
     """
     out = check_output(out_path, ".parquet")
     sources = price_files(prices_path)
     if out.resolve() in {path.resolve() for path in sources}:
         raise DataError(f"'{out}' is one of the price files; write the data set elsewhere")
+    if out.resolve().parent == Path(prices_path).resolve():
+        raise DataError(
+            f"'{out}' lies in the folder of the prices and would be read as prices the next time; write the "
+            "data set elsewhere"
+        )
     clock = _Clock(progress)
     table = read_prices(prices_path)
     clock.done("read")
