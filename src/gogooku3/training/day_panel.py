@@ -90,7 +90,7 @@ def take_days(
         DataError: a feature is missing, no such day, or too few days before it.
     """
     features = fold.file_features
-    if fold.start_date is not None:
+    if fold.start_date is not None and (frame[DATE] < fold.start_date).any():
         frame = frame.filter(pl.col(DATE) >= fold.start_date)
     panel = Panel.from_frame(frame, features, fold.horizons, reserve=tuple(QUALITY_FEATURES))
     days = _positions(panel.dates, first, last, "the data")
