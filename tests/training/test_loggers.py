@@ -170,6 +170,25 @@ def test_wandb_keeps_a_run_a_network_on_disk(tmp_path: Path, monkeypatch: pytest
         assert b"val/rank_ic_5d" in kept.read_bytes() and b"train/learning_rate" in kept.read_bytes()
 
 
+def test_wandb_without_a_user_is_told_with_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+
+    class Refused:
+        """W&B's own client keeps in this process what an earlier test had set."""
+
+        def __init__(self, **_: Any) -> None: ...
+
+        @property
+        def experiment(self) -> None:
+            raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(loggers, "WandbLogger", Refused)
+    with pytest.raises(ConfigError, match=r"W&B begins no run \(No API key.*WANDB_API_KEY, or WANDB_MODE"):
+        fit(tmp_path, wandb=True)
+
+
 def test_mlflow_keeps_the_curves_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")

@@ -36,7 +36,7 @@ def open_loggers(config: LoggingConfig, run_dir: Path | None) -> Iterator[list[L
         run_dir: the network's folder; its last two parts name the run. None: there are none.
 
     Raises:
-        ConfigError: a client is not installed.
+        ConfigError: a client is not installed, or W&B knows no user.
     """
     require_clients(config)
     loggers: list[Logger] = []
@@ -45,7 +45,7 @@ def open_loggers(config: LoggingConfig, run_dir: Path | None) -> Iterator[list[L
         if config.tensorboard:
             loggers.append(TensorBoardLogger(run_dir, name=TENSORBOARD, version=""))
         if config.wandb:
-            loggers.append(WandbLogger(name=name, project=config.wandb_project, save_dir=run_dir))
+            loggers.append(_wandb(config, name, run_dir))
         if config.mlflow:
             loggers.append(_mlflow(config, name, run_dir))
     try:
@@ -56,6 +56,20 @@ def open_loggers(config: LoggingConfig, run_dir: Path | None) -> Iterator[list[L
 
             # Or the next network's curves would be appended to this one's.
             wandb.finish()
+
+
+def _wandb(config: LoggingConfig, name: str, run_dir: Path) -> Logger:
+    import wandb
+
+    logger = WandbLogger(name=name, project=config.wandb_project, save_dir=run_dir)
+    try:
+        _ = logger.experiment  # which begins W&B's run
+    except wandb.Error as error:
+        raise ConfigError(
+            f"logging.wandb is true, but W&B begins no run ({error}); set WANDB_API_KEY, or "
+            "WANDB_MODE=offline to keep the curves in the folder"
+        ) from error
+    return logger
 
 
 def _mlflow(config: LoggingConfig, name: str, run_dir: Path) -> Logger:
