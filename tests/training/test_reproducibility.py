@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything, versions
+from gogooku3.errors import ConfigError
+from gogooku3.training.reproducibility import (
+    bfloat16_runs_fast,
+    require_accelerator,
+    seed_everything,
+    versions,
+)
 
 
 def draws() -> tuple[float, float, float]:
@@ -44,3 +50,14 @@ def test_what_the_processor_says_decides_about_bfloat16(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(builtins, "open", absent)
     assert bfloat16_runs_fast("cpu") is False
+
+
+def test_hardware_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("gpu", "mps"):
+        with pytest.raises(ConfigError, match=f"training.accelerator is {name}, .* set it to auto or cpu"):
+            require_accelerator(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("auto", "cpu", "gpu"):
+        require_accelerator(name)

@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
+from gogooku3.errors import ConfigError
+
 _RECORDED = ("gogooku3", "torch", "lightning", "polars", "numpy", "lightgbm", "hydra-core")
 
 
@@ -48,3 +50,18 @@ def bfloat16_runs_fast(accelerator: str = "cpu") -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def require_accelerator(name: str) -> None:
+    """Refuse hardware that isn't there, before anything is trained.
+
+    Raises:
+        ConfigError: `training.accelerator` names it.
+    """
+    mps = torch.backends.mps.is_available()
+    there = {"gpu": mps or torch.cuda.is_available(), "mps": mps}
+    if not there.get(name, True):
+        raise ConfigError(
+            f"training.accelerator is {name}, but torch {torch.__version__} sees none; set it to auto or "
+            "cpu, or install a torch that is built for it"
+        )

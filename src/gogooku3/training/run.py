@@ -41,7 +41,7 @@ from gogooku3.training.loggers import require_clients
 from gogooku3.training.memory import release_memory
 from gogooku3.training.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.training.progress import cpu_hours
-from gogooku3.training.reproducibility import seed_everything, use_threads, versions
+from gogooku3.training.reproducibility import require_accelerator, seed_everything, use_threads, versions
 from gogooku3.training.run_files import AUDIT, CONFIG, MANIFEST, METRICS
 from gogooku3.training.run_folder import RunFolder
 from gogooku3.training.saved_state import FEATURE_STATISTICS
@@ -77,6 +77,7 @@ class Run:
         folder: RunFolder | None = None,
     ) -> None:
         require_clients(config.logging)
+        require_accelerator(config.training.accelerator)
         self.threads = use_threads((earlier and earlier.threads) or config.performance.threads)
         self.experiment = experiment
         self.log = StepLog(verbose)
