@@ -156,6 +156,19 @@ def test_a_data_set_built_otherwise_is_refused(make_prices, tmp_path: Path, monk
         build(frame, tmp_path, append=True)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"no table", b"PAR1" + bytes(99)], ids=["empty", "text", "cut short"]
+)
+def test_what_is_no_data_set_is_refused_and_left_as_it_is(
+    content: bytes, make_prices, tmp_path: Path
+) -> None:
+    out = tmp_path / "set.parquet"
+    out.write_bytes(content)
+    with pytest.raises(append.CannotAppend, match=r"set.parquet is damaged, or no data set; build it anew"):
+        build(make_prices(n_days=40, n_stocks=3), tmp_path, append=True)
+    assert out.read_bytes() == content
+
+
 def test_the_digest_knows_every_value_and_no_order(make_prices) -> None:
     frame = make_prices(n_days=30, n_stocks=3, sectors=2)
     known = str(PricesDigest(frame))

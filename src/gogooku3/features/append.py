@@ -63,7 +63,10 @@ class Appendix:
         Raises:
             CannotAppend: nothing can be appended, and why.
         """
-        was = read_account(path)
+        try:
+            was = read_account(path)
+        except DataError as error:
+            raise CannotAppend(f"{path} is damaged, or no data set; {_ANEW}") from error
         if was is None or PRICES_DIGEST not in was:
             raise CannotAppend(f"{path} does not tell which prices it was built from; {_ANEW}")
         for key, what in (("version", "version"), ("targets", "targets"), ("features", "features")):

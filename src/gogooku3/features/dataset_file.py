@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.panel import BLOCK_ROWS
+from gogooku3.data.table_file import unreadable_file
 from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, SECTOR
 
@@ -37,9 +38,12 @@ def read_account(path: Path | str) -> dict[str, Any] | None:
     """The account `build_dataset` left in a data set's metadata; None in a file made elsewhere.
 
     Raises:
-        DataError: something is there that no build has written.
+        DataError: it is no Parquet file, or something is there that no build has written.
     """
-    text = pl.read_parquet_metadata(path).get(METADATA_KEY)
+    try:
+        text = pl.read_parquet_metadata(path).get(METADATA_KEY)
+    except pl.exceptions.PolarsError as error:
+        raise unreadable_file(Path(path), error) from None
     try:
         return None if text is None else dict(json.loads(text))
     except (ValueError, TypeError):
