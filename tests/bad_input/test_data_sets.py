@@ -152,6 +152,11 @@ CASES = [
         train(lambda d: d.with_columns(quality_coverage=pl.lit(1.0))),
         ("quality_coverage",),
     ),
+    Case(
+        "a window longer than the training days",
+        train(lambda d: d, "time_series.sequence_length=85"),
+        ("rows to fit", "85 days", "time_series.sequence_length"),
+    ),
     Case("double rows", train(lambda d: pl.concat([d, d.head(1)])), ("2022-01-03", "1301")),
     Case("null codes", train(lambda d: d.with_columns(code=pl.lit(None, pl.String))), ("code", "1,080 rows")),
     Case("codes as lists", train(lambda d: d.with_columns(pl.concat_list("code"))), ("code", "List")),

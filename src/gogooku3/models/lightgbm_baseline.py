@@ -121,7 +121,8 @@ class LightGBMFinancialBaseline:
         if not len(fit.features) or not len(stop.features):
             raise DataError(
                 f"the training days hold {len(fit.features)} rows to fit and {len(stop.features)} to stop "
-                f"on; rows need {self.sequence_length} days of data, so bring more days"
+                f"on; rows need {self.sequence_length} days of data, so bring more days, or shorten "
+                "the window (time_series.sequence_length)"
             )
         known = [np.isfinite(rows.labels).any(axis=0) for rows in (fit, stop)]
         for horizon, everywhere in zip(self.prediction_horizons, np.all(known, axis=0), strict=True):
