@@ -229,6 +229,13 @@ def test_a_wrong_setting_is_named_with_what_was_expected_and_what_to_try(overrid
     assert "\n" not in refused
 
 
+def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=f"the names are none, for {tmp_path} holds none; set GOGOOKU3_CONF"
+    ):
+        load_config("model/atft/train", configs_dir=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

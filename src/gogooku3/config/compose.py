@@ -83,6 +83,7 @@ def _find(config: str | Path, configs_dir: Path) -> Path:
     offer = did_you_mean(str(Path(*relative).with_suffix("")), names)
     raise ConfigError(
         f"no configuration '{config}', neither as a file nor by name{offer} the names are {choices(names)}"
+        + ("" if names else f", for {configs_dir} holds none; set GOGOOKU3_CONFIGS_DIR to a folder that does")
     )
 
 
