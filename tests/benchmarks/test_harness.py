@@ -122,9 +122,10 @@ def test_the_features_benchmark_runs() -> None:
     run = run_process(
         [sys.executable, str(run_all.HERE / "features.py"), "--tiny", "--rounds", "1", "--json"]
     )
-    whole, memory, _, features, day = harness.from_json(run.result)
+    whole, memory, _, features, day, bytes_alone = harness.from_json(run.result)
     assert whole.name == "build, 320 rows" and whole.passed and memory.passed
     assert features.ratio is not None and day.ratio is not None and day.ratio > 1
+    assert bytes_alone.ours == day.ours and bytes_alone.ratio is not None
 
 
 def test_the_gpu_benchmark_trains_a_tiny_network_anywhere_and_asks_for_a_gpu_otherwise(
