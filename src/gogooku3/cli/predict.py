@@ -69,9 +69,9 @@ def predict(
         ends = np.arange(table.height)
         if not explain_all:
             ends = np.unique(np.concatenate([ends[:top], ends[max(0, len(ends) - top) :]]))
+        drifted = beside.submit(_drift, saved, inputs)
         if len(ends):
             table = with_reasons(table, saved, inputs, leading, ends)
-        drifted = beside.submit(_drift, saved, inputs)
         _write(table, out)
         _print_ends(table, leading, top)
     _warn_of_age(saved, table["date"][0])
