@@ -215,9 +215,11 @@ def test_the_box_under_the_pointer_shows_each_line_in_its_own_colour(screen: Bro
     strokes = """[...document.querySelectorAll('#rolling-1 .hoverlayer .legendlines path')].map(
       path => getComputedStyle(path).stroke)"""
     # The oracle is drawn in two panels and told of once.
-    own = [tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5)) for colour in COLOURS[:2]]
-    grey = tuple(int(REFERENCE[place : place + 2], 16) for place in (1, 3, 5))
-    assert sorted(screen.run(strokes)) == sorted(f"rgb{colour}" for colour in (*own, grey))
+    own = [
+        tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        for colour in (*COLOURS[:2], REFERENCE)
+    ]
+    assert sorted(screen.run(strokes)) == sorted(f"rgb{colour}" for colour in own)
 
 
 def test_on_paper_nothing_is_cut_off_and_dark_pages_are_printed_light(screen: Browser) -> None:

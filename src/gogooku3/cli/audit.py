@@ -110,14 +110,16 @@ def audit(
     Example: `gogooku3 audit features:make_features --prices prices/ --out audit`
     """
     if ":" not in target or Path(target).is_dir():
-        functions: dict[str, object] = {
+        of_functions: dict[str, object] = {
             "--prices": prices,
             "--targets": targets,
             "--probe": probe,
             "--key": key,
+            "--ignore": ignore,
+            "--frame": frame,
+            "--out": out,
         }
-        functions |= {"--ignore": ignore, "--frame": frame, "--out": out}
-        given = [option for option, value in functions.items() if value]
+        given = [option for option, value in of_functions.items() if value]
         if given and Path(target).is_dir():
             raise ConfigError(
                 f"{choices(given)} can't be given with a run, whose audit is written into its folder; leave "

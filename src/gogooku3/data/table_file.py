@@ -94,10 +94,12 @@ def unreadable_file(path: Path, error: Exception) -> DataError:
 
 
 def _refuse_what_is_no_csv(path: Path) -> None:
-    """Tell a Parquet file, UTF-16, binary data and other separators by the file's first bytes."""
+    """Tell a Parquet file, UTF-16, binary data and other separators by the first bytes, a cut by the last."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    if head.startswith(b"\x1f\x8b"):
+        file.seek(max(0, path.stat().st_size - _HEAD))
+        end = file.read()
+    if packed := head.startswith(b"\x1f\x8b"):
         with gzip.open(path) as file:
             head = file.read(_HEAD)
     if head.startswith(b"PAR1"):
@@ -114,16 +116,16 @@ def _refuse_what_is_no_csv(path: Path) -> None:
                 f"{path}: the columns are separated by {name}, as in {choices([repr(header.strip())])}; "
                 f"export it with commas between columns and points in numbers"
             )
-    _refuse_a_cut_end(path, len(_fields(header)))
+    # Of a packed file gzip tells it.
+    if not packed:
+        _refuse_a_cut_end(path, header, end)
 
 
-def _refuse_a_cut_end(path: Path, width: int) -> None:
-    """A last row that lacks columns was cut, maybe within a number; gzip tells that by itself."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(max(0, path.stat().st_size - _HEAD))
-        last = file.read().decode(errors="replace").rpartition("\n")[2]
-    if not packed and last.strip() and (found := len(_fields(last))) < width:
+def _refuse_a_cut_end(path: Path, header: str, end: bytes) -> None:
+    """A last row that lacks columns was cut, maybe within a number."""
+    last = end.decode(errors="replace").rpartition("\n")[2]
+    found, width = len(_fields(last)), len(_fields(header))
+    if last.strip() and found < width:
         raise DataError(
             f"{path} is cut short: its last row has {found} of {width} columns; write or copy it again"
         )

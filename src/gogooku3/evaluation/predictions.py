@@ -15,6 +15,8 @@ ORACLE = "oracle"
 # In this order the models' rows for one stock, day and horizon are neighbours, which makes every check
 # below a comparison with the row before.
 _ORDER = ("horizon", "fold", DATE, CODE, "model")
+FORECAST = ("horizon", DATE, CODE)
+"""What the neighbours have in common: the forecast that each model makes."""
 
 
 class SharedRows(NamedTuple):
@@ -77,7 +79,7 @@ def shared_rows(table: pl.DataFrame) -> SharedRows:
     if not competes.any():
         competes = ~competes
     # A run is one stock, day and horizon: neighbours in the canonical order.
-    run = (~same_as_before(table, ("horizon", DATE, CODE))).cum_sum().to_numpy() - 1
+    run = (~same_as_before(table, FORECAST)).cum_sum().to_numpy() - 1
     have = np.bincount(run[competes], minlength=int(run[-1]) + 1)
     rivals = table.filter(pl.Series(competes)).group_by("horizon").agg(pl.col("model").n_unique().alias("n"))
     needed = table["horizon"].replace_strict(rivals["horizon"], rivals["n"], default=0).to_numpy()
@@ -181,7 +183,7 @@ def _targets_apart(table: pl.DataFrame) -> pl.DataFrame:
     known = table.drop_nulls("target")
     target, before = pl.col("target"), pl.col("target").shift(1)
     differs = (target - before).abs() > 1e-6 * (1.0 + target.abs())
-    return known.filter(same_as_before(known, ("horizon", DATE, CODE)) & known.select(differs).to_series())
+    return known.filter(same_as_before(known, FORECAST) & known.select(differs).to_series())
 
 
 def _example(rows: pl.DataFrame) -> str:

@@ -15,7 +15,7 @@ from gogooku3.errors import ConfigError, choices
 from gogooku3.evaluation.ensemble import RANK_AVERAGE
 from gogooku3.evaluation.metrics import PERIODS_PER_YEAR, annualised_sharpe, compute_max_drawdown
 from gogooku3.evaluation.portfolio import Entry
-from gogooku3.evaluation.predictions import ORACLE, same_as_before
+from gogooku3.evaluation.predictions import FORECAST, ORACLE, same_as_before
 from gogooku3.evaluation.series import DailySeries, Trading, daily_series, decay
 from gogooku3.evaluation.significance import (
     bootstrap_interval,
@@ -145,7 +145,7 @@ def _row_counts(checked: pl.DataFrame, scored: pl.DataFrame, lost: dict[str, int
         "given": len(checked),
         "scored": len(scored),
         # Models that predict the same are neighbours in the canonical order.
-        "shared": int((~same_as_before(scored, ("horizon", DATE, CODE))).sum()),
+        "shared": int((~same_as_before(scored, FORECAST)).sum()),
         "lost_by_model": lost,
         "n_days": scored[DATE].n_unique(),
         "n_stocks": scored[CODE].n_unique(),

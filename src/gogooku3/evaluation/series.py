@@ -1,5 +1,6 @@
 """The daily series of a prediction table, made once: what scores summarise and charts draw."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,15 +70,17 @@ def daily_series(
     rules: dict[str, Any] = {**asdict(trading), "daily_returns": one_day, "prices": prices}
     market = Market(one_day)
     average = pl.DataFrame({DATE: market.dates[DATE], "market": market.average()}, nan_to_null=True)
+
+    def followed(follow: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+        return by_horizon(scored, follow).sort(*GROUP, DATE)
+
     return DailySeries(
         checked=checked,
         scored=scored,
         lost=lost,
-        correlations=by_horizon(scored, daily_ic).sort(*GROUP, DATE),
-        books=by_horizon(scored, lambda rows: portfolio_returns(rows, **rules)).sort(*GROUP, DATE),
-        long_only=by_horizon(scored, lambda rows: portfolio_returns(rows, **rules, side="long_only")).sort(
-            *GROUP, DATE
-        ),
+        correlations=followed(daily_ic),
+        books=followed(lambda rows: portfolio_returns(rows, **rules)),
+        long_only=followed(lambda rows: portfolio_returns(rows, **rules, side="long_only")),
         market=average,
         one_day=one_day,
     )

@@ -185,12 +185,12 @@ def _day_numbers(X: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
             )
         require_columns(X.columns, [DATE], "a frame to split")
         groups = X[DATE]
-    dates = groups if isinstance(groups, np.ndarray) else pl.Series(groups)
-    if isinstance(dates, pl.Series):
-        # A trading day is one day, whatever the time that stands with it.
-        dates = (dates.dt.date() if isinstance(dates.dtype, pl.Datetime) else dates).to_numpy()
-    elif dates.dtype.kind == "M":
-        dates = dates.astype("datetime64[D]")
+    # A trading day is one day, whatever the time that stands with it.
+    if isinstance(groups, np.ndarray):
+        dates = groups.astype("datetime64[D]") if groups.dtype.kind == "M" else groups
+    else:
+        series = pl.Series(groups)
+        dates = (series.dt.date() if isinstance(series.dtype, pl.Datetime) else series).to_numpy()
     if len(dates) == 0:
         raise DataError("no rows to split: 0 came; give a frame or dates with some")
     if dates.dtype.kind == "M" and (lost := int(np.isnat(dates).sum())):
