@@ -84,7 +84,7 @@ def framed(given: argparse.Namespace) -> dict[str, Any]:
     """The part that Qlib's path has, too: from a frame in memory to a normalised panel, ready for batches."""
     from gogooku3.data.dataset import ProductionDatasetV3
     from gogooku3.data.panel import Panel
-    from gogooku3.safety.cross_section import PanelNormalizer
+    from gogooku3.preprocessing.cross_section import PanelNormalizer
 
     loader = ProductionDatasetV3(given.data)
     frame = loader.load_data()

@@ -70,10 +70,10 @@ def one_day(given: argparse.Namespace) -> dict[str, float]:
 
 def passes(given: argparse.Namespace) -> dict[str, float]:
     """One pass over the dense prices a family of features."""
-    from gogooku3.data.sources import read_prices
+    from gogooku3.data.prices import read_prices
     from gogooku3.features.catalog import CATALOG
-    from gogooku3.features.grid import build_grid
-    from gogooku3.features.windows import rolling_sum
+    from gogooku3.features.price_grid import build_grid
+    from gogooku3.features.rolling import rolling_sum
 
     grid = build_grid(read_prices(given.place / "all.parquet").frame)
     families = {feature.family for feature in CATALOG}

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gogooku3.atomic import write_text_atomic
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.features.build import build_dataset
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
-from gogooku3.safety.cross_section import DayStatistics
+from gogooku3.files.atomic import write_text_atomic
+from gogooku3.preprocessing.cross_section import DayStatistics
 from gogooku3.schema import HORIZONS
 
 EMBARGO_DAYS = 20

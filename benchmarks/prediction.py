@@ -97,10 +97,10 @@ def parts(given: argparse.Namespace) -> dict[str, object]:
     import numpy as np
     import torch
 
-    from gogooku3.safety.drift import drift
-    from gogooku3.training.inference import network_output, predict_days, read_inputs
-    from gogooku3.training.ranking import day_ranking, with_reasons
-    from gogooku3.training.saved_fold import SavedFold
+    from gogooku3.inference.drift import drift
+    from gogooku3.inference.predict import network_output, predict_days, read_inputs
+    from gogooku3.inference.ranking import day_ranking, with_reasons
+    from gogooku3.inference.saved_fold import SavedFold
 
     note("imports")
     fold = SavedFold.load(given.run)

@@ -31,15 +31,15 @@ from typing import Any
 import polars as pl
 from market_days import EMBARGO_DAYS, SETTINGS, Market
 
-from gogooku3.atomic import atomic_path, write_text_atomic
 from gogooku3.config import RunConfig, load_config
 from gogooku3.data.panel import Panel, PanelSlice
-from gogooku3.evaluation.daily import daily_ic
-from gogooku3.evaluation.ensemble import rank_average
+from gogooku3.evaluation.daily_ic import daily_ic
+from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.evaluation.significance import bootstrap_interval, newey_west, paired_difference
+from gogooku3.files.atomic import atomic_path, write_text_atomic
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.safety.market_state import MarketState
+from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.schema import HORIZONS
 from gogooku3.settings import settings
 

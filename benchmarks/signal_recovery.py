@@ -27,7 +27,7 @@ from gogooku3.evaluation.metrics import information_coefficient
 from gogooku3.evaluation.significance import newey_west
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
-from gogooku3.safety.market_state import MarketState
+from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.training.trainer import ATFTTrainer
 
 PARTS = {

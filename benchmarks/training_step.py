@@ -24,9 +24,9 @@ from made_up_market import made_up_batches, made_up_panel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gogooku3.allocator import freed_memory_kept
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.models.history import History
+from gogooku3.system import freed_memory_kept
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.module import parameter_groups
 from gogooku3.training.reproducibility import bfloat16_runs_fast

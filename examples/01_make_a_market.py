@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market, write_market
 
 
 def main(folder: Path) -> None:

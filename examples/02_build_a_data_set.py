@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from gogooku3 import ProductionDatasetV3
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market
-from gogooku3.data.validation import validate
+from gogooku3.data.quality.validation import validate
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market
 from gogooku3.features.build import build_dataset
 from gogooku3.features.catalog import CATALOG
 

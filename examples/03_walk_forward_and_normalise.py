@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from gogooku3 import CrossSectionalNormalizerV2, ProductionDatasetV3, WalkForwardSplitterV2
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.errors import ConfigError
 from gogooku3.features.build import build_dataset
 

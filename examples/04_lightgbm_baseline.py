@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from gogooku3 import LightGBMFinancialBaseline, ProductionDatasetV3, QualityFinancialFeaturesGenerator
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.features.build import build_dataset
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3.config import load_config
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
-from gogooku3.evaluation.table import headline_rows
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.features.build import build_dataset
+from gogooku3.reporting.tables import headline_rows
 from gogooku3.training import SafeTrainingPipeline
 
 

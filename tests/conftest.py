@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.features.build import build_dataset
 
 SMALL_MARKET = SyntheticMarketConfig(n_stocks=30, n_days=230, seed=5, n_sectors=4)

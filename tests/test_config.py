@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from gogooku3.config import RunConfig, load_config
 from gogooku3.config.messages import dotted_names
 from gogooku3.errors import ConfigError
-from gogooku3.shipped import shipped_configs
+from gogooku3.settings import shipped_configs
 
 SHIPPED = sorted(file for file in shipped_configs().rglob("*.yaml") if file.stem != "quality")
 

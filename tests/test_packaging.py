@@ -31,7 +31,7 @@ def test_the_wheel_holds_configs_types_and_the_report_template(tmp_path: Path) -
         f"gogooku3/configs/{f.relative_to(ROOT / 'configs')}" for f in (ROOT / "configs").rglob("*.yaml")
     }
     assert shipped
-    assert names >= shipped | {"gogooku3/py.typed", "gogooku3/evaluation/templates/report.html.j2"}
+    assert names >= shipped | {"gogooku3/py.typed", "gogooku3/reporting/templates/report.html.j2"}
 
 
 def test_the_constraints_pin_every_direct_dependency_from_the_index() -> None:

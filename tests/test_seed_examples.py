@@ -27,7 +27,7 @@ from gogooku3 import (
     rank_information_coefficient,
     settings,
 )
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market, write_market
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market, write_market
 from gogooku3.features.build import build_dataset
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.training import SafeTrainingPipeline

@@ -6,8 +6,7 @@ import pytest
 
 import gogooku3
 from gogooku3 import settings
-from gogooku3.settings import Settings, load_settings
-from gogooku3.shipped import shipped_configs
+from gogooku3.settings import Settings, load_settings, shipped_configs
 
 
 def test_the_package_hands_out_the_object_not_the_module() -> None:

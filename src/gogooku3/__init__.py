@@ -5,6 +5,7 @@ Importing the package loads no torch, LightGBM or Polars: public names load at f
 
 from typing import TYPE_CHECKING
 
+from gogooku3._version import __version__
 from gogooku3.lazy import lazy_names
 from gogooku3.settings import settings
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         FrequencyAdaptiveNorm,
         LightGBMFinancialBaseline,
     )
-    from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
+    from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
     from gogooku3.safety.walk_forward import WalkForwardSplitterV2
     from gogooku3.training import (
         ATFTTrainer,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
         MultiHorizonFinancialLoss,
         SafeTrainingPipeline,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ATFTCore",
@@ -66,7 +65,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "ProductionDatasetV3": "gogooku3.data.dataset",
         "QualityFinancialFeaturesGenerator": "gogooku3.features.quality",
-        "CrossSectionalNormalizerV2": "gogooku3.safety.cross_section",
+        "CrossSectionalNormalizerV2": "gogooku3.preprocessing.cross_section",
         "WalkForwardSplitterV2": "gogooku3.safety.walk_forward",
         "FinancialGraphBuilder": "gogooku3.graph.builder",
         "information_coefficient": "gogooku3.evaluation.metrics",

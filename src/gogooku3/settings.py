@@ -13,9 +13,18 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gogooku3.shipped import shipped_configs
-
 PREFIX = "GOGOOKU3_"
+
+
+def shipped_configs() -> Path:
+    """Folder of the YAML files that ship with the package: inside the wheel, or at a checkout's root.
+
+    >>> (shipped_configs() / "model" / "atft" / "train.yaml").is_file()
+    True
+    """
+    package = Path(__file__).resolve().parent
+    inside_wheel = package / "configs"
+    return inside_wheel if inside_wheel.is_dir() else package.parents[1] / "configs"
 
 
 @dataclass

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from tests.bad_input.harness import TINY, complaints, contents, prices, run
 
-from gogooku3 import atomic
 from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.files import atomic
 
 Fill = Callable[[int], Path]
 """Makes a disk on which there are so many kilobytes, or gives it so many."""
@@ -110,16 +110,16 @@ def test_a_file_that_vanishes_while_it_is_read_is_named(home: Path, monkeypatch:
 
 
 def test_a_folder_that_vanishes_under_a_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gogooku3.training import baseline_fold
+    from gogooku3.pipeline import train_baseline
 
-    train = baseline_fold.train_baseline
+    train = train_baseline.train_baseline
 
     def vanish(*arguments: object) -> object:
         shutil.rmtree(home / "runs")
         (home / "runs").write_text("a file now")
         return train(*arguments)
 
-    monkeypatch.setattr(baseline_fold, "train_baseline", vanish)
+    monkeypatch.setattr(train_baseline, "train_baseline", vanish)
     outcome = run(("train", "--data", "d.parquet", "--out", "runs", *TINY), home)
     assert outcome.code == 2 and "Traceback" not in outcome.err
     assert "runs" in outcome.message and outcome.err.count("error: ") == 1

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from gogooku3.config import load_config
 from gogooku3.data.dataset import ProductionDatasetV3
-from gogooku3.data.sources import read_prices
-from gogooku3.data.synthetic import SyntheticMarketConfig, generate_market
-from gogooku3.data.validation import validate
+from gogooku3.data.prices import read_prices
+from gogooku3.data.quality.validation import validate
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market
 from gogooku3.errors import GogookuError
 from gogooku3.evaluation.scores import score_predictions
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.saved_model import load_model, save_model
+from gogooku3.models.saving import load_model, save_model
 
 FEW = settings(
     max_examples=40,

@@ -16,7 +16,7 @@ from market_days import EMBARGO_DAYS, Market, Setting
 from real_market import BASELINE, BLEND, NETWORK, VALIDATION_YEAR, Job, compare, prediction_table
 
 from gogooku3.config import load_config
-from gogooku3.evaluation.ensemble import rank_average
+from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.schema import HORIZONS
 
 SMALL = [

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from gogooku3.cli.main import main
-from gogooku3.training.export import FORMATS, Arrays, Format, one_day
-from gogooku3.training.saved_fold import SavedFold
+from gogooku3.inference.export import FORMATS, Arrays, Format, one_day
+from gogooku3.inference.saved_fold import SavedFold
 
 
 def export(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -30,7 +30,7 @@ def test_a_seeds_network_is_written_and_the_difference_said(
             return network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
 
     # Tracing takes long and has its own tests.
-    monkeypatch.setattr("gogooku3.training.export.trace", lambda network: None)
+    monkeypatch.setattr("gogooku3.inference.export.trace", lambda network: None)
     form = Format(".pt2", (), lambda program, about: about.encode(), lambda content: predict)
     monkeypatch.setitem(FORMATS, "torch", form)
     out = tmp_path / "new" / "model.pt2"

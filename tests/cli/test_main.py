@@ -154,7 +154,7 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 TERMINATED = """
 import os, signal, sys, time
 import gogooku3.cli.evaluate
-from gogooku3.atomic import atomic_path
+from gogooku3.files.atomic import atomic_path
 from gogooku3.cli.main import main
 
 def writes(_):

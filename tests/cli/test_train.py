@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import gogooku3.training.inputs
+import gogooku3.pipeline.input_checks
 from gogooku3.cli import demo, train
 from gogooku3.cli.demo_market import DEMO_DATASET
 from gogooku3.cli.main import main
@@ -40,7 +40,7 @@ class Recorder:
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
     """Calls of the pipeline, from an empty working directory."""
     monkeypatch.setitem(vars(gogooku3.training), "SafeTrainingPipeline", Recorder)
-    monkeypatch.setattr(gogooku3.training.inputs, "first_look", lambda config: None)
+    monkeypatch.setattr(gogooku3.pipeline.input_checks, "first_look", lambda config: None)
     monkeypatch.setattr(train, "print_headline", lambda scores: None)
     monkeypatch.setattr(train, "ensure_demo_dataset", lambda path: pytest.fail(f"made {path}"))
     monkeypatch.setattr(Recorder, "calls", [])

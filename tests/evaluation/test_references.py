@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gogooku3.evaluation.books import quantile_weights, turnover
-from gogooku3.evaluation.daily import daily_ic
+from gogooku3.evaluation.daily_ic import daily_ic
 from gogooku3.evaluation.metrics import annualised_sharpe, compute_max_drawdown, equity_curve
+from gogooku3.evaluation.portfolio_weights import quantile_weights, turnover
 from gogooku3.evaluation.quantiles import quantile_returns
 from gogooku3.evaluation.scores import market_exposure
 from gogooku3.evaluation.significance import deflated_sharpe, newey_west, probabilistic_sharpe

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from gogooku3.errors import ConfigError, DataError
-from gogooku3.evaluation.daily import daily_ic
+from gogooku3.evaluation.daily_ic import daily_ic
 from gogooku3.evaluation.metrics import annualised_sharpe, compute_max_drawdown
 from gogooku3.evaluation.portfolio import one_day_returns, portfolio_returns
 from gogooku3.evaluation.scores import score_predictions

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from gogooku3.cli.main import app, main
 from gogooku3.data.parquet_splice import Footer
 from gogooku3.errors import DataError
-from gogooku3.features import append, dataset_file
+from gogooku3.features import append, dataset_metadata
 from gogooku3.features.build import build_dataset
-from gogooku3.features.dataset_file import PricesDigest, read_account
+from gogooku3.features.dataset_metadata import PricesDigest, read_account
 
 GROUP = 256
 N_DAYS = 1150
@@ -27,7 +27,7 @@ N_DAYS = 1150
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small row groups, so that some stay and some go."""
-    for module in (append, dataset_file):
+    for module in (append, dataset_metadata):
         monkeypatch.setattr(module, "BLOCK_ROWS", GROUP)
 
 
@@ -183,8 +183,8 @@ def test_the_digest_knows_every_value_and_no_order(make_prices) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from gogooku3.atomic import atomic_path, temporary_folder_beside
-from gogooku3.locks import exclusive
+from gogooku3.files.atomic import atomic_path, temporary_folder_beside
+from gogooku3.files.locks import exclusive
 out = Path(sys.argv[1])
 lock = out.with_name(f".{out.name}.lock")
 with exclusive(lock, ""), atomic_path(out), temporary_folder_beside(out) as parts:

@@ -10,7 +10,7 @@ import pytest
 from gogooku3.errors import DataError
 from gogooku3.features.build import build_dataset
 from gogooku3.features.catalog import FEATURE_NAMES
-from gogooku3.features.dataset_file import read_account
+from gogooku3.features.dataset_metadata import read_account
 
 
 @pytest.fixture

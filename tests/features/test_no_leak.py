@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from gogooku3.features import compute
 from gogooku3.features.catalog import CATALOG, FEATURE_NAMES
 from gogooku3.features.compute import compute_features
-from gogooku3.features.grid import STALE_DAYS
+from gogooku3.features.price_grid import STALE_DAYS
 
 PRICES = ["open", "high", "low", "close"]
 OWN = [f.name for f in CATALOG if f.family not in ("sector", "market", "beta", "calendar")]

@@ -17,7 +17,7 @@ from gogooku3.features.quality import (
     quality_block,
     quality_cube,
 )
-from gogooku3.safety.cross_section import PanelNormalizer
+from gogooku3.preprocessing.cross_section import PanelNormalizer
 
 NAMES = list(QUALITY_FEATURES)
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from gogooku3.features.catalog import CATALOG
-from gogooku3.features.grid import build_grid
+from gogooku3.features.price_grid import build_grid
 
 talib = pytest.importorskip("talib", reason="TA-Lib, the oracle for indicators, is not installed")
 

@@ -17,8 +17,8 @@ from gogooku3.features.compute import compute_features
 from gogooku3.features.quality import QualityFinancialFeaturesGenerator
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
 from gogooku3.safety import audit
-from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
 
 LEAKS = {
     leaky.full_period_maximum: "altered",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gogooku3.data.simulated_exchange import SyntheticMarketConfig
-from gogooku3.data.synthetic import generate_market
+from gogooku3.data.synthetic.market import generate_market
+from gogooku3.data.synthetic.simulated_exchange import SyntheticMarketConfig
 
 
 @dataclass(frozen=True)

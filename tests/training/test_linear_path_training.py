@@ -24,7 +24,7 @@ from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.evaluation.metrics import information_coefficient
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.safety.labels import treat_labels
+from gogooku3.preprocessing.labels import treat_labels
 from gogooku3.training.checkpoint import copy_weights, load_model, save_model
 from gogooku3.training.trainer import ATFTTrainer
 

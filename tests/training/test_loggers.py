@@ -16,9 +16,9 @@ from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training import loggers
-from gogooku3.training.collapse import spread_by_day
 from gogooku3.training.explanations import Explanations
-from gogooku3.training.figures import explanation_figures, rank_ic_figure, write_explanation_figures
+from gogooku3.training.prediction_collapse import spread_by_day
+from gogooku3.training.tensorboard import explanation_figures, rank_ic_figure, write_explanation_figures
 from gogooku3.training.trainer import ATFTTrainer
 
 DAYS, STOCKS, FEATURES = 40, 8, 3

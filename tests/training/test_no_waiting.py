@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.training import module as module_file
-from gogooku3.training.finite_loss import FiniteLoss
+from gogooku3.training.nan_guard import FiniteLoss
 
 QUESTIONS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
 """Operators whose answer the host needs, or whose result's shape depends on values."""

@@ -1,1 +1,1 @@
-"""The command line, one file a command. Rooms below are imported inside them, so that `--help` is quick."""
+"""One file per command: parses options, calls the package, prints. Contains no computation."""

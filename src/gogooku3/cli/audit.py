@@ -162,8 +162,8 @@ def _audit_run(run: Path, data: Path | None, days: int, as_json: bool) -> None:
             f"'{run}' is neither the folder of a run nor a pipeline; name a folder such as "
             "runs/train/20250101-090000, or a function as module:function, such as features:make_features"
         )
-    from gogooku3.training.run_audit import audit_run
-    from gogooku3.training.run_report import write_audit
+    from gogooku3.pipeline.audit_run import audit_run
+    from gogooku3.pipeline.run_report import write_audit
 
     with progress_bar("auditing") as progress:
         audit = audit_run(run, data, days, progress=progress)
@@ -224,7 +224,7 @@ def _audit_pipeline(
     pipeline: Callable[..., Any], prices: Path, as_is: bool, targets: Path | None, **options: Any
 ) -> "AuditReport":
     import gogooku3.safety as safety
-    from gogooku3.data.sources import read_prices
+    from gogooku3.data.prices import read_prices
 
     given = _read_table(prices) if as_is else read_prices(prices).frame
     known = None if targets is None else _read_table(targets)
@@ -239,8 +239,8 @@ def _audit_pipeline(
 
 def _read_table(path: Path) -> "pl.DataFrame":
     """One file with its own columns; the keys in canonical types, under their own names."""
-    from gogooku3.data.cells import read_keys
-    from gogooku3.data.table_file import collect, scan_table
+    from gogooku3.data.parsing import read_keys
+    from gogooku3.files.tables import collect, scan_table
     from gogooku3.schema import KEYS, map_columns, require_columns
 
     if not path.is_file():
@@ -261,7 +261,7 @@ def pl_alias(names: dict[str, str]) -> "list[pl.Expr]":
 
 def _write(report: "AuditReport", out: Path) -> None:
     """`audit.json`, and a program for each shortest example."""
-    from gogooku3.atomic import write_text_atomic
+    from gogooku3.files.atomic import write_text_atomic
 
     write_text_atomic(out / "audit.json", json.dumps(report.to_dict(), indent=2) + "\n")
     programs = [finding.reproducer for finding in report.findings if finding.reproducer]

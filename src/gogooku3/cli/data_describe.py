@@ -10,8 +10,8 @@ from gogooku3.cli.output import print_table
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
-    from gogooku3.data.raw_contents import RawContents
-    from gogooku3.features.description import ColumnFamily, TableDescription, TargetSpread
+    from gogooku3.data.fetch.raw_contents import RawContents
+    from gogooku3.features.describe import ColumnFamily, TableDescription, TargetSpread
 
 NAMED = 3
 """Holes and columns named; --json has them all."""
@@ -32,9 +32,9 @@ def describe(
 
     Example: `gogooku3 data describe data/mine.parquet`
     """
+    from gogooku3.data.fetch.raw_contents import is_raw_store, raw_contents
     from gogooku3.data.fetch.store import RawStore
-    from gogooku3.data.raw_contents import is_raw_store, raw_contents
-    from gogooku3.features.description import describe_table
+    from gogooku3.features.describe import describe_table
 
     if is_raw_store(path):
         held = raw_contents(RawStore(path))

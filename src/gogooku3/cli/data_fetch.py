@@ -72,8 +72,8 @@ def jquants(
     except ModuleNotFoundError as missing:
         raise _not_installed(missing, "jquants") from None
     from gogooku3.data.fetch.jquants_data import DATASETS
+    from gogooku3.data.fetch.raw_market import write_tokyo_prices
     from gogooku3.data.fetch.store import RawStore
-    from gogooku3.data.raw_market import write_tokyo_prices
 
     if plan not in REQUESTS_PER_MINUTE:
         raise ConfigError(f"--plan is '{plan}', but the plans are {choices(REQUESTS_PER_MINUTE)}")
@@ -174,8 +174,8 @@ def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
 
 def _check_build(out: Path | None, extra: str | None = None) -> None:
     """Refuse what can't be built, before a fetch of hours."""
-    from gogooku3.atomic import check_output
     from gogooku3.features.extra import extra_features
+    from gogooku3.files.atomic import check_output
 
     if out is not None:
         check_output(out, ".parquet")

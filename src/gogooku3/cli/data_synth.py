@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gogooku3.atomic import check_output
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError, choices
+from gogooku3.files.atomic import check_output
 from gogooku3.settings import settings
 
 
@@ -33,7 +33,7 @@ def synth(
 
     Example: `gogooku3 data synth --preset demo --seed 1 --out data/demo/prices.parquet`
     """
-    from gogooku3.data.synthetic import PRESETS, generate_market, write_market
+    from gogooku3.data.synthetic.market import PRESETS, generate_market, write_market
 
     if preset not in PRESETS:
         raise ConfigError(f"--preset is '{preset}', but the presets are {choices(PRESETS)}; choose one")

@@ -10,7 +10,7 @@ from gogooku3.cli.output import print_table
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
-    from gogooku3.data.quality_report import ValidationReport
+    from gogooku3.data.quality.report import ValidationReport
 
 
 def validate(
@@ -45,9 +45,9 @@ def validate(
 
     Example: `gogooku3 data validate prices/ --calendar XTKS --report quality.html`
     """
-    from gogooku3.atomic import check_output, write_text_atomic
     from gogooku3.config.quality import load_rules
-    from gogooku3.data.validation import validate as find_problems
+    from gogooku3.data.quality.validation import validate as find_problems
+    from gogooku3.files.atomic import check_output, write_text_atomic
 
     thresholds = load_rules(rules)
     for path, suffix in ((json_file, ".json"), (page, ".html")):
@@ -60,7 +60,7 @@ def validate(
         write_text_atomic(json_file, json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
         typer.echo(f"all of it: {json_file}")
     if page is not None:
-        from gogooku3.evaluation.quality_page import write_quality_page
+        from gogooku3.reporting.quality_page import write_quality_page
 
         write_quality_page(page, report, file, thresholds)
         typer.echo(f"page: {page}")
@@ -75,7 +75,7 @@ def validate(
 
 
 def _print(file: Path, report: "ValidationReport") -> None:
-    from gogooku3.data.quality_checks.problem import spell
+    from gogooku3.data.quality.problem import spell
 
     size = f"{file}: {report.kind}, {report.rows:,} rows x {report.columns} columns"
     if not report.problems:

@@ -33,7 +33,7 @@ def ensure_demo_dataset(dataset: Path, meanwhile: Callable[[], object] | None = 
 
 
 def _make(dataset: Path) -> None:
-    from gogooku3.data.synthetic import PRESETS, generate_market, write_market
+    from gogooku3.data.synthetic.market import PRESETS, generate_market, write_market
     from gogooku3.features.build import build_dataset
 
     prices = dataset.with_name("prices.parquet")

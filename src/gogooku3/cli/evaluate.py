@@ -83,8 +83,8 @@ def evaluate(
 
 
 def _scores(file: Path, wanted: dict[str, Any], as_json: bool) -> None:
-    from gogooku3.evaluation.configured import scoring_arguments
     from gogooku3.evaluation.scores import score_predictions
+    from gogooku3.pipeline.scoring_settings import scoring_arguments
 
     table = _read(file)
     arguments = scoring_arguments(_evaluation_config(file, wanted))
@@ -127,12 +127,12 @@ def _first_difference(here: Any, there: Any, path: str = "") -> tuple[str, Any, 
 
 def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> None:
     """Print the probability of overfitting over every model of every table."""
-    from gogooku3.evaluation.configured import scoring_arguments
     from gogooku3.evaluation.overfitting import configurations, probability_of_overfitting
     from gogooku3.evaluation.portfolio import portfolio_returns
-    from gogooku3.evaluation.predictions import check_predictions
+    from gogooku3.evaluation.prediction_table import check_predictions
     from gogooku3.evaluation.scores import headline_of
-    from gogooku3.evaluation.table import days
+    from gogooku3.pipeline.scoring_settings import scoring_arguments
+    from gogooku3.reporting.tables import days
 
     books = {}
     horizons = set()
@@ -167,7 +167,7 @@ def _overfitting(files: list[Path], wanted: dict[str, Any], as_json: bool) -> No
 
 
 def _read(file: Path) -> "pl.DataFrame":
-    from gogooku3.data.table_file import read_table
+    from gogooku3.files.tables import read_table
 
     if file.suffix.lower() != ".parquet":
         raise DataError(f"{file}: expected a prediction table in Parquet (.parquet); convert it first")

@@ -21,8 +21,8 @@ def export(
 
     Example: `gogooku3 export --run runs/train/20250101-090000 --format onnx --out network.onnx`
     """
-    from gogooku3.training.export import TRIED, export_network
-    from gogooku3.training.saved_fold import SavedFold
+    from gogooku3.inference.export import TRIED, export_network
+    from gogooku3.inference.saved_fold import SavedFold
 
     saved = SavedFold.load(run, fold, boosters=False)
     done = export_network(saved, format, out, seed)

@@ -10,7 +10,7 @@ LEFT_TO_THE_REPORT = ("95% interval", "Turnover a day")
 
 def print_headline(scores: dict[str, Any]) -> None:
     """Print the pooled scores of `score_predictions`, a row a model and horizon, then the verdict."""
-    from gogooku3.evaluation.table import headline_rows, verdict
+    from gogooku3.reporting.tables import headline_rows, verdict
 
     rows = headline_rows(scores)
     columns = [column for column in rows[0] if column not in LEFT_TO_THE_REPORT] if rows else []

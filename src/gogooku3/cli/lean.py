@@ -85,7 +85,7 @@ def quick_turns() -> Iterator[None]:
 def load_prediction() -> None:
     """Import all that runs a trained fold's models."""
     with never_garbage():
-        import gogooku3.training.ranking  # noqa: F401
+        import gogooku3.inference.ranking  # noqa: F401
 
         load_lightgbm_alone()
 
@@ -95,4 +95,4 @@ def load_training() -> None:
     with never_garbage():
         load_lightgbm_alone()
         load_lightning_alone()
-        import gogooku3.training.pipeline  # noqa: F401
+        import gogooku3.pipeline.pipeline  # noqa: F401

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from gogooku3 import __version__
+from gogooku3._version import __version__
 from gogooku3.cli.audit import audit
 from gogooku3.cli.data_build import build
 from gogooku3.cli.data_describe import describe

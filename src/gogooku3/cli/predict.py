@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gogooku3.allocator import freed_memory_kept, one_heap
-from gogooku3.atomic import atomic_path, check_output
 from gogooku3.cli.lean import load_prediction, never_garbage, quick_turns
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
+from gogooku3.files.atomic import atomic_path, check_output
+from gogooku3.system import freed_memory_kept, one_heap
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from gogooku3.training.inference import DayInputs
-    from gogooku3.training.saved_fold import SavedFold
+    from gogooku3.inference.predict import DayInputs
+    from gogooku3.inference.saved_fold import SavedFold
 
 LISTED = 8
 """Drifted inputs that are named."""
@@ -61,8 +61,8 @@ def predict(
 
         import numpy as np
 
-        from gogooku3.training.inference import predict_days
-        from gogooku3.training.ranking import chosen_horizon, day_ranking, with_reasons
+        from gogooku3.inference.predict import predict_days
+        from gogooku3.inference.ranking import chosen_horizon, day_ranking, with_reasons
 
         leading = chosen_horizon(saved.horizons, horizon)
         table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
@@ -94,14 +94,14 @@ def _check_out(out: Path, run: Path, data: Path) -> None:
 def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tuple[SavedFold, DayInputs]":
     """A fold, and a day's inputs, which are read while the libraries that predict are loaded."""
     with never_garbage():
-        from gogooku3.training.day_panel import prepare_days, read_days
-        from gogooku3.training.saved_state import SavedState
+        from gogooku3.inference.prepare_days import prepare_days, read_days
+        from gogooku3.inference.saved_state import SavedState
     state = SavedState.read(run, fold)
     with quick_turns(), ThreadPoolExecutor(1) as beside:
         reading = beside.submit(read_days, state, data, day, day)
         load_prediction()
-        from gogooku3.training.inference import gathered
-        from gogooku3.training.saved_fold import SavedFold
+        from gogooku3.inference.predict import gathered
+        from gogooku3.inference.saved_fold import SavedFold
 
         preparing = beside.submit(prepare_days, state, reading.result())
         saved = SavedFold.of(state)
@@ -163,7 +163,7 @@ def _warn_of_age(saved: "SavedFold", day: dt.date) -> None:
 
 def _drift(saved: "SavedFold", inputs: "DayInputs") -> "pl.DataFrame | None":
     """The inputs that no longer look like those of training; None where the run did not say how those did."""
-    from gogooku3.safety.drift import drift
+    from gogooku3.inference.drift import drift
 
     if saved.feature_statistics is None:
         return None

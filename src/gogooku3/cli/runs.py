@@ -12,7 +12,7 @@ from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError, DataError, choices
 
 if TYPE_CHECKING:
-    from gogooku3.training.run_list import RunSummary
+    from gogooku3.runs.listing import RunSummary
 
 COLUMNS = {
     "IC 1d": ("ic_1d", "+.4f"),
@@ -67,8 +67,8 @@ def runs(
 
     Example: `gogooku3 runs train/20250101-090000 train/20250102-090000`
     """
+    from gogooku3.runs.listing import RunSummary, find_runs, sorted_by
     from gogooku3.settings import settings
-    from gogooku3.training.run_list import RunSummary, find_runs, sorted_by
 
     home = folder or settings.runs_dir
     if home.is_file():
@@ -146,7 +146,7 @@ def _print_notes(found: "Sequence[RunSummary]") -> None:
 
 
 def _compare(found: "Sequence[RunSummary]", as_json: bool) -> None:
-    from gogooku3.training.run_list import differing_settings
+    from gogooku3.runs.listing import differing_settings
 
     differences = differing_settings(found)
     if as_json:

@@ -94,7 +94,7 @@ def train_and_report(
     config: "RunConfig", experiment: str, out: Path | None = None, verbose: bool = False
 ) -> None:
     """Run the pipeline, then print its table and where its report lies."""
-    from gogooku3.training.inputs import first_look
+    from gogooku3.pipeline.input_checks import first_look
 
     first_look(config)
     load_training()
@@ -117,7 +117,7 @@ def train_and_report(
 
 def _resume_and_report(run: Path, verbose: bool) -> None:
     """Take a run to its end and report it; a complete one only says so."""
-    from gogooku3.training.manifest import read_manifest
+    from gogooku3.runs.manifest import read_manifest
 
     if read_manifest(run).get("status") == "complete":
         typer.echo(f"the run in {run} is complete; its report: {run / 'report.html'}")

@@ -15,7 +15,7 @@ from yaml import YAMLError
 from gogooku3.config.plain_yaml import check_plain_yaml, refuse_functions
 from gogooku3.config.run_config import RunConfig
 from gogooku3.errors import ConfigError, choices, did_you_mean
-from gogooku3.shipped import shipped_configs
+from gogooku3.settings import shipped_configs
 
 NOT_OF_A_RUN = {"data/quality"}
 """Shipped files that no run is configured with."""

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from gogooku3.config.groups import Above0, Fraction, Group, NotNegative, Positive
 from gogooku3.config.plain_yaml import check_plain_yaml
 from gogooku3.errors import ConfigError
-from gogooku3.shipped import shipped_configs
+from gogooku3.settings import shipped_configs
 
 Weight = Literal["error", "warning", "note", "off"]
 # YAML reads a bare off as false.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.data.cells import read_keys
-from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
-from gogooku3.data.table_file import collect, scan_table
-from gogooku3.data.target_copies import TargetCopy, copies_in
+from gogooku3.data.parsing import read_keys
+from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
+from gogooku3.data.target_leaks import TargetCopy, copies_in
 from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.files.tables import collect, scan_table
 from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 
 logger = logging.getLogger(__name__)

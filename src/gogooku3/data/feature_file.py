@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.data.cells import parse_dates, read_keys, readable, refuse_missing
 from gogooku3.data.dataset import require_file
-from gogooku3.data.sources import is_sorted_by, refuse_duplicate_keys
-from gogooku3.data.table_file import collect, scan_table
+from gogooku3.data.parsing import parse_dates, read_keys, readable, refuse_missing
+from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
 from gogooku3.errors import DataError, choices
+from gogooku3.files.tables import collect, scan_table
 from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from gogooku3.data.dataset import ROW, ProductionDatasetV3
 from gogooku3.data.panel import BLOCK_ROWS, Panel, fill, lay_out
-from gogooku3.data.target_copies import find_target_copies
+from gogooku3.data.target_leaks import find_target_copies
 from gogooku3.schema import DATE
 
 _READ_ROWS = 2 * BLOCK_ROWS

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gogooku3.data.parquet_splice import Footer, Struct, chunks_of
-from gogooku3.data.table_file import unreadable_file
 from gogooku3.errors import DataError
+from gogooku3.files.tables import unreadable_file
 
 _CODECS = ("none", "snappy", "gzip", "lzo", "brotli", "lz4", "zstd", "lz4")
 # Numbers of fields in parquet.thrift.

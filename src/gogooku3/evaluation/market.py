@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gogooku3.errors import DataError
-from gogooku3.evaluation.books import Floats
+from gogooku3.evaluation.portfolio_weights import Floats
 from gogooku3.schema import CODE, DATE, KNOWN_FACT, SECTOR, require_columns
 
 RETURN = "return"

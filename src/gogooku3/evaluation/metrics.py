@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gogooku3.errors import DataError
-from gogooku3.evaluation.books import Floats, quantile_weights, turnover
+from gogooku3.evaluation.portfolio_weights import Floats, quantile_weights, turnover
 
 MIN_NAMES = 3
 """Fewest pairs for which a day's correlation is taken: two always correlate perfectly."""

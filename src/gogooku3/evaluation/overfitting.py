@@ -10,9 +10,9 @@ import numpy.typing as npt
 import polars as pl
 
 from gogooku3.errors import DataError
-from gogooku3.evaluation.books import Floats
 from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
-from gogooku3.evaluation.predictions import ORACLE
+from gogooku3.evaluation.portfolio_weights import Floats
+from gogooku3.evaluation.prediction_table import ORACLE
 from gogooku3.schema import DATE
 
 BLOCKS = 16

@@ -13,7 +13,10 @@ import numpy.typing as npt
 import polars as pl
 
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.evaluation.books import (
+from gogooku3.evaluation.daily_ic import GROUP
+from gogooku3.evaluation.market import RETURN, UNKNOWN_SECTOR, Market
+from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
+from gogooku3.evaluation.portfolio_weights import (
     Floats,
     check_quantile,
     long_weights,
@@ -21,9 +24,6 @@ from gogooku3.evaluation.books import (
     quantile_weights,
     turnover,
 )
-from gogooku3.evaluation.daily import GROUP
-from gogooku3.evaluation.market import RETURN, UNKNOWN_SECTOR, Market
-from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
 from gogooku3.schema import CODE, DATE
 
 Side = Literal["long_short", "long_only"]

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from gogooku3.evaluation.predictions import by_horizon
+from gogooku3.evaluation.prediction_table import by_horizon
 from gogooku3.schema import DATE
 
 BY = ("model", "horizon")

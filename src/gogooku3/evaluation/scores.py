@@ -12,11 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from gogooku3.errors import ConfigError, choices
-from gogooku3.evaluation.ensemble import RANK_AVERAGE
+from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series, decay
 from gogooku3.evaluation.metrics import PERIODS_PER_YEAR, annualised_sharpe, compute_max_drawdown
 from gogooku3.evaluation.portfolio import Entry
-from gogooku3.evaluation.predictions import FORECAST, ORACLE, same_as_before
-from gogooku3.evaluation.series import DailySeries, Trading, daily_series, decay
+from gogooku3.evaluation.prediction_table import FORECAST, ORACLE, same_as_before
+from gogooku3.evaluation.rank_average import RANK_AVERAGE
 from gogooku3.evaluation.significance import (
     bootstrap_interval,
     deflated_sharpe,

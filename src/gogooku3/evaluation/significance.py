@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gogooku3.errors import DataError
-from gogooku3.evaluation.books import Floats
 from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
+from gogooku3.evaluation.portfolio_weights import Floats
 
 _NORMAL = NormalDist()
 _EULER_MASCHERONI = 0.5772156649015329

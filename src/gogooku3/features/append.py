@@ -14,15 +14,15 @@ from typing import Any
 
 import polars as pl
 
-from gogooku3.atomic import temporary_folder_beside
 from gogooku3.data.panel import BLOCK_ROWS
 from gogooku3.data.parquet_splice import Footer, splicing
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.compute import Progress
-from gogooku3.features.dataset_file import PRICES_DIGEST, PricesDigest, read_account, write_dataset
+from gogooku3.features.dataset_metadata import PRICES_DIGEST, PricesDigest, read_account, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.features.tail import compute_tail
+from gogooku3.files.atomic import temporary_folder_beside
 from gogooku3.schema import DATE, KEYS
 
 _ANEW = "build it anew, without --append"

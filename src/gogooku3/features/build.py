@@ -10,18 +10,18 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3 import __version__
-from gogooku3.atomic import atomic_path, check_output, remove_leftovers_of
-from gogooku3.data.oracle_files import oracle_paths
-from gogooku3.data.sources import PricesReport, price_files, read_prices
+from gogooku3._version import __version__
+from gogooku3.data.prices import PricesReport, price_files, read_prices
+from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
 from gogooku3.features.append import Appendix
 from gogooku3.features.catalog import FEATURE_NAMES
 from gogooku3.features.compute import Progress, compute_features
-from gogooku3.features.dataset_file import PRICES_DIGEST, PricesDigest, write_dataset
+from gogooku3.features.dataset_metadata import PRICES_DIGEST, PricesDigest, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
-from gogooku3.locks import exclusive
+from gogooku3.files.atomic import atomic_path, check_output, remove_leftovers_of
+from gogooku3.files.locks import exclusive
 from gogooku3.schema import HORIZONS, KEYS, target_column
 
 

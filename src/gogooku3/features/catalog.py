@@ -1,7 +1,7 @@
 """The 139 features of the data set: names, families, formulas. The arithmetic lives with each family."""
 
 from gogooku3.features import distribution, liquidity, market, price_volume, technical
-from gogooku3.features.definition import Feature
+from gogooku3.features.feature import Feature
 
 __all__ = ["CATALOG", "FEATURE_NAMES", "Feature"]
 

@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gogooku3.allocator import freed_memory_kept
-from gogooku3.cores import available_cores
 from gogooku3.features.catalog import CATALOG
-from gogooku3.features.definition import Array, Feature
-from gogooku3.features.grid import MarketGrid, build_grid
+from gogooku3.features.feature import Array, Feature
 from gogooku3.features.market import DayView
+from gogooku3.features.price_grid import MarketGrid, build_grid
 from gogooku3.schema import CODE, DATE
+from gogooku3.system import available_cores, freed_memory_kept
 
 BLOCK_CELLS = 80_000
 """Days x stocks computed together: 0.6 MB an array, about a core's second-level cache."""

@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 
-from gogooku3.features.definition import Array, Feature
-from gogooku3.features.grid import StockBlock, nonzero, pair_moments
-from gogooku3.features.windows import shift
+from gogooku3.features.feature import Array, Feature
+from gogooku3.features.price_grid import StockBlock, nonzero, pair_moments
+from gogooku3.features.rolling import shift
 
 
 def skewness(block: StockBlock, window: int) -> Array:

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from gogooku3.errors import DataError, choices
-from gogooku3.features.definition import Array
-from gogooku3.features.windows import rolling_sum, shift
+from gogooku3.features.feature import Array
+from gogooku3.features.rolling import rolling_sum, shift
 from gogooku3.schema import CODE, DATE, KEYS, KNOWN_FACT
 
 Facts = Mapping[str, Array]

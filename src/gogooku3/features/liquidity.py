@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from gogooku3.features.definition import Array, Feature
-from gogooku3.features.grid import StockBlock, nonzero, pair_moments
-from gogooku3.features.windows import needed_days, rolling_sum, shift
+from gogooku3.features.feature import Array, Feature
+from gogooku3.features.price_grid import StockBlock, nonzero, pair_moments
+from gogooku3.features.rolling import needed_days, rolling_sum, shift
 
 _SPREAD_SCALE = 3 - 2 * math.sqrt(2)
 

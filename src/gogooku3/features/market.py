@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gogooku3.features.definition import Array, Feature
-from gogooku3.features.grid import PairMoments, StockBlock, nonzero, pair_moments
+from gogooku3.features.feature import Array, Feature
 from gogooku3.features.order import ascending_bits, runs
+from gogooku3.features.price_grid import PairMoments, StockBlock, nonzero, pair_moments
 from gogooku3.features.price_volume import past_return
-from gogooku3.features.windows import needed_days, rolling_sum, shift
+from gogooku3.features.rolling import needed_days, rolling_sum, shift
 
 _DAYS = 16
 """Days compared together: their arrays stay in the cache."""

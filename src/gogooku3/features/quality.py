@@ -10,11 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gogooku3.data.panel import Panel
-from gogooku3.data.sources import is_sorted_by
+from gogooku3.data.prices import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.features.order import ascending_bits, runs
-from gogooku3.safety.cross_section import Judge, PanelNormalizer
-from gogooku3.safety.day_columns import DayColumns, Float32
+from gogooku3.preprocessing.cross_section import Judge, PanelNormalizer
+from gogooku3.preprocessing.day_columns import DayColumns, Float32
 from gogooku3.schema import DATE, KEYS, feature_columns, require_columns
 
 QUALITY_FEATURES: dict[str, str] = {

@@ -24,8 +24,8 @@ from gogooku3.features.compute import (
     stock_tasks,
     table_of,
 )
-from gogooku3.features.definition import Array, Feature
-from gogooku3.features.grid import STALE_DAYS, StockBlock, build_grid
+from gogooku3.features.feature import Array, Feature
+from gogooku3.features.price_grid import STALE_DAYS, StockBlock, build_grid
 from gogooku3.schema import CODE, DATE, KEYS, OHLCV
 
 BAR_FAMILY = "technical"

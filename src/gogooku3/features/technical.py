@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from gogooku3.features.definition import Array, Feature
-from gogooku3.features.grid import StockBlock, nonzero
-from gogooku3.features.windows import (
+from gogooku3.features.feature import Array, Feature
+from gogooku3.features.price_grid import StockBlock, nonzero
+from gogooku3.features.rolling import (
     NO_SPREAD,
     days_since_max,
     ema_terms,

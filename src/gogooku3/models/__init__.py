@@ -1,4 +1,4 @@
-"""The network's parts, the network, and the LightGBM baseline. Names load at first use."""
+"""The network and its layers, LightGBM, and saving. Never reads files of data; names load at first use."""
 
 from typing import TYPE_CHECKING
 

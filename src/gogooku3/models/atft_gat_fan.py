@@ -182,7 +182,7 @@ class ATFTGATFANModel(nn.Module):
             DataError: no such folder or fold, or a file that is not what it should be.
         """
         from gogooku3.models.model_folder import network_folders
-        from gogooku3.models.saved_model import load_model
+        from gogooku3.models.saving import load_model
 
         return load_model(list(network_folders(path, fold).values())[-1])[0]
 
@@ -191,7 +191,7 @@ class ATFTGATFANModel(nn.Module):
 
         The standing graph is not part of it. Returns the path of the weights.
         """
-        from gogooku3.models.saved_model import save_model
+        from gogooku3.models.saving import save_model
 
         return save_model(Path(folder), self)
 

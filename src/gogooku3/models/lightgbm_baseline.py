@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gogooku3.cores import available_cores
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.evaluation.metrics import information_coefficient, rank_information_coefficient
-from gogooku3.safety.cross_section import CrossSectionalNormalizerV2
-from gogooku3.safety.labels import LabelTreatment, treat_labels
+from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
+from gogooku3.preprocessing.labels import LabelTreatment, treat_labels
 from gogooku3.safety.walk_forward import split_tail
 from gogooku3.schema import DATE, HORIZONS, feature_columns
+from gogooku3.system import available_cores
 
 DEFAULT_PARAMETERS: dict[str, Any] = {
     "num_boost_round": 400,

@@ -7,8 +7,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gogooku3.atomic import write_text_atomic
 from gogooku3.errors import DataError
+from gogooku3.files.atomic import write_text_atomic
 
 if TYPE_CHECKING:
     import lightgbm

@@ -1,4 +1,4 @@
-"""Splits, normalisation and audits that let nothing look ahead. Public names load at first use."""
+"""The walk-forward splitter and the look-ahead audit. Never trains or scores; names load at first use."""
 
 from typing import TYPE_CHECKING
 

@@ -1,14 +1,17 @@
-"""From a data set to a scored run: pipeline > trainer > batches, losses. Names load at first use."""
+"""Fits one network: batches, loss, trainer, checkpoints. Knows no run folder; names load at first use.
+
+`SafeTrainingPipeline` lives in `pipeline` and is only re-exported here.
+"""
 
 from typing import TYPE_CHECKING
 
 from gogooku3.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from gogooku3.pipeline.pipeline import SafeTrainingPipeline
     from gogooku3.training.callbacks import FinancialMetricsCallback
     from gogooku3.training.graph_callback import DynamicGraphCallback
     from gogooku3.training.losses import MultiHorizonFinancialLoss
-    from gogooku3.training.pipeline import SafeTrainingPipeline
     from gogooku3.training.trainer import ATFTTrainer
 
 __all__ = [
@@ -26,6 +29,6 @@ __getattr__, __dir__ = lazy_names(
         "DynamicGraphCallback": "gogooku3.training.graph_callback",
         "FinancialMetricsCallback": "gogooku3.training.callbacks",
         "MultiHorizonFinancialLoss": "gogooku3.training.losses",
-        "SafeTrainingPipeline": "gogooku3.training.pipeline",
+        "SafeTrainingPipeline": "gogooku3.pipeline.pipeline",
     },
 )

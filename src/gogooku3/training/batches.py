@@ -17,8 +17,8 @@ from gogooku3.data.panel import Panel
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.chunked_inference import predict_in_pieces
 from gogooku3.models.graph_attention import Neighbours
-from gogooku3.models.pieces import predict_in_pieces
 
 LONG_STRETCH = 16
 """Samples of neighbouring stocks from which on their windows are copied as one block, not row by row."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gogooku3.atomic import atomic_path
 from gogooku3.evaluation.metrics import (
     PERIODS_PER_YEAR,
     compute_max_drawdown,
@@ -17,9 +16,10 @@ from gogooku3.evaluation.metrics import (
     information_coefficient,
     rank_information_coefficient,
 )
+from gogooku3.files.atomic import atomic_path
 from gogooku3.training.checkpoint import copy_weights
-from gogooku3.training.collapse import daily_spread
 from gogooku3.training.module import ATFTModule
+from gogooku3.training.prediction_collapse import daily_spread
 
 logger = logging.getLogger(__name__)
 

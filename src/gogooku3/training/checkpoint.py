@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gogooku3.models.saved_model import load_model, save_model
+from gogooku3.models.saving import load_model, save_model
 
 __all__ = ["copy_weights", "load_model", "save_model"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gogooku3.atomic import atomic_path, write_text_atomic
+from gogooku3.files.atomic import atomic_path, write_text_atomic
 
 KEPT = 2
 

@@ -7,9 +7,9 @@ import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from gogooku3.training.callbacks import FinancialMetricsCallback
-from gogooku3.training.collapse import spread_by_day
-from gogooku3.training.figures import rank_ic_figure
 from gogooku3.training.module import ATFTModule
+from gogooku3.training.prediction_collapse import spread_by_day
+from gogooku3.training.tensorboard import rank_ic_figure
 
 
 class CurvesCallback(pl.Callback):

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gogooku3.atomic import atomic_path
-from gogooku3.data.cells import read_keys
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
-from gogooku3.data.table_file import collect, read_table, scan_table
+from gogooku3.data.parsing import read_keys
 from gogooku3.errors import DataError
+from gogooku3.files.atomic import atomic_path
+from gogooku3.files.tables import collect, read_table, scan_table
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelOutput
 from gogooku3.models.graph_attention import Neighbours
 from gogooku3.schema import CODE, DATE, SECTOR, map_columns

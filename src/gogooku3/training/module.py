@@ -11,9 +11,9 @@ from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.batches import PanelBatches, predict_batch
-from gogooku3.training.finite_loss import FiniteLoss
 from gogooku3.training.losses import MultiHorizonFinancialLoss
-from gogooku3.training.schedules import build_schedule
+from gogooku3.training.lr_schedule import build_schedule
+from gogooku3.training.nan_guard import FiniteLoss
 
 LAG_RATE = 8.0
 """Learning rate of attention's biases by lag, in those of all else.

@@ -16,23 +16,23 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
-from gogooku3.allocator import freed_memory_kept
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.safety.labels import treat_labels
+from gogooku3.preprocessing.labels import treat_labels
 from gogooku3.schema import feature_columns
+from gogooku3.system import freed_memory_kept
 from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
+from gogooku3.training.checkpointing import ResumableTraining, Resumption
 from gogooku3.training.curves import CurvesCallback
 from gogooku3.training.loggers import open_loggers
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.progress import progress_display
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
-from gogooku3.training.resumption import ResumableTraining, Resumption
 from gogooku3.training.shrinkage import choose_shares
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gogooku3.data.fetch.yahoo import fetch_yahoo, read_tickers
-from gogooku3.data.sources import read_prices
+from gogooku3.data.prices import read_prices
 from gogooku3.errors import ConfigError, DataError
 
 FIRST, LAST = dt.date(2024, 1, 4), dt.date(2024, 1, 12)

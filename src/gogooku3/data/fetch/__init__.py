@@ -1,1 +1,4 @@
-"""Brings raw data from the exchange or another source onto the disk; what it means is decided elsewhere."""
+"""Downloads raw data from an exchange or vendor and records when each value became known.
+
+Never computes a feature.
+"""

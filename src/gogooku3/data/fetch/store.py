@@ -13,9 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.atomic import atomic_path
 from gogooku3.errors import DataError, choices
-from gogooku3.locks import exclusive
+from gogooku3.files.atomic import atomic_path
+from gogooku3.files.locks import exclusive
 
 LOCK = ".lock"
 OPEN = ".open"

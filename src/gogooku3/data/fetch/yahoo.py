@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from gogooku3.atomic import atomic_path
 from gogooku3.data.fetch.pandas_frames import to_polars
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.locks import exclusive
+from gogooku3.files.atomic import atomic_path
+from gogooku3.files.locks import exclusive
 
 Download = Callable[..., Any]
 """`yfinance.download`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from gogooku3.data.sources import is_sorted_by
+from gogooku3.data.prices import is_sorted_by
 from gogooku3.errors import DataError, choices
 from gogooku3.schema import CODE, DATE, KEYS, map_columns, require_columns
 

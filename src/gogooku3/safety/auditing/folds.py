@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gogooku3.data.cells import parse_dates, readable
+from gogooku3.data.parsing import parse_dates, readable
 from gogooku3.errors import DataError, choices
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.auditing.outputs import as_polars

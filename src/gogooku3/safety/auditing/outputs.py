@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from gogooku3.data.cells import parse_codes, parse_dates, readable
+from gogooku3.data.parsing import parse_codes, parse_dates, readable
 from gogooku3.errors import DataError, choices
 from gogooku3.schema import CODE, DATE, KEYS, map_columns, require_columns
 

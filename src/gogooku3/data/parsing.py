@@ -1,0 +1,209 @@
+"""Reads columns of days, codes and numbers into their canonical types. What it can't read, it hands back."""
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+import polars as pl
+
+from gogooku3.errors import DataError, choices
+from gogooku3.files.tables import MISSING_WORDS
+from gogooku3.schema import CODE, DATE
+
+FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2199, 12, 31)
+"""A day outside is no trading day but a mistake of units or of a conversion."""
+
+_SEPARATED_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?", re.ASCII)
+_COMPACT_DAY = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
+_EXACT = 2.0**53
+"""Floating-point numbers beyond no longer tell neighbouring whole numbers apart."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A column in its canonical type, and the texts that could not be read (null in `values`)."""
+
+    values: pl.Series
+    unreadable: pl.Series
+    wrong_type: pl.DataType | None = None
+    """The column's type, where nothing of that type can be read."""
+
+
+def parse_dates(column: pl.Series) -> Parsed:
+    """Read days from dates, times, integers (20240131) or text (2024-01-31, 2024/1/31, with a time or not).
+
+    A time zone is not converted: the day is the one written. Day-first and month-first texts are not guessed.
+    Days before 1900 and after 2199 are mistakes.
+
+    >>> parse_dates(pl.Series(["2024-01-31", "20240201", "01/02/2024"])).unreadable.to_list()
+    ['01/02/2024']
+    """
+    if column.dtype in (pl.Date, pl.Datetime):
+        sane, strays = _within_centuries(column)
+        return Parsed(sane if sane.dtype == pl.Date else sane.dt.date(), strays)
+    text = _as_text(column)
+    if text is None:
+        return _wrong_type(column, pl.Date)
+    days = {value: _day_of(value) for value in text.unique().drop_nulls()}
+    values = text.replace_strict(
+        list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None, return_dtype=pl.Date
+    )
+    return Parsed(values, text.filter(values.is_null() & text.is_not_null()))
+
+
+def parse_codes(column: pl.Series) -> Parsed:
+    """Read stock codes as text without surrounding blanks; whole numbers lose their decimal point.
+
+    >>> parse_codes(pl.Series([7203.0, 130.0])).values.to_list()
+    ['7203', '130']
+    """
+    text = _as_text(column)
+    if text is None:
+        return _wrong_type(column, pl.String)
+    filled = text != ""
+    values = text if filled.all() else _where(filled, text)
+    if column.dtype.is_float() or column.dtype.is_decimal():
+        whole = values.str.contains(r"^\d+$").fill_null(True)
+        return Parsed(values, values.filter(~whole))
+    return Parsed(values, _nothing())
+
+
+def parse_numbers(column: pl.Series) -> Parsed:
+    """Read a column as Float64; texts such as "" and "N/A" are null, other texts are unreadable.
+
+    >>> parse_numbers(pl.Series(["1.5", "-", "1,234"])).unreadable.to_list()
+    ['1,234']
+    """
+    if column.dtype.is_numeric():
+        return Parsed(column.cast(pl.Float64), _nothing())
+    text = _as_text(column)
+    if text is None:
+        return _wrong_type(column, pl.Float64)
+    values = text.cast(pl.Float64, strict=False)
+    lost = values.is_null() & text.is_not_null() & ~text.is_in(MISSING_WORDS)
+    return Parsed(values, text.filter(lost))
+
+
+def readable(parsed: Parsed, column: str, what: str, advice: str) -> pl.Series:
+    """The values of a parsed column, if all could be read.
+
+    Raises:
+        DataError: with the type, or the count and examples, and the advice.
+    """
+    if parsed.wrong_type is not None:
+        raise DataError(f"{what}: column '{column}' is of type {parsed.wrong_type}; {advice}")
+    if parsed.unreadable.len():
+        examples = choices(map(repr, parsed.unreadable.unique(maintain_order=True).head(3)))
+        raise DataError(
+            f"{what}: {parsed.unreadable.len():,} values of column '{column}' cannot be read, such as "
+            f"{examples}; {advice}"
+        )
+    return parsed.values.alias(column)
+
+
+def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
+    """The columns `date` and `code` in their canonical types, none missing.
+
+    Raises:
+        DataError: a value cannot be read or is null, with count and example.
+    """
+    keys = [
+        readable(parse_dates(frame[DATE]), DATE, what, "write days as 2024-01-31"),
+        readable(parse_codes(frame[CODE]), CODE, what, "write codes as text"),
+    ]
+    for key in keys:
+        refuse_missing(key, what)
+    return keys
+
+
+def refuse_missing(key: pl.Series, what: str) -> None:
+    """Refuse a key that is null in some rows.
+
+    Raises:
+        DataError: with count and the first row.
+    """
+    if nulls := key.null_count():
+        row = (key.is_null().arg_max() or 0) + 1
+        raise DataError(
+            f"{what}: {nulls:,} rows have no {key.name} (the first is row {row:,}); "
+            f"fill it in or remove those rows"
+        )
+
+
+def _day_of(text: str) -> dt.date | None:
+    match = _SEPARATED_DAY.fullmatch(text)
+    parts = match.group(1, 3, 4) if match else None
+    if parts is None and (match := _COMPACT_DAY.fullmatch(text)):
+        parts = match.group(1, 2, 3)
+    if parts is None:
+        return None
+    try:
+        day = dt.date(*map(int, parts))
+    except ValueError:
+        return None
+    return day if FIRST_DAY <= day <= LAST_DAY else None
+
+
+def _within_centuries(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Days or times of the years that can be, and the days of the others as text.
+
+    Compared as numbers: Polars overflows, or with a time zone panics, where a time is too far off.
+    """
+    edges = pl.Series([FIRST_DAY, LAST_DAY + dt.timedelta(days=1)], dtype=pl.Date)
+    unit = column.dtype.time_unit if isinstance(column.dtype, pl.Datetime) else None
+    first, after = edges.cast(pl.Datetime(unit)).to_physical() if unit else edges.to_physical()
+    numbers = column.to_physical()
+    inside = ((numbers >= first) & (numbers < after)).fill_null(True)
+    if inside.all():
+        return column, _nothing()
+    a_day = (after - first) // (edges[1] - edges[0]).days
+    return _where(inside, column), _spelled_days(numbers.filter(~inside).cast(pl.Int64) // a_day)
+
+
+def _spelled_days(numbers: pl.Series) -> pl.Series:
+    """Days since 1970 as text, also those that no calendar reaches."""
+    tellable = _where(numbers.is_between(_since_1970(dt.date.min), _since_1970(dt.date.max)), numbers)
+    spelled = tellable.cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    return spelled.fill_null(numbers.cast(pl.String) + " days after 1970-01-01")
+
+
+def _since_1970(day: dt.date) -> int:
+    return (day - dt.date(1970, 1, 1)).days
+
+
+def _as_text(column: pl.Series) -> pl.Series | None:
+    """Values as stripped text, whole numbers without a decimal point; None for a type without such a text."""
+    dtype = column.dtype
+    if dtype == pl.Binary:
+        # Some writers leave the mark "this is text" out.
+        try:
+            column = column.cast(pl.String)
+        except pl.exceptions.ComputeError:
+            return None
+    elif dtype.is_float() or dtype.is_decimal():
+        column = _number_texts(column.cast(pl.Float64).fill_nan(None))
+    elif not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+        return None
+    return column.cast(pl.String).str.strip_chars()
+
+
+def _number_texts(column: pl.Series) -> pl.Series:
+    whole = column.is_finite() & (column.abs() < _EXACT) & (column.floor() == column)
+    digits = _where(whole, column).cast(pl.Int64).cast(pl.String)
+    return digits.fill_null(column.cast(pl.String))
+
+
+def _where(mask: pl.Series, column: pl.Series) -> pl.Series:
+    """The column with null where the mask is not true."""
+    return pl.select(pl.when(mask).then(column).alias(column.name)).to_series()
+
+
+def _wrong_type(column: pl.Series, canonical: type[pl.DataType]) -> Parsed:
+    missing = pl.Series(column.name, [None] * len(column), dtype=canonical)
+    return Parsed(
+        missing, pl.Series([str(column.dtype)] * len(column.drop_nulls()), dtype=pl.String), column.dtype
+    )
+
+
+def _nothing() -> pl.Series:
+    return pl.Series([], dtype=pl.String)

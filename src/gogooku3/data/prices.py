@@ -1,0 +1,336 @@
+"""Reads daily prices as people have them (CSV or Parquet, a file or a folder) into one clean table.
+
+It repairs nothing by looking ahead: a suspicious jump stays, counted, because only the next day would tell.
+"""
+
+import datetime as dt
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gogooku3.data.parsing import parse_codes, parse_numbers, read_keys, readable
+from gogooku3.errors import DataError, choices
+from gogooku3.files.tables import SUFFIXES, collect, scan_table
+from gogooku3.schema import (
+    CODE,
+    DATE,
+    INDEX_CLOSE,
+    KEYS,
+    KNOWN_FACT,
+    OHLCV,
+    SECTOR,
+    map_columns,
+    require_columns,
+)
+
+logger = logging.getLogger(__name__)
+
+PRICES = ("open", "high", "low", "close")
+COLUMNS = (*KEYS, *OHLCV, SECTOR, INDEX_CLOSE)
+"""Every column that prices may have, in order; the last two need not be there."""
+
+JUMP = 4.0
+"""A price that moves by more than this ratio, up or down, in a day is suspicious."""
+REVERSION = 0.8
+"""A jump of which the next day undoes more than this share (of logarithms) is likely a bad tick."""
+ROUNDING = 1e-6
+"""Relative slack of the open/high/low/close relation: float32 and adjustment factors round."""
+
+
+@dataclass(frozen=True)
+class PricesReport:
+    """What reading found and did. Counts are rows (or cells of one column), never shares."""
+
+    files: int
+    rows_read: int
+    rows_kept: int
+    dropped: dict[str, int]
+    """Rows left out, by reason."""
+    nulled: dict[str, int]
+    """Values set to null, by column and reason."""
+    mapped: dict[str, str]
+    """Column in the file -> canonical name."""
+    n_stocks: int
+    n_days: int
+    first_date: dt.date
+    last_date: dt.date
+    reverting_jumps: int
+    """Likely bad ticks, left as they are: the day itself cannot know that the next undoes it."""
+    lasting_jumps: int
+    """Jumps as large that stay: most often splits without adjustment, or a long hole. Left as they are."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values for JSON (dates as ISO text)."""
+        return asdict(self) | {
+            "first_date": self.first_date.isoformat(),
+            "last_date": self.last_date.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class PricesTable:
+    """Prices sorted by (code, date) with unique keys, and the account of how they were read."""
+
+    frame: pl.DataFrame
+    report: PricesReport
+
+
+def read_prices(path: Path | str) -> PricesTable:
+    """Read daily prices from one CSV or Parquet file, or from every such file of a folder.
+
+    A folder's files are read in the order of their names; hidden files and `*.oracle.parquet` are skipped.
+    Result: `date: Date, code: String, open, high, low, close, volume: Float64`, and `sector: String`,
+    `index_close: Float64` and facts `known_*: Float64` where a file has them; sorted by (code, date).
+    Prices that are zero, negative or not finite become null; a row without a close is "not traded" and
+    dropped; a day without volume stays. Where open, high, low and close contradict each other, the close is
+    believed and the others become null.
+
+    Raises:
+        DataError: no such file, nothing in it, not CSV or Parquet, a missing column, dates, codes or numbers
+            that cannot be read, rows without a key, or two rows for one stock and day.
+    """
+    files = price_files(path)
+    parts: list[pl.DataFrame] = []
+    mappings: dict[str, dict[str, str]] = {}
+    for file in files:
+        part, mapping = _read_file(file)
+        parts.append(part)
+        mappings[file.name] = mapping
+    _refuse_mixed_prices(mappings)
+    frame = pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
+    rows_read = frame.height
+    if rows_read == 0:
+        raise DataError(f"{path} has a header but no rows; write it again, with one row a stock and day")
+    frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
+    frame = _sorted_unique(frame, str(path))
+    frame, nulled = _clean_values(frame)
+    if frame["close"].null_count():
+        frame = frame.filter(pl.col("close").is_not_null())
+    if frame.is_empty():
+        raise DataError(
+            f"{path}: none of the {rows_read:,} rows has a close above 0; is the right column mapped to "
+            f"close? Mapped: {_spell(mappings[files[0].name])}"
+        )
+    frame, broken = _null_contradictions(frame)
+    reverting, lasting = jump_masks(frame)
+    report = PricesReport(
+        files=len(files),
+        rows_read=rows_read,
+        rows_kept=frame.height,
+        dropped={"not traded (no close)": rows_read - frame.height},
+        nulled=nulled | broken,
+        mapped={found: name for mapping in mappings.values() for found, name in mapping.items()},
+        n_stocks=frame[CODE].n_unique(),
+        n_days=frame[DATE].n_unique(),
+        first_date=frame[DATE].min(),  # type: ignore[arg-type]
+        last_date=frame[DATE].max(),  # type: ignore[arg-type]
+        reverting_jumps=int(reverting.sum()),
+        lasting_jumps=int(lasting.sum()),
+    )
+    logger.info("read %s: %s", path, report.to_dict())
+    return PricesTable(frame, report)
+
+
+def price_files(path: Path | str) -> list[Path]:
+    """The CSV and Parquet files that `path` stands for, sorted by name.
+
+    Raises:
+        DataError: nothing there, or a folder without such files.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    if not root.exists():
+        raise DataError(
+            f"no prices at {root}; name a CSV or Parquet file or a folder of them, or make a market with "
+            f"`gogooku3 data synth`"
+        )
+    files = sorted(
+        file
+        for file in root.iterdir()
+        if file.is_file()
+        and file.name.lower().endswith(SUFFIXES)
+        and not file.name.startswith(".")
+        and not file.name.endswith(".oracle.parquet")
+    )
+    if not files:
+        others = sorted(file.name for file in root.iterdir())
+        raise DataError(
+            f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found "
+            f"{choices(others)}; name the folder that holds them"
+        )
+    return files
+
+
+def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
+    """Each way in which a row's prices contradict each other, and the columns not to be believed then.
+
+    The close is believed first: it is the one price that every source takes care to get right.
+    """
+    high, low, close, open_ = (pl.col(name) for name in ("high", "low", "close", "open"))
+    above, below = 1 + ROUNDING, 1 - ROUNDING
+    return {
+        "high below low": (high < low * below, ("high", "low")),
+        "close above high": (close > high * above, ("high",)),
+        "close below low": (close < low * below, ("low",)),
+        "open outside low to high": ((open_ > high * above) | (open_ < low * below), ("open",)),
+    }
+
+
+def jump_masks(
+    frame: pl.DataFrame, ratio: float = JUMP, reversion: float = REVERSION
+) -> tuple[pl.Series, pl.Series]:
+    """Rows whose close moved by more than `ratio` times: those whose next day undoes it, and those that stay.
+
+    For people to look at: the first mask needs the next day, so nothing may be computed from it.
+    Expects rows sorted by (code, date).
+    """
+    close = frame["close"].to_numpy()
+    with np.errstate(all="ignore"):
+        moved = close[1:] / close[:-1]
+    # Logarithms and names only of rows that moved about as far, or unknown.
+    about = ratio * (1 - ROUNDING)
+    rows = 1 + np.flatnonzero(~((moved < about) & (moved > 1 / about)))
+    move = _log_moves(frame, rows)
+    back = -_log_moves(frame, np.minimum(rows + 1, frame.height - 1))
+    jump = (move.abs() > math.log(ratio)).fill_null(False)
+    undone = (back / move > reversion).fill_null(False)
+    return _mask(frame.height, rows, jump & undone), _mask(frame.height, rows, jump & ~undone)
+
+
+def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
+    """Log of the close over the row before's, null where that is another stock's."""
+    now, before = (frame.select(CODE, "close")[at] for at in (rows, rows - 1))
+    move = now["close"].log() - before["close"].log()
+    return pl.select(pl.when(now[CODE] == before[CODE]).then(move)).to_series()
+
+
+def _mask(height: int, rows: np.ndarray, chosen: pl.Series) -> pl.Series:
+    mask = np.zeros(height, bool)
+    mask[rows[chosen.to_numpy()]] = True
+    return pl.Series(mask)
+
+
+def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
+    """One file's canonical columns in canonical types, and `{found: canonical}`."""
+    scan = scan_table(path)
+    present = scan.collect_schema().names()
+    mapping = map_columns(present, COLUMNS) | {name: name for name in _facts(present)}
+    lacking = [name for name in (*KEYS, *OHLCV) if name not in mapping.values()]
+    if lacking:
+        require_columns(present, lacking, f"{path.name} (or another usual spelling of them)")
+    raw = collect(scan.select(list(mapping)), path).rename(mapping)
+    columns = read_keys(raw, path.name)
+    for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns)):
+        if name in raw.columns:
+            parsed = parse_numbers(raw[name])
+            columns.append(readable(parsed, name, path.name, "write plain numbers without separators"))
+    if SECTOR in raw.columns:
+        columns.append(readable(parse_codes(raw[SECTOR]), SECTOR, path.name, "write sectors as text"))
+    return pl.DataFrame(columns), mapping
+
+
+def _facts(columns: Sequence[str]) -> list[str]:
+    """Columns of facts known at the close of their day, which need no other name."""
+    return [name for name in columns if name.startswith(KNOWN_FACT)]
+
+
+def _refuse_mixed_prices(mappings: Mapping[str, Mapping[str, str]]) -> None:
+    """Files of one folder must mean the same by a price: adjusted in all of them or in none."""
+    first_file, first = next(iter(mappings.items()))
+    spelled = {name: found.strip().lower() for found, name in first.items() if name in OHLCV}
+    for file, mapping in mappings.items():
+        for found, name in mapping.items():
+            if name in spelled and found.strip().lower() != spelled[name]:
+                raise DataError(
+                    f"the files disagree about which column is '{name}': {first_file} has '{spelled[name]}', "
+                    f"{file} has '{found}'; give them the same columns"
+                )
+
+
+def _sorted_unique(frame: pl.DataFrame, what: str) -> pl.DataFrame:
+    """Rows by (code, date), sorted only where they are not yet; one row a stock and day or `DataError`."""
+    if not is_sorted_by(frame, (CODE, DATE)):
+        frame = frame.sort(CODE, DATE)
+    refuse_duplicate_keys(frame, what)
+    return frame
+
+
+def is_sorted_by(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether rows ascend by two keys (equal keys allowed), in one pass and without sorting.
+
+    >>> is_sorted_by(pl.DataFrame({"a": [1, 1, 2], "b": [3, 4, 1]}), ("a", "b"))
+    True
+    """
+    major, minor = (pl.col(key) for key in keys)
+    before_major, before_minor = major.shift(1), minor.shift(1)
+    ordered = (major > before_major) | ((major == before_major) & (minor >= before_minor))
+    return bool(frame.select(ordered.slice(1).all(ignore_nulls=False).fill_null(False)).item())
+
+
+def duplicate_rows(frame: pl.DataFrame) -> pl.Series:
+    """Mask of rows whose (date, code) is the row before's. Expects equal keys side by side."""
+    repeated = (pl.col(DATE) == pl.col(DATE).shift(1)) & (pl.col(CODE) == pl.col(CODE).shift(1))
+    return frame.select(repeated.fill_null(False).alias("repeated")).to_series()
+
+
+def refuse_duplicate_keys(frame: pl.DataFrame, what: str, whole: bool = True) -> None:
+    """Raise where a stock has two rows on a day. Expects equal keys side by side.
+
+    Args:
+        frame: the rows.
+        what: they are called in the message.
+        whole: the frame has all that sets two rows apart, so that it can be said whether they differ.
+
+    Raises:
+        DataError: with the count and an example.
+    """
+    repeated = duplicate_rows(frame)
+    count = int(repeated.sum())
+    if not count:
+        return
+    row = repeated.arg_max() or 0
+    pair = frame.slice(row - 1, 2)
+    if not whole:
+        advice = "keep the right one of each pair"
+    elif pair.slice(0, 1).equals(pair.slice(1, 1), null_equal=True):
+        advice = "the rows are equal: remove the copies (frame.unique())"
+    else:
+        advice = "the rows differ: keep the right one of each pair"
+    raise DataError(
+        f"{what}: {count:,} rows repeat a (date, code) that must be unique, such as "
+        f"{pair[DATE][0]}, {pair[CODE][0]}; {advice}"
+    )
+
+
+def _clean_values(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Impossible values to null, with counts by column."""
+    known = {name: pl.col(name) > 0 for name in (*PRICES, INDEX_CLOSE) if name in frame.columns}
+    known["volume"] = pl.col("volume") >= 0
+    known = {name: pl.col(name).is_finite() & right for name, right in known.items()}
+    counts = frame.select((~right).sum().alias(name) for name, right in known.items()).row(0, named=True)
+    # Columns without such values, most often all, are not copied.
+    cleaned = frame.with_columns(pl.when(known[name]).then(name) for name, count in counts.items() if count)
+    what = {name: "zero, negative or not finite" for name in known} | {"volume": "negative or not finite"}
+    return cleaned, {f"{name}: {what[name]}": count for name, count in counts.items() if count}
+
+
+def _null_contradictions(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Open, high and low to null where they contradict the close or each other, with counts of rows."""
+    counts: dict[str, int] = {}
+    for reason, (broken, columns) in contradictions().items():
+        mask = frame.select(broken.fill_null(False).alias("broken")).to_series()
+        if count := int(mask.sum()):
+            counts[f"{', '.join(columns)}: {reason}"] = count
+            frame = frame.with_columns(pl.when(~mask).then(pl.col(name)) for name in columns)
+    return frame, counts
+
+
+def _spell(mapping: Mapping[str, str]) -> str:
+    return choices(f"{found} -> {name}" for found, name in mapping.items())

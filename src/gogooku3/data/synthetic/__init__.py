@@ -1,0 +1,1 @@
+"""The embedded market: simulated prices with planted, known signals. Never used on real data."""

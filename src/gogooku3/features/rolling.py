@@ -1,0 +1,138 @@
+"""Rolling sums, extremes and exponential means over days. Nothing here reads a later day.
+
+Every kernel is a pure function of the window's own values: sums double up (2, 4, 8, ... days) instead of
+adding the new day to a running total. So a bad tick leaves no rounding behind once it left the window, a
+value does not depend on where the data begins, and what comes later can't change a bit of what came before.
+Arrays are `[days, stocks]` float64; day is the first axis; a column is never mixed with another.
+"""
+
+import math
+
+import numpy as np
+
+from gogooku3.features.feature import Array
+
+EMA_TOLERANCE = 1e-14
+"""An exponential mean forgets a day whose weight fell below this."""
+
+NO_SPREAD = 1e-12
+"""A variance below this share of the mean square is rounding: the values are constant."""
+
+
+def needed_days(window: int) -> int:
+    """How many known days a rolling statistic needs: two thirds of its window.
+
+    >>> needed_days(20), needed_days(60), needed_days(5)
+    (14, 40, 4)
+    """
+    return -(-2 * window // 3)
+
+
+def shift(values: Array, days: int) -> Array:
+    """Each day gets the value of `days` days before, NaN where there is none.
+
+    >>> shift(np.array([[1.0], [2.0], [3.0]]), 1).ravel().tolist()
+    [nan, 1.0, 2.0]
+    """
+    out = np.empty_like(values)
+    out[:days] = np.nan
+    out[days:] = values[:-days] if days else values
+    return out
+
+
+def rolling_sum(values: Array, window: int) -> Array:
+    """Sum of the last `window` days; the first days sum what is there. A NaN makes its windows NaN.
+
+    >>> rolling_sum(np.array([[1.0], [2.0], [4.0], [8.0]]), 3).ravel().tolist()
+    [1.0, 3.0, 7.0, 14.0]
+    """
+    power, size = values, 1
+    while not window & size:
+        power, size = _with_earlier(np.add, power, size), size * 2
+    # 0.0 is added so that no sum is -0.0.
+    out, done = power + 0.0, size
+    while done < window:
+        power, size = _with_earlier(np.add, power, size), size * 2
+        if window & size:
+            out[done:] += power[: max(0, len(power) - done)]
+            done += size
+    return out
+
+
+def _with_earlier(combine: np.ufunc, values: Array, days: int) -> Array:
+    """Each day's value combined with the one of `days` days before; the first days stay as they are."""
+    out = np.empty_like(values)
+    out[:days] = values[:days]
+    if days < len(values):
+        combine(values[days:], values[: len(values) - days], out=out[days:])
+    return out
+
+
+def rolling_max(values: Array, window: int) -> Array:
+    """Largest known value of the last `window` days, -inf where none is known.
+
+    >>> rolling_max(np.array([[5.0], [np.nan], [1.0], [2.0]]), 2).ravel().tolist()
+    [5.0, 5.0, 1.0, 2.0]
+    """
+    best, size = np.where(np.isnan(values), -np.inf, values), 1
+    while 2 * size <= window:
+        best, size = _with_earlier(np.maximum, best, size), size * 2
+    return _with_earlier(np.maximum, best, window - size) if size < window else best
+
+
+def days_since_max(values: Array, window: int) -> Array:
+    """Days since the largest value of the last `window` days, the latest at ties; NaN with any day unknown.
+
+    >>> days_since_max(np.array([[1.0], [3.0], [3.0], [2.0]]), 3).ravel().tolist()
+    [nan, nan, 0.0, 1.0]
+    """
+    best, age = rolling_max(values, window), np.full(values.shape, np.nan)
+    for days in range(min(window, len(values)) - 1, -1, -1):
+        np.putmask(age[days:], values[: len(values) - days] == best[days:], days)
+    age[: window - 1] = np.nan
+    age[np.isnan(rolling_sum(values, window))] = np.nan
+    return age
+
+
+def ema_terms(alpha: float) -> int:
+    """Days (a power of two) after which an exponential mean's weights are below `EMA_TOLERANCE`.
+
+    >>> ema_terms(1 / 14), ema_terms(2 / 13)
+    (512, 256)
+    """
+    return int(2 ** math.ceil(math.log2(math.log(EMA_TOLERANCE) / math.log(1 - alpha))))
+
+
+def exponential_sum(values: Array, alpha: float) -> Array:
+    """`out[t] = values[t] + (1 - alpha) * out[t-1]`, cut off after `ema_terms(alpha)` days.
+
+    >>> exponential_sum(np.array([[8.0], [0.0], [0.0], [1.0]]), 0.5).ravel().tolist()
+    [8.0, 4.0, 2.0, 2.0]
+    """
+    total, size, terms = values, 1, ema_terms(alpha)
+    while size < min(terms, len(values)):
+        longer = np.empty_like(total)
+        longer[:size] = total[:size]
+        np.multiply((1 - alpha) ** size, total[:-size], out=longer[size:])
+        longer[size:] += total[size:]
+        total, size = longer, size * 2
+    return total
+
+
+def seeded_ema(values: Array, period: int, first: int, alpha: float | None = None) -> Array:
+    """Exponential mean that starts on day `first` with the plain mean of `period` days, as TA-Lib's does.
+
+    `alpha` is 2 / (period + 1) unless given (Wilder's is 1 / period). NaN before `first`.
+
+    >>> seeded_ema(np.array([[1.0], [3.0], [5.0]]), period=2, first=1).ravel().round(6).tolist()
+    [nan, 2.0, 4.0]
+    """
+    if len(values) <= first:
+        return np.full_like(values, np.nan)
+    alpha = 2 / (period + 1) if alpha is None else alpha
+    parts = alpha * values
+    parts[:first] = 0.0
+    parts[first] = rolling_sum(values[first - period + 1 : first + 1], period)[-1] / period
+    out = exponential_sum(parts, alpha)
+    out[:first] = np.nan
+    return out

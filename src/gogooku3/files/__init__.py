@@ -1,0 +1,1 @@
+"""Writes files whole, locks folders and reads tables. Knows nothing about stocks, models or runs."""

@@ -1,0 +1,274 @@
+"""Audits a finished run: its tables by the calendar, then its models on data whose future was changed.
+
+What the run wrote is compared with what its saved folds say now. It writes nothing.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gogooku3.config import RunConfig, load_config
+from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.panel import Panel
+from gogooku3.errors import DataError, choices
+from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
+from gogooku3.files.tables import read_table
+from gogooku3.inference.predict import FoldPredictions, predict_days, prepare_inputs
+from gogooku3.inference.saved_fold import SavedFold
+from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
+from gogooku3.preprocessing.market_state import MarketState
+from gogooku3.runs.files import CONFIG
+from gogooku3.runs.folder import RunFolder
+from gogooku3.runs.manifest import read_manifest
+from gogooku3.safety.auditing.differences import differences
+from gogooku3.safety.auditing.findings import Finding
+from gogooku3.schema import DATE, KEYS, target_column
+
+LATER_DAYS = 30
+"""Days after a predicted one that are altered or removed."""
+EARLIER_DAYS = 45
+"""Days kept before the window and the graph's returns: a month may begin so far before the day."""
+ROUNDING = 0.01
+"""How far a prediction made again may lie from the one written, in deviations of its day."""
+NEIGHBOURS = 8.0
+"""The same for averages of ranks, in places: scores that round anew may swap with their neighbours."""
+
+Progress = Callable[[str, float], None]
+"""Told what is audited, and the share done."""
+
+_MADE_AGAIN = "makes predictions of some test days again from the saved folds; they must be those written"
+_ALTERED = "alters every feature and target after those days: no bit of a prediction may move"
+_REMOVED = "removes all rows after those days: no bit of a prediction may move"
+_SCALES = "fits normaliser and market state again on the fold's training days, and compares with those saved"
+_TARGETS = "compares the targets that were scored with the data set's"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What an audit reads of a run."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    config: RunConfig
+    predictions: pl.DataFrame
+    frame: pl.DataFrame
+    features: list[str]
+
+    @property
+    def calendar(self) -> pl.Series:
+        return self.frame[DATE].unique().sort()
+
+
+def audit_run(
+    run: Path | str,
+    data_path: Path | str | None = None,
+    days_a_fold: int = 3,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> RunAudit:
+    """Audit a run of ours.
+
+    Args:
+        run: its folder.
+        data_path: the data set; None: where the run found it.
+        days_a_fold: test days of each fold on which the models are tried.
+        seed: of the changes.
+        progress: told how far it is.
+
+    Raises:
+        DataError: no finished run there, or its data set is gone or another one.
+    """
+    read = _read(Path(run), data_path)
+    tell = progress or (lambda what, share: None)
+    tell("tables", 0.0)
+    graphs = read.path / GRAPHS
+    audit = audit_tables(
+        read.predictions,
+        read.manifest["folds"],
+        read.calendar,
+        read.config.time_series.prediction_horizons,
+        read.config.split.embargo_days,
+        read_table(graphs) if graphs.is_file() else None,
+        read.manifest.get("dropped", ()),
+        read.frame.height,
+    )
+    audit.check("targets", _TARGETS, list(_targets(read)), f"{read.predictions.height:,} rows")
+    folds = {fold["fold"]: SavedFold.load(read.path, fold["fold"]) for fold in read.manifest["folds"]}
+    tell("scales", 0.1)
+    if read.config.normalization.cross_sectional.enabled:
+        audit.check("scales", _SCALES, list(_scales(read, folds)), _counted(len(folds), "fold"))
+    found: dict[str, list[Finding]] = {_MADE_AGAIN: [], _ALTERED: [], _REMOVED: []}
+    days = [(number, day) for number in folds for day in _sample(read, number, days_a_fold)]
+    for place, (number, day) in enumerate(days):
+        tell(f"fold {number}, {day}", 0.2 + 0.8 * place / len(days))
+        for probe, findings in _try_day(read, folds[number], number, day, seed):
+            found[probe] += findings
+    tried = f"{_counted(len(days), 'test day')} of {_counted(len(folds), 'fold')}"
+    for name, probe in (("made again", _MADE_AGAIN), ("altered", _ALTERED), ("removed", _REMOVED)):
+        audit.check(name, probe, found[probe], tried, probe=True)
+    return audit
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _read(run: Path, data_path: Path | str | None) -> _Run:
+    RunFolder.open(run)
+    manifest = read_manifest(run)
+    if manifest.get("status") != "complete":
+        raise DataError(
+            f"the run in {run} is {manifest.get('status', 'of unknown status')}, not complete; finish it "
+            f"with `gogooku3 train --resume {run}`, then audit it"
+        )
+    if lacking := [part for part in ("data", "folds") if not manifest.get(part)]:
+        raise DataError(f"the manifest of {run} lacks {choices(lacking)}; bring the old file back")
+    config = load_config(run / CONFIG)
+    data = Path(data_path or manifest["data"]["path"])
+    if data_path is None and not data.is_file():
+        raise DataError(f"the data set of {run}, {data}, is not there any more; name it with --data")
+    loader = ProductionDatasetV3(
+        data,
+        feature_columns=config.dataset.feature_columns,
+        target_columns=config.dataset.target_columns,
+        start_date=config.dataset.start_date,
+        end_date=config.dataset.end_date,
+    )
+    if loader.fingerprint != manifest["data"]["fingerprint"]:
+        raise DataError(
+            f"{data} is not the data set of {run}: its fingerprint is {loader.fingerprint}, the run's was "
+            f"{manifest['data']['fingerprint']}; name the right file with --data"
+        )
+    predictions = read_table(run / "predictions.parquet")
+    return _Run(run, manifest, config, predictions, loader.load_data(), loader.feature_names)
+
+
+def _targets(run: _Run) -> Iterator[Finding]:
+    """Scored targets that are not the data set's."""
+    for (horizon,), scored in run.predictions.group_by("horizon", maintain_order=True):
+        name = target_column(int(str(horizon)))
+        joined = scored.join(run.frame.select(*KEYS, name), on=KEYS, how="left")
+        same = pl.col("target").cast(pl.Float32).fill_nan(None).eq_missing(pl.col(name).fill_nan(None))
+        other = joined.filter(~same)
+        if other.height:
+            says = f"{other.height:,} scored targets of {horizon} days are not the data set's"
+            yield _finding("targets", name, says, other)
+
+
+def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
+    """Folds whose normaliser or market state is not that of their training days."""
+    horizons = run.config.time_series.prediction_horizons
+    panel = Panel.from_frame(run.frame, run.features, horizons, reserve=tuple(QUALITY_FEATURES))
+    normalizer = normalize_with_quality(panel, run.config.normalization.cross_sectional.robust_clip)
+    for facts in run.manifest["folds"]:
+        first, last = (np.datetime64(facts[name]) for name in ("train_start", "validation_end"))
+        days = range(int(np.searchsorted(panel.dates, first)), int(np.searchsorted(panel.dates, last)) + 1)
+        saved = folds[facts["fold"]].state
+        expected = {"normalizer": normalizer.fit_fold(days).to_dict()}
+        if saved["market_state"]:
+            expected["market_state"] = MarketState.fit(normalizer.statistics, days).to_dict()
+        for what, state in expected.items():
+            if moved := [name for name, value in state.items() if not _alike(value, saved[what][name])]:
+                says = (
+                    f"fold {facts['fold']}: {what} ({', '.join(moved)}) was not fitted on its training days"
+                )
+                yield Finding("scales", "leak", what, says)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal, numbers to rounding."""
+    if isinstance(one, list) and isinstance(other, list) and one and not isinstance(one[0], str):
+        left, right = (np.array([np.nan if v is None else v for v in part], float) for part in (one, other))
+        return left.shape == right.shape and bool(np.allclose(left, right, rtol=1e-4, equal_nan=True))
+    return bool(one == other)
+
+
+def _sample(run: _Run, fold: int, count: int) -> list[dt.date]:
+    """Days spread over a fold's predicted ones, with rows after them where the data has any."""
+    days = run.predictions.filter(pl.col("fold") == fold)[DATE].unique().sort()
+    inner = days.filter(days < run.calendar[-1])
+    places = np.unique(np.linspace(0, len(inner) - 1, min(count, len(inner))).astype(int))
+    return [inner[int(place)] for place in places]
+
+
+def _try_day(
+    run: _Run, fold: SavedFold, number: int, day: dt.date, seed: int
+) -> Iterator[tuple[str, list[Finding]]]:
+    near = _near(run, fold, day)
+    before = _tables(fold, near, day)
+    yield _MADE_AGAIN, list(_unlike_written(run, number, day, before, len(fold.networks) > 1))
+    later = pl.col(DATE) > day
+    for probe, changed in ((_ALTERED, _altered(near, later, seed)), (_REMOVED, near.filter(~later))):
+        findings = []
+        for model, after in _tables(fold, changed, day).items():
+            values = [name for name in after.columns if name not in KEYS]
+            for moved in differences(before[model], after, list(KEYS), values):
+                what = f"{model}'s {moved.column} on {day}"
+                says = f"fold {number}: {what} depends on later rows: {moved.rows} stocks moved"
+                findings.append(Finding("later rows", "leak", moved.column, says, moved.rows, day, day))
+        yield probe, findings
+
+
+def _near(run: _Run, fold: SavedFold, day: dt.date) -> pl.DataFrame:
+    """The rows that the day's inputs read, and some days after it."""
+    calendar = run.calendar
+    place = int(calendar.search_sorted(day))
+    back = fold.sequence_length + EARLIER_DAYS
+    if fold.graph_builder is not None:
+        back += fold.graph_builder.correlation_window
+    first, last = calendar[max(0, place - back)], calendar[min(len(calendar) - 1, place + LATER_DAYS)]
+    return run.frame.filter(pl.col(DATE).is_between(first, last))
+
+
+def _altered(frame: pl.DataFrame, later: pl.Expr, seed: int) -> pl.DataFrame:
+    """Later numbers replaced by others; every stock that is there stays."""
+    random = np.random.default_rng(seed)
+    values = [name for name in frame.columns if name not in KEYS]
+    return frame.with_columns(
+        pl.when(later)
+        .then(pl.Series(random.normal(size=frame.height), dtype=pl.Float32))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in values
+    )
+
+
+def _tables(fold: SavedFold, frame: pl.DataFrame, day: dt.date) -> dict[str, pl.DataFrame]:
+    """Each model's predictions of a day, sorted by the keys."""
+    made: FoldPredictions = predict_days(fold, prepare_inputs(fold, frame, day, day))
+    tables = {f"network {name}": table for name, table in made.members.items()}
+    tables["atft_gat_fan"] = made.network
+    if made.lightgbm is not None:
+        tables["lightgbm"] = made.lightgbm
+    return {name: table.sort(KEYS) for name, table in tables.items()}
+
+
+def _unlike_written(
+    run: _Run, number: int, day: dt.date, made: Mapping[str, pl.DataFrame], several: bool
+) -> Iterator[Finding]:
+    """Predictions that the saved models don't make again."""
+    written = run.predictions.filter((pl.col(DATE) == day) & (pl.col("fold") == number))
+    for model, table in made.items():
+        ranked = several and model == "atft_gat_fan"
+        for (horizon,), own in written.filter(pl.col("model") == model).group_by("horizon"):
+            column = f"prediction_{horizon}d"
+            both = own.join(table.select(*KEYS, column), on=KEYS, how="full", suffix="_made")
+            gap = (both["prediction"] - both[column]).abs()
+            allowed = ROUNDING + (NEIGHBOURS / own.height if ranked else 0.0)
+            deviation = own["prediction"].std() or 0.0
+            far = both.filter(gap.is_null() | (gap > allowed * float(deviation)))  # type: ignore[arg-type]
+            if far.height:
+                says = (
+                    f"fold {number}: {far.height} predictions of {model} on {day} are not its saved model's"
+                )
+                yield Finding("made again", "leak", column, says, far.height, day, day)
+
+
+def _finding(probe: str, column: str, says: str, rows: pl.DataFrame) -> Finding:
+    days = rows[DATE].drop_nulls()
+    return Finding(probe, "leak", column, says, rows.height, days.min(), days.max())  # type: ignore[arg-type]

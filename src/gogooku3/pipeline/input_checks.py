@@ -1,0 +1,136 @@
+"""What the columns of a data set, then its keys and targets, show before any feature is read."""
+
+import polars as pl
+
+from gogooku3.config import RunConfig
+from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.quality.trainable import stock_problems, target_problems
+from gogooku3.data.synthetic.oracle_files import oracle_paths
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.features.quality import QUALITY_FEATURES
+from gogooku3.models.lightgbm_baseline import boosted_at_a_time
+from gogooku3.pipeline.memory_plan import plan_memory
+from gogooku3.safety.walk_forward import WalkForwardSplitterV2
+from gogooku3.schema import target_column
+
+_KEY_BYTES = 24
+"""A day, a code and the number of the row in the file."""
+
+
+def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
+    """Refuse what the data set's columns already show, before any row is read.
+
+    Returns:
+        the configuration; `model.input_dim` is the data set's where none was set.
+
+    Raises:
+        DataError: a horizon has no target, or the returns for the graph are missing.
+        ConfigError: the model expects another number of features.
+    """
+    missing = [h for h in config.time_series.prediction_horizons if h not in loader.horizons]
+    if missing:
+        raise DataError(
+            f"{loader.data_path} has targets for the horizons {list(loader.horizons)}, not for {missing}; "
+            "add them, name them in dataset.target_columns, or train on the horizons it has"
+        )
+    taken = [name for name in QUALITY_FEATURES if name in loader.feature_names]
+    if taken:
+        raise DataError(
+            f"{loader.data_path} already has {taken}; the pipeline adds the quality features itself, so "
+            "leave them out of dataset.feature_columns"
+        )
+    width = len(loader.feature_names) + len(QUALITY_FEATURES)
+    if config.model.input_dim is None:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"input_dim": width})})
+    if width != config.model.input_dim:
+        raise ConfigError(
+            f"model.input_dim is {config.model.input_dim}, but {loader.data_path} has "
+            f"{len(loader.feature_names)} features and {len(QUALITY_FEATURES)} quality features are added; "
+            f"set model.input_dim={width}, or null to follow the data set"
+        )
+    column = config.graph.return_column or "ret_1d"
+    if config.graph.enabled and column not in loader.feature_names:
+        raise DataError(
+            f"the graph needs the past one-day return '{column}', which is not among the features; name "
+            "yours in graph.return_column, or train without a graph: graph.enabled=false"
+        )
+    return config
+
+
+def open_dataset(config: RunConfig) -> ProductionDatasetV3:
+    """The data set of a configuration.
+
+    Raises:
+        DataError: there is none, or its columns make none.
+    """
+    return ProductionDatasetV3(
+        config.dataset.data_path,
+        config.performance.use_polars_lazy,
+        config.performance.column_projection,
+        feature_columns=config.dataset.feature_columns,
+        target_columns=config.dataset.target_columns,
+        start_date=config.dataset.start_date,
+        end_date=config.dataset.end_date,
+    )
+
+
+def new_splitter(config: RunConfig) -> WalkForwardSplitterV2:
+    """The folds that a configuration asks for."""
+    return WalkForwardSplitterV2(
+        config.split.n_splits,
+        config.split.embargo_days,
+        config.split.min_train_days,
+        config.time_series.prediction_horizons,
+    )
+
+
+def first_look(config: RunConfig) -> None:
+    """Refuse at once what file, columns and days already show, before the libraries that train are loaded.
+
+    Raises:
+        DataError: no such file, columns that make no data set, or too few days.
+        ConfigError: more memory would be needed than the run may take, or the settings don't fit the columns.
+    """
+    loader = open_dataset(config)
+    config = check_inputs(loader, config)
+    if extent := loader.extent():
+        plan_panel(loader, config, *extent)
+
+
+def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: int, stocks: int) -> bool:
+    """Whether the panel of so many rows must go to a memory-mapped file.
+
+    Raises:
+        DataError: the days are too few for the folds.
+        ConfigError: even so, the run would not fit in what it may take.
+    """
+    if not rows:
+        return False
+    tested = sum(len(fold.test) for fold in new_splitter(config).folds(days))
+    models = 4 if oracle_paths(loader.data_path)[0].is_file() else 3
+    predictions = tested * rows // days * models * len(config.time_series.prediction_horizons)
+    return plan_memory(
+        (days, stocks, len(loader.feature_names) + len(QUALITY_FEATURES)),
+        rows * (_KEY_BYTES + 4 * len(loader.horizons)),
+        config.performance.memory_limit_gb,
+        predictions,
+        boosted_at_a_time(len(config.time_series.prediction_horizons)),
+    )
+
+
+def check_rows(index: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig) -> None:
+    """Refuse what can't be learned from: too few stocks to rank, or a target that says nothing.
+
+    Args:
+        index: the loader's `load_index()`.
+        loader: the data set.
+        config: says which targets are learned.
+
+    Raises:
+        DataError: naming every problem found.
+    """
+    targets = [target_column(horizon) for horizon in config.time_series.prediction_horizons]
+    standardised = config.normalization.cross_sectional.enabled
+    if problems := [*stock_problems(index, standardised), *target_problems(index, targets)]:
+        said = (f"{problem.column}: {problem.check}; {problem.advice}" for problem in problems)
+        raise DataError(f"{loader.data_path} can't be trained on: {'; '.join(said)}")

@@ -1,0 +1,113 @@
+"""SafeTrainingPipeline: the front of a run, which `training.run` executes step by step."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gogooku3.config import RunConfig, load_config
+from gogooku3.pipeline.resume import EarlierRun
+from gogooku3.pipeline.run import Run
+from gogooku3.runs.folder import RunFolder
+from gogooku3.settings import settings
+
+
+class SafeTrainingPipeline:
+    """Load, features, normalise, split, LightGBM, graph, network; then scores and a report.
+
+    Args:
+        experiment_name: folder of the run below `runs_dir`.
+        data_path: data set file (`date, code, target_{h}d, features`).
+        model_config: a YAML file or shipped name, a `RunConfig`, a mapping of groups, or None for
+            the shipped `model/atft/train`.
+        verbose: say what each step does.
+        runs_dir: folder of all runs; None takes `settings.runs_dir`.
+
+    Raises:
+        ConfigError: a setting is unknown or contradicts another.
+
+    Attributes:
+        config: the configuration as resolved.
+    """
+
+    def __init__(
+        self,
+        experiment_name: str,
+        data_path: Path | str,
+        model_config: Path | str | RunConfig | Mapping[str, Any] | None = None,
+        verbose: bool = False,
+        *,
+        runs_dir: Path | None = None,
+    ) -> None:
+        self.experiment_name = experiment_name
+        self.data_path = Path(data_path)
+        self.verbose = verbose
+        self.runs_dir = runs_dir or settings.runs_dir
+        if isinstance(model_config, RunConfig):
+            self.config = model_config
+        elif isinstance(model_config, Mapping):
+            self.config = RunConfig.from_mapping(model_config)
+        else:
+            self.config = load_config(model_config or "model/atft/train", configs_dir=settings.configs_dir)
+
+    def run_pipeline(
+        self, n_splits: int = 5, embargo_days: int = 20, memory_limit_gb: float = 8.0
+    ) -> dict[str, Any]:
+        """Run all steps and write the run folder.
+
+        Args:
+            n_splits: walk-forward folds.
+            embargo_days: trading days between training and test; the longest horizon or more.
+            memory_limit_gb: memory that the run may take, GB; a panel that would not fit beside
+                the rest is laid out in a memory-mapped file.
+
+        Returns:
+            `total_duration` (s), `best_sharpe` (the best fold's out-of-sample Sharpe of the network,
+            net of costs), `pooled_sharpe` (all folds, net: the headline), `model_path` (weights of the
+            last fold; of several networks, the last seed's), `peak_memory_gb`, `run_dir`, `report_path`,
+            `predictions_path`, `scores`, `steps` and `dropped`.
+
+        Raises:
+            DataError: the data set is not what the data contract says, or too short for the folds.
+            ConfigError: the settings contradict one another or the data.
+            Interrupted: SIGINT or SIGTERM came; what was finished is kept, and `resume` goes on.
+        """
+        config = _with_settings(self.config, self.data_path, n_splits, embargo_days, memory_limit_gb)
+        run = Run(config, self.experiment_name, self.runs_dir, self.verbose)
+        with run.folder.locked():
+            return run.execute()
+
+    @classmethod
+    def resume(cls, run_dir: Path | str, verbose: bool = False) -> dict[str, Any]:
+        """Take a run that was stopped or killed to its end: on a CPU, to the bits of an unbroken one.
+
+        Finished folds, networks and epochs are read back. What only lies in memory, from the data set to the
+        graphs, is made again.
+
+        Args:
+            run_dir: folder of the run.
+            verbose: say what each step does.
+
+        Returns:
+            as `run_pipeline`; durations are those of this part.
+
+        Raises:
+            DataError: it is no run's folder, the run is complete or at work, or its data set, settings or
+                libraries are others than it was started with.
+            Interrupted: as for `run_pipeline`.
+        """
+        folder = RunFolder.open(Path(run_dir))
+        with folder.locked():
+            earlier = EarlierRun.read(folder)
+            experiment, runs_dir = folder.path.parent.name, folder.path.parents[1]
+            return Run(earlier.config, experiment, runs_dir, verbose, earlier, folder).execute()
+
+
+def _with_settings(
+    config: RunConfig, data_path: Path, n_splits: int, embargo_days: int, memory_limit_gb: float
+) -> RunConfig:
+    """The configuration with the arguments of `run_pipeline`, checked as a whole."""
+    plain = config.model_dump()
+    plain["dataset"]["data_path"] = data_path
+    plain["split"] |= {"n_splits": n_splits, "embargo_days": embargo_days}
+    plain["performance"]["memory_limit_gb"] = float(memory_limit_gb)
+    return RunConfig.from_mapping(plain)

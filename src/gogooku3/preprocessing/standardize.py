@@ -1,0 +1,150 @@
+"""One day's z-scores, clipped so that a heavy tail neither stays wild nor flattens the other stocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gogooku3.preprocessing.day_columns import DayColumns, Float32
+from gogooku3.schema import MIN_STOCKS
+
+TOLERANCE = 0.05
+"""Largest |mean| and |deviation - 1| of a day's standardised feature."""
+
+_MAX_PASSES = 30
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Wild:
+    """The features of a day that clipping put too far off, and their z-scores before.
+
+    Attributes:
+        features: their numbers.
+        cells: float32 `[features, stocks]`, 0 where unknown.
+        unknown: bool, likewise; False where all are known.
+    """
+
+    features: NDArray[np.intp]
+    cells: Float32
+    unknown: NDArray[np.bool_] | bool
+
+
+def standardize_day(block: Float32, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Standardise one day in place: mean 0, deviation 1, clipped; missing becomes 0.
+
+    Features that the day cannot carry (fewer than `MIN_STOCKS` known values, or no spread) are left
+    as they came.
+
+    Args:
+        block: float32 `[stocks, features]`; what is not finite is missing.
+        clip: largest |z| that stays, in standard deviations.
+
+    Returns:
+        (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
+    """
+    day = DayColumns.of(block.copy())
+    day.standardize()
+    carried, wild = clip_day(day, clip)
+    raw = block[:, ~carried]
+    block[...] = day.values
+    block[:, wild.features] = tame([wild], clip)[0].T
+    block[:, ~carried] = np.where(np.isfinite(raw), raw, np.float32(np.nan))
+    return day.count, day.centre, day.variance.astype(np.float64), ~carried
+
+
+def clip_day(day: DayColumns, clip: float) -> tuple[NDArray[np.bool_], Wild]:
+    """Clip a standardised day in place: which features it carries, and those that are to be tamed.
+
+    The values of features that it does not carry mean nothing.
+    """
+    flat = day.variance <= (1e-5 * np.abs(day.centre)) ** 2
+    carried = (day.count >= MIN_STOCKS) & ~flat
+    known, width = np.maximum(day.count, 1), day.values.shape[1]
+    # The cells beyond the clip are few, and what clipping does to a column's sums follows from them alone.
+    cells = np.flatnonzero((day.values > clip) | (day.values < -clip))
+    column = cells % width
+    z = day.values.reshape(-1)[cells].astype(np.float64)
+    clipped = np.copysign(clip, z)
+    mean = np.bincount(column, clipped - z, width) / known
+    square = 1 + np.bincount(column, clipped**2 - z**2, width) / known
+    off = np.flatnonzero(_too_far_off(mean, square) & carried)
+    wild = Wild(off, day.values[:, off].T, day.missing is not None and day.missing[:, off].T)
+    day.values.reshape(-1)[cells] = clipped
+    return carried, wild
+
+
+def tame(wild: Sequence[Wild], clip: float) -> list[Float32]:
+    """Clip the tail of each feature and standardise the rest again until |mean| and |std - 1| are small.
+
+    Returns:
+        `[features, stocks]` for each, 0 where unknown. What else is tamed in the same call changes no bit.
+    """
+    sizes = [day.cells.shape for day in wild]
+    rows, width = sum(n for n, _ in sizes), max((stocks for _, stocks in sizes), default=0)
+    cells, unknown = np.zeros((rows, width)), np.ones((rows, width), bool)
+    ends = np.cumsum([n for n, _ in sizes]).tolist()
+    for day, end, (n, stocks) in zip(wild, ends, sizes, strict=True):
+        cells[end - n : end, :stocks], unknown[end - n : end, :stocks] = day.cells, day.unknown
+    shift, scale = _fit_clipped(cells, np.count_nonzero(unknown, axis=1), clip)
+    cells -= shift[:, None]
+    cells /= scale[:, None]
+    tamed = np.clip(cells, -clip, clip, dtype=np.float32, casting="same_kind")
+    np.copyto(tamed, 0, where=unknown)
+    return [tamed[end - n : end, :stocks] for end, (n, stocks) in zip(ends, sizes, strict=True)]
+
+
+def _fit_clipped(cells: Floats, unknown: NDArray[np.intp], clip: float) -> tuple[Floats, Floats]:
+    """Shift and scale that leave each row of cells with mean 0 and deviation 1 once it is clipped.
+
+    With k cells beyond the clip (d more above than below) and the other m cells at mean u and
+    deviation s, the clipped row has mean 0 and deviation 1 after `(x - a) / b` where
+    `a = u + b clip d / m` and `b^2 = m s^2 / (n - clip^2 k - clip^2 d^2 / m)`. Who is beyond may
+    change by that, so it is solved again. A row of which only two values are left has no solution and
+    stays as the last pass found it.
+
+    Args:
+        cells: `[rows, cells]`, 0 where unknown.
+        unknown: how many are, `[rows]`.
+        clip: largest value that stays.
+    """
+    shift, scale = np.zeros(len(cells)), np.ones(len(cells))
+    rows = np.arange(len(cells))
+    for number in range(_MAX_PASSES):
+        part, absent, a, b = cells[rows], unknown[rows], shift[rows], scale[rows]
+        n = cells.shape[1] - absent
+        floor, ceiling = a - clip * b, a + clip * b
+        high = _write_where(part > ceiling[:, None], ceiling, part) - absent * (ceiling < 0)
+        low = _write_where(part < floor[:, None], floor, part) - absent * (floor > 0)
+        zero = np.clip(0.0, floor, ceiling)
+        total = np.einsum("rc->r", part) - absent * zero
+        square = np.einsum("rc,rc->r", part, part) - absent * zero**2
+        rest, excess = n - high - low, high - low
+        centre = (total - high * ceiling - low * floor) / np.maximum(rest, 1)
+        variance = (square - high * ceiling**2 - low * floor**2) / np.maximum(rest, 1) - centre**2
+        room = n - clip**2 * (high + low) - clip**2 * excess**2 / np.maximum(rest, 1)
+        go_on = (room > 0) & (variance > 1e-11 * centre**2)
+        if number:
+            go_on &= _too_far_off((total / n - a) / b, (square - 2 * a * total + n * a**2) / (n * b**2))
+        rows = rows[go_on]
+        if not len(rows):
+            break
+        scale[rows] = np.sqrt(rest[go_on] * variance[go_on] / room[go_on])
+        shift[rows] = centre[go_on] + scale[rows] * clip * excess[go_on] / rest[go_on]
+    return shift, scale
+
+
+def _write_where(flags: NDArray[np.bool_], values: Floats, cells: Floats) -> NDArray[np.intp]:
+    """Write each row's value where flags are set, in place, and count them: they are few."""
+    found = np.flatnonzero(flags)
+    rows = found // flags.shape[1]
+    cells.reshape(-1)[found] = values[rows]
+    return np.bincount(rows, minlength=len(flags))
+
+
+def _too_far_off(mean: np.ndarray, square: np.ndarray) -> NDArray[np.bool_]:
+    """Where a column's mean, or its deviation by its mean square, is too far from 0 and 1."""
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return (np.abs(mean) > 0.6 * TOLERANCE) | (np.abs(deviation - 1) > 0.6 * TOLERANCE)

@@ -1,0 +1,4 @@
+"""The HTML report, charts and text tables; the only package that imports plotly and jinja.
+
+Computes no score.
+"""

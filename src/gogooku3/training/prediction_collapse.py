@@ -1,0 +1,99 @@
+"""Whether a network still tells the stocks of a day apart, or predicts nearly the same for all."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from gogooku3.data.panel import PanelSlice
+from gogooku3.preprocessing.labels import LabelTreatment
+from gogooku3.schema import DATE
+
+COLLAPSED = 0.01
+"""Share of the labels' spread below which predictions count as collapsed."""
+
+
+def daily_spread(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]:
+    """Standard deviation within a day, averaged over days.
+
+    Args:
+        values: `[rows, columns]`; NaN is unknown and left out, and so is a day of which nothing is known.
+        day: `[rows]`, any values that tell days apart.
+
+    Returns:
+        float64 `[columns]`; NaN for a column without any known value.
+
+    >>> daily_spread(np.array([[1.0], [3.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
+    array([0.5])
+    """
+    spread = np.full(values.shape[1], np.nan)
+    for column, mine in enumerate(values.T):
+        if len(by_day := spread_by_day(mine, day)):
+            spread[column] = by_day.mean()
+    return spread
+
+
+def spread_by_day(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]:
+    """Standard deviation within each day of which something is known, in the order of the days.
+
+    Args:
+        values, day: `[rows]`, as for `daily_spread`.
+    """
+    mine = values.astype(np.float64)
+    known = np.isfinite(mine)
+    number, count = np.unique(day[known], return_inverse=True, return_counts=True)[1:]
+    mean = np.bincount(number, mine[known]) / count
+    spread: npt.NDArray[np.float64] = np.sqrt(np.bincount(number, (mine[known] - mean[number]) ** 2) / count)
+    return spread
+
+
+def prediction_spread(
+    wide: pl.DataFrame, train: PanelSlice, label: LabelTreatment
+) -> dict[str, float | None]:
+    """How far a network's predictions spread within a day, as a share of the labels it was trained on.
+
+    Args:
+        wide: `date, code, prediction_{h}d`, as the network gave them.
+        train: the days it was trained on.
+        label: how their targets were treated; all but "raw" gives labels a daily deviation of 1.
+
+    Returns:
+        by horizon (as text): mean over days of the deviation within the day, in units of the labels'; None
+        where the training days have no label to compare with.
+    """
+    horizons = train.panel.horizons
+    columns = wide.select(f"prediction_{horizon}d" for horizon in horizons)
+    spread = daily_spread(columns.to_numpy(), wide[DATE].to_numpy())
+    if label == "raw":
+        day, stock = train.rows()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = spread / daily_spread(train.panel.targets[day, stock], day)
+    return {
+        str(horizon): float(share) if np.isfinite(share) else None
+        for horizon, share in zip(horizons, spread, strict=True)
+    }
+
+
+def collapse_warning(spread: Mapping[str, float | None], who: str) -> str | None:
+    """What to say about predictions that hardly differ within a day; None when they do.
+
+    Args:
+        spread: as `prediction_spread` returns it.
+        who: the network, as in "fold 2".
+
+    >>> print(collapse_warning({"1": 0.2, "5": 0.004}, "fold 2"))
+    fold 2: the network predicts nearly the same for every stock of a day (5d: 0.4 % of the labels' spread): \
+its predictions have collapsed. Try a lower training.learning_rate, scheduler.warmup_steps, fewer \
+training.epochs, or loss.correlation_weight=1
+    >>> collapse_warning({"1": 0.2, "5": 0.1}, "fold 2")
+    """
+    low = {horizon: share for horizon, share in spread.items() if share is not None and share < COLLAPSED}
+    if not low:
+        return None
+    found = ", ".join(f"{horizon}d: {share:.1%}".replace("%", " %") for horizon, share in low.items())
+    return (
+        f"{who}: the network predicts nearly the same for every stock of a day ({found} of the labels' "
+        "spread): its predictions have collapsed. Try a lower training.learning_rate, "
+        "scheduler.warmup_steps, fewer training.epochs, or loss.correlation_weight=1"
+    )

@@ -1,0 +1,165 @@
+"""A target in disguise among the features is found; an honest set of features is not accused."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market
+from gogooku3.data.target_leaks import LIMIT, TargetCopy, copies_in, find_target_copies
+from gogooku3.data.targets import add_targets
+from gogooku3.features.compute import compute_features
+
+TARGETS = ["target_1d", "target_5d"]
+
+
+def market(n_stocks: int = 20, n_days: int = 30, seed: int = 0) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=day) for day in range(n_days)]
+    keys = pl.DataFrame({"date": days}).join(pl.DataFrame({"code": range(n_stocks)}), how="cross")
+    names = [*TARGETS, "fair"]
+    return keys.with_columns(pl.Series(name, random.standard_t(3, keys.height) * 0.02) for name in names)
+
+
+def found(frame: pl.DataFrame, *features: str) -> list[TargetCopy]:
+    return copies_in(frame, frame["date"], features, TARGETS)
+
+
+def test_by_hand_three_days_of_which_one_is_turned_round() -> None:
+    ranks = [1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
+    day, other = dt.date(2024, 1, 4), dt.date(2024, 1, 5)
+    swapped = [2.0, 1, *ranks[2:]]
+    frame = pl.DataFrame(
+        {
+            "date": [day] * 25 + [other] * 25 + [dt.date(2024, 1, 6)] * 25,
+            "target_1d": ranks * 3,
+            "target_5d": [None] * 75,
+            "leak": [*ranks, *(-value for value in ranks), *swapped],
+        },
+        schema_overrides={"target_5d": pl.Float64},
+    )
+    # Spearman's formula for the third day: 1 - 6 * (1 + 1) / (25 * (625 - 1)).
+    mean = (1 + 1 + 1 - 12 / (25 * 624)) / 3
+    (copy,) = found(frame, "leak")
+    assert copy.correlation == pytest.approx(mean, abs=1e-12)
+    assert (copy.feature, copy.target, copy.days) == (
+        "leak",
+        "target_1d",
+        tuple(frame["date"].unique().sort()),
+    )
+    assert str(copy) == (
+        "leak follows target_1d (rank correlation within a day 1.00; "
+        "first on 2024-01-04, 2024-01-05, 2024-01-06)"
+    )
+
+
+MONOTONE: list[Callable[[np.ndarray, float, float], np.ndarray]] = [
+    lambda x, a, b: a * x + b,
+    lambda x, a, b: np.exp(a * x),
+    lambda x, a, b: np.arctan(a * x) + b,
+    lambda x, a, b: a * np.sign(x) * np.abs(x) ** 0.3,
+    lambda x, a, b: a * x**3 - b,
+]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(
+    shape=st.sampled_from(MONOTONE),
+    scale=st.floats(0.01, 10),
+    sign=st.sampled_from([-1, 1]),
+    shift=st.floats(-3, 3),
+    n_stocks=st.integers(2, 90),
+    known=st.floats(0.1, 1),
+    seed=st.integers(0, 1000),
+)
+def test_every_strictly_monotone_transform_of_a_target_is_found(
+    shape: Callable[[np.ndarray, float, float], np.ndarray],
+    scale: float,
+    sign: int,
+    shift: float,
+    n_stocks: int,
+    known: float,
+    seed: int,
+) -> None:
+    frame = market(n_stocks, 30 if n_stocks > 20 else 200, seed)
+    leak = sign * shape(frame["target_5d"].to_numpy(), scale, shift)
+    here = np.random.default_rng(seed).random(frame.height) < known
+    frame = frame.with_columns(leak=pl.Series(np.where(here, leak, np.nan)))
+    frame = frame.sample(fraction=1, shuffle=True, seed=seed)
+    assert [(copy.feature, copy.target) for copy in found(frame, "fair", "leak")] == [("leak", "target_5d")]
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        pl.col("target_1d").rank().over("date"),
+        ((pl.col("target_1d") - pl.col("target_1d").mean()) / pl.col("target_1d").std()).over("date"),
+        pl.col("target_1d") * pl.col("date").dt.day(),
+        pl.when(pl.col("date").dt.weekday() < 3).then("target_1d").otherwise(-pl.col("target_1d")),
+        pl.col("target_1d") + 0.3 * pl.col("fair"),
+        pl.col("target_1d").round(3),
+        pl.col("target_1d").sign(),
+        pl.when(pl.col("code") == 3).then("target_1d"),
+        pl.when(pl.col("date").dt.day() == 17).then("target_1d"),
+    ],
+    ids=str,
+)
+def test_what_is_nearly_a_target_is_found(copy: pl.Expr) -> None:
+    frame = market(100, 200).with_columns(leak=copy)
+    assert [(copy.feature, copy.target) for copy in found(frame, "fair", "leak")] == [("leak", "target_1d")]
+
+
+@pytest.mark.parametrize(("n_stocks", "n_days"), [(60, 60), (10, 40), (5, 20), (2, 60), (1, 90)])
+def test_chance_accuses_none_of_a_hundred_features(n_stocks: int, n_days: int) -> None:
+    frame = market(n_stocks, n_days)
+    random = np.random.default_rng(1)
+    noise = {f"noise_{i}": random.normal(size=frame.height) for i in range(100)}
+    coarse = {f"coarse_{i}": random.integers(0, 2, frame.height) for i in range(20)}
+    by_day = {"weekday": frame["date"].dt.weekday(), "flat": pl.Series([1.0] * frame.height)}
+    frame = frame.with_columns(**{k: pl.Series(v) for k, v in {**noise, **coarse, **by_day}.items()})
+    assert found(frame, *noise, *coarse, *by_day) == []
+
+
+def test_an_honest_set_of_features_is_not_accused_and_lies_far_below_the_limit() -> None:
+    prices = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=320)).prices
+    ahead = add_targets(prices.select("date", "code", "close")).drop("close")
+    frame = compute_features(prices).join(ahead, on=["date", "code"])
+    targets = [name for name in ahead.columns if name.startswith("target_")]
+    features = frame.drop("date", "code", *targets).columns
+    assert (len(features), len(targets)) == (139, 4)
+    assert copies_in(frame, frame["date"], features, targets) == []
+    days = frame.with_columns(pl.col(*features, *targets).rank().over("date")).group_by("date")
+    table = days.agg(pl.corr(f, t).abs().alias(f"{f} {t}") for f in features for t in targets).drop("date")
+    assert max(value or 0 for value in table.select(pl.all().fill_nan(None).mean()).row(0)) < LIMIT / 2
+
+
+def test_few_rows_are_compared_for_equality_alone() -> None:
+    frame = market(3, 4).with_columns(
+        same=pl.col("target_1d").cast(pl.Float32), scaled=pl.col("target_1d") * 2
+    )
+    assert [copy.feature for copy in found(frame, "same", "scaled", "fair")] == ["same"]
+    constant = frame.with_columns(target_1d=pl.lit(0.0), holiday=pl.lit(0.0))
+    assert found(constant, "holiday") == []
+
+
+def test_without_rows_features_or_targets_nothing_is_found() -> None:
+    frame = market()
+    assert found(frame.clear(), "fair") == []
+    assert found(frame) == []
+    assert copies_in(frame, frame["date"], ["fair"], []) == []
+
+
+def test_a_large_table_is_sampled_not_read() -> None:
+    read = []
+    frame = market(200, 400)
+
+    def take(rows: np.ndarray, names: list[str]) -> pl.DataFrame:
+        read.append(len(rows) * len(names))
+        return frame.select(names)[rows]
+
+    assert find_target_copies(frame["date"], take, ["fair"] * 1, TARGETS) == []
+    assert read == [60 * 50 * 3]

@@ -1,0 +1,94 @@
+"""A file is the old one or the new one, never a part of it."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gogooku3.files.atomic import atomic_path, write_text_atomic
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_there_only_after_its_writer_is_done(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["a.txt"]
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), atomic_path(target) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_writer_that_fails_on_a_new_file_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a.txt"):
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_a_writer_may_put_another_file_in_the_temporary_ones_place(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        temporary.write_text("made anew")
+    assert target.read_text() == "made anew"
+
+
+def test_a_file_written_whole_has_the_rights_of_any_other_file(tmp_path: Path) -> None:
+    plain, whole = tmp_path / "plain", tmp_path / "whole"
+    plain.write_text("x")
+    write_text_atomic(whole, "x")
+    assert stat.S_IMODE(whole.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_text_is_written_in_utf_8_and_replaces_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    write_text_atomic(target, "first, and longer")
+    write_text_atomic(str(target), "終値")
+    assert target.read_bytes() == "終値".encode()
+
+
+@pytest.mark.parametrize("kind", ["text", "parquet", "safetensors"])
+def test_a_full_disk_is_one_clear_error_and_the_old_file_stays(tmp_path: Path, kind: str) -> None:
+    """A limit on the size of files stands in for the full disk: every writer meets it alike."""
+    script = f"""
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, polars as pl
+from safetensors.numpy import save_file
+from gogooku3.files.atomic import atomic_path
+from gogooku3.errors import DataError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+data = np.random.default_rng(0).random(100_000)
+writers = {{
+    "text": lambda path: path.write_text("x" * 100_000),
+    "parquet": lambda path: pl.DataFrame({{"x": data}}).write_parquet(path),
+    "safetensors": lambda path: save_file({{"x": data}}, path),
+}}
+try:
+    with atomic_path(Path(sys.argv[1])) as temporary:
+        writers[{kind!r}](temporary)
+except DataError as error:
+    print(error)
+"""
+    path = tmp_path / "old"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.stdout.startswith(f"{path}: it would be larger than this process may write"), done.stderr
+    assert path.read_text() == "old"
+    assert [left.name for left in tmp_path.iterdir()] == ["old"]

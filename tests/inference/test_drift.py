@@ -1,0 +1,83 @@
+"""Inputs that look like training are passed; a moved level, shape or share of known values is named."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gogooku3.data.panel import Panel
+from gogooku3.inference.drift import drift, feature_statistics
+from gogooku3.preprocessing.cross_section import DayStatistics, PanelNormalizer
+
+DAYS, STOCKS = 150, 200
+
+
+def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
+    """A normalised panel of three features, of which "moved" is changed on the last twenty days."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(DAYS, STOCKS, 3)).astype(np.float32)
+    values[:, :, 2] = np.arange(DAYS)[:, None] % 5  # the weekday, the same for all stocks
+    late = values[-20:, :, 1]
+    if change == "level":
+        late += 3
+    elif change == "scale":
+        late *= 20
+    elif change == "shape":
+        late[:] = np.where(late > 0, 1.0, -1.0) + 0.01 * late
+    elif change == "unknown":
+        late[:, : STOCKS // 2] = np.nan
+    elif change == "gone":
+        late[:] = np.nan
+        values[:30, :, 1] = np.nan  # it looks back, so that the data's first days don't know it either
+    panel = Panel(
+        dates=np.datetime64("2024-01-01") + np.arange(DAYS),
+        codes=tuple(f"{code:04}" for code in range(STOCKS)),
+        features=("calm", "moved", "weekday"),
+        values=values,
+        mask=np.ones((DAYS, STOCKS), bool),
+        targets=np.zeros((DAYS, STOCKS, 1), np.float32),
+        horizons=(1,),
+    )
+    normalizer = PanelNormalizer(panel)
+    normalizer.fit_fold(range(100))
+    return panel, normalizer.statistics
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("level", "mean"),
+        ("scale", "log_deviation"),
+        ("shape", "shape"),
+        ("unknown", "known"),
+        ("gone", "known"),
+    ],
+)
+def test_what_moved_is_named_and_nothing_else(change: str, what: str) -> None:
+    panel, statistics = market(change)
+    table = feature_statistics(panel, statistics, range(100))
+    assert drift(table, panel, statistics, 129).is_empty()
+    window = slice(DAYS - 20, DAYS)
+    recent = replace(panel, values=panel.values[window], mask=panel.mask[window])
+    late = DayStatistics(statistics.count[window], statistics.mean[window], statistics.variance[window])
+    found = drift(table, recent, late, 19)
+    assert what in found["what"]
+    assert set(found["feature"]) == {"moved"}
+
+
+def test_only_the_training_days_are_described() -> None:
+    calm, moved = (feature_statistics(*market(change), range(100)) for change in ("", "level"))
+    assert calm.equals(moved)
+    row = calm.to_dicts()[0]
+    assert row["mean_low"] < 0 < row["mean_high"]
+    assert row["known_low"] == 1
+    assert len(row["edges"]) == 9 and row["shares"] == pytest.approx([0.1] * 10, abs=0.001)
+
+
+def test_without_normalisation_the_shape_alone_is_compared() -> None:
+    panel, _ = market("shape")
+    table = feature_statistics(panel, None, range(100))
+    assert table["mean_low"].null_count() == 3
+    window = replace(panel, values=panel.values[-20:], mask=panel.mask[-20:])
+    found = drift(table, window, None, 19)
+    assert found.filter(what="shape")["feature"].to_list()[:1] == ["moved"]

@@ -1,0 +1,241 @@
+"""An exported file predicts what the network does, for any number of stocks, and says how to feed it."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gogooku3.errors import ConfigError, DataError
+from gogooku3.inference import export
+from gogooku3.inference.export import FORMATS, Format, day_inputs, export_network, largest_difference, one_day
+from gogooku3.inference.one_day_module import OneDayNetwork
+from gogooku3.inference.predict import network_output, read_inputs
+from gogooku3.inference.saved_fold import SavedFold
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+
+ONNX_MISSING = "onnx, onnxscript or onnxruntime is not installed"
+each_format = pytest.mark.parametrize("kind", ["onnx", "torch"])
+
+
+@pytest.fixture(scope="module")
+def fold(trained_run: Path) -> SavedFold:
+    return SavedFold.load(trained_run, boosters=False)
+
+
+@pytest.fixture(scope="module")
+def network(fold: SavedFold) -> OneDayNetwork:
+    return one_day(fold, "seed 1")
+
+
+@pytest.fixture(scope="module")
+def files(fold: SavedFold, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A file of each format, of one and the same trace, which takes longest."""
+    for package in FORMATS["onnx"].needs:
+        pytest.importorskip(package, reason=ONNX_MISSING)
+    folder = tmp_path_factory.mktemp("exported")
+    found: dict[str, Path] = {}
+    traced = export.trace(one_day(fold, "seed 1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "trace", lambda network: traced)
+        for kind, form in FORMATS.items():
+            found[kind] = folder / f"model{form.suffix}"
+            assert export_network(fold, kind, found[kind]).difference <= 1e-5
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.pt2"]
+    return found
+
+
+Runner = Callable[[export.Arrays], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def runners(files: dict[str, Path]) -> dict[str, Runner]:
+    return {kind: form.read(files[kind].read_bytes()) for kind, form in FORMATS.items()}
+
+
+@each_format
+def test_a_file_predicts_what_the_network_does_for_any_number_of_stocks(
+    kind: str, runners: dict[str, Runner], network: OneDayNetwork
+) -> None:
+    run = runners[kind]
+    generator = torch.Generator().manual_seed(7)
+    for stocks in (2, 3, 5, 16, 30, 101):
+        inputs = network.random_inputs(stocks, generator)
+        with torch.inference_mode():
+            expected = network(**inputs).numpy()
+        assert expected.std() > 0.01
+        found = run({name: tensor.numpy() for name, tensor in inputs.items()})
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+@each_format
+def test_the_order_of_stocks_changes_no_prediction(
+    kind: str, runners: dict[str, Runner], network: OneDayNetwork
+) -> None:
+    run = runners[kind]
+    generator = torch.Generator().manual_seed(3)
+    inputs = {name: tensor.numpy() for name, tensor in network.random_inputs(11, generator).items()}
+    order = torch.randperm(11, generator=generator).numpy()
+    moved = {name: array if name == "market" else array[order] for name, array in inputs.items()}
+    moved["neighbours"] = np.argsort(order)[moved["neighbours"]]
+    np.testing.assert_allclose(run(moved), run(inputs)[order], atol=1e-5, rtol=0)
+
+
+@each_format
+def test_every_input_is_heard(kind: str, runners: dict[str, Runner], network: OneDayNetwork) -> None:
+    run = runners[kind]
+    drawn = network.random_inputs(11, torch.Generator().manual_seed(3))
+    inputs = {name: tensor.numpy() for name, tensor in drawn.items()}
+    assert set(inputs) == {"features", "traded", "neighbours", "correlations", "is_neighbour", "market"}
+    changed = {
+        "features": inputs["features"] + 1,
+        "traded": ~inputs["traded"] | (np.arange(20) == 19),
+        "neighbours": (inputs["neighbours"] + 1) % 11,
+        "correlations": -inputs["correlations"],
+        "is_neighbour": ~inputs["is_neighbour"],
+        "market": inputs["market"] + 1,
+    }
+    whole = run(inputs)
+    for name, array in changed.items():
+        assert not np.array_equal(run(inputs | {name: array}), whole), name
+
+
+@each_format
+def test_the_metadata_say_what_the_inputs_are_and_where_the_network_comes_from(
+    kind: str, files: dict[str, Path], trained_run: Path
+) -> None:
+    saved = json.loads((trained_run / "fold_0" / "seed_1" / "model.json").read_text())
+    found = metadata(kind, files[kind])
+    assert {key: found[key] for key in saved if key != "model"} == {
+        key: value for key, value in saved.items() if key != "model"
+    }
+    assert found["features"][:2] == saved["features"][:2] and len(found["features"]) == 145
+    assert found["horizons"] == [1, 5, 10, 20] and found["sequence_length"] == 20
+    assert found["inputs"] == {
+        "features": ["stocks", 20, 145],
+        "traded": ["stocks", 20],
+        "neighbours": ["stocks", 10],
+        "correlations": ["stocks", 10],
+        "is_neighbour": ["stocks", 10],
+        "market": [1, 290],
+    }
+    assert found["run"] == f"trained/{trained_run.name}" and found["network"] == "seed 1"
+    assert found["versions"]["torch"] == torch.__version__
+
+
+def metadata(kind: str, path: Path) -> dict[str, object]:
+    if kind == "torch":
+        extra = {"gogooku3.json": ""}
+        torch.export.load(path, extra_files=extra)
+        text = extra["gogooku3.json"]
+    else:
+        import onnx
+
+        (text,) = [entry.value for entry in onnx.load(path).metadata_props if entry.key == "gogooku3"]
+    content = json.loads(text)
+    assert isinstance(content, dict)
+    return content
+
+
+def test_the_documents_example_predicts_as_the_run_did(
+    files: dict[str, Path],
+    trained_run: Path,
+    small_dataset: Path,
+    small_frame: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    document = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    table = pl.read_parquet(trained_run / "fold_0" / "seed_1" / "predictions.parquet")
+    day = table["date"].unique().sort()[30]
+    (tmp_path / "runs/train").mkdir(parents=True)
+    (tmp_path / "runs/train/20250101-090000").symlink_to(trained_run)
+    (tmp_path / "network.onnx").symlink_to(files["onnx"])
+    (tmp_path / "data").mkdir()
+    small_frame.filter(pl.col("date") <= day).write_parquet(tmp_path / "data/today.parquet")
+    monkeypatch.chdir(tmp_path)
+    said: dict[str, dict[str, float]] = {}
+    exec(compile(code, "export.md", "exec"), said)
+    written = table.filter(date=day)
+    assert list(said["scores"]) == written["code"].to_list()
+    rounding = 2e-3 if SavedFold.load(trained_run).half_precision else 1e-5
+    np.testing.assert_allclose(list(said["scores"].values()), written["prediction_1d"], atol=rounding)
+    assert capsys.readouterr().out.startswith("1 days ahead, best: ")
+
+
+def test_a_day_of_a_run_goes_through_as_it_does_at_home(
+    fold: SavedFold, network: OneDayNetwork, small_dataset: Path
+) -> None:
+    inputs = read_inputs(fold, small_dataset)
+    batch = inputs.batches.gather([inputs.days[-1]])
+    arrays = {name: torch.from_numpy(array) for name, array in day_inputs(batch).items()}
+    single = replace(fold, half_precision=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(**arrays), network_output(single, network.network, batch))
+
+
+def test_a_network_that_hears_nobody_asks_for_no_neighbours() -> None:
+    torch.manual_seed(0)
+    model = ATFTGATFANModel(3, 8, 2, 1, [1, 5], sequence_length=4, use_regime=False).eval()
+    torch.nn.init.normal_(model.direct.weight)
+    for network in (OneDayNetwork(model, 0), OneDayNetwork(without_graph(), 4)):
+        assert network.input_shapes == {"features": (4, 3), "traded": (4,)}
+        inputs = network.random_inputs(5, torch.Generator().manual_seed(0))
+        expected = network.network(inputs["features"], inputs["traded"])
+        torch.testing.assert_close(network(**inputs), expected)
+
+
+def without_graph() -> ATFTGATFANModel:
+    return ATFTGATFANModel(
+        3, 8, 2, 1, [1, 5], sequence_length=4, use_graph_attention=False, market_dim=6, use_regime=False
+    ).eval()
+
+
+def test_the_difference_is_the_largest_over_all_numbers_of_stocks(network: OneDayNetwork) -> None:
+    def predict(inputs: export.Arrays, wrong: float) -> np.ndarray:
+        with torch.inference_mode():
+            found = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
+        found[1, 2] += wrong if len(found) == 9 else 0
+        return found
+
+    assert largest_difference(network, lambda inputs: predict(inputs, 0)) == 0
+    assert largest_difference(network, lambda inputs: predict(inputs, 0.5)) == pytest.approx(0.5)
+    assert np.isnan(largest_difference(network, lambda inputs: predict(inputs, np.nan)))
+
+
+@pytest.mark.parametrize("wrong", [1e-3, np.nan])
+def test_a_file_that_predicts_otherwise_is_not_written(
+    wrong: float,
+    fold: SavedFold,
+    network: OneDayNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def predict(inputs: export.Arrays) -> np.ndarray:
+        with torch.inference_mode():
+            found = network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return found.numpy() + wrong
+
+    monkeypatch.setattr(export, "trace", lambda network: None)
+    form = Format(".pt2", (), lambda program, about: b"new", lambda content: predict)
+    monkeypatch.setitem(FORMATS, "torch", form)
+    out = tmp_path / "model.pt2"
+    out.write_bytes(b"old")
+    with pytest.raises(DataError, match=r"differs from PyTorch by (0.001|nan), more than 1e-05"):
+        export_network(fold, "torch", out)
+    assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_missing_package_is_named_with_how_to_get_it(
+    fold: SavedFold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(needs=("json", "no_such_runtime")))
+    with pytest.raises(ConfigError, match=r"needs no_such_runtime, .* pip install 'gogooku3\[onnx\]'"):
+        export_network(fold, "onnx", tmp_path / "model.onnx")

@@ -1,0 +1,85 @@
+"""A run goes on only with the data, settings and libraries it was started with, and alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gogooku3.config import RunConfig
+from gogooku3.errors import DataError
+from gogooku3.pipeline.resume import EarlierRun
+from gogooku3.runs.folder import RunFolder
+from gogooku3.training import SafeTrainingPipeline
+from gogooku3.training.reproducibility import versions
+
+
+def started(folder: Path, **manifest: Any) -> RunFolder:
+    """A run that was cut off after its data was loaded."""
+    config = RunConfig()
+    run = RunFolder(folder, "x")
+    run.write_text("config.yaml", config.to_yaml())
+    about = {
+        "status": "running",
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+        "data": {"path": "a.parquet", "fingerprint": "abc"},
+        "threads": 3,
+    }
+    run.write_json("manifest.json", about | manifest)
+    return run
+
+
+def test_a_run_that_was_cut_off_can_go_on(tmp_path: Path) -> None:
+    earlier = EarlierRun.read(started(tmp_path))
+    assert (earlier.config, earlier.threads) == (RunConfig(), 3)
+    earlier.refuse_other_data("abc")
+
+
+def test_another_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.parquet has changed .*abc then, xyz now"):
+        EarlierRun.read(started(tmp_path)).refuse_other_data("xyz")
+
+
+def test_another_setting_is_named(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    path = run.path / "config.yaml"
+    path.write_text(path.read_text().replace("hidden_dim: 256", "hidden_dim: 64"))
+    with pytest.raises(DataError, match=r"model\.hidden_dim is 64, but the run was started with 256"):
+        EarlierRun.read(run)
+
+
+def test_another_version_is_named(tmp_path: Path) -> None:
+    run = started(tmp_path, versions={**versions(), "torch": "1.0"})
+    with pytest.raises(DataError, match=r"started with torch 1\.0, but this is"):
+        EarlierRun.read(run)
+
+
+def test_another_kernel_is_not_refused(tmp_path: Path) -> None:
+    EarlierRun.read(started(tmp_path, versions={**versions(), "platform": "Linux-1"}))
+
+
+def test_a_complete_run_is_not_run_again(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is complete; there is nothing to resume"):
+        EarlierRun.read(started(tmp_path, status="complete"))
+
+
+def test_a_folder_that_is_no_run_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match=r"not the folder of a run: expected config\.yaml .*found notes\.txt"):
+        SafeTrainingPipeline.resume(tmp_path)
+
+
+def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    (run.path / "manifest.json").write_text('{"status": ')
+    with pytest.raises(DataError, match="is not JSON"):
+        EarlierRun.read(run)
+
+
+def test_a_folder_where_a_run_is_at_work_is_refused(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    before = json.loads((run.path / "manifest.json").read_text())
+    with run.locked(), pytest.raises(DataError, match="another process is at work in"):
+        SafeTrainingPipeline.resume(run.path)
+    assert json.loads((run.path / "manifest.json").read_text()) == before

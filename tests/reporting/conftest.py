@@ -1,0 +1,1 @@
+from market_table import make_table, market  # noqa: F401

@@ -1,0 +1,37 @@
+"""A manifest is read whole or refused by the part that is wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gogooku3.errors import DataError
+from gogooku3.runs.manifest import read_manifest
+
+
+def test_a_folder_without_a_manifest_has_an_empty_one(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) == {}
+
+
+def test_what_was_written_is_read_and_what_is_unknown_stays(tmp_path: Path) -> None:
+    said = {"status": "complete", "threads": 2, "folds": [], "new": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(said))
+    assert read_manifest(tmp_path) == said
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ([1], "holds no manifest but list"),
+        ({"threads": "two"}, "its 'threads' is str, not int"),
+        ({"data": {"path": "d.parquet"}}, "lacks the path or fingerprint"),
+        ({"folds": [{"fold": -1}]}, "number -1"),
+        ({"folds": [{"fold": 0, "train_start": "2020-13-01"}]}, "train_start"),
+        ({"dropped": [{"step": "split"}]}, "without a number of rows"),
+    ],
+)
+def test_a_part_that_is_not_what_we_write_is_named(content: Any, named: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=named):
+        read_manifest(tmp_path)

@@ -1,0 +1,112 @@
+"""Freed memory is kept inside, and given back afterwards; counted in the kernel's page faults."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from gogooku3.system import available_cores, freed_memory_kept, one_heap
+
+GLIBC = hasattr(ctypes.CDLL(None), "mallopt")
+
+
+AGAIN = """
+import resource
+import psutil, torch
+from gogooku3.system import freed_memory_kept
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(25_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults()
+with freed_memory_kept():
+    # It may take some until one fits into what was freed.
+    faults()
+    kept, inside = faults(), psutil.Process().memory_info().rss
+print(usual, kept, inside, psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
+def test_a_block_taken_again_costs_no_new_pages_inside_and_is_given_back_afterwards() -> None:
+    # In a process of its own: what others took and freed changes where blocks are taken from.
+    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, check=True)
+    usual, kept, inside, afterwards = map(int, done.stdout.split())
+    assert kept < usual / 4
+    assert afterwards < inside - 50_000_000
+
+
+LARGER = """
+import psutil, torch
+from gogooku3.system import freed_memory_kept
+with freed_memory_kept(largest=50_000_000):
+    before = psutil.Process().memory_info().rss
+    torch.ones(25_000_000)
+    print(psutil.Process().memory_info().rss - before)
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
+def test_larger_blocks_go_back_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", LARGER], capture_output=True, check=True)
+    assert int(done.stdout) < 50_000_000
+
+
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    one_heap()
+    with freed_memory_kept(largest=1):
+        pass
+
+
+def test_a_failure_inside_is_passed_on() -> None:
+    with pytest.raises(ValueError, match="inside"), freed_memory_kept():
+        raise ValueError("inside")
+
+
+THREADS = """
+import sys
+from gogooku3.system import available_cores, freed_memory_kept, one_heap
+if sys.argv[1] == "one":
+    one_heap()
+import resource
+from concurrent.futures import ThreadPoolExecutor
+import torch
+
+def work(megabytes):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    # More than a part of a thread's own heap holds.
+    blocks = [torch.ones(10 * 250_000) for _ in range(megabytes // 10)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with freed_memory_kept():
+    work(400)
+    with ThreadPoolExecutor(1) as pool:
+        print(pool.submit(work, 400).result())
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
+def test_in_one_heap_a_thread_uses_what_another_freed() -> None:
+    own, shared = (
+        int(subprocess.run([sys.executable, "-c", THREADS, heap], capture_output=True, check=True).stdout)
+        for heap in ("own", "one")
+    )
+    assert shared < own / 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to a core")
+def test_a_process_pinned_to_one_core_has_one() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert available_cores() == len(before)

@@ -1,0 +1,62 @@
+"""Predictions that no longer tell stocks apart are noticed, measured in the labels' own spread."""
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.training.prediction_collapse import collapse_warning, daily_spread, prediction_spread
+
+NAN = float("nan")
+
+
+def labelled(targets: list[list[list[float]]]) -> PanelSlice:
+    """Training days with these targets, `[days, stocks, horizons]`."""
+    values = np.array(targets, dtype=np.float32)
+    days, stocks, _ = values.shape
+    panel = Panel(
+        dates=np.datetime64("2024-01-04") + np.arange(days),
+        codes=tuple(f"{stock:04}" for stock in range(stocks)),
+        features=("f",),
+        values=np.zeros((days, stocks, 1), dtype=np.float32),
+        mask=np.ones((days, stocks), dtype=bool),
+        targets=values,
+        horizons=(1, 5),
+    )
+    return PanelSlice(panel, range(days))
+
+
+def test_the_spread_is_the_deviation_within_a_day_not_between_days() -> None:
+    values = np.array([[1.0, 0.0], [3.0, 0.0], [100.0, 5.0], [100.0, NAN], [100.0, 9.0]])
+    day = np.array([7, 7, 3, 3, 3])
+    # 1 and 0 in the first column; 0 and 2 in the second, whose unknown value is left out.
+    np.testing.assert_allclose(daily_spread(values, day), [0.5, 1.0])
+    assert np.isnan(daily_spread(np.full((2, 1), NAN), np.array([0, 1]))).all()
+
+
+@pytest.mark.parametrize(("label", "expected"), [("zscore", 0.02), ("rank", 0.02), ("raw", 0.5)])
+def test_raw_labels_have_a_spread_of_their_own_and_treated_ones_have_one(label, expected) -> None:
+    # Raw one-day targets spread by 0.04 within each day, and 5-day targets are not known.
+    train = labelled([[[0.01, NAN], [0.09, NAN]], [[0.0, NAN], [0.08, NAN]]])
+    wide = pl.DataFrame(
+        {
+            "date": [dt.date(2024, 2, 1)] * 2,
+            "code": ["0000", "0001"],
+            "prediction_1d": [0.01, 0.05],
+            "prediction_5d": [0.3, 0.3],
+        }
+    )
+    spread = prediction_spread(wide, train, label)
+    assert spread["1"] == pytest.approx(expected)
+    assert spread["5"] == (None if label == "raw" else 0.0)
+
+
+def test_a_spread_below_a_hundredth_of_the_labels_is_a_collapse_and_an_unknown_one_is_not() -> None:
+    warning = collapse_warning({"1": 0.0099, "5": 0.01, "10": None, "20": 0.0}, "fold 3")
+    assert warning is not None
+    assert warning.startswith("fold 3: ")
+    assert "(1d: 1.0 %, 20d: 0.0 % of the labels' spread)" in warning
+    assert "training.learning_rate" in warning and "training.epochs" in warning
+    assert collapse_warning({"1": 0.01, "5": None}, "fold 3") is None
