@@ -21,7 +21,7 @@ import torch
 from harness import Figure
 from made_up_market import made_up_batches, made_up_panel
 
-from gogooku3.training.batches import DayPacks, PanelBatches
+from gogooku3.training.batches import DayBatchSampler, PanelBatches
 
 HERE = Path(__file__).resolve().parent
 FEATURES, STEPS = 145, 60
@@ -108,7 +108,7 @@ def _ready(
     panel = made_up_panel(stocks, days, FEATURES)
     panel.mask[:, ::8] = every_eighth_listed
     batches = made_up_batches(panel, STEPS, 2 * FEATURES)
-    packs = DayPacks(batches.samples_by_day, range(days), given.batch, seed=0).packs()[:20]
+    packs = DayBatchSampler(batches.samples_by_day, range(days), given.batch, seed=0).packs()[:20]
     batches.gather(packs[0])
     return batches, packs, torch.from_numpy(panel.values).view(-1, FEATURES)
 

@@ -17,7 +17,7 @@ from gogooku3.data.parquet_splice import Footer
 from gogooku3.errors import DataError
 from gogooku3.features import append, dataset_metadata
 from gogooku3.features.build import build_dataset
-from gogooku3.features.dataset_metadata import PricesDigest, read_account
+from gogooku3.features.dataset_metadata import PricesDigest, read_build_metadata
 
 GROUP = 256
 N_DAYS = 1150
@@ -83,9 +83,9 @@ def test_the_file_is_that_of_a_whole_build_and_old_groups_are_copied(
     old = path.read_bytes()[: Footer.read(path).begin(settled)]
     build(prices, tmp_path, append=True)
     assert settled > 10 and path.read_bytes().startswith(old)
-    account, groups = read_account(path), Footer.read(path).group_rows
+    account, groups = read_build_metadata(path), Footer.read(path).group_rows
     build(prices, tmp_path)
-    assert (account, groups) == (read_account(path), Footer.read(path).group_rows)
+    assert (account, groups) == (read_build_metadata(path), Footer.read(path).group_rows)
 
 
 def test_extra_families_are_added_too(prices: pl.DataFrame, tmp_path: Path) -> None:
@@ -243,4 +243,4 @@ def test_the_command_says_what_it_added(make_prices, tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         said.append(result.output)
     assert "added" not in said[0] and "added 2 of 60 days" in said[1]
-    assert "nothing to add" in said[2] and json.dumps(read_account(tmp_path / "s.parquet"))
+    assert "nothing to add" in said[2] and json.dumps(read_build_metadata(tmp_path / "s.parquet"))

@@ -10,7 +10,7 @@ import pytest
 from gogooku3.errors import DataError
 from gogooku3.features.build import build_dataset
 from gogooku3.features.catalog import FEATURE_NAMES
-from gogooku3.features.dataset_metadata import read_account
+from gogooku3.features.dataset_metadata import read_build_metadata
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def test_a_target_is_the_return_that_the_feature_shows_later(market: Path, tmp_p
 
 def test_the_file_tells_how_it_was_made(market: Path, tmp_path: Path) -> None:
     report = build_dataset(market, tmp_path / "set.parquet")
-    account = read_account(report.out_path)
+    account = read_build_metadata(report.out_path)
     assert account is not None
     assert account["features"] == list(FEATURE_NAMES)
     assert account["fingerprint"] == report.fingerprint
     assert account["source"] == ["market.parquet"]
     assert set(account) >= {"version", "rows", "prices", "targets"}
-    assert read_account(market) is None
+    assert read_build_metadata(market) is None
 
 
 def test_the_fingerprint_changes_with_the_prices(market: Path, tmp_path: Path) -> None:

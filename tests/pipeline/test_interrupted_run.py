@@ -8,7 +8,7 @@ import pytest
 
 from gogooku3.config import RunConfig
 from gogooku3.errors import DataError
-from gogooku3.pipeline.resume import EarlierRun
+from gogooku3.pipeline.resume import InterruptedRun
 from gogooku3.runs.folder import RunFolder
 from gogooku3.training import SafeTrainingPipeline
 from gogooku3.training.reproducibility import versions
@@ -31,14 +31,14 @@ def started(folder: Path, **manifest: Any) -> RunFolder:
 
 
 def test_a_run_that_was_cut_off_can_go_on(tmp_path: Path) -> None:
-    earlier = EarlierRun.read(started(tmp_path))
+    earlier = InterruptedRun.read(started(tmp_path))
     assert (earlier.config, earlier.threads) == (RunConfig(), 3)
     earlier.refuse_other_data("abc")
 
 
 def test_another_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.parquet has changed .*abc then, xyz now"):
-        EarlierRun.read(started(tmp_path)).refuse_other_data("xyz")
+        InterruptedRun.read(started(tmp_path)).refuse_other_data("xyz")
 
 
 def test_another_setting_is_named(tmp_path: Path) -> None:
@@ -46,22 +46,22 @@ def test_another_setting_is_named(tmp_path: Path) -> None:
     path = run.path / "config.yaml"
     path.write_text(path.read_text().replace("hidden_dim: 256", "hidden_dim: 64"))
     with pytest.raises(DataError, match=r"model\.hidden_dim is 64, but the run was started with 256"):
-        EarlierRun.read(run)
+        InterruptedRun.read(run)
 
 
 def test_another_version_is_named(tmp_path: Path) -> None:
     run = started(tmp_path, versions={**versions(), "torch": "1.0"})
     with pytest.raises(DataError, match=r"started with torch 1\.0, but this is"):
-        EarlierRun.read(run)
+        InterruptedRun.read(run)
 
 
 def test_another_kernel_is_not_refused(tmp_path: Path) -> None:
-    EarlierRun.read(started(tmp_path, versions={**versions(), "platform": "Linux-1"}))
+    InterruptedRun.read(started(tmp_path, versions={**versions(), "platform": "Linux-1"}))
 
 
 def test_a_complete_run_is_not_run_again(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is complete; there is nothing to resume"):
-        EarlierRun.read(started(tmp_path, status="complete"))
+        InterruptedRun.read(started(tmp_path, status="complete"))
 
 
 def test_a_folder_that_is_no_run_is_refused_with_what_it_holds(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:
     run = started(tmp_path)
     (run.path / "manifest.json").write_text('{"status": ')
     with pytest.raises(DataError, match="is not JSON"):
-        EarlierRun.read(run)
+        InterruptedRun.read(run)
 
 
 def test_a_folder_where_a_run_is_at_work_is_refused(tmp_path: Path) -> None:

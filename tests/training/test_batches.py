@@ -17,7 +17,7 @@ from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.training import batches
 from gogooku3.training.batches import (
     Batch,
-    DayPacks,
+    DayBatchSampler,
     PanelBatches,
     StackedGraphs,
     stack_graphs,
@@ -69,7 +69,7 @@ def keys(batch: Batch) -> list[tuple[int, int]]:
 
 def test_batches_by_hand_keep_the_calendar_without_a_seed() -> None:
     sizes = np.array([0, 2, 3, 0, 1, 3, 2])
-    packs = DayPacks(sizes, range(1, 7), batch_size=7)
+    packs = DayBatchSampler(sizes, range(1, 7), batch_size=7)
     # The largest day has 3 samples, so 2 days fit; day 3 has none.
     assert list(packs) == [[1, 2], [4, 5], [6]]
     assert len(packs) == 3
@@ -85,7 +85,7 @@ def test_batches_by_hand_keep_the_calendar_without_a_seed() -> None:
 def test_every_day_with_samples_is_served_once_and_batches_are_not_too_large(
     sizes: list[int], batch_size: int, seed: int | None, epoch: int
 ) -> None:
-    packs = DayPacks(np.array(sizes), range(len(sizes)), batch_size, seed)
+    packs = DayBatchSampler(np.array(sizes), range(len(sizes)), batch_size, seed)
     count = len(packs)
     packs.set_epoch(epoch)
     served = list(packs)
@@ -99,7 +99,7 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
     sizes = np.full(40, 5)
 
     def order(seed: int, epoch: int) -> list[list[int]]:
-        packs = DayPacks(sizes, range(40), 20, seed)
+        packs = DayBatchSampler(sizes, range(40), 20, seed)
         packs.set_epoch(epoch)
         torch.rand(3), np.random.default_rng().random()
         return list(packs)
@@ -111,7 +111,7 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
 
 
 def test_no_days_make_no_batches() -> None:
-    packs = DayPacks(np.array([0, 0, 3]), range(0, 2), 10, seed=1)
+    packs = DayBatchSampler(np.array([0, 0, 3]), range(0, 2), 10, seed=1)
     assert len(packs) == 0
     assert list(packs) == []
 
@@ -233,8 +233,8 @@ def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
     targets[last + 1 :] = 9
     changed = replace(market, values=values, targets=targets, mask=mask)
     first, second = (PanelBatches(p, p.targets, STEPS, stack_graphs(schedule(p))) for p in (market, changed))
-    packs = DayPacks(first.samples_by_day, range(last + 1), 20, seed=1)
-    assert list(packs) == list(DayPacks(second.samples_by_day, range(last + 1), 20, seed=1))
+    packs = DayBatchSampler(first.samples_by_day, range(last + 1), 20, seed=1)
+    assert list(packs) == list(DayBatchSampler(second.samples_by_day, range(last + 1), 20, seed=1))
     for days in packs:
         one = first.gather(days)
         two = second.gather(days)

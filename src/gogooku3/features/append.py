@@ -19,7 +19,7 @@ from gogooku3.data.parquet_splice import Footer, splicing
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.compute import Progress
-from gogooku3.features.dataset_metadata import PRICES_DIGEST, PricesDigest, read_account, write_dataset
+from gogooku3.features.dataset_metadata import PRICES_DIGEST, PricesDigest, read_build_metadata, write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.features.tail import compute_tail
 from gogooku3.files.atomic import temporary_folder_beside
@@ -64,7 +64,7 @@ class Appendix:
             CannotAppend: nothing can be appended, and why.
         """
         try:
-            was = read_account(path)
+            was = read_build_metadata(path)
         except DataError as error:
             raise CannotAppend(f"{path} is damaged, or no data set; {_ANEW}") from error
         if was is None or PRICES_DIGEST not in was:

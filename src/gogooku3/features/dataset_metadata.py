@@ -34,7 +34,7 @@ def write_dataset(frame: pl.DataFrame, path: Path, account: Mapping[str, Any]) -
     )
 
 
-def read_account(path: Path | str) -> dict[str, Any] | None:
+def read_build_metadata(path: Path | str) -> dict[str, Any] | None:
     """The account `build_dataset` left in a data set's metadata; None in a file made elsewhere.
 
     Raises:

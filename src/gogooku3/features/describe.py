@@ -17,7 +17,7 @@ from gogooku3.data.parquet_layout import ParquetLayout, read_layout
 from gogooku3.data.parsing import read_keys
 from gogooku3.data.prices import COLUMNS, price_files
 from gogooku3.features.catalog import CATALOG, Feature
-from gogooku3.features.dataset_metadata import read_account
+from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.extra import EXTRA, ExtraFeature
 from gogooku3.files.tables import collect, scan_table
 from gogooku3.schema import (
@@ -131,7 +131,7 @@ def describe_table(path: Path | str) -> TableDescription:
     days, alive = _calendar(keys)
     layouts = [part.layout for part in parts if part.layout]
     alone = parts[0].file if len(parts) == 1 else None
-    account = read_account(alone) if alone and layouts else None
+    account = read_build_metadata(alone) if alone and layouts else None
     return TableDescription(
         path=str(path),
         kind=kind,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gogooku3.config import RunConfig, load_config
-from gogooku3.pipeline.resume import EarlierRun
+from gogooku3.pipeline.resume import InterruptedRun
 from gogooku3.pipeline.run import Run
 from gogooku3.runs.folder import RunFolder
 from gogooku3.settings import settings
@@ -97,7 +97,7 @@ class SafeTrainingPipeline:
         """
         folder = RunFolder.open(Path(run_dir))
         with folder.locked():
-            earlier = EarlierRun.read(folder)
+            earlier = InterruptedRun.read(folder)
             experiment, runs_dir = folder.path.parent.name, folder.path.parents[1]
             return Run(earlier.config, experiment, runs_dir, verbose, earlier, folder).execute()
 

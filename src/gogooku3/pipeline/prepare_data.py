@@ -9,7 +9,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
-from gogooku3.features.dataset_metadata import read_account
+from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.pipeline.input_checks import check_rows, plan_panel
 from gogooku3.pipeline.step_log import StepLog
@@ -43,7 +43,7 @@ def load_frame(
         "first_date": str(frame[DATE].min()),
         "last_date": str(frame[DATE].max()),
     }
-    account = read_account(loader.data_path) if loader.data_path.suffix == ".parquet" else None
+    account = read_build_metadata(loader.data_path) if loader.data_path.suffix == ".parquet" else None
     return frame, facts | ({"prices": account["prices"]} if account and "prices" in account else {})
 
 

@@ -14,7 +14,7 @@ from gogooku3.training.reproducibility import versions
 
 
 @dataclass(frozen=True)
-class EarlierRun:
+class InterruptedRun:
     """A run that was started before.
 
     Attributes:
@@ -26,7 +26,7 @@ class EarlierRun:
     manifest: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: RunFolder) -> "EarlierRun":
+    def read(cls, folder: RunFolder) -> "InterruptedRun":
         """The run in a folder, which can go on: not complete, of the same settings and the same libraries.
 
         Raises:

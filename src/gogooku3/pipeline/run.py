@@ -31,7 +31,7 @@ from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
 from gogooku3.pipeline.input_checks import check_inputs, new_splitter, open_dataset
 from gogooku3.pipeline.memory_plan import release_memory
 from gogooku3.pipeline.prediction_table import long_tables, oracle_tables, rank_average_tables
-from gogooku3.pipeline.resume import EarlierRun
+from gogooku3.pipeline.resume import InterruptedRun
 from gogooku3.pipeline.scoring_settings import check_prices, scoring_arguments
 from gogooku3.pipeline.step_log import StepLog
 from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
@@ -73,7 +73,7 @@ class Run:
         experiment: str,
         runs_dir: Path,
         verbose: bool,
-        earlier: EarlierRun | None = None,
+        earlier: InterruptedRun | None = None,
         folder: RunFolder | None = None,
     ) -> None:
         require_clients(config.logging)

@@ -97,7 +97,7 @@ def predict_batch(model: ATFTGATFANModel, batch: Batch) -> Tensor:
     return predict_in_pieces(model, *batch.inputs)
 
 
-class DayPacks(Sampler[list[int]]):
+class DayBatchSampler(Sampler[list[int]]):
     """Whole days, as many a batch as fit in `batch_size` samples whichever days they are.
 
     So no batch is larger than `batch_size`, except that a batch has at least one day; and every

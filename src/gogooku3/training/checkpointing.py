@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from gogooku3.training.batches import DayPacks
+from gogooku3.training.batches import DayBatchSampler
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.checkpoint_store import CheckpointStore
 from gogooku3.training.module import ATFTModule
@@ -55,7 +55,7 @@ class ResumableTraining(pl.Callback):
     def __init__(
         self,
         resumption: Resumption,
-        packs: DayPacks,
+        packs: DayBatchSampler,
         metrics: FinancialMetricsCallback,
         stopping: EarlyStopping,
         accumulate: int,

@@ -24,7 +24,7 @@ from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.preprocessing.labels import treat_labels
 from gogooku3.schema import feature_columns
 from gogooku3.system import freed_memory_kept
-from gogooku3.training.batches import DayPacks, PanelBatches, stack_graphs, standing_graph
+from gogooku3.training.batches import DayBatchSampler, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.checkpointing import ResumableTraining, Resumption
 from gogooku3.training.curves import CurvesCallback
@@ -114,7 +114,7 @@ class ATFTTrainer:
         """
         training = self.config.training
         seed_everything(training.seed)
-        train_packs = DayPacks(
+        train_packs = DayBatchSampler(
             self.batches.samples_by_day, self.train_data.days, training.batch_size, training.seed
         )
         val_packs = self._scoring_packs(self.val_data.days)
@@ -251,11 +251,11 @@ class ATFTTrainer:
                 stacklevel=3,
             )
 
-    def _scoring_packs(self, days: range) -> DayPacks:
+    def _scoring_packs(self, days: range) -> DayBatchSampler:
         rows = self.config.training.batch_size * _SCORING_BATCHES
-        return DayPacks(self.batches.samples_by_day, days, rows)
+        return DayBatchSampler(self.batches.samples_by_day, days, rows)
 
-    def _require_samples(self, packs: DayPacks, what: str) -> None:
+    def _require_samples(self, packs: DayBatchSampler, what: str) -> None:
         if not len(packs):
             raise DataError(
                 f"no {what} has a full window of {self.batches.sequence_length} days; bring more days, or "
@@ -396,7 +396,7 @@ def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice, marke
         raise DataError("validation days must come after training days")
 
 
-def _loader(packs: DayPacks) -> DataLoader[Any]:
+def _loader(packs: DayBatchSampler) -> DataLoader[Any]:
     """Ships lists of day numbers; Lightning tells the epoch to a sampler, but never to a batch sampler."""
     return DataLoader(_Days(), sampler=packs, batch_size=None, collate_fn=list, num_workers=0)
 
