@@ -170,7 +170,7 @@ def test_a_run_that_breaks_says_so_in_its_folder(
     def explode(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("gogooku3.pipeline.run.score_predictions", explode)
+    monkeypatch.setattr("gogooku3.pipeline.run.score_series", explode)
     with pytest.raises(OSError, match="no space left"):
         SafeTrainingPipeline("broken", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=1)
     (folder,) = (tmp_path / "broken").iterdir()

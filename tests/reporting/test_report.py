@@ -1,6 +1,7 @@
 """The report is one file that asks nothing of the network, trusts no string and needs no section."""
 
 import re
+from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -8,12 +9,13 @@ import polars as pl
 import pytest
 
 from gogooku3.evaluation.daily_ic import daily_ic
+from gogooku3.evaluation.daily_series import daily_series
 from gogooku3.evaluation.metrics import compute_max_drawdown
 from gogooku3.evaluation.portfolio import portfolio_returns
 from gogooku3.evaluation.quantiles import quantile_returns
-from gogooku3.evaluation.scores import score_predictions
+from gogooku3.evaluation.scores import score_series
 from gogooku3.reporting import charts, score_charts
-from gogooku3.reporting.report import render_report, write_report
+from gogooku3.reporting.report import ReportInputs, write_report
 from gogooku3.reporting.tables import headline_rows, verdict
 
 HOSTILE = "<script>alert('x')</script>"
@@ -81,9 +83,29 @@ def _read(html: str) -> _Page:
     return page
 
 
+def _render(tmp_path_factory, table, **inputs) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    series = daily_series(table)
+    write_report(
+        path, ReportInputs(**{"manifest": {}, "scores": score_series(series), "series": series} | inputs)
+    )
+    return path.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
-def scores(market):
-    return score_predictions(market)
+def render(tmp_path_factory):
+    """Write the report of a table, and return its HTML."""
+    return partial(_render, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def series(market):
+    return daily_series(market)
+
+
+@pytest.fixture(scope="module")
+def scores(series):
+    return score_series(series)
 
 
 EXPLANATIONS = {
@@ -95,8 +117,8 @@ EXPLANATIONS = {
 
 
 @pytest.fixture(scope="module")
-def html(market, scores):
-    return render_report(RUN, scores, market, explanations=EXPLANATIONS)
+def html(render, market):
+    return render(market, manifest=RUN, explanations=EXPLANATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +139,9 @@ def test_strings_of_the_run_are_shown_and_never_executed(html, page):
     assert "gogooku3 train --config a&b" in "".join(page.words)
 
 
-def test_a_models_name_is_escaped_in_charts_and_tables(market):
+def test_a_models_name_is_escaped_in_charts_and_tables(render, market):
     named = market.with_columns(pl.col("model").replace("lightgbm", HOSTILE))
-    html = render_report({}, score_predictions(named), named)
+    html = render(named)
     assert HOSTILE not in html
 
 
@@ -151,14 +173,14 @@ def test_every_horizon_has_every_figure(page):
     assert {"fading", "months-0", "months-1", "coverage"} <= page.ids
 
 
-def test_the_audit_is_shown_where_there_is_one(market, scores, page):
+def test_the_audit_is_shown_where_there_is_one(render, market, page):
     assert "audit" not in page.ids
     audit = {
         "verdict": "leaks",
         "findings": [{"severity": "leak", "says": f"ret_1d moved {HOSTILE}"}],
         "controls": [{"name": "shuffled targets", "meaning": "m", "outcome": "failed", "detail": "IC 0.2"}],
     }
-    html = render_report(RUN, scores, market, audit=audit)
+    html = render(market, manifest=RUN, audit=audit)
     shown = _read(html)
     assert "audit" in shown.ids and HOSTILE not in html
     text = " ".join(" ".join(shown.words).split())
@@ -194,21 +216,21 @@ def test_the_embargoes_fill_what_the_phases_leave_to_scale(html):
     assert gaps[0][2] - gaps[0][1] == pytest.approx(100 * 31 / 361, abs=0.01)
 
 
-def test_a_run_that_says_nothing_has_no_empty_sections(market, scores):
-    page = _read(render_report({}, scores, market))
+def test_a_run_that_says_nothing_has_no_empty_sections(render, market):
+    page = _read(render(market))
     assert not {"explanations", "folds", "steps", "rows", "data"} & page.ids
     assert {"verdict", "scores", "charts", "reproduce"} <= page.ids
 
 
-def test_rows_lost_to_sharing_are_reported(market):
+def test_rows_lost_to_sharing_are_reported(render, market):
     table = market.filter(~((market["model"] == "lightgbm") & (market["code"] == "1300")))
-    page = _read(render_report({}, score_predictions(table), table))
+    page = _read(render(table))
     assert "atft_gat_fan: not predicted by every model" in page.words
 
 
-def test_the_file_is_written_whole_into_a_new_folder(tmp_path, market, scores):
+def test_the_file_is_written_whole_into_a_new_folder(tmp_path, series, scores):
     path = tmp_path / "run" / "report.html"
-    write_report(path, RUN, scores, market)
+    write_report(path, ReportInputs(RUN, scores, series))
     assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
@@ -277,15 +299,15 @@ def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
     assert total == pytest.approx(books.filter(model="lightgbm", horizon=5)["net"].sum(), abs=1e-3)
 
 
-def test_an_oracle_alone_is_drawn_like_a_model(market):
+def test_an_oracle_alone_is_drawn_like_a_model(render, market):
     table = market.filter(model="oracle")
-    page = _read(render_report({}, score_predictions(table), table))
+    page = _read(render(table))
     assert {"rolling-1", "ic-1", "equity-1", "quantiles-1", "parts-1", "fading", "coverage"} <= page.ids
     assert "Too few days to draw it." not in [words.strip() for words in page.words]
 
 
-def test_a_figure_without_a_point_is_a_sentence(market):
+def test_a_figure_without_a_point_is_a_sentence(render, market):
     table = market.filter(pl.col("date") < pl.col("date").unique().sort().get(40))
-    page = _read(render_report({}, score_predictions(table), table))
+    page = _read(render(table))
     assert not {"rolling-1", "rolling-5"} & page.ids and "equity-1" in page.ids
     assert "Too few days to draw it." in [words.strip() for words in page.words]

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from browser import DESK, PHONE, Browser, needs_chromium
 
-from gogooku3.evaluation.scores import score_predictions
+from gogooku3.evaluation.daily_series import daily_series
+from gogooku3.evaluation.scores import score_series
 from gogooku3.reporting.charts import COLOURS, REFERENCE
-from gogooku3.reporting.report import write_report
+from gogooku3.reporting.report import ReportInputs, write_report
 
 pytestmark = needs_chromium
 
@@ -62,7 +63,8 @@ def page(market: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path
         "controls": [{"name": "shuffled", "meaning": "no signal", "outcome": "passed", "detail": "IC 0.001"}],
     }
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_report(path, run, score_predictions(table), table, explanations=_explanations(long), audit=audit)
+    series = daily_series(table)
+    write_report(path, ReportInputs(run, score_series(series), series, _explanations(long), audit))
     return path
 
 

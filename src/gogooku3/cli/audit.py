@@ -162,8 +162,7 @@ def _audit_run(run: Path, data: Path | None, days: int, as_json: bool) -> None:
             f"'{run}' is neither the folder of a run nor a pipeline; name a folder such as "
             "runs/train/20250101-090000, or a function as module:function, such as features:make_features"
         )
-    from gogooku3.pipeline.audit_run import audit_run
-    from gogooku3.pipeline.run_report import write_audit
+    from gogooku3.pipeline.audit_run import audit_run, write_audit
 
     with progress_bar("auditing") as progress:
         audit = audit_run(run, data, days, progress=progress)

@@ -83,12 +83,12 @@ def evaluate(
 
 
 def _scores(file: Path, wanted: dict[str, Any], as_json: bool) -> None:
-    from gogooku3.evaluation.scores import score_predictions
-    from gogooku3.pipeline.scoring_settings import scoring_arguments
+    from gogooku3.evaluation.scores import score_series
+    from gogooku3.pipeline.scoring_settings import configured_series
 
     table = _read(file)
-    arguments = scoring_arguments(_evaluation_config(file, wanted))
-    scores = score_predictions(table, **arguments, earlier_sharpes=_earlier_sharpes(file))
+    series = configured_series(table, _evaluation_config(file, wanted))
+    scores = score_series(series, earlier_sharpes=_earlier_sharpes(file))
     if as_json:
         typer.echo(json.dumps(scores, indent=2))
     else:

@@ -24,11 +24,15 @@ class Trading:
     volume_share: float = 0.01
 
 
+DEFAULT_TRADING = Trading()
+
+
 @dataclass(frozen=True)
 class DailySeries:
     """Tables with a row a model, horizon, fold and day, but for `checked` and `scored` (a row a prediction)
     and `market` (a row a day)."""
 
+    trading: Trading
     checked: pl.DataFrame
     """The prediction table, canonical."""
     scored: pl.DataFrame
@@ -37,10 +41,10 @@ class DailySeries:
     """Rows that sharing cost each model."""
     correlations: pl.DataFrame
     """As `daily_ic` returns them."""
-    books: pl.DataFrame
-    """The long-short books, as `portfolio_returns` returns them."""
+    long_short: pl.DataFrame
+    """Long-short portfolios, as `portfolio_returns` returns them."""
     long_only: pl.DataFrame
-    """The long leg alone, likewise."""
+    """Their long legs, likewise."""
     market: pl.DataFrame
     """`date, market`: the mean one-day return of all stocks, from the close of `date` on."""
     one_day: pl.DataFrame
@@ -49,7 +53,7 @@ class DailySeries:
 
 def daily_series(
     table: pl.DataFrame,
-    trading: Trading,
+    trading: Trading = DEFAULT_TRADING,
     daily_returns: pl.DataFrame | None = None,
     prices: pl.DataFrame | None = None,
 ) -> DailySeries:
@@ -75,11 +79,12 @@ def daily_series(
         return by_horizon(scored, follow).sort(*GROUP, DATE)
 
     return DailySeries(
+        trading=trading,
         checked=checked,
         scored=scored,
         lost=lost,
         correlations=followed(daily_ic),
-        books=followed(lambda rows: portfolio_returns(rows, **rules)),
+        long_short=followed(lambda rows: portfolio_returns(rows, **rules)),
         long_only=followed(lambda rows: portfolio_returns(rows, **rules, side="long_only")),
         market=average,
         one_day=one_day,

@@ -94,12 +94,11 @@ def score_predictions(
     """
     trading = Trading(cost_bps, quantile, entry, borrow_rate, volume_share)
     series = daily_series(table, trading, daily_returns, prices)
-    return score_series(series, trading, headline_horizon, earlier_sharpes)
+    return score_series(series, headline_horizon, earlier_sharpes)
 
 
 def score_series(
     series: DailySeries,
-    trading: Trading,
     headline_horizon: int | None = None,
     earlier_sharpes: Sequence[float] = (),
 ) -> dict[str, Any]:
@@ -113,7 +112,7 @@ def score_series(
     trials = _count_trials(models, series, headline, earlier_sharpes)
     return {
         "settings": {
-            **asdict(trading),
+            **asdict(series.trading),
             "periods_per_year": PERIODS_PER_YEAR,
             "interval_level": 0.95,
             "bootstrap_seed": SEED,
@@ -122,7 +121,7 @@ def score_series(
         "rows": _row_counts(series.checked, scored, series.lost),
         "trials": trials,
         "models": models,
-        "comparisons": list(_comparisons(series.correlations, series.books)),
+        "comparisons": list(_comparisons(series.correlations, series.long_short)),
     }
 
 
@@ -158,7 +157,7 @@ def _row_counts(checked: pl.DataFrame, scored: pl.DataFrame, lost: dict[str, int
 def _model_scores(series: DailySeries, fading: pl.DataFrame, model: str, headline: int) -> dict[str, Any]:
     mine, earned, long = (
         frame.filter(pl.col("model") == model).join(series.market, on=DATE, how="left", maintain_order="left")
-        for frame in (series.correlations, series.books, series.long_only)
+        for frame in (series.correlations, series.long_short, series.long_only)
     )
     horizons = {}
     for horizon in _values(earned, "horizon"):
@@ -220,7 +219,7 @@ def _count_trials(
     trials = sorted({*map(float, earlier), *own})
     for name, entry in rivals.items():
         mine = (pl.col("model") == name) & (pl.col("horizon") == headline)
-        net = series.books.filter(mine)["net"].to_numpy()
+        net = series.long_short.filter(mine)["net"].to_numpy()
         entry["deflated_sharpe"] = _number(deflated_sharpe(net, trials))
     deviation = statistics.stdev(trials) if len(trials) > 1 else None
     return {"n": len(trials), "deviation": deviation, "earlier_sharpes": [float(each) for each in earlier]}

@@ -1,9 +1,10 @@
 """Audits a finished run: its tables by the calendar, then its models on data whose future was changed.
 
-What the run wrote is compared with what its saved folds say now. It writes nothing.
+Compares what the run wrote with what its saved folds predict now.
 """
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,22 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError, choices
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
+from gogooku3.files.atomic import write_text_atomic
 from gogooku3.files.tables import read_table
 from gogooku3.inference.predict import FoldPredictions, predict_days, prepare_inputs
 from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
+from gogooku3.pipeline.run import BASELINE, NETWORK
+from gogooku3.pipeline.scoring_settings import configured_series
 from gogooku3.preprocessing.market_state import MarketState
-from gogooku3.runs.files import CONFIG
+from gogooku3.reporting.report import ReportInputs, write_report
+from gogooku3.runs.files import AUDIT, CONFIG, METRICS
 from gogooku3.runs.folder import RunFolder
 from gogooku3.runs.manifest import read_manifest
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.schema import DATE, KEYS, target_column
+from gogooku3.training.explanations import read_explanations
 
 LATER_DAYS = 30
 """Days after a predicted one that are altered or removed."""
@@ -112,6 +118,20 @@ def audit_run(
     for name, probe in (("made again", _MADE_AGAIN), ("altered", _ALTERED), ("removed", _REMOVED)):
         audit.check(name, probe, found[probe], tried, probe=True)
     return audit
+
+
+def write_audit(run: Path, audit: RunAudit) -> None:
+    """Write `audit.json` and update `report.html` in a complete run's folder; the scores are not recomputed.
+
+    Raises:
+        DataError: the folder can't be read or written.
+    """
+    write_text_atomic(run / AUDIT, json.dumps(audit.to_dict(), indent=2) + "\n")
+    scores = json.loads((run / METRICS).read_text(encoding="utf-8"))
+    series = configured_series(read_table(run / "predictions.parquet"), load_config(run / CONFIG).evaluation)
+    explanations = read_explanations(run, NETWORK, BASELINE)
+    inputs = ReportInputs(read_manifest(run), scores, series, explanations, audit.to_dict())
+    write_report(run / "report.html", inputs)
 
 
 def _counted(number: int, what: str) -> str:

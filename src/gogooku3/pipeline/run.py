@@ -21,7 +21,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import GogookuError, Interrupted, file_error
 from gogooku3.evaluation.prediction_table import as_enum
-from gogooku3.evaluation.scores import score_predictions
+from gogooku3.evaluation.scores import score_series
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.inference.drift import feature_statistics
@@ -32,11 +32,11 @@ from gogooku3.pipeline.input_checks import check_inputs, new_splitter, open_data
 from gogooku3.pipeline.memory_plan import release_memory
 from gogooku3.pipeline.prediction_table import long_tables, oracle_tables, rank_average_tables
 from gogooku3.pipeline.resume import InterruptedRun
-from gogooku3.pipeline.scoring_settings import check_prices, scoring_arguments
+from gogooku3.pipeline.scoring_settings import check_prices, configured_series
 from gogooku3.pipeline.step_log import StepLog
 from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
 from gogooku3.preprocessing.market_state import MarketState
-from gogooku3.reporting.report import write_report
+from gogooku3.reporting.report import ReportInputs, write_report
 from gogooku3.runs.files import AUDIT, CONFIG, MANIFEST, METRICS
 from gogooku3.runs.folder import RunFolder
 from gogooku3.runs.trials import earlier_sharpes
@@ -286,7 +286,7 @@ class Run:
         self.tables += long_tables(wide, test, length, fold.number, model)
 
     def _score(self, calendar: pl.Series) -> tuple[dict[str, Any], Path, Path]:
-        """Write the prediction table, then score, audit and report what was written."""
+        """Write the prediction table, then audit, score and report it."""
         table = pl.concat(
             [
                 *self.tables,
@@ -298,23 +298,17 @@ class Run:
         # Names as numbers: scores, audit and report read the table again and again.
         table = table.with_columns(as_enum(table[CODE]), as_enum(table["model"]))
         self.tables = [table]
-        how = scoring_arguments(self.config.evaluation)
-        tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
-        scores = score_predictions(table, **how, earlier_sharpes=tried)
-        self.folder.write_json(METRICS, scores)
+        # Audited first, so that its memory is free before the daily series are computed.
         audit = self._audit(table, calendar).to_dict()
         self.folder.write_json(AUDIT, audit)
+        series = configured_series(table, self.config.evaluation)
+        tried = earlier_sharpes(self.folder.path.parents[1], self.data_facts["fingerprint"])
+        scores = score_series(series, earlier_sharpes=tried)
+        self.folder.write_json(METRICS, scores)
         report_path = self.folder.path / "report.html"
         explanations = read_explanations(self.folder.path, NETWORK, BASELINE)
-        write_report(
-            report_path,
-            self._manifest("complete", None),
-            scores,
-            table,
-            explanations=explanations,
-            prices=how["prices"],
-            audit=audit,
-        )
+        manifest = self._manifest("complete", None)
+        write_report(report_path, ReportInputs(manifest, scores, series, explanations, audit))
         return scores, report_path, predictions_path
 
     def _audit(self, table: pl.DataFrame, calendar: pl.Series) -> RunAudit:

@@ -1,4 +1,4 @@
-"""What a run's settings say about scoring, as the arguments that scoring takes."""
+"""The settings of a run, as arguments for scoring."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ import polars as pl
 
 from gogooku3.config import EvaluationConfig
 from gogooku3.data.prices import read_prices
+from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series
 from gogooku3.evaluation.market import refuse_missing_days
 
 
 def scoring_arguments(evaluation: EvaluationConfig) -> dict[str, Any]:
-    """Keyword arguments for `score_predictions`, with the prices read where the settings name them.
+    """Keyword arguments for `portfolio_returns` and `score_predictions`, with the prices read if configured.
 
     Raises:
-        DataError: `evaluation.prices` names no file or folder, or one that holds no prices.
+        DataError: `evaluation.prices` is not a file or folder of prices.
 
     >>> scoring_arguments(EvaluationConfig(cost_bps=5.0))["cost_bps"]
     5.0
@@ -24,12 +25,15 @@ def scoring_arguments(evaluation: EvaluationConfig) -> dict[str, Any]:
     return arguments
 
 
-def check_prices(evaluation: EvaluationConfig, days: pl.Series) -> None:
-    """Refuse before a training the prices that scoring would refuse after it.
+def configured_series(table: pl.DataFrame, evaluation: EvaluationConfig) -> DailySeries:
+    """`daily_series` of a prediction table under a run's settings; raises the same errors."""
+    arguments = scoring_arguments(evaluation)
+    prices = arguments.pop("prices")
+    return daily_series(table, Trading(**arguments), prices=prices)
 
-    Args:
-        evaluation: the settings.
-        days: trading days that will be scored.
+
+def check_prices(evaluation: EvaluationConfig, days: pl.Series) -> None:
+    """Check before training that the configured prices cover the trading days that will be scored.
 
     Raises:
         DataError: as `scoring_arguments`, or the prices lack days.

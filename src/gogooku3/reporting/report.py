@@ -4,12 +4,13 @@ The file draws everything from what it carries; opening it asks nothing of the n
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series
+from gogooku3.evaluation.daily_series import DailySeries
 from gogooku3.evaluation.prediction_table import ORACLE
 from gogooku3.evaluation.quantiles import quantile_returns
 from gogooku3.files.atomic import write_text_atomic
@@ -22,66 +23,41 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _ACCOUNT = ("files", "rows_read", "rows_kept", "dropped", "nulled", "reverting_jumps", "lasting_jumps")
-_TRADING = ("cost_bps", "quantile", "entry", "borrow_rate", "volume_share")
 
 
-def write_report(
-    path: Path | str,
-    run: Mapping[str, Any],
-    scores: Mapping[str, Any],
-    table: pl.DataFrame,
-    daily_returns: pl.DataFrame | None = None,
-    explanations: Mapping[str, pl.DataFrame] | None = None,
-    prices: pl.DataFrame | None = None,
-    audit: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a run's report as one HTML file, whole or not at all.
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report is made from."""
 
-    Args:
-        path: the file; its folder is created.
-        run: the run's manifest. Read where present, left out otherwise: `experiment`, `created`,
-            `command`, `seeds`, `versions`, `data` (with `prices`, as `PricesReport` has it), `folds`
-            (`fold`, `embargo_days`, `prediction_spread` by horizon, and `_start` and `_end` of `train`,
-            `validation` and `test`), `steps` (`name, seconds, peak_memory_gb`), `dropped` (`step, reason,
-            rows`), `warnings`, `audit`, `config`.
-        scores: as `score_predictions` returned them for `table`.
-        table: the prediction table that was scored.
-        daily_returns, prices: as given to `score_predictions`.
-        explanations: what the network looks at: tables as `explanation_figures` draws them.
-        audit: what was tried to catch the run cheating, null: the manifest's own. `verdict`, and the lists
-            `findings` (`severity`, `says`), `probes` and `controls` (`name`, `meaning`, `outcome`,
-            `detail`), each where it was made.
-
-    Raises:
-        DataError: a malformed table.
-    """
-    html = render_report(run, scores, table, daily_returns, explanations, prices, audit)
-    write_text_atomic(path, html)
+    manifest: Mapping[str, Any]
+    """The run's manifest. Read where present: `experiment`, `created`, `command`, `seeds`, `versions`, `data`
+    (with `prices`, see `PricesReport`), `folds` (`fold`, `embargo_days`, `prediction_spread` by horizon, and
+    `_start` and `_end` of `train`, `validation` and `test`), `steps` (`name, seconds, peak_memory_gb`),
+    `dropped` (`step, reason, rows`), `warnings`, `config`."""
+    scores: Mapping[str, Any]
+    """Scores of `series`, as returned by `score_series` or `score_predictions`."""
+    series: DailySeries
+    explanations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Tables for `explanation_figures`."""
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    """`verdict`, and the lists `findings` (`severity`, `says`), `probes` and `controls` (`name`, `meaning`,
+    `outcome`, `detail`), each optional."""
 
 
-def render_report(
-    run: Mapping[str, Any],
-    scores: Mapping[str, Any],
-    table: pl.DataFrame,
-    daily_returns: pl.DataFrame | None = None,
-    explanations: Mapping[str, pl.DataFrame] | None = None,
-    prices: pl.DataFrame | None = None,
-    audit: Mapping[str, Any] | None = None,
-) -> str:
-    """The report's HTML; arguments and errors are those of `write_report`."""
+def write_report(path: Path | str, inputs: ReportInputs) -> None:
+    """Write a run's report as one HTML file, atomically; its folder is created."""
     from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
+    run, scores, series = inputs.manifest, inputs.scores, inputs.series
     environment = Environment(
         loader=PackageLoader("gogooku3.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"spell": spell, "drawn": drawn, "money": money}
-    trading = Trading(**{name: scores["settings"][name] for name in _TRADING})
-    series = daily_series(table, trading, daily_returns, prices)
     colours = charts.model_colours(list(scores["models"]))
     rivals = [name for name in scores["models"] if name != ORACLE] or list(scores["models"])
     folds: Sequence[Mapping[str, Any]] = run.get("folds") or ()
-    return environment.get_template("report.html.j2").render(
+    html = environment.get_template("report.html.j2").render(
         title=str(run.get("experiment", "gogooku3 run")),
         run=run,
         settings=scores["settings"],
@@ -101,8 +77,8 @@ def render_report(
         months=[_months(scores, series, name) for name in rivals],
         facts=list(flat(_known(run.get("data") or {}))),
         coverage=score_charts.coverage(series.scored),
-        explained=list(explanation_figures(explanations or {}, colours)),
-        audit=audit or run.get("audit") or {},
+        explained=list(explanation_figures(inputs.explanations, colours)),
+        audit=inputs.audit,
         timeline=list(timeline(folds)),
         axis=years(folds),
         spreads=_spreads(folds),
@@ -111,6 +87,7 @@ def render_report(
         config=list(flat(run.get("config") or {})),
         plotly=get_plotlyjs(),
     )
+    write_text_atomic(path, html)
 
 
 def drawn(figure: "Figure") -> str:
@@ -165,7 +142,7 @@ def _by_horizon(
             "is_headline": horizon == scores["settings"]["headline_horizon"],
             "rolling": rolling,
             "ic": summed,
-            "equity": charts.equity(series.books, horizon, colours),
+            "equity": charts.equity(series.long_short, horizon, colours),
             "quantiles": score_charts.quantile_bars(fifths, horizon, colours),
             "calibration": score_charts.calibration(deciles, horizon, colours),
             "parts": score_charts.parts(scores, horizon, colours),
@@ -173,7 +150,7 @@ def _by_horizon(
 
 
 def _months(scores: Mapping[str, Any], series: DailySeries, model: str) -> tuple[str, "Figure"]:
-    return model, score_charts.months(series.books, model, scores["settings"]["headline_horizon"])
+    return model, score_charts.months(series.long_short, model, scores["settings"]["headline_horizon"])
 
 
 def _spreads(folds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
