@@ -141,6 +141,21 @@ def test_a_mapping_override_replaces_so_that_horizons_can_be_dropped() -> None:
     assert config.loss.horizon_weights == {1: 1.0, 5: 0.5}
 
 
+def test_the_horizons_are_set_once() -> None:
+    alone = load_config("model/atft/train", ["time_series.prediction_horizons=[5]"])
+    assert (alone.time_series.prediction_horizons, alone.model.prediction_horizons) == ((5,), None)
+    equal = ["time_series.prediction_horizons=[5]", "model.prediction_horizons=[5]"]
+    assert load_config("model/atft/train", equal).model.prediction_horizons == (5,)
+    message = refusal("time_series.prediction_horizons=[5]", "model.prediction_horizons=[1]")
+    assert "model.prediction_horizons [1] and time_series.prediction_horizons [5] differ" in message
+
+
+@pytest.mark.parametrize("name", ["model/atft/compact", "model/atft/quickstart"])
+def test_a_small_networks_learning_rate_falls_until_its_last_epoch(name: str) -> None:
+    assert load_config(name).scheduler.T_max is None
+    assert load_config("model/atft/train").scheduler.T_max == 50
+
+
 def test_seeds_averages_and_the_correlation_are_set_from_the_command_line() -> None:
     config = load_config(
         "model/atft/train",
@@ -249,9 +264,8 @@ def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
         ),
         (["model.prediction_horizons=[1,5]"], "and time_series.prediction_horizons [1, 5, 10, 20] differ"),
         (
-            ["model.prediction_horizons=[5,10]", "time_series.prediction_horizons=[5,10]"],
-            "time_series.prediction_horizons [5, 10] lacks 1, whose targets are the daily returns that "
-            "portfolios are counted by; make it [1, 5, 10]",
+            ["time_series.prediction_horizons=[3,5]"],
+            "loss.horizon_weights covers the horizons 1, 5, 10, 20 but",
         ),
         (["loss.horizon_weights.7=1.0"], "loss.horizon_weights covers the horizons 1, 5, 7, 10, 20 but"),
         (["dataset.target_columns={1:a}"], "dataset.target_columns names the horizons 1 but"),

@@ -15,6 +15,9 @@ KEYS = (DATE, CODE)
 HORIZONS = (1, 5, 10, 20)
 """Default prediction horizons, in trading days."""
 
+ONE_DAY = 1
+"""Horizon of the returns that portfolios earn from one close to the next."""
+
 MIN_STOCKS = 10
 """Stocks that a day's cross-section takes to be standardised by itself."""
 
@@ -26,6 +29,8 @@ KNOWN_FACT = "known_"
 
 PREDICTION_COLUMNS = (DATE, CODE, "fold", "model", "horizon", "prediction", "target")
 """The prediction table: one row a stock, day, model and horizon; the only thing scoring reads."""
+ONE_DAY_RETURN = "return_1d"
+"""Further column of a prediction table without horizon 1: the realised return of the next trading day."""
 
 _ALIASES = {
     DATE: ("date", "datetime", "timestamp", "day", "trade_date", "日付"),

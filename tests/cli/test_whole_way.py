@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gogooku3.cli.main import main
@@ -26,17 +27,60 @@ def run(*arguments: str) -> None:
     assert exit_.value.code == 0
 
 
-def test_prices_become_a_run_whose_file_scores_as_the_run_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a small market's data set, set.parquet."""
     monkeypatch.chdir(tmp_path)
     run("data", "synth", "--stocks", "16", "--days", "200", "--out", "prices.parquet")
     run("data", "build", "--prices", "prices.parquet", "--out", "set.parquet")
-    run("train", "--data", "set.parquet", "--epochs", "1", "--n-splits", "1", "--out", "all runs", *SMALL)
+    return tmp_path
+
+
+def train(home: Path, *arguments: str) -> Path:
+    """Folder of a run of one fold and one epoch."""
+    run(
+        "train",
+        "--data",
+        "set.parquet",
+        "--epochs",
+        "1",
+        "--n-splits",
+        "1",
+        "--out",
+        "all runs",
+        *SMALL,
+        *arguments,
+    )
+    (folder,) = (home / "all runs" / "train").iterdir()
+    return folder
+
+
+def test_prices_become_a_run_whose_file_scores_as_the_run_did(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train(home)
     text = capsys.readouterr().out
-    (folder,) = (tmp_path / "all runs" / "train").iterdir()
     assert (folder / "report.html").is_file()
-    assert f"report: {tmp_path}/all runs/train/{folder.name}/report.html" in text
+    assert f"report: {home}/all runs/train/{folder.name}/report.html" in text
     assert "Oracle" in text
     run("evaluate", str(folder), "--json")
     assert json.loads(capsys.readouterr().out) == json.loads((folder / "metrics.json").read_text())
+
+
+def test_one_horizon_is_trained_scored_and_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train(home, "time_series.prediction_horizons=[5]")
+    assert (folder / "report.html").is_file()
+    table = pl.read_parquet(folder / "predictions.parquet")
+    assert table["horizon"].unique().to_list() == [5]
+    data = pl.read_parquet("set.parquet").select("date", "code", "target_1d")
+    returns = table.join(data, on=["date", "code"], how="left", maintain_order="left")
+    assert returns["return_1d"].equals(returns["target_1d"].rename("return_1d"))
+    scores = json.loads((folder / "metrics.json").read_text())
+    for model in ("lightgbm", "atft_gat_fan", "rank_average", "oracle"):
+        assert list(scores["models"][model]["horizons"]) == ["5"]
+        assert scores["models"][model]["pooled_sharpe_net"] is not None
+    capsys.readouterr()
+    run("evaluate", str(folder), "--json")
+    assert json.loads(capsys.readouterr().out) == scores
+    run("audit", str(folder))
+    run("runs", "--out", "all runs")

@@ -134,7 +134,9 @@ def test_a_market_day_without_predictions_opens_no_book_but_keeps_the_others(mar
 
 
 def test_a_table_without_one_day_returns_says_what_to_add(market):
-    with pytest.raises(DataError, match="horizons 5 and not 1; add horizon 1, or pass daily_returns"):
+    with pytest.raises(
+        DataError, match="horizons 5 and not 1; add horizon 1 or the column return_1d, or pass daily_returns"
+    ):
         portfolio_returns(market.filter(horizon=5))
 
 

@@ -46,8 +46,13 @@ def test_cosine_annealing_equals_torchs_over_its_period() -> None:
     assert ours(41, T_max=4, eta_min=1e-6) == pytest.approx(expected, rel=1e-6)
 
 
+def test_without_a_number_of_epochs_the_cosine_spans_the_training() -> None:
+    assert ours(40, T_max=None) == ours(40, T_max=4)
+    assert ours(80, epochs=8, T_max=None)[79] > ours(80, epochs=8, T_max=4)[79]
+
+
 def test_a_floor_above_the_learning_rate_keeps_the_learning_rate() -> None:
-    factor = cosine_factor(SchedulerConfig(T_max=2, eta_min=1.0), RATE, 10)
+    factor = cosine_factor(SchedulerConfig(T_max=2, eta_min=1.0), RATE, 10, 2)
     assert [factor(0), factor(7), factor(30)] == [1, 1, 1]
 
 

@@ -111,8 +111,8 @@ class ModelConfig(Group):
     """Depth of the network's stack."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Share of activations dropped in training; high, because returns are nearly noise."""
-    prediction_horizons: Horizons = (1, 5, 10, 20)
-    """Horizons predicted, in trading days: next day to next month."""
+    prediction_horizons: Horizons | None = None
+    """Horizons predicted; null takes `time_series.prediction_horizons`, which any other value must equal."""
     num_frequencies: Positive = 5
     """Bands the window's spectrum is split into."""
     snapshot_dim: Positive | None = None
@@ -183,8 +183,8 @@ class SchedulerConfig(Group):
 
     type: Literal["cosine_annealing", "one_cycle"] = "cosine_annealing"
     """Cosine from the learning rate down to `eta_min`, or one cycle up to `max_lr` and down."""
-    T_max: Positive = 50
-    """Epochs from the top of the cosine to its bottom; as many as `training.epochs` by default."""
+    T_max: Positive | None = 50
+    """Epochs from the top of the cosine to its bottom; null takes `training.epochs`."""
     eta_min: From0 = 1e-6
     """Learning rate at the cosine's bottom."""
     max_lr: Above0 = 1e-2
@@ -204,7 +204,8 @@ class LossConfig(Group):
         10: 0.5,
         20: 0.5,
     }
-    """Weight a horizon; the longer ones weigh less because their labels overlap."""
+    """Weight of each horizon; longer ones weigh less because their labels overlap. 1, 5, 10 and 20 may have a
+    weight without being predicted."""
     correlation_weight: From0 = 0.0
     """Weight of 1 - correlation of predictions and labels, by day; with ranked labels a rank correlation."""
 
@@ -326,7 +327,8 @@ class DatasetConfig(Group):
     data_path: FilePath = Path("data/raw/large_scale/ml_dataset_full.parquet")
     """The data set's file; relative to the working directory. `gogooku3 data build` makes one."""
     target_columns: Annotated[dict[Positive, str], BeforeValidator(by_horizon)] | None = None
-    """`{horizon: column}` where targets are not named `target_{h}d`; never guessed."""
+    """`{horizon: column}` where targets are not named `target_{h}d`; never guessed. 1 may be named
+    without being predicted."""
     feature_columns: Names | None = None
     """Features by name; null takes every numeric column that is neither key nor target."""
     start_date: Day | None = None
@@ -350,7 +352,7 @@ class TimeSeriesConfig(Group):
     sequence_length: Annotated[int, Field(ge=2)] = 60
     """Trading days a window, the sample's own day included: three months."""
     prediction_horizons: Horizons = (1, 5, 10, 20)
-    """Horizons of the targets, in trading days; the same as the model's. 1 is one of them."""
+    """Horizons to predict, in trading days: next day to next month."""
     drop_historical_columns: bool = True
     """Must stay true: the window lies in one cube, never as a lagged column a step."""
     use_tensor_sequences: bool = True

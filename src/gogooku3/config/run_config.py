@@ -25,6 +25,7 @@ from gogooku3.config.groups import (
     by_horizon,
 )
 from gogooku3.errors import choices, did_you_mean
+from gogooku3.schema import HORIZONS, ONE_DAY
 
 
 class RunConfig(Group):
@@ -70,25 +71,21 @@ class RunConfig(Group):
 def _contradictions(config: RunConfig) -> Iterator[str]:
     """Name what two groups disagree about."""
     horizons = config.time_series.prediction_horizons
-    if config.model.prediction_horizons != horizons:
+    if config.model.prediction_horizons not in (None, horizons):
         yield (
-            f"model.prediction_horizons {list(config.model.prediction_horizons)} and "
-            f"time_series.prediction_horizons {list(horizons)} differ; make them equal"
+            f"model.prediction_horizons {list(config.model.prediction_horizons or ())} and "
+            f"time_series.prediction_horizons {list(horizons)} differ; leave the first out"
         )
-    if 1 not in horizons:
-        # Scored is what comes last: this would be found out after all the training.
-        yield (
-            f"time_series.prediction_horizons {list(horizons)} lacks 1, whose targets are the daily "
-            f"returns that portfolios are counted by; make it {[1, *horizons]}"
-        )
-    if set(config.loss.horizon_weights) != set(horizons):
+    weighted = set(config.loss.horizon_weights)
+    if not set(horizons) <= weighted or weighted - {*horizons, *HORIZONS}:
         yield (
             f"loss.horizon_weights covers the horizons {choices(sorted(config.loss.horizon_weights))} but "
             f"the horizons are {choices(horizons)}; give each of them one weight"
         )
-    if config.dataset.target_columns is not None and set(config.dataset.target_columns) != set(horizons):
+    named = config.dataset.target_columns
+    if named is not None and not set(horizons) <= set(named) <= {ONE_DAY, *horizons}:
         yield (
-            f"dataset.target_columns names the horizons {choices(sorted(config.dataset.target_columns))} but "
+            f"dataset.target_columns names the horizons {choices(sorted(named))} but "
             f"the horizons are {choices(horizons)}; name one column for each"
         )
     if config.split.embargo_days < max(horizons):

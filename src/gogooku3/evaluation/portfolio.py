@@ -24,7 +24,7 @@ from gogooku3.evaluation.portfolio_weights import (
     quantile_weights,
     turnover,
 )
-from gogooku3.schema import CODE, DATE
+from gogooku3.schema import CODE, DATE, ONE_DAY, ONE_DAY_RETURN
 
 Side = Literal["long_short", "long_only"]
 Entry = Literal["close", "open"]
@@ -35,25 +35,29 @@ _HELD = 1e-12
 
 
 def one_day_returns(table: pl.DataFrame) -> pl.DataFrame:
-    """Every stock's return from the close of `date` to the next one, from a table's 1-day targets.
+    """Every stock's return from the close of `date` to the next one.
+
+    A table's 1-day targets or, without horizon 1, its column `return_1d`.
 
     Args:
-        table: prediction table; only its rows with horizon 1 are read.
+        table: prediction table; only its rows with horizon 1 are read, where it has any.
 
     Returns:
         `date, code, return`, one row a stock and day; null where unknown.
 
     Raises:
-        DataError: the table has no row with horizon 1.
+        DataError: the table has neither rows with horizon 1 nor the column.
     """
-    rows = table.filter(pl.col("horizon") == 1)
+    rows, column = table.filter(pl.col("horizon") == ONE_DAY), "target"
+    if rows.is_empty() and ONE_DAY_RETURN in table.columns:
+        rows, column = table, ONE_DAY_RETURN
     if rows.is_empty():
         raise DataError(
             "a portfolio's daily profit needs one-day returns: the prediction table has the horizons "
-            f"{choices(sorted(table['horizon'].unique()))} and not 1; add horizon 1, or pass "
-            f"daily_returns with the columns {DATE}, {CODE}, {RETURN}"
+            f"{choices(sorted(table['horizon'].unique()))} and not 1; add horizon 1 or the column "
+            f"{ONE_DAY_RETURN}, or pass daily_returns with the columns {DATE}, {CODE}, {RETURN}"
         )
-    target = pl.col("target").cast(pl.Float64).fill_nan(None)
+    target = pl.col(column).cast(pl.Float64).fill_nan(None)
     # The models of a table share their targets, so whichever is known will do.
     return rows.lazy().group_by(DATE, CODE).agg(target.max().alias(RETURN)).sort(DATE, CODE).collect()
 
@@ -86,7 +90,7 @@ def portfolio_returns(
         quantile: each leg's share of the day's stocks, in (0, 0.5].
         cost_bps: cost of a unit of capital traded one way, in basis points.
         daily_returns: `date, code, return`, the return from the close of `date` to the next trading day's;
-            null: the table's own 1-day targets. Its dates are the trading calendar.
+            null: `one_day_returns` of the table. Its dates are the trading calendar.
         side: `long_short`: one unit of capital long, one short; `long_only`: the long leg alone.
         entry: `close`: traded at the close of the prediction's day; `open`: at the next opening price.
         borrow_rate: what lending fees cost, a fraction of the capital short a year.

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.errors import DataError
-from gogooku3.schema import CODE, DATE, PREDICTION_COLUMNS, require_columns
+from gogooku3.schema import CODE, DATE, ONE_DAY_RETURN, PREDICTION_COLUMNS, require_columns
 
 ORACLE = "oracle"
 """The model name of a synthetic market's true expectations: a reference, never a competitor."""
@@ -33,7 +33,7 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         `date: Date, code: Enum, fold: Int32, model: Enum, horizon: Int32, prediction: Float64,
-        target: Float64`, sorted by horizon, fold, date, code, model.
+        target: Float64`, sorted by horizon, fold, date, code, model; and `return_1d: Float64` where given.
 
     Raises:
         DataError: naming every problem with its count and an example: columns or types, missing
@@ -44,6 +44,9 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
     _check_types(table)
     if table.is_empty():
         raise DataError("the prediction table has no rows; predict at least one day before scoring")
+    one_day = (
+        [pl.col(ONE_DAY_RETURN).cast(pl.Float64).fill_nan(None)] if ONE_DAY_RETURN in table.columns else []
+    )
     canonical = table.select(
         DATE,
         as_enum(table[CODE]),
@@ -52,6 +55,7 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
         pl.col("horizon").cast(pl.Int32),
         pl.col("prediction").cast(pl.Float64),
         pl.col("target").cast(pl.Float64).fill_nan(None),
+        *one_day,
     ).sort(*_ORDER)
     problems = [*_value_problems(canonical), *_key_problems(canonical)]
     if problems:

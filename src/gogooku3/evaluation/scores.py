@@ -57,7 +57,7 @@ def score_predictions(
         quantile: each leg's share of the day's stocks, in (0, 0.5].
         headline_horizon: horizon of the headline and of the best fold; null: 5 days, or without
             that the shortest. It is never chosen by its result.
-        daily_returns: see `portfolio_returns`; needed only where the table lacks horizon 1.
+        daily_returns: see `portfolio_returns`; needed only without horizon 1 and `return_1d`.
         entry, borrow_rate, volume_share, prices: see `portfolio_returns`.
         earlier_sharpes: net Sharpe ratios a day (not annualised) at the headline horizon of everything
             that was tried on the same data before, for the deflated Sharpe.

@@ -11,7 +11,7 @@ from gogooku3.features.quality import QUALITY_FEATURES
 from gogooku3.models.lightgbm_baseline import boosted_at_a_time
 from gogooku3.pipeline.memory_plan import plan_memory
 from gogooku3.safety.walk_forward import WalkForwardSplitterV2
-from gogooku3.schema import target_column
+from gogooku3.schema import ONE_DAY, target_column
 
 _KEY_BYTES = 24
 """A day, a code and the number of the row in the file."""
@@ -32,6 +32,12 @@ def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
         raise DataError(
             f"{loader.data_path} has targets for the horizons {list(loader.horizons)}, not for {missing}; "
             "add them, name them in dataset.target_columns, or train on the horizons it has"
+        )
+    if ONE_DAY not in loader.horizons:
+        raise DataError(
+            f"{loader.data_path} has targets for the horizons {list(loader.horizons)}, not for {ONE_DAY}, "
+            f"the daily return that portfolios earn; add {target_column(ONE_DAY)}, or name it in "
+            "dataset.target_columns"
         )
     taken = [name for name in QUALITY_FEATURES if name in loader.feature_names]
     if taken:

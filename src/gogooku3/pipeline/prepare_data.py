@@ -16,7 +16,7 @@ from gogooku3.pipeline.step_log import StepLog
 from gogooku3.preprocessing.cross_section import PanelNormalizer
 from gogooku3.runs.folder import RunFolder
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
-from gogooku3.schema import CODE, DATE
+from gogooku3.schema import CODE, DATE, ONE_DAY, ONE_DAY_RETURN, target_column
 
 PANEL_FILE = "panel.f32"
 """In the run's folder while it runs: a panel that does not fit in memory."""
@@ -74,6 +74,13 @@ def daily_returns(panel: Panel, config: RunConfig) -> np.ndarray | None:
         return None
     column = config.graph.return_column or "ret_1d"
     return panel.values[:, :, panel.feature_index(column)].copy()
+
+
+def one_day_returns(frame: pl.DataFrame, config: RunConfig) -> pl.DataFrame | None:
+    """The returns portfolios earn, `date, code, return_1d`; None where horizon 1 is predicted."""
+    if ONE_DAY in config.time_series.prediction_horizons:
+        return None
+    return frame.select(DATE, CODE, pl.col(target_column(ONE_DAY)).alias(ONE_DAY_RETURN))
 
 
 def normalize(panel: Panel, config: RunConfig) -> PanelNormalizer | None:

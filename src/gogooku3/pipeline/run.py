@@ -41,7 +41,7 @@ from gogooku3.runs.files import AUDIT, CONFIG, MANIFEST, METRICS
 from gogooku3.runs.folder import RunFolder
 from gogooku3.runs.trials import earlier_sharpes
 from gogooku3.safety.walk_forward import Fold
-from gogooku3.schema import CODE
+from gogooku3.schema import CODE, DATE
 from gogooku3.system import available_cores
 from gogooku3.training.explanations import read_explanations, read_sectors
 from gogooku3.training.loggers import require_clients
@@ -97,6 +97,7 @@ class Run:
         self.resumed: list[str] = [*before.get("resumed", []), *([now] if earlier else [])]
         self.stop = StopSignals()
         self.tables: list[pl.DataFrame] = []
+        self.one_day: pl.DataFrame | None = None
         self.fold_facts: list[dict[str, Any]] = []
         self.data_facts: dict[str, Any] = {}
 
@@ -173,6 +174,7 @@ class Run:
             frame, self.data_facts = prepare_data.load_frame(self.loader, config, log)
             self.folder.write_json(MANIFEST, self._manifest("running", None))
             panel = prepare_data.build_panel(frame, self.loader, config, self.folder, log)
+            self.one_day = prepare_data.one_day_returns(frame, config)
             del frame
         returns = prepare_data.daily_returns(panel, config)
         with log.step("quality features, normalise by day"):
@@ -294,6 +296,8 @@ class Run:
                 *oracle_tables(self.config.dataset.data_path, self.tables, like=NETWORK),
             ]
         )
+        if self.one_day is not None:
+            table = table.join(self.one_day, on=[DATE, CODE], how="left", maintain_order="left")
         predictions_path = self.folder.write_table("predictions.parquet", table)
         # Names as numbers: scores, audit and report read the table again and again.
         table = table.with_columns(as_enum(table[CODE]), as_enum(table["model"]))

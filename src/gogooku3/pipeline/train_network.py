@@ -79,7 +79,8 @@ def network_seeds(config: RunConfig) -> tuple[int, ...]:
 def new_network(config: RunConfig, market_dim: int = 0) -> ATFTGATFANModel:
     """An untrained network of the configured size."""
     return ATFTGATFANModel(
-        **config.model.model_dump(exclude={"name"}),
+        **config.model.model_dump(exclude={"name", "prediction_horizons"}),
+        prediction_horizons=config.time_series.prediction_horizons,
         market_dim=market_dim,
         sequence_length=config.time_series.sequence_length,
     )

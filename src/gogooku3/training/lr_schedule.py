@@ -10,10 +10,10 @@ from gogooku3.config import SchedulerConfig
 
 
 def cosine_factor(
-    config: SchedulerConfig, learning_rate: float, steps_per_epoch: int
+    config: SchedulerConfig, learning_rate: float, steps_per_epoch: int, epochs: int
 ) -> Callable[[int], float]:
-    """Factor on the learning rate: half a cosine over `T_max` epochs down to `eta_min`, then flat."""
-    period = max(1, config.T_max * steps_per_epoch)
+    """Factor on the learning rate: half a cosine to `eta_min` over `T_max` (or all) epochs, then flat."""
+    period = max(1, (config.T_max or epochs) * steps_per_epoch)
     floor = min(1.0, config.eta_min / learning_rate)
 
     def factor(step: int) -> float:
@@ -53,7 +53,7 @@ def build_schedule(
     if config.type == "one_cycle":
         factor = one_cycle_factor(config, learning_rate, steps_per_epoch * epochs)
     else:
-        factor = cosine_factor(config, learning_rate, steps_per_epoch)
+        factor = cosine_factor(config, learning_rate, steps_per_epoch, epochs)
     warmup = config.warmup_steps
 
     def warmed(step: int) -> float:
