@@ -144,7 +144,7 @@ def test_a_spoiled_model_is_loaded_or_refused(
     file = tmp_path / which
     file.write_bytes(spoil(file.read_bytes()))
     try:
-        loaded, _ = load_model(tmp_path)
+        loaded, _ = load_model(tmp_path, ATFTGATFANModel)
     except GogookuError as error:
         assert str(error)
     else:

@@ -109,7 +109,7 @@ MODELS = [
     Case("weights of noise", predict(write(WEIGHTS, bytes(range(256)) * 9)), ("fold_0",)),
     Case("weights with a huge header", predict(write(WEIGHTS, b"\xff" * 7 + b"\x7f{}")), ("fold_0",)),
     Case("a pickle for weights", predict(pickled), ("fold_0", "model")),
-    Case("another network's weights", predict(foreign), ("fold_0", "does not hold a model of ours")),
+    Case("another network's weights", predict(foreign), ("fold_0", "does not hold a gogooku3 model")),
     Case("weights from elsewhere", predict(elsewhere), ("folds with a network: none",)),
     Case("settings cut short", predict(cut(MODEL)), ("fold_0",)),
     Case("settings that are a list", predict(write(MODEL, "[]")), ("fold_0",)),
@@ -141,7 +141,7 @@ MODELS = [
     Case(
         "the folder is a file",
         lambda f: ("predict", "--run", f / "d.parquet", "--data", f / "d.parquet", "--out", f / "o.csv"),
-        ("d.parquet", "no folder"),
+        ("d.parquet", "not a folder"),
     ),
 ]
 

@@ -55,7 +55,7 @@ def test_a_seeds_network_is_written_and_the_difference_said(
             ["--format", "torch", "--out", "a.pt2", "--seed", "5"],
             "has no network of seed 5; it has seed 0, seed 1",
         ),
-        (["--format", "torch", "--out", "a.pt2", "--run", "nowhere"], "nowhere is no folder"),
+        (["--format", "torch", "--out", "a.pt2", "--run", "nowhere"], "nowhere is not a folder"),
         (["--format", "torch", "--out", "folder.pt2"], "folder.pt2 is a folder; name a file"),
         (["--format", "torch", "--out", "file/a.pt2"], "something else has this name; choose another"),
     ],

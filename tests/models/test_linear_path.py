@@ -11,7 +11,7 @@ from torch import Tensor
 from gogooku3.errors import DataError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.linear_path import LinearPath
-from gogooku3.training.checkpoint import load_model, save_model
+from gogooku3.models.saving import load_model, save_model
 
 ROWS, FEATURES, HORIZONS = 200, 5, 3
 
@@ -192,6 +192,6 @@ def test_the_path_and_the_shares_are_saved_and_come_back(tmp_path: Path) -> None
     model.linear.solve([rows()], 1.0)
     model.learned_share.copy_(torch.tensor([0.5, 1.0, 0.0]))
     save_model(tmp_path, model)
-    again, _ = load_model(tmp_path)
+    again, _ = load_model(tmp_path, ATFTGATFANModel)
     assert torch.equal(again.linear.weight, model.linear.weight)
     assert again.learned_share.tolist() == [0.5, 1.0, 0.0]

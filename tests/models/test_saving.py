@@ -1,14 +1,19 @@
-"""What is saved comes back; what is not ours is refused, and a failed write leaves the old file."""
+"""Saved networks and trees round-trip; invalid files are refused; a failed write leaves the old file."""
 
 import json
 from pathlib import Path
 
+import lightgbm
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gogooku3.errors import DataError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.training.checkpoint import copy_weights, load_model, save_model
+from gogooku3.models.saving import load_model, load_trees, save_model, save_trees
+from gogooku3.training.callbacks import copy_weights
 
 
 def network(seed: int = 0) -> ATFTGATFANModel:
@@ -20,7 +25,7 @@ def test_a_model_comes_back_with_its_settings_weights_and_what_was_said_beside(t
     model = network()
     path = save_model(tmp_path, model, {"features": ["a", "b", "c"]})
     assert path == tmp_path / "model.safetensors"
-    again, state = load_model(tmp_path)
+    again, state = load_model(tmp_path, ATFTGATFANModel)
     assert again.settings == model.settings
     assert state["features"] == ["a", "b", "c"]
     assert not again.training
@@ -31,7 +36,7 @@ def test_a_model_comes_back_with_its_settings_weights_and_what_was_said_beside(t
 def test_a_later_save_replaces_both_files_and_leaves_nothing_else(tmp_path: Path) -> None:
     save_model(tmp_path, network(1))
     save_model(tmp_path, network(2))
-    again, _ = load_model(tmp_path)
+    again, _ = load_model(tmp_path, ATFTGATFANModel)
     for name, weight in network(2).state_dict().items():
         assert torch.equal(again.state_dict()[name], weight)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
@@ -47,7 +52,7 @@ def test_a_failed_write_leaves_the_old_weights(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("safetensors.torch.save_file", fails)
     with pytest.raises(OSError, match="no space left"):
         save_model(tmp_path, network(2))
-    again, _ = load_model(tmp_path)
+    again, _ = load_model(tmp_path, ATFTGATFANModel)
     assert torch.equal(again.graph.W.weight, network(1).graph.W.weight)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
@@ -56,8 +61,8 @@ def test_a_failed_write_leaves_the_old_weights(tmp_path: Path, monkeypatch: pyte
 def test_a_folder_without_a_file_is_refused_by_its_name(tmp_path: Path, missing: str) -> None:
     save_model(tmp_path, network())
     (tmp_path / missing).unlink()
-    with pytest.raises(DataError, match=rf"{missing} is not there"):
-        load_model(tmp_path)
+    with pytest.raises(DataError, match=rf"{missing} is missing"):
+        load_model(tmp_path, ATFTGATFANModel)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04pickle", b"\xff" * 64])
@@ -65,8 +70,8 @@ def test_a_folder_without_a_file_is_refused_by_its_name(tmp_path: Path, missing:
 def test_a_foreign_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     save_model(tmp_path, network())
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match="does not hold a model of ours"):
-        load_model(tmp_path)
+    with pytest.raises(DataError, match="does not hold a gogooku3 model"):
+        load_model(tmp_path, ATFTGATFANModel)
 
 
 @pytest.mark.parametrize(
@@ -75,16 +80,16 @@ def test_a_foreign_file_is_refused(tmp_path: Path, name: str, content: bytes) ->
 def test_settings_of_something_else_are_refused(tmp_path: Path, state: object) -> None:
     save_model(tmp_path, network())
     (tmp_path / "model.json").write_text(json.dumps(state))
-    with pytest.raises(DataError, match="does not hold a model of ours"):
-        load_model(tmp_path)
+    with pytest.raises(DataError, match="does not hold a gogooku3 model"):
+        load_model(tmp_path, ATFTGATFANModel)
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     save_model(tmp_path, network())
     settings = {"model": {**network().settings, "hidden_dim": 16}}
     (tmp_path / "model.json").write_text(json.dumps(settings))
-    with pytest.raises(DataError, match="does not hold a model of ours"):
-        load_model(tmp_path)
+    with pytest.raises(DataError, match="does not hold a gogooku3 model"):
+        load_model(tmp_path, ATFTGATFANModel)
 
 
 def test_a_copy_of_the_weights_does_not_change_with_the_model() -> None:
@@ -114,10 +119,53 @@ def test_a_pretrained_model_is_found_in_a_run_a_fold_and_a_folder(tmp_path: Path
 
 
 def test_a_place_without_a_network_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         ATFTGATFANModel.from_pretrained(tmp_path / "none")
     with pytest.raises(DataError, match=r"holds no network.*; name a run"):
         ATFTGATFANModel.from_pretrained(tmp_path)
     (tmp_path / "fold_0").mkdir()
     with pytest.raises(DataError, match="does not have a trained network"):
         ATFTGATFANModel.from_pretrained(tmp_path)
+
+
+# --- trees -------------------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).normal(size=(200, 3))
+
+
+@pytest.fixture(scope="module")
+def booster() -> lightgbm.Booster:
+    options = {"num_leaves": 4, "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
+    return lightgbm.train(options, lightgbm.Dataset(X, X[:, 0]), num_boost_round=3)
+
+
+def test_trees_round_trip_and_lightgbm_reads_the_file(booster: lightgbm.Booster, tmp_path: Path) -> None:
+    path = save_trees(tmp_path / "new" / "trees.txt", booster)
+    np.testing.assert_array_equal(load_trees(path).predict(X), booster.predict(X))
+    np.testing.assert_array_equal(lightgbm.Booster(model_file=path).predict(X), booster.predict(X))
+
+
+@settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(position=st.floats(0, 1), kind=st.sampled_from(["cut", "flip", "double", "insert"]))
+def test_a_damaged_text_of_trees_is_refused_before_parsing(
+    position: float, kind: str, booster: lightgbm.Booster, tmp_path: Path
+) -> None:
+    path = save_trees(tmp_path / "trees.txt", booster)
+    whole = path.read_bytes()
+    at = int(position * (len(whole) - 2))
+    damaged = {
+        "cut": whole[:at],
+        "flip": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :],
+        "double": whole[:at] + whole[max(0, at - 1) :],
+        "insert": whole[:at] + b"\xff" + whole[at:],
+    }[kind]
+    path.write_bytes(damaged)
+    if damaged != whole:
+        with pytest.raises(DataError, match=r"trees\.txt is not the LightGBM model that was written there"):
+            load_trees(path)

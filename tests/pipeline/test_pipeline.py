@@ -12,8 +12,9 @@ from gogooku3.config import load_config
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.evaluation.scores import score_predictions
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.saving import load_model
 from gogooku3.training import SafeTrainingPipeline
-from gogooku3.training.checkpoint import load_model
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_the_run_folder_explains_itself(results: dict[str, Any]) -> None:
 
 
 def test_the_weights_rebuild_the_model_with_what_a_later_day_needs(results: dict[str, Any]) -> None:
-    model, state = load_model(Path(results["model_path"]).parent)
+    model, state = load_model(Path(results["model_path"]).parent, ATFTGATFANModel)
     assert model.settings["hidden_dim"] == 16
     assert len(state["features"]) == 145
     assert state["normalizer"]["columns"] == state["features"]

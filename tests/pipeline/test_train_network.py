@@ -13,10 +13,11 @@ from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.saving import load_model
 from gogooku3.pipeline.step_log import StepLog
 from gogooku3.pipeline.train_network import NetworkFold, NetworkResult, network_seeds, train_networks
 from gogooku3.runs.folder import RunFolder
-from gogooku3.training.checkpoint import load_model
 from gogooku3.training.trainer import ATFTTrainer
 
 
@@ -81,7 +82,9 @@ def test_a_member_is_the_network_that_its_seed_alone_gives(ensemble: NetworkResu
         "predictions.parquet",
         "training.json",
     ]
-    first, second = (load_model(folder)[0].state_dict() for folder in (member, alone.model_path.parent))
+    first, second = (
+        load_model(folder, ATFTGATFANModel)[0].state_dict() for folder in (member, alone.model_path.parent)
+    )
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
 
 

@@ -1,4 +1,4 @@
-"""A training that is cut off at any batch goes on to the bits of an unbroken one."""
+"""A training interrupted at any batch ends bit-identical to an uninterrupted one; damaged checkpoints."""
 
 import shutil
 import signal
@@ -12,9 +12,8 @@ from tests.training.test_trainer import market, network, settings, trainer
 
 from gogooku3.data.panel import Panel
 from gogooku3.errors import Interrupted
-from gogooku3.training import checkpoint_store
-from gogooku3.training.checkpoint_store import CheckpointStore
-from gogooku3.training.checkpointing import Resumption
+from gogooku3.training import checkpointing
+from gogooku3.training.checkpointing import CheckpointFolder, CheckpointSettings
 from gogooku3.training.stop_signals import StopSignals
 
 ALWAYS = 1e-9
@@ -25,8 +24,8 @@ def fit(
     panel: Panel, folder: Path, config: dict[str, Any], stop: StopSignals | None = None, **options: Any
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights and the history of a training that goes on from the checkpoints in a folder."""
-    kept = Resumption(CheckpointStore(folder, pytest.fail), ALWAYS, stop or StopSignals())
-    trained = trainer(network(dropout=0.3), panel, config, resumption=kept, **options)
+    kept = CheckpointSettings(CheckpointFolder(folder, pytest.fail), ALWAYS, stop or StopSignals())
+    trained = trainer(network(dropout=0.3), panel, config, checkpoints=kept, **options)
     outcome = trained.fit()
     del outcome["duration_s"], outcome["samples_per_s"]
     return trained.model.state_dict(), outcome
@@ -40,7 +39,7 @@ def configuration(**changes: Any) -> dict[str, Any]:
 def test_from_every_checkpoint_the_end_is_the_same(
     accumulate: int, batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_store, "KEPT", 1000)
+    monkeypatch.setattr(checkpointing, "KEPT", 1000)
     panel = market()
     config = configuration(accumulate_grad_batches=accumulate, batch_size=batch_size)
     weights, outcome = fit(panel, tmp_path / "all", config)
@@ -67,7 +66,7 @@ def test_a_request_to_stop_writes_a_checkpoint_at_the_next_batch(tmp_path: Path)
     with pytest.raises(Interrupted) as stopped:
         fit(panel, tmp_path / "cut", configuration(), stop, callbacks=[Request()])
     assert stopped.value.exit_code == 143
-    found = CheckpointStore(tmp_path / "cut", pytest.fail).newest()
+    found = CheckpointFolder(tmp_path / "cut", pytest.fail).newest()
     assert found is not None and (found[1]["epoch"], found[1]["batch"]) == (0, 1)
     whole, cut = (
         fit(panel, tmp_path / "whole", configuration()),
@@ -75,3 +74,64 @@ def test_a_request_to_stop_writes_a_checkpoint_at_the_next_batch(tmp_path: Path)
     )
     assert whole[1] == cut[1]
     assert all(torch.equal(cut[0][name], weight) for name, weight in whole[0].items())
+
+
+# --- the folder --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def folder(tmp_path: Path, warnings: list[str]) -> CheckpointFolder:
+    return CheckpointFolder(tmp_path / "checkpoints", warnings.append)
+
+
+def save(folder: CheckpointFolder, number: int) -> None:
+    folder.save({"weight": torch.full((3,), float(number))}, {"epoch": number, "score": 0.1 + 0.2})
+
+
+def test_the_newest_checkpoint_round_trips_and_two_are_kept(folder: CheckpointFolder) -> None:
+    assert folder.newest() is None
+    for number in (1, 2, 3):
+        save(folder, number)
+    newest = folder.newest()
+    assert newest is not None
+    assert newest[0]["weight"].tolist() == [3.0, 3.0, 3.0]
+    assert newest[1] == {"epoch": 3, "score": 0.1 + 0.2}
+    names = sorted(path.name for path in folder.folder.iterdir())
+    assert names == ["000002.json", "000002.safetensors", "000003.json", "000003.safetensors"]
+    folder.clear()
+    assert not folder.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["000002.json", "000002.safetensors"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_is_used(
+    name: str, damage: str, folder: CheckpointFolder, warnings: list[str]
+) -> None:
+    save(folder, 1)
+    save(folder, 2)
+    path = folder.folder / name
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 1
+    path.write_bytes({"flipped": bytes(content), "cut": bytes(content[:middle]), "emptied": b""}[damage])
+    newest = folder.newest()
+    assert newest is not None and newest[1]["epoch"] == 1
+    assert len(warnings) == 1 and "000002.json: this checkpoint is damaged" in warnings[0]
+    save(folder, 3)
+    assert folder.newest() is not None and len(warnings) == 1
+
+
+def test_tensors_without_their_json_are_not_a_checkpoint(
+    folder: CheckpointFolder, warnings: list[str]
+) -> None:
+    save(folder, 1)
+    save(folder, 2)
+    (folder.folder / "000002.json").unlink()
+    newest = folder.newest()
+    assert newest is not None and newest[1]["epoch"] == 1
+    assert not warnings

@@ -24,8 +24,9 @@ from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.evaluation.metrics import information_coefficient
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.saving import load_model, save_model
 from gogooku3.preprocessing.labels import treat_labels
-from gogooku3.training.checkpoint import copy_weights, load_model, save_model
+from gogooku3.training.callbacks import copy_weights
 from gogooku3.training.trainer import ATFTTrainer
 
 STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}
@@ -252,7 +253,7 @@ def test_another_fit_starts_from_all_of_what_is_learned() -> None:
 def test_shares_and_path_come_back_with_the_same_predictions(tmp_path: Path) -> None:
     fitted = hopeless(shrink_on_validation=True)
     save_model(tmp_path, fitted.model)
-    again = trainer(load_model(tmp_path)[0], fitted.panel)
+    again = trainer(load_model(tmp_path, ATFTGATFANModel)[0], fitted.panel)
     assert again.model.learned_share.tolist() == [0.0, 0.0]
     assert np.array_equal(predictions(again, TEST), predictions(fitted, TEST))
 

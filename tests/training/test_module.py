@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gogooku3.data.panel import PanelSlice
 from gogooku3.evaluation.metrics import information_coefficient
-from gogooku3.training.checkpoint import copy_weights
+from gogooku3.training.callbacks import copy_weights
 from gogooku3.training.module import ATFTModule, weight_average
 
 STEPS = 8

@@ -5,40 +5,40 @@ import pytest
 import torch
 from torch import nn
 
-from gogooku3.training.nan_guard import FiniteLoss
+from gogooku3.training.nan_guard import NanGuard
 
 DATES = np.datetime64("2024-01-04") + np.arange(10)
 CPU = torch.device("cpu")
 
 
 def test_on_a_cpu_the_first_broken_loss_stops_at_once_naming_value_step_and_dates() -> None:
-    guard = FiniteLoss(CPU)
-    guard.watch(torch.tensor(1.0), 3, [0], DATES)
+    guard = NanGuard(CPU)
+    guard.record(torch.tensor(1.0), 3, [0], DATES)
     with pytest.raises(FloatingPointError, match=r"loss is inf at step 4 \(days 2024-01-05, 2024-01-07\)"):
-        guard.watch(torch.tensor(float("inf")), 4, [1, 3], DATES)
+        guard.record(torch.tensor(float("inf")), 4, [1, 3], DATES)
 
 
 def test_a_later_look_names_the_first_broken_step() -> None:
-    guard = FiniteLoss(CPU, every=100)
+    guard = NanGuard(CPU, every=100)
     for step, loss in enumerate([1.0, float("nan"), float("inf"), 2.0]):
-        guard.watch(torch.tensor(loss), step, [step], DATES)
+        guard.record(torch.tensor(loss), step, [step], DATES)
     with pytest.raises(FloatingPointError, match=r"loss is nan at step 1 \(days 2024-01-05\)"):
-        guard.look(DATES)
+        guard.check(DATES)
 
 
 def test_it_looks_by_itself_after_some_steps() -> None:
-    guard = FiniteLoss(CPU, every=3)
-    guard.watch(torch.tensor(float("nan")), 0, [0], DATES)
-    guard.watch(torch.tensor(1.0), 1, [1], DATES)
+    guard = NanGuard(CPU, every=3)
+    guard.record(torch.tensor(float("nan")), 0, [0], DATES)
+    guard.record(torch.tensor(1.0), 1, [1], DATES)
     with pytest.raises(FloatingPointError, match="at step 0"):
-        guard.watch(torch.tensor(1.0), 2, [2], DATES)
+        guard.record(torch.tensor(1.0), 2, [2], DATES)
 
 
 def test_finite_losses_pass_and_are_forgotten() -> None:
-    guard = FiniteLoss(CPU, every=2)
+    guard = NanGuard(CPU, every=2)
     for step in range(5):
-        guard.watch(torch.tensor(float(step)), step, [0], DATES)
-    guard.look(DATES)
+        guard.record(torch.tensor(float(step)), step, [0], DATES)
+    guard.check(DATES)
     assert guard.stop == 0
 
 
@@ -48,14 +48,14 @@ def test_nothing_is_updated_from_the_broken_step_on(broken_at: int) -> None:
 
     def trained(losses: list[float]) -> tuple[nn.Linear, torch.optim.AdamW]:
         torch.manual_seed(0)
-        layer, guard = nn.Linear(3, 1), FiniteLoss(CPU, every=100)
+        layer, guard = nn.Linear(3, 1), NanGuard(CPU, every=100)
         optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
         optimizer.found_inf = guard.stop  # type: ignore[attr-defined]
         for step, factor in enumerate(losses):
             optimizer.zero_grad()
             loss = factor * layer(torch.ones(1, 3)).square().sum()
             loss.backward()
-            guard.watch(loss, step, [0], DATES)
+            guard.record(loss, step, [0], DATES)
             optimizer.step()
         return layer, optimizer
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.training import module as module_file
-from gogooku3.training.nan_guard import FiniteLoss
+from gogooku3.training.nan_guard import NanGuard
 
 QUESTIONS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
 """Operators whose answer the host needs, or whose result's shape depends on values."""
@@ -64,7 +64,7 @@ def test_a_training_step_asks_the_device_nothing(
     correlation_weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gather, forward and backward pass, loss, clipping, optimiser, schedule, logging: the whole step."""
-    monkeypatch.setattr(module_file, "FiniteLoss", lambda device: FiniteLoss(device, every=1000))
+    monkeypatch.setattr(module_file, "NanGuard", lambda device: NanGuard(device, every=1000))
     panel, watched = market(), Watched()
     builder = FinancialGraphBuilder(correlation_window=10, max_edges_per_node=3, min_edges_per_node=1)
     graphs = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder)

@@ -21,7 +21,7 @@ from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.training.checkpoint import copy_weights
+from gogooku3.training.callbacks import copy_weights
 from gogooku3.training.module import LAG_RATE, ATFTModule, parameter_groups
 from gogooku3.training.trainer import ATFTTrainer
 

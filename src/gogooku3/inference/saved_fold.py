@@ -9,8 +9,7 @@ import torch
 
 from gogooku3.inference.saved_state import SavedState
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.saved_trees import load_trees
-from gogooku3.models.saving import load_model
+from gogooku3.models.saving import load_model, load_trees
 from gogooku3.runs.files import read_json
 
 
@@ -55,7 +54,7 @@ class SavedFold(SavedState):
             places=saved.places,
             state=saved.state,
             dataset=saved.dataset,
-            networks={name: load_model(place)[0] for name, place in saved.places.items()},
+            networks={name: load_model(place, ATFTGATFANModel)[0] for name, place in saved.places.items()},
             boosters=_boosters(saved.folder, saved.horizons) if boosters else {},
             half_precision=str(outcome.get("precision", "")).startswith("bf16"),
         )

@@ -14,7 +14,7 @@ from gogooku3.errors import DataError, GogookuError
 from gogooku3.features.quality import QUALITY_FEATURES
 from gogooku3.files.tables import read_table
 from gogooku3.graph.builder import FinancialGraphBuilder
-from gogooku3.models.model_folder import SETTINGS, network_folders, read_settings
+from gogooku3.models.saving import SETTINGS, network_folders, read_settings
 from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.runs.manifest import read_manifest

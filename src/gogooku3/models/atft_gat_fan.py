@@ -13,6 +13,7 @@ from gogooku3.models.dropout import Dropout
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
 from gogooku3.models.linear_path import LinearPath
+from gogooku3.models.saving import load_model, network_folders, save_model
 from gogooku3.models.snapshot import SnapshotEncoder
 from gogooku3.models.temporal import ATFTCore, run_piece, zero_linear
 from gogooku3.schema import HORIZONS
@@ -181,18 +182,13 @@ class ATFTGATFANModel(nn.Module):
         Raises:
             DataError: no such folder or fold, or a file that is not what it should be.
         """
-        from gogooku3.models.model_folder import network_folders
-        from gogooku3.models.saving import load_model
-
-        return load_model(list(network_folders(path, fold).values())[-1])[0]
+        return load_model(list(network_folders(path, fold).values())[-1], cls)[0]
 
     def save_pretrained(self, folder: Path | str) -> Path:
         """Write weights and settings (`model.safetensors`, `model.json`) into a folder, which is made.
 
         The standing graph is not part of it. Returns the path of the weights.
         """
-        from gogooku3.models.saving import save_model
-
         return save_model(Path(folder), self)
 
     @property

@@ -1,52 +1,183 @@
-"""A network on disk: weights as safetensors, settings as JSON; written whole, and nothing is unpickled."""
+"""Saved models on disk: a network's folder and LightGBM's trees. Imports no torch, unpickles nothing."""
 
+import hashlib
 import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import Tensor
-
+from gogooku3.errors import DataError, choices
 from gogooku3.files.atomic import atomic_path, write_text_atomic
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.model_folder import SETTINGS, WEIGHTS, no_model, read_settings
+
+if TYPE_CHECKING:
+    import lightgbm
+    from torch import Tensor, nn
+
+WEIGHTS, SETTINGS = "model.safetensors", "model.json"
+_CHECKSUM_LINE = "\nsha256="
+
+Model = TypeVar("Model", bound="nn.Module")
 
 
-def save_model(folder: Path, model: ATFTGATFANModel, extra: dict[str, Any] | None = None) -> Path:
-    """Write `model.safetensors` and `model.json` (settings and `extra`) into a folder.
+def save_model(folder: Path, model: "nn.Module", extra: Mapping[str, Any] | None = None) -> Path:
+    """Write `model.safetensors` and `model.json` (the model's `settings`, and `extra`) into a folder.
 
     Returns:
         path of the weights.
     """
-    from safetensors.torch import save_file
-
-    path = folder / WEIGHTS
-    weights: dict[str, Tensor] = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary)
+    path = write_tensors(folder / WEIGHTS, model.state_dict())
     settings = {"model": model.settings, **(extra or {})}
     write_text_atomic(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     return path
 
 
-def load_model(folder: Path) -> tuple[ATFTGATFANModel, dict[str, Any]]:
+def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[str, Any]]:
     """Rebuild a model from a folder that `save_model` wrote.
 
+    Args:
+        folder: holds the weights and the settings.
+        build: class of the model; called with the saved settings.
+
+    Returns:
+        the model in evaluation mode on the CPU, and the content of `model.json`.
+
     Raises:
-        DataError: a file is missing or is not what it should be.
+        DataError: a file is missing or invalid.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     state = read_settings(folder)
     try:
-        model = ATFTGATFANModel(**state["model"])
+        model = build(**state["model"])
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (
         *(SafetensorError, ValueError, KeyError, TypeError, AttributeError),
         *(RuntimeError, ArithmeticError, AssertionError, MemoryError),
     ) as error:
-        raise no_model(folder, error) from None
-    model.eval()
-    return model, state
+        raise _no_model(folder, error) from None
+    return model.eval(), state
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> Path:
+    """Write named tensors as safetensors, atomically."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, temporary)
+    return path
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read `model.json` of a network's folder: its settings under `model`, and the extra entries.
+
+    Raises:
+        DataError: a file is missing, or the settings are invalid.
+    """
+    for path in (folder / WEIGHTS, folder / SETTINGS):
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing; expected a fold folder of a run, so name one, or copy it again"
+            )
+    try:
+        state = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _no_model(folder, error) from None
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise _no_model(folder, ValueError(f"{SETTINGS} has no 'model'"))
+    return state
+
+
+def network_folders(path: Path | str, fold: int | None = None) -> dict[str, Path]:
+    """Find the network folders of one fold.
+
+    Args:
+        path: a run, one of its folds, or a folder that `save_model` wrote.
+        fold: number of the run's fold; None takes the newest that has a network.
+
+    Returns:
+        `{"network": folder}` of a single network, `{"seed 0": folder, "seed 1": folder}` of several.
+
+    Raises:
+        DataError: no network found, or the run has no such fold.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; name a run, one of its folds, or a folder with {WEIGHTS}")
+    folds = _numbered_folders(root, "fold")
+    if not folds:
+        if networks := _networks(root):
+            return networks
+        raise DataError(
+            f"{root} holds no network: neither fold folders nor {WEIGHTS}; it has "
+            f"{choices(sorted(entry.name for entry in root.iterdir()))}; name a run, one of its folds, "
+            f"or a folder with {WEIGHTS}"
+        )
+    trained = {number: networks for number, folder in folds.items() if (networks := _networks(folder))}
+    if fold is None and trained:
+        return trained[max(trained)]
+    if fold not in trained:
+        expected = "a trained network" if fold is None else f"a network of fold {fold}"
+        raise DataError(
+            f"{root} does not have {expected}; folds with a network: "
+            f"{choices(sorted(trained))}; name one of them, or another run"
+        )
+    return trained[fold]
+
+
+def save_trees(path: Path, booster: "lightgbm.Booster") -> Path:
+    """Write a booster as LightGBM's text with its checksum as the last line, which LightGBM ignores."""
+    text = booster.model_to_string()
+    write_text_atomic(path, f"{text}{_CHECKSUM_LINE}{_checksum(text)}\n")
+    return path
+
+
+def load_trees(path: Path) -> "lightgbm.Booster":
+    """Read a booster that `save_trees` wrote.
+
+    The checksum detects damage, not forgery: LightGBM's parser crashes the process on a truncated text, and
+    reads some damaged numbers as others.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    import lightgbm
+
+    try:
+        text, _, checksum = path.read_text(encoding="utf-8").rpartition(_CHECKSUM_LINE)
+    except UnicodeDecodeError:
+        text, checksum = "", ""
+    if checksum.strip() != _checksum(text):
+        raise DataError(
+            f"{path} is not the LightGBM model that was written there: its checksum does not match. Copy it "
+            "again, or retrain"
+        )
+    return lightgbm.Booster(model_str=text)
+
+
+def _no_model(folder: Path, error: Exception) -> DataError:
+    """Error for an invalid network folder, with the first line of the reason."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return DataError(f"{folder} does not hold a gogooku3 model: {reason}; copy the folder again, or retrain")
+
+
+def _networks(folder: Path) -> dict[str, Path]:
+    if (folder / WEIGHTS).is_file():
+        return {"network": folder}
+    seeds = _numbered_folders(folder, "seed")
+    return {f"seed {seed}": path for seed, path in seeds.items() if (path / WEIGHTS).is_file()}
+
+
+def _numbered_folders(folder: Path, prefix: str) -> dict[int, Path]:
+    """Folders such as `fold_3` by number, ascending."""
+    numbered = {
+        int(match[1]): path
+        for path in folder.iterdir()
+        if (match := re.fullmatch(rf"{prefix}_(\d+)", path.name)) and path.is_dir()
+    }
+    return dict(sorted(numbered.items()))
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

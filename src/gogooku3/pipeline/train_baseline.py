@@ -8,7 +8,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.panel import PanelSlice
 from gogooku3.files.tables import read_table
 from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
-from gogooku3.models.saved_trees import save_trees
+from gogooku3.models.saving import save_trees
 from gogooku3.runs.folder import RunFolder
 
 PREDICTIONS = "lightgbm_predictions.parquet"

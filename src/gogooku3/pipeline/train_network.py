@@ -16,11 +16,10 @@ from gogooku3.files.tables import read_table
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.saving import save_model
 from gogooku3.pipeline.step_log import StepLog
 from gogooku3.runs.folder import RunFolder
-from gogooku3.training.checkpoint import save_model
-from gogooku3.training.checkpoint_store import CheckpointStore
-from gogooku3.training.checkpointing import Resumption
+from gogooku3.training.checkpointing import CheckpointFolder, CheckpointSettings
 from gogooku3.training.explanations import explain_days
 from gogooku3.training.graph_callback import DynamicGraphCallback
 from gogooku3.training.loggers import TENSORBOARD
@@ -168,7 +167,7 @@ def _train_one(
         every = config.graph.rebuild_every_epochs
         callbacks.append(DynamicGraphCallback(builder, fold.returns, every, fold.schedule))
     log.say(f"   {place.relative_to(folder.path)}: {model.n_parameters:,} parameters")
-    checkpoints = CheckpointStore(place / "checkpoints", log.warn)
+    checkpoints = CheckpointFolder(place / "checkpoints", log.warn)
     trainer = ATFTTrainer(
         model,
         fold.train,
@@ -178,7 +177,7 @@ def _train_one(
         market=fold.market,
         run_dir=place,
         callbacks=callbacks,
-        resumption=Resumption(checkpoints, config.training.checkpoint_minutes, stop),
+        checkpoints=CheckpointSettings(checkpoints, config.training.checkpoint_minutes, stop),
     )
     with stop.deferred():
         outcome = trainer.fit()
@@ -204,7 +203,7 @@ def is_finished(place: Path) -> bool:
 
 def _read_back(place: Path) -> NetworkResult:
     spread = json.loads((place / "training.json").read_text(encoding="utf-8"))["prediction_spread"]
-    CheckpointStore(place / "checkpoints", print).clear()
+    CheckpointFolder(place / "checkpoints", print).clear()
     (place / "best.safetensors").unlink(missing_ok=True)
     return NetworkResult(read_table(place / PREDICTIONS), place / "model.safetensors", spread)
 

@@ -1,4 +1,4 @@
-"""The callback that scores a fold's validation epochs as evaluation would, and keeps the best weights."""
+"""Callback that scores each validation epoch with the evaluation's metrics and keeps the best weights."""
 
 import logging
 from pathlib import Path
@@ -16,8 +16,7 @@ from gogooku3.evaluation.metrics import (
     information_coefficient,
     rank_information_coefficient,
 )
-from gogooku3.files.atomic import atomic_path
-from gogooku3.training.checkpoint import copy_weights
+from gogooku3.models.saving import write_tensors
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.prediction_collapse import daily_spread
 
@@ -27,13 +26,13 @@ logger = logging.getLogger(__name__)
 def financial_scores(
     predictions: np.ndarray, targets: np.ndarray, day: np.ndarray, horizons: tuple[int, ...]
 ) -> dict[str, float]:
-    """Scores of one validation pass, by day: `ic_{h}d`, `rank_ic_{h}d`, `sharpe_{h}d`, `drawdown_{h}d`,
-    and `spread_{h}d`; and `ic`, `rank_ic` and `sharpe`, their means over horizons.
+    """Scores of one validation pass, computed by day.
 
-    Sharpe and drawdown are those of a book re-formed daily on the h-day prediction and earning
-    the return of the shortest horizon, before costs. `spread` is the mean deviation of the
-    predictions within a day: near zero, they have collapsed. In a mean over horizons, one without a
-    score counts 0, for it has shown no skill; where none has a score, the mean is NaN.
+    Per horizon `ic_{h}d`, `rank_ic_{h}d`, `sharpe_{h}d`, `drawdown_{h}d` and `spread_{h}d`; `ic`, `rank_ic`
+    and `sharpe` are means over horizons. Sharpe and drawdown are of a portfolio rebalanced daily on the h-day
+    prediction that earns the return of the shortest horizon, before costs. `spread` is the mean standard
+    deviation of the predictions within a day; near zero they have collapsed. In a mean over horizons, a
+    missing score counts as 0 (no skill); if every score is missing, the mean is NaN.
 
     Args:
         predictions, targets: `[samples, horizons]`; a NaN target is unknown.
@@ -43,17 +42,17 @@ def financial_scores(
     periods = PERIODS_PER_YEAR // horizons[0]
     spread = daily_spread(predictions, day)
     for position, horizon in enumerate(horizons):
-        mine = predictions[:, position].astype(np.float64)
-        scores[f"ic_{horizon}d"] = information_coefficient(mine, targets[:, position], day)
-        scores[f"rank_ic_{horizon}d"] = rank_information_coefficient(mine, targets[:, position], day)
+        prediction, target = predictions[:, position].astype(np.float64), targets[:, position]
+        scores[f"ic_{horizon}d"] = information_coefficient(prediction, target, day)
+        scores[f"rank_ic_{horizon}d"] = rank_information_coefficient(prediction, target, day)
         scores[f"sharpe_{horizon}d"] = compute_sharpe_ratio(
-            mine, targets[:, 0], day, periods_per_year=periods
+            prediction, targets[:, 0], day, periods_per_year=periods
         )
-        scores[f"drawdown_{horizon}d"] = compute_max_drawdown(mine, targets[:, 0], day)
+        scores[f"drawdown_{horizon}d"] = compute_max_drawdown(prediction, targets[:, 0], day)
         scores[f"spread_{horizon}d"] = float(spread[position])
     for name in ("ic", "rank_ic", "sharpe"):
-        found = np.array([scores[f"{name}_{horizon}d"] for horizon in horizons])
-        scores[name] = float("nan") if np.isnan(found).all() else float(np.nan_to_num(found).mean())
+        by_horizon = np.array([scores[f"{name}_{horizon}d"] for horizon in horizons])
+        scores[name] = float("nan") if np.isnan(by_horizon).all() else float(np.nan_to_num(by_horizon).mean())
     return scores
 
 
@@ -66,24 +65,24 @@ class Validated(NamedTuple):
 
 
 class FinancialMetricsCallback(pl.Callback):
-    """Scores every validation epoch and keeps the weights of the best one.
+    """Score every validation epoch and keep the weights of the best one.
 
     Logs `val/ic_{h}d`, `val/rank_ic_{h}d`, `val/sharpe_{h}d`, `val/drawdown_{h}d` and
-    `val/spread_{h}d`, and `val/ic`, `val/rank_ic` and `val/sharpe`, their means over horizons, to whatever
-    loggers the run has. With a moving average of the weights, it is the average that is scored and kept.
+    `val/spread_{h}d`, and the means over horizons `val/ic`, `val/rank_ic` and `val/sharpe`, to the run's
+    loggers. With a moving average of the weights, the average is scored and kept.
 
     Args:
-        monitor: the score that chooses the best epoch, as logged ("val/rank_ic_5d"; "val/loss" is
-            minimised, everything else maximised).
-        checkpoint_path: file that holds the best weights (safetensors), rewritten whole at every
-            improvement; None keeps them in memory alone.
-        keep_last: whatever the score, the latest epoch counts as the best.
+        monitor: logged score that selects the best epoch ("val/rank_ic_5d"; "val/loss" is minimised,
+            everything else maximised).
+        checkpoint_path: file of the best weights (safetensors), rewritten at every improvement; None keeps
+            them in memory only.
+        keep_last: the latest epoch counts as the best, whatever its score.
 
     Attributes:
-        history: one mapping an epoch: the epoch and its scores.
+        history: one mapping per epoch: the epoch and its scores.
         best_epoch, best_score, best_weights: of the best epoch so far.
         train_losses: of the current epoch's batches so far.
-        validated: what the latest validation pass predicted; None before the first.
+        validated: the latest validation pass; None before the first.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class FinancialMetricsCallback(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any
     ) -> None:
-        # Lightning hands the loss over as it was accumulated: divided by the number of batches.
+        # Lightning passes the loss divided by the number of accumulated batches.
         self.train_losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -152,7 +151,7 @@ class FinancialMetricsCallback(pl.Callback):
             self.best_epoch, self.best_score = trainer.current_epoch, score
             self.best_weights = copy_weights(pl_module.scored_model)
             if self.checkpoint_path is not None:
-                self._write(self.checkpoint_path)
+                write_tensors(self.checkpoint_path, self.best_weights)
 
     def _improves(self, score: float) -> bool:
         if self.keep_last or self.best_weights is None:
@@ -161,9 +160,7 @@ class FinancialMetricsCallback(pl.Callback):
             return not np.isnan(score)
         return score < self.best_score if self.monitor == "val/loss" else score > self.best_score
 
-    def _write(self, path: Path) -> None:
-        from safetensors.torch import save_file
 
-        assert self.best_weights is not None
-        with atomic_path(path) as temporary:
-            save_file({name: w.cpu().contiguous() for name, w in self.best_weights.items()}, temporary)
+def copy_weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights in memory."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -1,8 +1,15 @@
-"""A training that goes on where it was cut off, to the bit: what is kept, when, and how it returns."""
+"""Checkpoints of one training: an interrupted training continues bit-identically from the newest one.
 
+Tensors are safetensors, everything else JSON, both with checksums; nothing is unpickled.
+"""
+
+import hashlib
+import json
 import random
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,110 +18,197 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
+from gogooku3.files.atomic import write_text_atomic
+from gogooku3.models.saving import write_tensors
 from gogooku3.training.batches import DayBatchSampler
 from gogooku3.training.callbacks import FinancialMetricsCallback
-from gogooku3.training.checkpoint_store import CheckpointStore
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.stop_signals import StopSignals
 
+KEPT = 2
+"""Checkpoints kept: the newest, and the previous one in case the newest is damaged."""
 
-@dataclass(frozen=True)
-class Resumption:
-    """Where a training keeps its checkpoints, how often within an epoch, and who may stop it.
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and the JSON state."""
 
-    Attributes:
-        store: of the checkpoints.
-        minutes: between two within an epoch; every epoch ends with one besides.
-        stop: asked after each batch.
+
+class CheckpointFolder:
+    """Numbered checkpoints in one folder.
+
+    The JSON file is written last and holds the checksums of both files, so a checkpoint counts only when it
+    is complete.
+
+    Args:
+        folder: created by the first `save`, removed by `clear`.
+        warn: called with a message for every damaged checkpoint.
     """
 
-    store: CheckpointStore
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+        self.folder = folder
+        self._warn = warn
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint, then delete the oldest ones beyond `KEPT`.
+
+        Args:
+            tensors: by name.
+            state: JSON values; floats round-trip exactly, NaN included.
+
+        Raises:
+            DataError: the disk is full, read-only or gone; the previous checkpoints stay.
+        """
+        numbers = self._numbers()
+        number = max(numbers, default=0) + 1
+        checksum = _checksum(write_tensors(self._tensors(number), tensors).read_bytes())
+        text = json.dumps(dict(state))
+        content = {"tensors": checksum, "state": _checksum(text.encode()), "content": text}
+        write_text_atomic(self._state(number), json.dumps(content) + "\n")
+        for old in numbers[: max(0, len(numbers) + 1 - KEPT)]:
+            self._state(old).unlink(missing_ok=True)
+            self._tensors(old).unlink(missing_ok=True)
+
+    def newest(self) -> Checkpoint | None:
+        """Read the newest undamaged checkpoint; None if there is none."""
+        for number in reversed(self._numbers()):
+            try:
+                return self._read(number)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self._warn(
+                    f"{self._state(number)}: this checkpoint is damaged ({reason}); using the previous one"
+                )
+                self._state(number).unlink(missing_ok=True)
+        return None
+
+    def clear(self) -> None:
+        """Remove every checkpoint and the folder."""
+        if self.folder.is_dir():
+            # JSON first: a kill in between leaves no state file without its tensors.
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.suffix):
+                path.unlink()
+            self.folder.rmdir()
+
+    def _read(self, number: int) -> Checkpoint:
+        from safetensors.torch import load
+
+        content = json.loads(self._state(number).read_text(encoding="utf-8"))
+        weights, text = self._tensors(number).read_bytes(), content["content"]
+        if _checksum(weights) != content["tensors"] or _checksum(text.encode()) != content["state"]:
+            raise ValueError("checksum mismatch")
+        return load(weights), json.loads(text)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdecimal())
+
+    def _state(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"
+
+    def _tensors(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.safetensors"
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """Where and how often a training writes checkpoints, and the signals that stop it.
+
+    Attributes:
+        folder: holds the checkpoints.
+        minutes: between two checkpoints within an epoch; the end of an epoch always writes one.
+        stop: checked after each batch.
+    """
+
+    folder: CheckpointFolder
     minutes: float
     stop: StopSignals
 
 
-class ResumableTraining(pl.Callback):
-    """Keeps checkpoints while Lightning's loop runs, and takes the loop to where the newest one was written.
+class CheckpointCallback(pl.Callback):
+    """Writes checkpoints during Lightning's loop, and moves the loop to the newest one at the start.
 
-    Order derives from (seed, epoch), so a place in the training is an epoch and a number of batches. With it
-    go the weights, their average and the best ones, optimiser, schedule, every random generator, history and
-    early stopping. Lightning's own checkpoints are pickles, and are not used.
+    The position is an epoch and a number of batches, because the order of batches derives from (seed, epoch).
+    A checkpoint also holds the weights, their average and the best ones, optimiser, learning-rate schedule,
+    every random generator, score history and early stopping. Lightning's own checkpoints are pickles, so they
+    are not used.
 
     Args:
-        resumption: where and how often.
-        packs: the training batches.
-        metrics: holds history and best weights.
+        settings: where and how often.
+        sampler: training batches.
+        metrics: holds score history and best weights.
         stopping: counts the epochs without improvement.
-        accumulate: batches a step of the optimiser; within an epoch, checkpoints are written between steps.
+        accumulate: batches per optimiser step; within an epoch, checkpoints are written between steps.
 
     Attributes:
-        finished: whether the newest checkpoint is of a training that had ended.
-        seconds: that the training took before it was cut off.
+        finished: the newest checkpoint is of a finished training.
+        seconds: training time before the interruption.
     """
 
     def __init__(
         self,
-        resumption: Resumption,
-        packs: DayBatchSampler,
+        settings: CheckpointSettings,
+        sampler: DayBatchSampler,
         metrics: FinancialMetricsCallback,
         stopping: EarlyStopping,
         accumulate: int,
     ) -> None:
-        self._store, self._stop = resumption.store, resumption.stop
-        self._seconds = 60 * resumption.minutes
-        self._packs, self._metrics, self._stopping = packs, metrics, stopping
+        self._folder, self._stop = settings.folder, settings.stop
+        self._interval = 60 * settings.minutes
+        self._sampler, self._metrics, self._stopping = sampler, metrics, stopping
         self._accumulate = accumulate
-        self._written = time.monotonic()
-        self._found = self._store.newest()
-        self._started = time.monotonic()
-        self.finished = bool(self._found and self._found[1]["finished"])
-        self.seconds = float(self._found[1]["seconds"]) if self._found else 0.0
-        if self._found:
-            self._restore_scores(*self._found)
-            # Before Lightning's loop is set up, for it makes the first epoch's loader then.
-            packs.skip(self._found[1]["epoch"], self._found[1]["batch"])
+        self._started = self._written = time.monotonic()
+        self._pending = self._folder.newest()
+        self.finished, self.seconds = False, 0.0
+        if self._pending is not None:
+            tensors, state = self._pending
+            self.finished, self.seconds = bool(state["finished"]), float(state["seconds"])
+            metrics.history = list(state["history"])
+            metrics.best_epoch, metrics.best_score = state["best_epoch"], state["best_score"]
+            metrics.best_weights = _without_prefix("best", tensors) or None
+            stopping.best_score, stopping.wait_count = tensors["stopping"], state["waited"]
+            # Lightning creates the first epoch's loader before any hook runs.
+            sampler.skip(state["epoch"], state["batch"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop.install()
-        if self._found is None:
+        if self._pending is None:
             return
         assert isinstance(pl_module, ATFTModule)
-        tensors, state = self._found
+        tensors, state = self._pending
         epoch, steps = state["epoch"], state["steps"]
-        _restore_module(pl_module, tensors)
+        pl_module.model.load_state_dict(_without_prefix("model", tensors))
+        if pl_module.average is not None:
+            pl_module.average.load_state_dict(_without_prefix("average", tensors))
         _restore_optimizer(trainer.optimizers[0], tensors, state["learning_rates"])
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
         loop = trainer.fit_loop
-        for counted in (loop.epoch_progress.total, loop.epoch_progress.current):
-            counted.__dict__.update(ready=epoch, started=epoch, processed=epoch, completed=epoch)
-        loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.__dict__.update(
-            ready=steps, completed=steps
-        )
-        loop.epoch_loop._batches_that_stepped = steps
+        done = {"ready": epoch, "started": epoch, "processed": epoch, "completed": epoch}
+        loop.epoch_progress.load_state_dict({"total": done, "current": done})
+        optimizer_steps = loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+        optimizer_steps.load_state_dict({"ready": steps, "completed": steps})
+        loop.epoch_loop.on_load_checkpoint({"_batches_that_stepped": steps})
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._found is None:
+        if self._pending is None:
             if trainer.current_epoch:
                 self._save(trainer, pl_module, trainer.current_epoch)
-        elif not self._found[1]["batch"]:
-            # Before the loader of the epoch is made, which draws a random number.
-            _restore_generators(*self._found)
-            self._found = None
+        elif not self._pending[1]["batch"]:
+            # Creating the epoch's loader draws a random number, so the generators are restored before.
+            _restore_generators(*self._pending)
+            self._pending = None
         self._stop.check()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if self._found is None:
+        if self._pending is None:
             return
-        tensors, state = self._found
-        self._found = None
+        tensors, state = self._pending
+        self._pending = None
         done = state["batch"]
         loop = trainer.fit_loop.epoch_loop
-        loop.batch_progress.current.__dict__.update(
-            ready=done + 1, started=done, processed=done, completed=done
+        loop.batch_progress.current.load_state_dict(
+            {"ready": done + 1, "started": done, "processed": done, "completed": done}
         )
-        loop.batch_progress.is_last_batch = done + 1 == len(self._packs)
+        loop.batch_progress.is_last_batch = done + 1 == len(self._sampler)
         assert trainer.fit_loop._data_fetcher is not None
         trainer.fit_loop._data_fetcher.fetched += done
         self._metrics.train_losses = list(tensors["train_losses"])
@@ -123,12 +217,11 @@ class ResumableTraining(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        wanted = self._stop.requested is not None
-        if not wanted and time.monotonic() - self._written < self._seconds:
+        if self._stop.requested is None and time.monotonic() - self._written < self._interval:
             return
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        # After the last batch comes validation; the checkpoint then waits for the epoch's end.
-        if done < len(self._packs) and done % self._accumulate == 0:
+        # Validation follows the last batch, so that checkpoint waits for the end of the epoch.
+        if done < len(self._sampler) and done % self._accumulate == 0:
             self._save(trainer, pl_module, trainer.current_epoch, done)
             self._stop.check()
 
@@ -144,20 +237,24 @@ class ResumableTraining(pl.Callback):
         finished: bool = False,
     ) -> None:
         assert isinstance(module, ATFTModule)
-        module.look_at_losses()
+        module.check_losses()
         optimizer = trainer.optimizers[0]
         stopping, metrics = self._stopping, self._metrics
         tensors = {
-            **_named("model", module.model.state_dict()),
-            **_named("average", module.average.state_dict() if module.average else {}),
-            **_named("best", metrics.best_weights or {}),
+            **_with_prefix("model", module.model.state_dict()),
+            **_with_prefix("average", module.average.state_dict() if module.average else {}),
+            **_with_prefix("best", metrics.best_weights or {}),
             "stopping": torch.as_tensor(stopping.best_score),
-            **_generators(),
+            "generator.torch": torch.get_rng_state(),
         }
-        for number, held in optimizer.state_dict()["state"].items():
-            tensors |= _named(f"optimizer.{number}", held)
+        if torch.cuda.is_available():
+            tensors["generator.cuda"] = torch.cuda.get_rng_state()
+        for number, parameter_state in optimizer.state_dict()["state"].items():
+            tensors |= _with_prefix(f"optimizer.{number}", parameter_state)
         if batch:
             tensors["train_losses"] = torch.stack(metrics.train_losses)
+        numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
+        key, position = numpy_state["state"]["key"].tolist(), int(numpy_state["state"]["pos"])
         state = {
             "epoch": epoch,
             "batch": batch,
@@ -170,62 +267,35 @@ class ResumableTraining(pl.Callback):
             "best_epoch": metrics.best_epoch,
             "best_score": metrics.best_score,
             "waited": stopping.wait_count,
-            "numpy": _numpy_state(),
+            "numpy": {**numpy_state, "state": {"key": key, "pos": position}},
             "python": random.getstate(),
         }
-        self._store.save(tensors, state)
+        self._folder.save(tensors, state)
         self._written = time.monotonic()
 
-    def _restore_scores(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self._metrics.history = list(state["history"])
-        self._metrics.best_epoch, self._metrics.best_score = state["best_epoch"], state["best_score"]
-        self._metrics.best_weights = _taken("best", tensors) or None
-        self._stopping.best_score = tensors["stopping"]
-        self._stopping.wait_count = state["waited"]
 
-
-def _named(prefix: str, tensors: Any) -> dict[str, Tensor]:
-    """Copies by longer names: safetensors wants no two tensors to share memory."""
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies under longer names; safetensors refuses tensors that share memory."""
     return {f"{prefix}/{name}": tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def _taken(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}/"
     return {
         name.removeprefix(start): each.clone() for name, each in tensors.items() if name.startswith(start)
     }
 
 
-def _restore_module(module: ATFTModule, tensors: dict[str, Tensor]) -> None:
-    module.model.load_state_dict(_taken("model", tensors))
-    if module.average is not None:
-        module.average.load_state_dict(_taken("average", tensors))
-
-
 def _restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], learning_rates: list[float]
 ) -> None:
-    plain = optimizer.state_dict()
-    numbers = [number for group in plain["param_groups"] for number in group["params"]]
-    plain["state"] = {number: held for number in numbers if (held := _taken(f"optimizer.{number}", tensors))}
-    for group, rate in zip(plain["param_groups"], learning_rates, strict=True):
+    state = optimizer.state_dict()
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameter_states = {number: _without_prefix(f"optimizer.{number}", tensors) for number in numbers}
+    state["state"] = {number: own for number, own in parameter_states.items() if own}
+    for group, rate in zip(state["param_groups"], learning_rates, strict=True):
         group["lr"] = rate
-    optimizer.load_state_dict(plain)
-
-
-def _generators() -> dict[str, Tensor]:
-    found = {
-        "generator.torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        found["generator.cuda"] = torch.cuda.get_rng_state()
-    return found
-
-
-def _numpy_state() -> dict[str, Any]:
-    """NumPy's generator, as JSON can hold it."""
-    found: dict[str, Any] = dict(np.random.get_state(legacy=False))
-    return {**found, "state": {"key": found["state"]["key"].tolist(), "pos": int(found["state"]["pos"])}}
+    optimizer.load_state_dict(state)
 
 
 def _restore_generators(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -235,3 +305,7 @@ def _restore_generators(tensors: dict[str, Tensor], state: dict[str, Any]) -> No
     np.random.set_state(state["numpy"])
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

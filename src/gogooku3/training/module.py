@@ -13,7 +13,7 @@ from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.batches import PanelBatches, predict_batch
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.lr_schedule import build_schedule
-from gogooku3.training.nan_guard import FiniteLoss
+from gogooku3.training.nan_guard import NanGuard
 
 LAG_RATE = 8.0
 """Learning rate of attention's biases by lag, in those of all else.
@@ -60,7 +60,7 @@ class ATFTModule(pl.LightningModule):
             {h: weights[h] for h in model.prediction_horizons}, config.loss.correlation_weight
         )
         self.average: AveragedModel | None = None
-        self.guard = FiniteLoss(torch.device("cpu"))
+        self.guard = NanGuard(torch.device("cpu"))
 
     @property
     def scored_model(self) -> ATFTGATFANModel:
@@ -70,7 +70,7 @@ class ATFTModule(pl.LightningModule):
     # Lightning calls these once the module is on its device; `setup` comes too early for that.
     def on_fit_start(self) -> None:
         self.batches.to(self.device)
-        self.guard = FiniteLoss(self.device)
+        self.guard = NanGuard(self.device)
         # A fused optimiser reads it before it changes anything.
         self.trainer.optimizers[0].found_inf = self.guard.stop  # type: ignore[attr-defined]
         if self.config.training.ema_decay:
@@ -80,21 +80,21 @@ class ATFTModule(pl.LightningModule):
         self.batches.to(self.device)
 
     def on_validation_start(self) -> None:
-        self.look_at_losses()
+        self.check_losses()
 
-    def look_at_losses(self) -> None:
+    def check_losses(self) -> None:
         """Stop if a loss since the last look was not finite; before anything is kept or scored.
 
         Raises:
             FloatingPointError: naming the loss, the step and its dates.
         """
-        self.guard.look(self.panel.dates)
+        self.guard.check(self.panel.dates)
 
     def training_step(self, days: list[int], batch_idx: int) -> Tensor:
         batch = self.batches.gather(days)
         predictions = self.model(*batch.inputs)
         loss: Tensor = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
-        self.guard.watch(loss, self.global_step, days, self.panel.dates)
+        self.guard.record(loss, self.global_step, days, self.panel.dates)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.day))
         return loss
 

@@ -1,4 +1,4 @@
-"""Watches for a loss that is not finite, and keeps the weights from it. It does not repair anything."""
+"""Detects a loss that is not finite and blocks weight updates from it on."""
 
 from collections.abc import Sequence
 
@@ -6,58 +6,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LOOK_EVERY = 50
-"""Steps between two looks on a GPU: a look waits for the GPU, and meanwhile broken steps change nothing."""
+CHECK_EVERY = 50
+"""Steps between two checks on a GPU. A check waits for the GPU; until then `stop` blocks updates there."""
 
 
-class FiniteLoss:
-    """The first loss that is not finite stops every later update at once, and training at the next look.
+class NanGuard:
+    """Block every update after the first non-finite loss, and raise at the next check.
 
-    Whether a loss is finite is known where it was computed. To ask after each step would make the host wait
-    for a GPU, so `stop` tells the optimiser there: while it is 1, a fused optimiser leaves weights and state
-    as they are.
+    Reading each loss on the host would wait for the GPU at every step. So `stop` signals the optimiser on the
+    device: while it is 1, a fused optimiser leaves weights and state unchanged.
 
     Args:
-        device: where losses are computed.
-        every: steps between two looks; None looks after each step on a CPU, every LOOK_EVERY steps elsewhere.
+        device: of the losses.
+        every: steps between two checks; None checks each step on a CPU, every CHECK_EVERY steps elsewhere.
 
     Attributes:
-        stop: float, 1 from the first broken loss on, else 0; the optimiser's `found_inf`.
+        stop: float, 0 until the first non-finite loss, then 1; the optimiser's `found_inf`.
     """
 
     def __init__(self, device: torch.device, every: int | None = None) -> None:
-        self.every = every or (1 if device.type == "cpu" else LOOK_EVERY)
+        self.every = every or (1 if device.type == "cpu" else CHECK_EVERY)
         self.stop = torch.zeros((), device=device)
         self._value = torch.zeros((), device=device)
-        self._place = torch.zeros((), device=device, dtype=torch.int64)
-        self._since: list[tuple[int, list[int]]] = []
+        self._position = torch.zeros((), device=device, dtype=torch.int64)
+        self._steps: list[tuple[int, list[int]]] = []
 
-    def watch(self, loss: Tensor, step: int, days: Sequence[int], dates: np.ndarray) -> None:
-        """Take note of a step's loss.
+    def record(self, loss: Tensor, step: int, days: Sequence[int], dates: np.ndarray) -> None:
+        """Record the loss of a step, and check when due.
 
         Raises:
-            FloatingPointError: at a look, naming the loss, the step and its dates.
+            FloatingPointError: as `check`.
         """
         loss = loss.detach().float()
-        new = ~loss.isfinite() & (self.stop == 0)
-        self._value.copy_(torch.where(new, loss, self._value))
-        self._place.copy_(torch.where(new, len(self._since), self._place))
-        self.stop.copy_(torch.where(new, 1.0, self.stop))
-        self._since.append((step, list(days)))
-        if len(self._since) >= self.every:
-            self.look(dates)
+        first = ~loss.isfinite() & (self.stop == 0)
+        self._value.copy_(torch.where(first, loss, self._value))
+        self._position.copy_(torch.where(first, len(self._steps), self._position))
+        self.stop.copy_(torch.where(first, 1.0, self.stop))
+        self._steps.append((step, list(days)))
+        if len(self._steps) >= self.every:
+            self.check(dates)
 
-    def look(self, dates: np.ndarray) -> None:
-        """Ask whether all losses since the last look were finite.
+    def check(self, dates: np.ndarray) -> None:
+        """Check all losses since the last check.
 
         Raises:
-            FloatingPointError: as `watch`.
+            FloatingPointError: a loss was not finite; names the loss, the step and its dates.
         """
         if bool(self.stop):
-            step, days = self._since[int(self._place)]
-            named = ", ".join(str(dates[day]) for day in days)
+            step, days = self._steps[int(self._position)]
+            batch_dates = ", ".join(str(dates[day]) for day in days)
             raise FloatingPointError(
-                f"the loss is {float(self._value)} at step {step} (days {named}); nothing was updated. Try a "
-                "lower training.learning_rate, or training.mixed_precision=false"
+                f"the loss is {float(self._value)} at step {step} (days {batch_dates}); nothing was updated. "
+                "Try a lower training.learning_rate, or training.mixed_precision=false"
             )
-        self._since.clear()
+        self._steps.clear()

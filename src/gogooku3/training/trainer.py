@@ -26,14 +26,14 @@ from gogooku3.schema import feature_columns
 from gogooku3.system import freed_memory_kept
 from gogooku3.training.batches import DayBatchSampler, PanelBatches, stack_graphs, standing_graph
 from gogooku3.training.callbacks import FinancialMetricsCallback
-from gogooku3.training.checkpointing import ResumableTraining, Resumption
-from gogooku3.training.curves import CurvesCallback
+from gogooku3.training.checkpointing import CheckpointCallback, CheckpointSettings
 from gogooku3.training.loggers import open_loggers
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.progress import progress_display
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
 from gogooku3.training.shrinkage import choose_shares
+from gogooku3.training.tensorboard import TensorBoardCallback
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class ATFTTrainer:
             graph for the days from its as-of day on.
         run_dir: folder for logs and the best weights; None writes nothing.
         callbacks: further Lightning callbacks.
-        resumption: keep checkpoints, and go on from the newest one that is found; None keeps none.
+        checkpoints: where checkpoints are written and the training resumes from; None writes none.
 
     Raises:
         ConfigError: an unknown or contradictory setting.
@@ -76,10 +76,10 @@ class ATFTTrainer:
         market: np.ndarray | None = None,
         run_dir: Path | None = None,
         callbacks: Sequence[pl.Callback] = (),
-        resumption: Resumption | None = None,
+        checkpoints: CheckpointSettings | None = None,
     ) -> None:
         self.model = model
-        self.resumption = resumption
+        self.checkpoints = checkpoints
         self.config = _resolve_config(config, model)
         self.run_dir = run_dir
         length = self.config.time_series.sequence_length
@@ -133,14 +133,14 @@ class ATFTTrainer:
         stopping = _early_stopping(self.config)
         callbacks = [metrics, *self.callbacks, *([stopping] if self.config.early_stopping.enabled else [])]
         resumed = None
-        if self.resumption is not None:
+        if self.checkpoints is not None:
             accumulated = training.accumulate_grad_batches
-            resumed = ResumableTraining(self.resumption, train_packs, metrics, stopping, accumulated)
+            resumed = CheckpointCallback(self.checkpoints, train_packs, metrics, stopping, accumulated)
             callbacks.append(resumed)
         started = time.perf_counter()
         with open_loggers(self.config.logging, self.run_dir) as loggers:
             lightning = self._lightning(
-                [*callbacks, *([CurvesCallback(metrics)] if loggers else [])], loggers
+                [*callbacks, *([TensorBoardCallback(metrics)] if loggers else [])], loggers
             )
             if resumed is None or not resumed.finished:
                 with _quiet_lightning(), freed_memory_kept():
