@@ -86,7 +86,7 @@ def test_validate_names_each_problem_and_exits_with_2(
         ),
     }.items(),
 )
-def test_validate_refuses_what_train_refuses_in_the_same_words(
+def test_validate_and_train_refuse_a_data_set_with_the_same_message(
     check: str, change: Callable[[pl.DataFrame], pl.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     file, found = tmp_path / "d.parquet", tmp_path / "found.json"

@@ -206,6 +206,6 @@ def test_the_outage_of_2020_10_01_is_no_session() -> None:
     assert check.missing == (dt.date(2020, 10, 2),)
 
 
-def test_an_unknown_exchange_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no exchange 'TOKYO'; choose a market identifier code: .*X"):
+def test_an_unknown_exchange_is_refused_with_the_known_codes() -> None:
+    with pytest.raises(ConfigError, match=r"unknown exchange 'TOKYO'; choose a market identifier code: .*X"):
         check_days([dt.date(2024, 1, 4)], "TOKYO")

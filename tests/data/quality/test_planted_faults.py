@@ -1,4 +1,4 @@
-"""`validate` finds every fault that was planted in a market, at its place, and none in a clean one."""
+"""`validate` finds every planted fault at the right stock and day, and none in a clean market."""
 
 from pathlib import Path
 
@@ -24,38 +24,40 @@ def report() -> ValidationReport:
 
 
 def names(problem: Problem, fault: Fault) -> bool:
-    """Whether an example of a problem is the fault."""
-    wanted = {"code": fault.code, "date": fault.day, "factor": fault.factor}
-    wanted = {key: value for key, value in wanted.items() if value is not None}
-    return any(wanted.items() <= example.items() for example in problem.examples)
+    """Return True if an example of the problem is the fault."""
+    expected = {"code": fault.code, "date": fault.day, "factor": fault.factor}
+    expected = {key: value for key, value in expected.items() if value is not None}
+    return any(expected.items() <= example.items() for example in problem.examples)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.name} {fault.column} {fault.code}")
-def test_a_planted_fault_is_named_with_stock_day_and_factor(fault: Fault, report: ValidationReport) -> None:
+def test_a_planted_fault_is_reported_with_stock_day_and_factor(
+    fault: Fault, report: ValidationReport
+) -> None:
     of_check = [p for p in report.problems if (p.name, p.column) == (fault.name, fault.column)]
     assert any(names(problem, fault) for problem in of_check), of_check
 
 
-def test_a_clean_market_has_notes_at_most() -> None:
+def test_a_clean_market_has_only_notes() -> None:
     report = validate(CLEAN)
     assert report.verdict == "pass"
     assert {problem.name for problem in report.problems} <= {"missing_stock_days", "no_volume"}
 
 
-def test_no_jump_is_named_that_was_not_planted(report: ValidationReport) -> None:
+def test_only_planted_jumps_are_reported(report: ValidationReport) -> None:
     for name in ("bad_tick", "suspected_split", "lasting_jump", "stale_price", "repeated_day", "wick"):
         planted = sum(fault.name == name for fault in FAULTS)
         assert sum(len(p.examples) for p in report.problems if p.name == name) == planted, name
 
 
-def test_the_verdict_follows_the_gravest() -> None:
+def test_the_verdict_is_that_of_the_most_severe_problem() -> None:
     assert validate(SPOILED).verdict == "fail"
     days = CLEAN["date"].unique().sort()
     thin = CLEAN.filter((pl.col("date") != days[50]) | (pl.col("code") < "1400"))
     assert validate(thin).verdict == "pass with warnings"
 
 
-def test_what_is_said_of_prices_is_what_reading_does(tmp_path: Path) -> None:
+def test_prices_are_read_as_the_check_list_describes(tmp_path: Path) -> None:
     prices = SPOILED.unique(["date", "code"])
     prices.write_parquet(tmp_path / "prices.parquet")
     read = read_prices(tmp_path / "prices.parquet").frame
@@ -68,8 +70,8 @@ def test_what_is_said_of_prices_is_what_reading_does(tmp_path: Path) -> None:
     unknown = {"open": 0, "high": 1, "low": 2, "volume": 4}
     for fault in FAULTS:
         if fault.name in ("bad_price", "bad_volume"):
-            assert CHECKS[fault.name].handled.startswith("made unknown")
-            # Without a close there is no row.
+            assert CHECKS[fault.name].handled.startswith("set to null")
+            # A row without a close is dropped.
             assert (
                 (fault.code not in kept)
                 if fault.column == "close"
@@ -85,7 +87,7 @@ def test_the_shipped_rules_are_the_defaults() -> None:
     assert load_rules() == QualityRules()
 
 
-def test_rules_change_thresholds_and_weights(tmp_path: Path) -> None:
+def test_rules_change_thresholds_and_severities(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(
         "prices: {stale_days: 9}\nexamples: 2\n"
@@ -100,7 +102,7 @@ def test_rules_change_thresholds_and_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("prices: {stale_day: 3}", "prices.stale_day.*did you mean 'stale_days'"),
         ("days: {min_stocks: few}", "days.min_stocks"),
@@ -110,19 +112,19 @@ def test_rules_change_thresholds_and_weights(tmp_path: Path) -> None:
         ("- a\n- b", "rules.yaml|mapping|quality"),
     ],
 )
-def test_wrong_rules_are_refused(text: str, says: str, tmp_path: Path) -> None:
+def test_wrong_rules_are_refused(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         load_rules(file)
 
 
-def test_a_weight_for_no_check_is_refused() -> None:
+def test_a_severity_for_an_unknown_check_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"no check '?bad_tock"):
         validate(CLEAN, rules=QualityRules.from_mapping({"severity": {"bad_tock": "note"}}))
 
 
-def test_features_that_say_the_same_are_grouped() -> None:
+def test_nearly_identical_features_are_grouped() -> None:
     size = 500
     base = pl.Series(range(size)).shuffle(seed=1).cast(pl.Float32)
     frame = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""Validation names every problem at once, with column, count and an example."""
+"""Validation reports every problem at once, with column, count and an example."""
 
 import datetime as dt
 import json
@@ -62,7 +62,7 @@ def test_clean_tables_have_no_problems() -> None:
         report.raise_if_bad()
 
 
-def test_all_problems_of_a_data_set_come_in_one_report() -> None:
+def test_all_problems_of_a_data_set_are_in_one_report() -> None:
     frame = dataset().with_columns(
         empty=pl.lit(None, pl.Float64),
         flat=pl.lit(3.0),
@@ -80,8 +80,8 @@ def test_all_problems_of_a_data_set_come_in_one_report() -> None:
         ("all null", "empty", "warning"),
         ("constant", "flat", "warning"),
         ("72% null", "rare", "warning"),
-        ("2 features that say the same", "ret_1d, rare", "note"),
-        ("absurd return", "target_1d", "warning"),
+        ("2 nearly identical features", "ret_1d, rare", "note"),
+        ("implausible return", "target_1d", "warning"),
         ("ignored", "note", "warning"),
     }
     assert found(report, "infinite").example == {"date": START, "code": "1307", "value": math.inf}
@@ -90,39 +90,39 @@ def test_all_problems_of_a_data_set_come_in_one_report() -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_double_unsorted_and_missing_keys_are_named_with_an_example() -> None:
+def test_duplicate_unsorted_and_missing_keys_are_reported_with_an_example() -> None:
     frame = pl.concat([dataset(), dataset().slice(14, 1)])
     frame = at(at(frame, 0, "code", None), 1, "date", None)
     report = validate(frame)
     assert found(report, "not sorted").severity == "warning"
-    assert found(report, "double").example == {"date": dt.date(2024, 1, 2), "code": "1302"}
-    assert {p.column for p in report.problems if p.check == "no value"} == {"date", "code"}
+    assert found(report, "duplicate").example == {"date": dt.date(2024, 1, 2), "code": "1302"}
+    assert {p.column for p in report.problems if p.check == "missing key"} == {"date", "code"}
     assert not report.ok
 
 
-def test_dates_and_codes_that_cannot_be_read_are_errors_and_the_rest_is_still_checked() -> None:
+def test_unreadable_dates_are_errors_and_the_rest_is_still_checked() -> None:
     frame = at(dataset().with_columns(pl.col("date").cast(pl.String)), 3, "date", "31/12/24")
     report = validate(at(frame, 5, "ret_1d", math.inf))
-    assert found(report, "cannot be read").example == {"value": "'31/12/24'"}
+    assert found(report, "unreadable values").example == {"value": "'31/12/24'"}
     assert found(report, "infinite").count == 1
 
 
-def test_days_are_checked_for_thin_incomplete_future_and_missing_ones() -> None:
+def test_thin_incomplete_future_and_missing_days_are_reported() -> None:
     frame = dataset().filter((pl.col("date") < days(30)[-1]) | (pl.col("code") < "1303"))
     report = validate(frame)
-    assert found(report, "under 10 stocks").example == {"date": days(30)[-1], "value": "3 stocks"}
+    assert found(report, "fewer than 10 stocks").example == {"date": days(30)[-1], "value": "3 stocks"}
     assert "3 stocks, usually 12" in str(found(report, "last day incomplete"))
     shifted = pl.when(pl.col("date") > days(15)[-1]).then(pl.col("date").dt.offset_by("150y"))
     report = validate(dataset().with_columns(shifted.otherwise(pl.col("date")).alias("date")))
     assert found(report, "future").severity == "error"
-    assert found(report, "market without trading days").count == 1
+    assert found(report, "long gap between trading days").count == 1
 
 
 def test_a_stocks_missing_days_are_counted_between_its_first_and_last() -> None:
     hole = (pl.col("code") == "1305") & pl.col("date").is_between(days(12)[-1], days(14)[-1])
     late = (pl.col("code") == "1306") & (pl.col("date") < days(10)[-1])
     report = validate(dataset().filter(~hole & ~late))
-    gap = found(report, "missing in between")
+    gap = found(report, "missing days between")
     assert (gap.count, gap.example) == (3, {"code": "1305", "value": "misses 3 days"})
 
 
@@ -135,13 +135,13 @@ def test_prices_that_reading_repairs_are_warnings() -> None:
     assert counts[("open", "zero, negative or not finite")] == 1
     assert counts[("close", "zero, negative or not finite")] == 1
     assert counts[("low", "zero, negative or not finite")] == 1
-    assert counts[("volume", "no volume")] == 1
+    assert counts[("volume", "zero volume")] == 1
     assert counts[("volume", "negative or not finite")] == 1
     assert counts[("high", "high below low")] == 1
-    assert found(report, "no volume").example == {"date": days(21)[-1], "code": "1301", "value": 0.0}
+    assert found(report, "zero volume").example == {"date": days(21)[-1], "code": "1301", "value": 0.0}
 
 
-def test_jumps_of_a_price_are_told_apart_by_what_follows() -> None:
+def test_bad_ticks_and_splits_differ_in_the_following_days() -> None:
     tick = at(prices(), 10, "close", 1000.0)
     split = prices().with_columns(
         pl.when((pl.col("code") == "1303") & (pl.col("date") > days(9)[-1]))
@@ -149,17 +149,17 @@ def test_jumps_of_a_price_are_told_apart_by_what_follows() -> None:
         .otherwise(pl.col("close"))
         .alias("close")
     )
-    assert "bad tick" in found(validate(tick), "undone the next day").advice
-    assert "split" in found(validate(split), "jump that stays").advice
+    assert "bad tick" in found(validate(tick), "reversed the next day").advice
+    assert "split" in found(validate(split), "jump not reversed").advice
 
 
-def test_missing_columns_of_prices_are_each_named() -> None:
+def test_each_missing_price_column_is_reported() -> None:
     report = validate(prices().drop("high", "volume"))
     assert {p.column for p in report.errors if p.check == "missing column"} == {"high", "volume"}
     assert not validate(pl.DataFrame({"x": [1]})).ok
 
 
-def test_a_data_set_with_targets_of_another_name_needs_them_named() -> None:
+def test_targets_of_other_names_are_named_by_the_caller() -> None:
     frame = dataset().rename({"target_1d": "label"}).drop("target_5d")
     assert validate(frame).kind == "prices"
     report = validate(frame, target_columns={1: "label"})
@@ -188,10 +188,10 @@ def test_files_and_folders_are_validated_like_frames(tmp_path: Path) -> None:
         validate(tmp_path / "nowhere")
 
 
-def test_unreadable_numbers_in_a_csv_are_named_not_raised(tmp_path: Path) -> None:
+def test_unreadable_numbers_in_a_csv_are_reported_not_raised(tmp_path: Path) -> None:
     frame = prices().with_columns(pl.col("open").cast(pl.String))
     at(frame, 4, "open", "1,000").write_csv(tmp_path / "p.csv")
-    problem = found(validate(tmp_path / "p.csv"), "cannot be read")
+    problem = found(validate(tmp_path / "p.csv"), "unreadable values")
     assert (problem.column, problem.count) == ("open", 1)
 
 
@@ -201,7 +201,7 @@ def test_a_report_is_json_and_a_problem_is_one_line() -> None:
     assert plain["problems"][0]["example"] == {"date": "2024-01-01", "code": "1307", "value": "inf"}
     assert plain["ok"] is False
     where = "error: ret_1d: infinite (1, such as 2024-01-01 1307 inf)"
-    assert str(report.problems[0]) == f"{where}; a division by zero, most often: write null instead"
+    assert str(report.problems[0]) == f"{where}; often a division by zero: write null instead"
 
 
 def test_empty_tables_are_errors() -> None:
@@ -209,7 +209,7 @@ def test_empty_tables_are_errors() -> None:
     assert found(validate(prices().clear()), "no rows").severity == "error"
 
 
-def test_days_are_compared_with_an_exchange() -> None:
+def test_days_are_compared_with_the_sessions_of_an_exchange() -> None:
     days = [dt.date(2020, 9, 30), dt.date(2020, 10, 1), dt.date(2020, 10, 5)]
     rows = [(day, code) for day in days for code in ("A", "B")]
     frame = pl.DataFrame(rows, schema=["date", "code"], orient="row").with_columns(
@@ -217,7 +217,7 @@ def test_days_are_compared_with_an_exchange() -> None:
     )
     found = {p.check: p.example for p in validate(frame, calendar="XTKS").problems if "XTKS" in p.check}
     assert found == {
-        "no session of XTKS": {"date": dt.date(2020, 10, 1)},
-        "session of XTKS without a row": {"date": dt.date(2020, 10, 2)},
+        "not a session of XTKS": {"date": dt.date(2020, 10, 1)},
+        "session of XTKS without rows": {"date": dt.date(2020, 10, 2)},
     }
     assert not [p for p in validate(frame).problems if "XTKS" in p.check]

@@ -1,4 +1,1 @@
-"""What `data validate` checks, one subject per file; `check_list` explains every check.
-
-Never changes data.
-"""
+"""Checks of `data validate`, one subject per file; `check_list` describes each check."""

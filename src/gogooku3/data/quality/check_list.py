@@ -1,4 +1,4 @@
-"""Every check by name: what it says, how much it weighs, what becomes of such rows. It looks at no data."""
+"""Every check of `data validate`: its title, default severity, what happens to the rows, and what to do."""
 
 from dataclasses import dataclass
 
@@ -7,70 +7,139 @@ from gogooku3.config.quality import Weight
 
 @dataclass(frozen=True)
 class Check:
-    """What a check means to a person."""
+    """Description of one check, as shown to users."""
 
-    idea: str
-    """structure, uniqueness, completeness, days, distribution, prices, or leaks."""
-    says: str
-    """What is wrong, in words; some checks put figures in."""
+    title: str
+    """The problem in a few words. Some checks replace it with one that has numbers."""
     severity: Weight
+    """Default severity; `severity` in the rules overrides it."""
     handled: str
-    """What `build` does about it, or `train` where only a data set can have it."""
+    """What `data build` (prices) or `train` (a data set) does with the affected rows."""
+    advice: str = ""
+    """What the user can do; empty where only the caller of the check knows."""
 
 
 _REFUSED = "refused"
-_KEPT = "kept as it is"
+_KEPT = "kept unchanged"
+_NULLED = "set to null"
+_READ_AS_NULL = "read as null"
 
 CHECKS: dict[str, Check] = {
-    "unusable_columns": Check("structure", "unusable columns", "error", _REFUSED),
-    "missing_column": Check("structure", "missing column", "error", _REFUSED),
-    "no_rows": Check("structure", "no rows", "error", _REFUSED),
-    "unreadable": Check("structure", "cannot be read", "error", _REFUSED),
-    "no_key": Check("structure", "no value", "error", _REFUSED),
-    "ignored_column": Check("structure", "ignored", "warning", "left out"),
-    "not_sorted": Check("structure", "not sorted", "warning", "sorted"),
-    "double_key": Check("uniqueness", "double (date, code)", "error", _REFUSED),
-    "few_stocks": Check("completeness", "too few stocks", "error", _REFUSED),
+    # Structure: can the table be read at all?
+    "unusable_columns": Check("unusable columns", "error", _REFUSED),
+    "missing_column": Check("missing column", "error", _REFUSED),
+    "no_rows": Check("no rows", "error", _REFUSED, "export the table again"),
+    "unreadable": Check("unreadable values", "error", _REFUSED),
+    "no_key": Check("missing key", "error", _REFUSED, "fill it in, or remove those rows"),
+    "ignored_column": Check("ignored", "warning", "left out", "no action needed unless it is a feature"),
+    "not_sorted": Check("not sorted", "warning", "sorted"),
+    "double_key": Check("duplicate (date, code)", "error", _REFUSED, "keep one row per stock and day"),
+    # Completeness: are stocks, days or values missing?
+    "few_stocks": Check("too few stocks", "error", _REFUSED),
     "missing_stock_days": Check(
-        "completeness", "stock-days missing in between", "note", "no row; windows mask the step"
+        "missing days between a stock's first and last row",
+        "note",
+        "no row is added; windows mask the day",
+        "no action needed for suspensions",
     ),
-    "mostly_null": Check("completeness", "mostly null", "warning", _KEPT),
-    "empty_column": Check("completeness", "all null", "warning", _KEPT),
-    "no_values": Check("completeness", "all null", "error", _REFUSED),
-    "thin_day": Check("days", "days with few stocks", "warning", "kept; normalised by training statistics"),
-    "last_day_incomplete": Check("days", "last day incomplete", "warning", _KEPT),
-    "market_pause": Check("days", "market without trading days", "warning", "days are counted as they are"),
-    "future_day": Check("days", "day in the future", "error", _KEPT),
-    "repeated_day": Check("days", "day that repeats the day before", "warning", _KEPT),
-    "no_session": Check("days", "no session", "warning", _KEPT),
-    "missing_session": Check("days", "session without a row", "warning", "days are counted as they are"),
+    "mostly_null": Check("mostly null", "warning", _KEPT, "check why so many values are missing"),
+    "empty_column": Check("all null", "warning", _KEPT, "drop the column: it has no information"),
+    "no_values": Check("all null", "error", _REFUSED, "provide closing prices: every feature needs them"),
+    # Days of the market
+    "thin_day": Check(
+        "days with few stocks",
+        "warning",
+        "kept; normalised by training statistics",
+        "check for missing rows: days this thin are not standardised on their own",
+    ),
+    "last_day_incomplete": Check(
+        "last day incomplete", "warning", _KEPT, "wait for the missing rows, or leave the day out (end_date)"
+    ),
+    "market_pause": Check(
+        "long gap between trading days",
+        "warning",
+        "kept; horizons count the days in the file",
+        "check for missing files",
+    ),
+    "future_day": Check("date in the future", "error", _KEPT, "correct the year, or remove the rows"),
+    "repeated_day": Check(
+        "day identical to the previous day",
+        "warning",
+        _KEPT,
+        "likely a holiday filled with the previous day's prices: remove it",
+    ),
+    "no_session": Check("not a session", "warning", _KEPT, "remove these days, or choose another calendar"),
+    "missing_session": Check(
+        "session without rows",
+        "warning",
+        "no row is added; horizons count the days in the file",
+        "check for missing files",
+    ),
+    # Prices
     "bad_price": Check(
-        "prices",
         "zero, negative or not finite",
         "warning",
-        "made unknown; without a close the row is left out",
+        "set to null; a row without a close counts as not traded and is dropped",
+        "correct it at the source",
     ),
-    "bad_volume": Check("prices", "negative or not finite", "warning", "made unknown"),
-    "no_volume": Check("prices", "no volume", "note", "kept: a day without trade"),
-    "ohlc": Check("prices", "prices contradict each other", "warning", "made unknown; the close is believed"),
-    "wick": Check("prices", "high or low far beyond the other prices", "warning", _KEPT),
-    "bad_tick": Check(
-        "prices",
-        "jump undone the next day",
+    "bad_volume": Check("negative or not finite", "warning", _NULLED, "correct it at the source"),
+    "no_volume": Check(
+        "zero volume", "note", "kept as a day without trades", "no action needed for days without trades"
+    ),
+    "ohlc": Check(
+        "open, high, low and close contradict each other",
         "warning",
-        "kept: the day itself couldn't know; counted beyond 4 times",
+        "the contradicting prices are set to null; the close is kept",
     ),
-    "suspected_split": Check("prices", "split without adjustment", "warning", "kept; counted beyond 4 times"),
-    "lasting_jump": Check("prices", "jump that stays", "warning", "kept; counted"),
-    "stale_price": Check("prices", "price that stands still though traded", "warning", _KEPT),
-    "untraded_run": Check("prices", "days in a row without trade", "note", _KEPT),
-    "nan": Check("distribution", "NaN", "warning", "read as unknown"),
-    "infinite": Check("distribution", "infinite", "error", "read as unknown"),
-    "infinite_target": Check("distribution", "infinite", "error", _REFUSED),
-    "constant_target": Check("distribution", "constant", "error", _REFUSED),
-    "constant": Check("distribution", "constant", "warning", _KEPT),
-    "huge_value": Check("distribution", "absurd value", "warning", "clipped at 5 deviations of its day"),
-    "absurd_return": Check("distribution", "absurd return", "warning", "used; labels are clipped or ranked"),
-    "collinear": Check("distribution", "features that say the same", "note", _KEPT),
-    "target_copy": Check("leaks", "follows a target", "error", _REFUSED),
+    "wick": Check("high or low far from other prices", "warning", _KEPT, "likely a bad tick: correct it"),
+    "bad_tick": Check(
+        "jump reversed the next day",
+        "warning",
+        "kept, because the day itself can't know; counted if over 4 times",
+        "likely a bad tick: correct it",
+    ),
+    "suspected_split": Check(
+        "split without adjustment",
+        "warning",
+        "kept; counted if over 4 times",
+        "likely a split without adjustment: adjust the earlier prices",
+    ),
+    "lasting_jump": Check(
+        "jump not reversed",
+        "warning",
+        "kept; counted",
+        "not a usual split factor: check for a real move, a long gap or a change of units",
+    ),
+    "stale_price": Check(
+        "unchanged prices with volume", "warning", _KEPT, "likely filled or frozen: check the source"
+    ),
+    "untraded_run": Check(
+        "unchanged prices without volume", "note", _KEPT, "no action needed for thinly traded stocks"
+    ),
+    # Distribution of the values
+    "nan": Check("NaN", "warning", _READ_AS_NULL, "write null instead"),
+    "infinite": Check("infinite", "error", _READ_AS_NULL, "often a division by zero: write null instead"),
+    "infinite_target": Check("infinite", "error", _REFUSED, "write null where a return is unknown"),
+    "constant_target": Check("constant", "error", _REFUSED, "check how it was computed"),
+    "constant": Check("constant", "warning", _KEPT, "drop the column: it has no information"),
+    "huge_value": Check(
+        "implausibly large value",
+        "warning",
+        "clipped at 5 standard deviations of its day",
+        "check for mixed units, or a division by nearly zero",
+    ),
+    "absurd_return": Check(
+        "implausible return",
+        "warning",
+        "used; labels are clipped or ranked",
+        "check the prices for bad ticks and splits without adjustment",
+    ),
+    "collinear": Check(
+        "nearly identical features",
+        "note",
+        _KEPT,
+        "keep one of them: duplicates don't hurt trees, but widen the network",
+    ),
+    # Leaks
+    "target_copy": Check("follows a target", "error", _REFUSED, "remove it: it contains the future"),
 }

@@ -1,4 +1,4 @@
-"""When an exchange trades and closes: Tokyo's closing time, and other markets' days by name."""
+"""Sessions of exchanges, and the closing time of Tokyo."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ TOKYO = "XTKS"
 
 
 def tokyo_close(day: dt.date) -> dt.time:
-    """Closing time of Tokyo's stocks: 15:30 from 2024-11-05, 15:00 before.
+    """Closing time of the Tokyo Stock Exchange: 15:30 from 2024-11-05, 15:00 before.
 
     >>> tokyo_close(dt.date(2024, 11, 1)), tokyo_close(dt.date(2024, 11, 5))
     (datetime.time(15, 0), datetime.time(15, 30))
@@ -23,27 +23,27 @@ def tokyo_close(day: dt.date) -> dt.time:
 
 @dataclass(frozen=True)
 class CalendarCheck:
-    """How a market's days compare with its exchange's."""
+    """Differences between the days of a table and the sessions of an exchange."""
 
     name: str
     missing: tuple[dt.date, ...]
-    """Sessions of the exchange, between the first and the last day, on which the data has no row."""
+    """Sessions between the first and the last day on which the table has no row."""
     extra: tuple[dt.date, ...]
-    """Days of the data on which the exchange did not trade."""
+    """Days of the table on which the exchange did not trade."""
 
 
 def check_days(days: Sequence[dt.date], name: str = TOKYO) -> CalendarCheck:
-    """Compare days with the sessions of an exchange, from the first of them to the last.
+    """Compare days with the sessions of an exchange, from the first day to the last.
 
-    Tokyo's 2020-10-01, a day on which the exchange stood still, is no session.
+    Tokyo's outage of 2020-10-01 does not count as a session.
 
     Args:
-        days: of the data, in any order.
-        name: of the exchange, a market identifier code: XTKS Tokyo, XNYS New York, XNAS Nasdaq, XLON London.
+        days: in any order.
+        name: market identifier code: XTKS Tokyo, XNYS New York, XNAS Nasdaq, XLON London.
 
     Raises:
         ConfigError: the exchange is unknown, or `exchange_calendars` is not installed.
-        DataError: there are no days.
+        DataError: `days` is empty.
     """
     if not days:
         raise DataError("there are no days to compare with a calendar")
@@ -54,12 +54,12 @@ def check_days(days: Sequence[dt.date], name: str = TOKYO) -> CalendarCheck:
             "a calendar needs exchange_calendars, which is not installed; pip install 'gogooku3[calendar]'"
         ) from None
     if name not in exchange_calendars.get_calendar_names():
-        known = [n for n in exchange_calendars.get_calendar_names(include_aliases=False) if n.startswith("X")]
-        raise ConfigError(f"there is no exchange '{name}'; choose a market identifier code: {choices(known)}")
+        codes = [n for n in exchange_calendars.get_calendar_names(include_aliases=False) if n.startswith("X")]
+        raise ConfigError(f"unknown exchange '{name}'; choose a market identifier code: {choices(codes)}")
     first, last = min(days), max(days)
-    # The calendar must hold the whole span; a margin keeps its own bounds sessions.
+    # The library raises for days outside a calendar's first and last session, hence the margin.
     margin = dt.timedelta(10)
     calendar = exchange_calendars.get_calendar(name, start=first - margin, end=last + margin)
     sessions = {day.date() for day in calendar.sessions_in_range(str(first), str(last))}
-    own = set(days)
-    return CalendarCheck(name, tuple(sorted(sessions - own)), tuple(sorted(own - sessions)))
+    own_days = set(days)
+    return CalendarCheck(name, tuple(sorted(sessions - own_days)), tuple(sorted(own_days - sessions)))

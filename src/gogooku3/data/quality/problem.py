@@ -1,7 +1,8 @@
-"""One thing that is wrong with a table, and how it is told. Finds nothing itself."""
+"""One problem of a table: the record, and helpers that build it from the affected rows."""
 
 import datetime as dt
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,42 +13,42 @@ from gogooku3.data.quality.check_list import CHECKS
 from gogooku3.schema import CODE, DATE, KEYS
 
 EXAMPLES = 20
-"""Rows that are kept of each problem, until the rules ask for fewer."""
+"""Most examples kept per problem; the rules may ask for fewer."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, in one column: how often, where, what to do, and what is done without you."""
+    """One problem in one column: how often, where, how it is handled, and what to do."""
 
     name: str
-    """Of the check, as rules spell it."""
+    """Name of the check, as in the rules."""
     check: str
-    """What was found, in words."""
+    """The problem in words."""
     column: str
     count: int
     examples: tuple[dict[str, Any], ...]
-    """`date, code, value` of the first such rows, where there are some; more where the check says more."""
+    """`date, code, value` of the first affected rows, where rows are affected; some checks add fields."""
     advice: str
     severity: Weight
     share: float | None = None
-    """`count` over the rows of the table; None where it counts no rows."""
+    """`count` over the rows of the table; None where `count` does not count rows."""
 
     @property
     def example(self) -> dict[str, Any] | None:
-        """The first of the examples."""
+        """The first example."""
         return self.examples[0] if self.examples else None
 
     @property
     def handled(self) -> str:
-        """What `build` (prices) or `train` (a data set) does about it."""
+        """What `data build` (prices) or `train` (a data set) does about it."""
         return CHECKS[self.name].handled
 
     def __str__(self) -> str:
-        where = f", such as {spell(self.example)}" if self.example else ""
+        where = f", such as {format_example(self.example)}" if self.example else ""
         return f"{self.severity}: {self.column}: {self.check} ({self.count:,}{where}); {self.advice}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The problem as plain values for JSON (dates, infinities and NaN in examples as text)."""
+        """Plain values for JSON (dates, infinities and NaN in examples as text)."""
         examples = [_plain(example) for example in self.examples]
         first = examples[0] if examples else None
         return asdict(self) | {"examples": examples, "example": first, "handled": self.handled}
@@ -57,48 +58,82 @@ def problem(
     name: str,
     column: str,
     count: int,
-    advice: str,
-    *examples: dict[str, Any],
+    *,
+    examples: Sequence[dict[str, Any]] = (),
     check: str | None = None,
+    advice: str | None = None,
     rows: int | None = None,
 ) -> Problem:
-    """A problem of a check in the catalogue, with its usual words and weight.
+    """Build a problem of a listed check; the title and advice default to those of the check list.
 
     Args:
-        rows: of the table, where `count` counts rows.
+        rows: of the table, if `count` counts rows.
     """
-    usual = CHECKS[name]
-    share = count / rows if rows else None
-    return Problem(name, check or usual.says, column, count, examples, advice, usual.severity, share)
+    default = CHECKS[name]
+    return Problem(
+        name,
+        check or default.title,
+        column,
+        count,
+        tuple(examples),
+        advice or default.advice,
+        default.severity,
+        count / rows if rows else None,
+    )
 
 
-def at_rows(
-    name: str, frame: pl.DataFrame, mask: pl.Series, column: str, advice: str, check: str | None = None
+def problem_at(
+    name: str,
+    frame: pl.DataFrame,
+    mask: pl.Series,
+    column: str,
+    check: str | None = None,
+    advice: str | None = None,
 ) -> list[Problem]:
-    """The problem of the rows that a mask marks, with the first of them as examples; none without any."""
+    """Problem of the rows that a mask marks, with the first ones as examples; empty if there are none."""
     mask = mask.fill_null(False)
-    count = int(mask.sum())
-    if not count:
+    if not (count := int(mask.sum())):
         return []
-    names = [*KEYS] if column in KEYS else [*KEYS, column]
-    first = frame.select(names)[mask.arg_true().head(EXAMPLES)]
-    examples = first.rename({column: "value"} if column not in KEYS else {}).to_dicts()
-    return [problem(name, column, count, advice, *examples, check=check, rows=frame.height)]
+    value = [] if column in KEYS else [pl.col(column).alias("value")]
+    first = frame[mask.arg_true().head(EXAMPLES)].select(*KEYS, *value)
+    return [
+        problem(name, column, count, examples=first.to_dicts(), check=check, advice=advice, rows=frame.height)
+    ]
 
 
-def spell(example: dict[str, Any]) -> str:
-    """An example for people: its values, whole dates and short numbers.
+def problem_of(
+    name: str,
+    column: str,
+    table: pl.DataFrame,
+    check: str | None = None,
+    count: int | None = None,
+    rows: int | None = None,
+) -> list[Problem]:
+    """Problem with the first rows of a table as examples; empty if the table is.
 
-    >>> spell({"date": dt.date(2024, 1, 4), "code": "7203", "value": 10.800000190734863, "note": None})
+    Args:
+        count: the height of the table by default.
+        rows: of the checked table, if `count` counts rows.
+    """
+    if table.is_empty():
+        return []
+    count = table.height if count is None else count
+    examples = table.head(EXAMPLES).to_dicts()
+    return [problem(name, column, count, examples=examples, check=check, rows=rows)]
+
+
+def format_example(example: dict[str, Any]) -> str:
+    """Values of an example on one line, with short numbers.
+
+    >>> format_example({"date": dt.date(2024, 1, 4), "code": "7203", "value": 10.80000019, "note": None})
     '2024-01-04 7203 10.8'
     """
-    named = {DATE: "", CODE: "", "value": ""}
-    words = [
-        f"{named.get(name, name + ' ')}{f'{value:.6g}' if isinstance(value, float) else value}"
+    return " ".join(
+        f"{'' if name in (DATE, CODE, 'value') else f'{name} '}"
+        f"{f'{value:.6g}' if isinstance(value, float) else value}"
         for name, value in example.items()
         if value is not None
-    ]
-    return " ".join(words)
+    )
 
 
 def _plain(example: dict[str, Any]) -> dict[str, Any]:

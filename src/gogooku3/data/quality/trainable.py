@@ -1,57 +1,53 @@
-"""What `train` refuses of a data set's keys and targets, whoever asks: the trainer itself, or `validate`."""
+"""Keys and targets that `train` refuses; shared by the trainer and `data validate`."""
 
 from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from gogooku3.data.quality.problem import Problem, at_rows, problem
+from gogooku3.data.quality.problem import Problem, problem, problem_at
 from gogooku3.schema import CODE, DATE, KEYS, MIN_STOCKS
 
 
 def stock_problems(keys: pl.DataFrame, standardised: bool = True) -> Iterator[Problem]:
-    """Too few stocks to rank, or on every day too few to be standardised among themselves.
+    """Problem of too few stocks: only one to rank, or no day with enough to standardise.
 
     Args:
-        keys: `date, code`; rows without either don't count.
-        standardised: whether a day's stocks are to be.
+        keys: `date, code`; rows without either are ignored.
+        standardised: True if features are standardised per day.
     """
     keys = keys.select(KEYS).drop_nulls()
     if keys.is_empty():
         return
     if (stocks := keys[CODE].n_unique()) == 1:
-        check = f"one stock, {keys[CODE][0]}, and nothing to rank it among"
-        yield problem("few_stocks", CODE, 1, "add the other stocks of its market", check=check)
+        check = f"only one stock, {keys[CODE][0]}, so there is nothing to rank"
+        yield problem("few_stocks", CODE, 1, check=check, advice="add the other stocks of its market")
         return
     day, most = keys.group_by(DATE).len().sort("len", DATE, descending=[True, False]).row(0)
     if standardised and most < MIN_STOCKS:
-        check = (
-            f"no day has more than {most} of the {stocks} stocks, and to standardise them among themselves "
-            f"takes {MIN_STOCKS}"
-        )
+        check = f"no day has more than {most} of the {stocks} stocks; standardising a day takes {MIN_STOCKS}"
         advice = "add stocks, or leave features as they are: normalization.cross_sectional.enabled=false"
-        yield problem("few_stocks", CODE, most, advice, {DATE: day}, check=check)
+        yield problem("few_stocks", CODE, most, examples=[{DATE: day}], check=check, advice=advice)
 
 
 def target_problems(frame: pl.DataFrame, targets: Sequence[str]) -> Iterator[Problem]:
-    """Targets that say nothing, or what no return is.
+    """Problems of targets without information, or with values that are not returns.
 
     Args:
-        frame: `date, code` and the targets as they are trained on, Float32, unknown ones null.
+        frame: `date, code` and the targets as Float32, unknown ones null.
         targets: columns of it.
     """
     for name in targets:
         known, rows = frame[name].drop_nulls(), f"{frame.height:,} rows"
         if known.is_empty():
             advice = (
-                "make it from prices with `gogooku3 data build`, or leave its horizon out of "
+                "compute it from prices with `gogooku3 data build`, or leave its horizon out of "
                 "time_series.prediction_horizons"
             )
             check = f"unknown in all {rows}"
-            yield problem("no_values", name, frame.height, advice, check=check, rows=frame.height)
+            yield problem("no_values", name, frame.height, check=check, advice=advice, rows=frame.height)
         elif infinite := int(known.is_infinite().sum()):
-            advice, check = "write null where a return is unknown", f"infinite in {infinite:,} of {rows}"
-            yield from at_rows("infinite_target", frame, frame[name].is_infinite(), name, advice, check)
+            check = f"infinite in {infinite:,} of {rows}"
+            yield from problem_at("infinite_target", frame, frame[name].is_infinite(), name, check)
         elif known.min() == known.max():
             check = f"always {known[0]:g}, in all {len(known):,} rows where it is known"
-            advice = "check how it was made"
-            yield problem("constant_target", name, len(known), advice, check=check, rows=frame.height)
+            yield problem("constant_target", name, len(known), check=check, rows=frame.height)

@@ -1,13 +1,9 @@
-"""Names every problem of prices or a data set at once: column, count, examples, what to do, what is done.
-
-It mends nothing.
-"""
+"""Runs every check on prices or a data set and collects the problems. Changes no data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -31,20 +27,19 @@ from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, m
 
 __all__ = ["Problem", "ValidationReport", "validate"]
 
-GRAVEST_FIRST = ("error", "warning", "note")
-AROUND = 20
-"""Days before and after a suspected split or tick whose closes the report keeps."""
-PICTURES = 6
-"""Of these at most."""
+SEVERITIES = ("error", "warning", "note")
+CHART_DAYS = 20
+"""Days before and after a suspected split or bad tick whose closes the report keeps."""
+CHARTS_PER_CHECK = 3
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """What was found in a table whose keys could be read, or not (then without a frame)."""
+class _Findings:
+    """Problems of a table; the frame and its numeric columns are missing if its keys could not be read."""
 
-    problems: Iterator[Problem]
-    keyed: pl.DataFrame | None = None
-    names: Sequence[str] = ()
+    problems: list[Problem]
+    frame: pl.DataFrame | None = None
+    columns: Sequence[str] = ()
 
 
 def validate(
@@ -56,19 +51,19 @@ def validate(
 ) -> ValidationReport:
     """Check a data set (it has `target_{h}d` columns, or `target_columns` names them) or else prices.
 
-    Looks at everything before it reports. Errors are what the readers and `train` refuse or what would poison
-    training (missing, unreadable, null or double keys, too few stocks, infinities, unknown or constant
-    targets, a feature that follows a target, days in the future); warnings are what they repair or let pass;
+    Runs every check before it reports. Errors are what the readers and `train` refuse, or what would spoil
+    training (missing, unreadable, null or duplicate keys, too few stocks, infinities, unknown or constant
+    targets, a feature that follows a target, days in the future). Warnings are what they repair or accept;
     notes are facts to know.
 
     Args:
         source: a frame, a file or a folder.
         target_columns: `{horizon: column}` for targets of other names.
-        calendar: an exchange whose sessions the days are compared with, such as XTKS.
-        rules: thresholds and other weights; the shipped ones by default.
+        calendar: compare the days with the sessions of this exchange, such as XTKS.
+        rules: thresholds and severities; the shipped ones by default.
 
     Raises:
-        ConfigError: an unknown exchange, or the rules weigh a check that doesn't exist.
+        ConfigError: unknown exchange, or the rules name an unknown check.
         DataError: there is no such file, or it cannot be read as a table at all.
     """
     rules = rules or QualityRules()
@@ -78,24 +73,21 @@ def validate(
         )
     frame = source if isinstance(source, pl.DataFrame) else _read(source)
     is_dataset = bool(target_columns) or any(map(is_target_column, frame.columns))
-    looked = _dataset(frame, target_columns, rules) if is_dataset else _prices(frame, rules)
-    problems = looked.problems
-    if calendar is not None and looked.keyed is not None:
-        problems = chain(problems, calendar_problems(looked.keyed, calendar))
-    found = [_weighed(each, rules) for each in problems]
-    ordered = sorted((p for p in found if p.severity != "off"), key=lambda p: GRAVEST_FIRST.index(p.severity))
+    findings = _check_dataset(frame, target_columns, rules) if is_dataset else _check_prices(frame, rules)
+    problems = findings.problems
+    if calendar is not None and findings.frame is not None:
+        problems += calendar_problems(findings.frame, calendar)
+    problems = [_apply_rules(each, rules) for each in problems]
+    problems = [each for severity in SEVERITIES for each in problems if each.severity == severity]
+    details: dict[str, Any] = {}
+    if findings.frame is not None:
+        details = {
+            "days": stocks_by_day(findings.frame),
+            "missing": missing_shares(findings.frame, findings.columns),
+            "closes": _closes(findings.frame, problems),
+        }
     kind: Literal["prices", "dataset"] = "dataset" if is_dataset else "prices"
-    if looked.keyed is None:
-        return ValidationReport(kind, frame.height, frame.width, tuple(ordered))
-    return ValidationReport(
-        kind,
-        frame.height,
-        frame.width,
-        tuple(ordered),
-        days=stocks_by_day(looked.keyed),
-        missing=missing_shares(looked.keyed, looked.names),
-        closes=_closes(looked.keyed, ordered),
-    )
+    return ValidationReport(kind, frame.height, frame.width, tuple(problems), **details)
 
 
 def _read(path: Path | str) -> pl.DataFrame:
@@ -112,76 +104,64 @@ def _read(path: Path | str) -> pl.DataFrame:
         ) from None
 
 
-def _weighed(found: Problem, rules: QualityRules) -> Problem:
-    severity = rules.severity.get(found.name, found.severity)
-    return replace(found, severity=severity, examples=found.examples[: rules.examples])
+def _apply_rules(each: Problem, rules: QualityRules) -> Problem:
+    severity = rules.severity.get(each.name, each.severity)
+    return replace(each, severity=severity, examples=each.examples[: rules.examples])
 
 
-def _unusable(frame: pl.DataFrame, error: DataError) -> _Looked:
-    found = problem("unusable_columns", choices(frame.columns, 4), 1, str(error))
-    return _Looked(iter([found]))
+def _unusable(frame: pl.DataFrame, error: DataError) -> _Findings:
+    return _Findings([problem("unusable_columns", choices(frame.columns, 4), 1, advice=str(error))])
 
 
-def _dataset(frame: pl.DataFrame, target_columns: Mapping[int, str] | None, rules: QualityRules) -> _Looked:
+def _check_dataset(
+    frame: pl.DataFrame, target_columns: Mapping[int, str] | None, rules: QualityRules
+) -> _Findings:
     try:
         columns = resolve_columns(frame.schema, target_columns=target_columns)
     except DataError as error:
         return _unusable(frame, error)
     if frame.is_empty():
-        return _Looked(iter([problem("no_rows", "all columns", 0, "write the file again")]))
+        return _Findings([problem("no_rows", "all columns", 0)])
     keyed, problems = read_keys(frame, columns.keys)
     features, targets = columns.features, list(columns.targets.values())
-    ignored = (
-        problem(
-            "ignored_column",
-            name,
-            frame.height,
-            "fine unless it is a feature",
-            check=f"ignored ({frame.schema[name]})",
-        )
-        for name in columns.ignored
-    )
-    # As the loader reads them: what overflows Float32 is infinite there.
-    learned = keyed.select(*KEYS, pl.col(targets).cast(pl.Float32).fill_nan(None))
-    found = chain(
-        problems,
-        key_problems(keyed, KEYS),
-        day_problems(keyed, rules.days),
-        value_problems(keyed, features, "feature", rules.columns),
-        value_problems(keyed, targets, "target", rules.columns),
-        stock_problems(keyed),
-        target_problems(learned, targets),
-        feature_checks.copy_problems(keyed, features, targets),
-        feature_checks.absurd_returns(keyed, targets, rules.columns),
-        feature_checks.collinear_problems(keyed, features, rules.columns),
-        ignored,
-    )
-    return _Looked(found, keyed, [*targets, *features])
+    # The loader reads targets as Float32, in which large values overflow to infinity.
+    loaded = keyed.select(*KEYS, pl.col(targets).cast(pl.Float32).fill_nan(None))
+    problems += key_problems(keyed, KEYS)
+    problems += day_problems(keyed, rules.days)
+    problems += value_problems(keyed, features, "feature", rules.columns)
+    problems += value_problems(keyed, targets, "target", rules.columns)
+    problems += stock_problems(keyed)
+    problems += target_problems(loaded, targets)
+    problems += feature_checks.copy_problems(keyed, features, targets)
+    problems += feature_checks.absurd_returns(keyed, targets, rules.columns)
+    problems += feature_checks.collinear_problems(keyed, features, rules.columns)
+    for name in columns.ignored:
+        check = f"ignored ({frame.schema[name]})"
+        problems.append(problem("ignored_column", name, frame.height, check=check))
+    return _Findings(problems, keyed, [*targets, *features])
 
 
-def _prices(frame: pl.DataFrame, rules: QualityRules) -> _Looked:
+def _check_prices(frame: pl.DataFrame, rules: QualityRules) -> _Findings:
     try:
         mapping = map_columns(frame.columns, COLUMNS)
     except DataError as error:
         return _unusable(frame, error)
+    canonical = set(mapping.values())
+    advice = (
+        f"add it to the prices (they have {choices(frame.columns)}); a data set needs a column such as "
+        f"target_1d, or dataset.target_columns"
+    )
     problems = [
-        problem(
-            "missing_column",
-            name,
-            frame.height,
-            f"add it to the prices (found {choices(frame.columns)}); a data set needs a column such as "
-            f"target_1d, or dataset.target_columns",
-        )
+        problem("missing_column", name, frame.height, advice=advice)
         for name in (*KEYS, *OHLCV)
-        if name not in mapping.values()
+        if name not in canonical
     ]
-    if not set(KEYS) <= set(mapping.values()):
-        return _Looked(iter(problems))
+    if not set(KEYS) <= canonical:
+        return _Findings(problems)
     if frame.is_empty():
-        problems.append(problem("no_rows", "all columns", 0, "write the file again"))
-        return _Looked(iter(problems))
-    keys = {found: name for found, name in mapping.items() if name in KEYS}
-    others = {found: name for found, name in mapping.items() if name not in KEYS}
+        return _Findings([*problems, problem("no_rows", "all columns", 0)])
+    keys = {column: name for column, name in mapping.items() if name in KEYS}
+    others = {column: name for column, name in mapping.items() if name not in KEYS}
     keyed, key_faults = read_keys(frame.select(list(mapping)).rename(others), keys)
     problems += key_faults
     names = [name for name in others.values() if name != SECTOR]
@@ -190,19 +170,17 @@ def _prices(frame: pl.DataFrame, rules: QualityRules) -> _Looked:
         problems += unreadable(parsed, name, "write plain numbers without separators")
         keyed = keyed.with_columns(parsed.values)
     possible = keyed.with_columns(price_checks.possible_only(names))
-    found = chain(
-        problems,
-        key_problems(keyed, (CODE, DATE)),
-        day_problems(keyed, rules.days),
-        price_checks.impossible_values(keyed, names),
-        value_problems(possible, names, "price", rules.columns),
-        _price_histories(possible, rules) if set(OHLCV) <= set(names) else (),
-    )
-    return _Looked(found, possible, names)
+    problems += key_problems(keyed, (CODE, DATE))
+    problems += day_problems(keyed, rules.days)
+    problems += price_checks.impossible_values(keyed, names)
+    problems += value_problems(possible, names, "price", rules.columns)
+    if set(OHLCV) <= set(names):
+        problems += _history_problems(possible, rules)
+    return _Findings(problems, possible, names)
 
 
-def _price_histories(possible: pl.DataFrame, rules: QualityRules) -> Iterator[Problem]:
-    """What shows only in the prices of a row together, or of a stock's days one after another."""
+def _history_problems(possible: pl.DataFrame, rules: QualityRules) -> Iterator[Problem]:
+    """Problems between the prices of one row, or between consecutive days of a stock."""
     yield from price_checks.contradictory_rows(possible)
     traded = possible.drop_nulls([*KEYS, "close"])
     if not is_sorted_by(traded, (CODE, DATE)):
@@ -213,21 +191,17 @@ def _price_histories(possible: pl.DataFrame, rules: QualityRules) -> Iterator[Pr
     yield from repeated_days(traded, rules.days)
 
 
-def _closes(keyed: pl.DataFrame, problems: Sequence[Problem]) -> dict[str, pl.DataFrame]:
-    """Closes around the first suspected splits and bad ticks."""
-    shown = [
-        (f"{example[CODE]}, {example[DATE]}: {_named(each.name, example)}", example)
-        for each in problems
-        if each.name in ("suspected_split", "bad_tick")
-        for example in each.examples[: PICTURES // 2]
-    ]
-    pictures = {}
-    for title, example in shown:
-        own = keyed.filter(pl.col(CODE) == example[CODE]).select(DATE, "close").drop_nulls().sort(DATE)
-        place = own[DATE].search_sorted(example[DATE])
-        pictures[title] = own.slice(max(0, place - AROUND), min(place, AROUND) + AROUND + 1)
-    return pictures
-
-
-def _named(name: str, example: Mapping[str, object]) -> str:
-    return f"split {example['factor']}" if name == "suspected_split" else "bad tick"
+def _closes(frame: pl.DataFrame, problems: Sequence[Problem]) -> dict[str, pl.DataFrame]:
+    """Closes around the first suspected splits and bad ticks, by title."""
+    closes = {}
+    for each in problems:
+        if each.name not in ("suspected_split", "bad_tick"):
+            continue
+        for example in each.examples[:CHARTS_PER_CHECK]:
+            event = f"split {example['factor']}" if each.name == "suspected_split" else "bad tick"
+            stock = frame.filter(pl.col(CODE) == example[CODE])
+            stock = stock.select(DATE, "close").drop_nulls().sort(DATE)
+            index = stock[DATE].search_sorted(example[DATE])
+            start, days = max(0, index - CHART_DAYS), min(index, CHART_DAYS) + CHART_DAYS + 1
+            closes[f"{example[CODE]}, {example[DATE]}: {event}"] = stock.slice(start, days)
+    return closes

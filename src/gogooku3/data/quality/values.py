@@ -1,4 +1,4 @@
-"""Values whatever they mean: infinite, NaN, constant, absurd and mostly unknown columns."""
+"""Checks that apply to any numeric column: infinite, NaN, constant, implausible and mostly missing values."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,23 +6,22 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from gogooku3.config.quality import ColumnRules
-from gogooku3.data.quality.problem import Problem, at_rows, problem
+from gogooku3.data.quality.problem import Problem, problem, problem_at
 
 
 def missing_shares(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    """Share of unknown values of each column, NaN counted as unknown."""
+    """Share of null and NaN per column."""
     rows = max(frame.height, 1)
-    return {name: _unknown(frame[name]) / rows for name in names}
+    return {name: frame[name].fill_nan(None).null_count() / rows for name in names}
 
 
 def value_problems(
     frame: pl.DataFrame, names: Sequence[str], role: str, rules: ColumnRules
 ) -> Iterator[Problem]:
-    """What is wrong with the values of numeric columns, from one pass over each.
+    """Problems of the values of numeric columns, from one pass over each.
 
     Args:
-        role: price, feature or target; without a close there is nothing to learn. What makes a target
-            useless is for `learning` to say.
+        role: price, feature or target. `target_problems` checks whether a target can be learned.
     """
     if not names:
         return
@@ -35,37 +34,27 @@ def value_problems(
     for name in names:
         column, low, high = frame[name], extremes[f"min {name}"], extremes[f"max {name}"]
         if name in floats and extremes[f"nan {name}"]:
-            yield from at_rows("nan", frame, column.is_nan(), name, "read as null; write nulls")
+            yield from problem_at("nan", frame, column.is_nan(), name)
         if low is None or math.isnan(low):
             if role != "target":
-                needed = name == "close"
-                check = "no_values" if needed else "empty_column"
-                advice = "nothing can be learned without it" if needed else "it carries nothing: drop it"
-                yield problem(check, name, frame.height, advice, rows=frame.height)
+                check = "no_values" if name == "close" else "empty_column"
+                yield problem(check, name, frame.height, rows=frame.height)
             continue
         if role != "target":
             yield from _extremes(frame, name, low, high, rules.largest_value if role == "feature" else None)
         share = column.null_count() / frame.height
         if share > rules.null_share:
-            advice = "look why it is so often unknown"
-            yield from at_rows("mostly_null", frame, column.is_null(), name, advice, f"{share:.0%} null")
+            yield from problem_at("mostly_null", frame, column.is_null(), name, f"{share:.0%} null")
 
 
 def _extremes(
     frame: pl.DataFrame, name: str, low: float, high: float, largest: float | None
 ) -> Iterator[Problem]:
-    """What a column's least and greatest value tell."""
+    """Problems that the smallest and largest value of a column show."""
     column = frame[name]
     if math.isinf(low) or math.isinf(high):
-        advice = "a division by zero, most often: write null instead"
-        yield from at_rows("infinite", frame, column.is_infinite(), name, advice)
+        yield from problem_at("infinite", frame, column.is_infinite(), name)
     elif largest is not None and max(-low, high) > largest:
-        advice = "look for units mixed up, or a division by nearly zero"
-        yield from at_rows("huge_value", frame, column.abs() > largest, name, advice)
+        yield from problem_at("huge_value", frame, column.abs() > largest, name)
     if low == high:
-        advice, check = "it carries nothing: drop it", f"constant (always {low})"
-        yield problem("constant", name, frame.height, advice, check=check, rows=frame.height)
-
-
-def _unknown(column: pl.Series) -> int:
-    return column.null_count() + (int(column.is_nan().sum()) if column.dtype.is_float() else 0)
+        yield problem("constant", name, frame.height, check=f"constant (always {low})", rows=frame.height)
