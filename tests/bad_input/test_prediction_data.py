@@ -1,4 +1,4 @@
-"""Data that `predict` and `train` are given: the tidy set's bits, or a refusal that says what to do."""
+"""Tests unusual data for `predict` and `train`: identical results, or a refusal with advice."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ NEWEST = (c("date") == c("date").max()) & (c("code") == "1303")
 
 
 def put(value: object, where: pl.Expr = NEWEST, column: str = "x") -> Change:
-    """A value in the place of a feature's, by default in one row of the newest day."""
+    """Replace a feature's value, by default in one row of the newest day."""
     return lambda d: d.with_columns(pl.when(where).then(value).otherwise(c(column).cast(float)).alias(column))
 
 
@@ -34,7 +34,7 @@ TIDY: dict[str, Change] = {
     "other order of columns": lambda d: d.select("y", "x", "code", "ret_1d", "date"),
     "targets of noise": lambda d: d.with_columns(target_1d=float("inf"), target_5d=pl.lit("up")),
 }
-"""What changes no prediction."""
+"""Changes that leave every prediction identical."""
 
 UNKNOWN: dict[str, Change] = {
     "not a number": put(float("nan")),
@@ -43,11 +43,11 @@ UNKNOWN: dict[str, Change] = {
     "beyond single precision": put(1e300),
     "an infinite return for the graph": put(float("inf"), c("code") == "1304", "ret_1d"),
 }
-"""What predicts as a null in its place does."""
+"""Values that are treated as missing."""
 
 
 def stock(code: str, days: int) -> Change:
-    """One more stock, of so many days."""
+    """Add a stock with the given number of days."""
     return lambda d: pl.concat([d, d.filter(c("code") == "1301").with_columns(code=pl.lit(code)).tail(days)])
 
 
@@ -74,68 +74,71 @@ DAMAGES: dict[str, Change] = {
 }
 
 
-def predict(frame: pl.DataFrame, made: Path, folder: Path) -> tuple[Outcome, pl.DataFrame | None]:
-    """What the command did, and the ranking it wrote."""
+def predict(frame: pl.DataFrame, trained: Path, folder: Path) -> tuple[Outcome, pl.DataFrame | None]:
+    """Run `predict`; return its outcome and the ranking it wrote."""
     frame.write_parquet(folder / "d.parquet")
     out = folder / "o.parquet"
     out.unlink(missing_ok=True)
-    outcome = run(("predict", "--run", made, "--data", "d.parquet", "--out", "o.parquet", "--top", 1), folder)
+    outcome = run(
+        ("predict", "--run", trained, "--data", "d.parquet", "--out", "o.parquet", "--top", 1), folder
+    )
     return outcome, pl.read_parquet(out) if out.exists() else None
 
 
 @pytest.fixture(scope="module")
 def tidy(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """The ranking of the data set as it is."""
-    found = predict(data_set(), tiny_run, tmp_path_factory.mktemp("tidy"))[1]
-    assert found is not None
-    return found
+    """The ranking of the unchanged data set."""
+    ranking = predict(data_set(), tiny_run, tmp_path_factory.mktemp("tidy"))[1]
+    assert ranking is not None
+    return ranking
 
 
 @pytest.mark.parametrize("change", TIDY)
-def test_spelling_and_order_change_no_bit(
+def test_spelling_and_order_do_not_change_a_ranking(
     change: str, tidy: pl.DataFrame, tiny_run: Path, tmp_path: Path
 ) -> None:
-    found = predict(TIDY[change](data_set()), tiny_run, tmp_path)[1]
-    assert found is not None and found.equals(tidy)
+    ranking = predict(TIDY[change](data_set()), tiny_run, tmp_path)[1]
+    assert ranking is not None and ranking.equals(tidy)
 
 
 @pytest.mark.parametrize("change", UNKNOWN)
-def test_what_is_no_finite_number_is_unknown(
+def test_values_that_are_not_finite_count_as_missing(
     change: str, tidy: pl.DataFrame, tiny_run: Path, tmp_path: Path
 ) -> None:
     where, column = (c("code") == "1304", "ret_1d") if "graph" in change else (NEWEST, "x")
-    found = predict(UNKNOWN[change](data_set()), tiny_run, tmp_path)[1]
-    unknown = predict(put(None, where, column)(data_set()), tiny_run, tmp_path)[1]
-    assert found is not None and unknown is not None and found.equals(unknown) and not found.equals(tidy)
+    ranking = predict(UNKNOWN[change](data_set()), tiny_run, tmp_path)[1]
+    missing = predict(put(None, where, column)(data_set()), tiny_run, tmp_path)[1]
+    assert ranking is not None and missing is not None
+    assert ranking.equals(missing) and not ranking.equals(tidy)
 
 
-def test_a_stock_never_seen_is_ranked_and_moves_nobody_else_out(tiny_run: Path, tmp_path: Path) -> None:
-    found = predict(stock("new", 60)(stock("today", 1)(data_set())), tiny_run, tmp_path)[1]
-    assert found is not None and {"new", "today"} < set(found["code"]) and found.height == 14
+def test_a_new_stock_is_ranked_and_displaces_no_other(tiny_run: Path, tmp_path: Path) -> None:
+    ranking = predict(stock("new", 60)(stock("today", 1)(data_set())), tiny_run, tmp_path)[1]
+    assert ranking is not None and {"new", "today"} < set(ranking["code"]) and ranking.height == 14
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(sorted(DAMAGES)), min_size=2, max_size=4, unique=True))
-def test_damages_in_any_company_are_refused_or_ranked(
+def test_any_combination_of_damages_is_refused_or_ranked(
     tiny_run: Path, tmp_path: Path, damages: list[str]
 ) -> None:
     frame = data_set()
-    for each in damages:
+    for damage in damages:
         try:
-            frame = DAMAGES[each](frame)
+            frame = DAMAGES[damage](frame)
         except pl.exceptions.PolarsError:
-            # One that doesn't go with those before it, such as text for a column that is gone.
+            # Incompatible with an earlier damage, such as text for a dropped column.
             continue
-    outcome, found = predict(frame, tiny_run, tmp_path)
-    if found is None:
+    outcome, ranking = predict(frame, tiny_run, tmp_path)
+    if ranking is None:
         assert not list(complaints(outcome, ())), outcome.err
         return
     assert outcome.code == 0
-    assert found.height == found["code"].n_unique() and found["date"].n_unique() == 1
+    assert ranking.height == ranking["code"].n_unique() and ranking["date"].n_unique() == 1
     for horizon in (1, 5, 10, 20):
-        assert found[f"score_{horizon}d"].is_finite().all()
-        ranks = found[f"network_{horizon}d"].rank("min", descending=True).cast(pl.Int32)
-        assert found[f"network_rank_{horizon}d"].equals(ranks)
+        assert ranking[f"score_{horizon}d"].is_finite().all()
+        ranks = ranking[f"network_{horizon}d"].rank("min", descending=True).cast(pl.Int32)
+        assert ranking[f"network_rank_{horizon}d"].equals(ranks)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +152,14 @@ def test_damages_in_any_company_are_refused_or_ranked(
     ],
     ids=["backwards, integer codes, days as text", "shuffled, codes of another script"],
 )
-def test_spelling_and_order_change_no_bit_of_a_training(
+def test_spelling_and_order_do_not_change_a_training(
     change: Change, back: pl.Expr, tiny_run: Path, tmp_path: Path
 ) -> None:
     change(data_set()).write_parquet(tmp_path / "d.parquet")
     outcome = run(("train", "--data", "d.parquet", "--out", "runs", *TINY), tmp_path)
     assert outcome.code == 0, outcome.err
-    (made,) = (tmp_path / "runs" / "train").iterdir()
-    tables = [pl.read_parquet(place / "predictions.parquet") for place in (made, tiny_run)]
+    (run_folder,) = (tmp_path / "runs" / "train").iterdir()
+    tables = [pl.read_parquet(folder / "predictions.parquet") for folder in (run_folder, tiny_run)]
     assert tables[0].with_columns(back).equals(tables[1])
     for name in ("model.safetensors", "lightgbm_5d.txt"):
-        assert (made / "fold_0" / name).read_bytes() == (tiny_run / "fold_0" / name).read_bytes()
+        assert (run_folder / "fold_0" / name).read_bytes() == (tiny_run / "fold_0" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""Folders of runs that were damaged, forged or are another's, through every command that reads one."""
+"""Tests damaged, forged and foreign run folders with every command that reads one."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def cut(name: str, share: float = 0.5) -> Damage:
 
 
 def changed(name: str, change: Callable[[dict[str, Any]], object]) -> Damage:
-    """A JSON file changed in place."""
+    """Change a JSON file in place."""
 
     def damage(folder: Path) -> None:
         path = folder / "run" / name
@@ -44,12 +44,12 @@ def changed(name: str, change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def unfinished(*more: Damage) -> Damage:
-    """As if the run had been killed before its scores."""
+    """Make the run look interrupted before its scores."""
 
     def damage(folder: Path) -> None:
         changed("manifest.json", lambda m: m.update(status="interrupted"))(folder)
-        for each in more:
-            each(folder)
+        for extra in more:
+            extra(folder)
 
     return damage
 
@@ -79,7 +79,7 @@ MODEL, WEIGHTS = "fold_0/model.json", "fold_0/model.safetensors"
 
 
 def foreign(folder: Path) -> None:
-    """Weights of another network."""
+    """Write the weights of another network."""
     import torch
     from safetensors.torch import save_file
 
@@ -87,14 +87,14 @@ def foreign(folder: Path) -> None:
 
 
 def pickled(folder: Path) -> None:
-    """What `torch.save` writes, which would run code when it is unpickled."""
+    """Write a pickle, as `torch.save` does; unpickling would run code."""
     import torch
 
     torch.save({"linear.weight": torch.zeros(3, 3)}, folder / "run" / WEIGHTS)
 
 
 def elsewhere(folder: Path) -> None:
-    """Weights that a link takes from elsewhere, where there are none."""
+    """Replace the weights by a link to another file."""
     (folder / "run" / WEIGHTS).unlink()
     os.symlink("../../../../etc/hostname", folder / "run" / WEIGHTS)
 
@@ -338,10 +338,10 @@ OTHERS = [
 
 @pytest.mark.parametrize("number", ["../../outside", "0/../../outside", "/outside", ["outside"], True, -1])
 @pytest.mark.parametrize("words", [("audit", "run"), ("train", "--resume", "run")])
-def test_no_fold_of_a_manifest_leads_out_of_the_run(
+def test_a_manifests_fold_cannot_name_a_folder_outside_the_run(
     words: tuple[str, ...], number: object, home: Path
 ) -> None:
-    """A fold lies outside, whole, so that only the name in the manifest is wrong."""
+    """A complete fold exists outside, so only the name in the manifest is wrong."""
     shutil.copytree(home / "run" / "fold_0", home / "outside")
     status = "interrupted" if "--resume" in words else "complete"
     changed("manifest.json", lambda m: m.update(status=status))(home)
@@ -352,12 +352,14 @@ def test_no_fold_of_a_manifest_leads_out_of_the_run(
 
 @pytest.mark.parametrize("name", ["../../outside", "0/../../outside", ["outside"]])
 @pytest.mark.parametrize("words", [("predict", "--data", "d.parquet"), ("export", "--format", "torch")])
-def test_no_fold_of_a_model_leads_out_of_the_run(words: tuple[str, ...], name: object, home: Path) -> None:
+def test_a_models_fold_cannot_name_a_folder_outside_the_run(
+    words: tuple[str, ...], name: object, home: Path
+) -> None:
     shutil.copytree(home / "run" / "fold_0", home / "outside")
     changed(MODEL, lambda m: m["fold"].update(fold=name))(home)
     refuse(Case("", command(*words, "--run", "run", "--out", "o.csv"), ("model.json", "number")), home)
 
 
 @table(MODELS + DATA + RESUME + OTHERS)
-def test_an_unusable_run_is_refused_with_what_to_do(case: Case, home: Path) -> None:
+def test_an_unusable_run_is_refused_with_advice(case: Case, home: Path) -> None:
     refuse(case, home)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gogooku3.cli.main import main
-from gogooku3.inference.export import FORMATS, Arrays, Format, one_day
+from gogooku3.inference.export import FORMATS, Arrays, Format, one_day_network
 from gogooku3.inference.saved_fold import SavedFold
 
 
@@ -23,7 +23,7 @@ def export(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
 def test_a_seeds_network_is_written_and_the_difference_said(
     trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    network = one_day(SavedFold.load(trained_run, boosters=False), "seed 0")
+    network = one_day_network(SavedFold.open(trained_run), "seed 0")
 
     def predict(inputs: Arrays) -> np.ndarray:
         with torch.inference_mode():

@@ -124,7 +124,7 @@ def test_other_features_drift_and_a_day_trained_on_are_told(
         (["--out", "day.csv", "--date", "5/1/2024"], "write a day as 2024-01-31"),
         (
             ["--out", "day.csv", "--horizon", "7"],
-            "horizon asked for is 7, but the model predicts 1, 5, 10, 20",
+            "horizon is 7, but the model predicts 1, 5, 10, 20",
         ),
         (["--out", "day.csv", "--fold", "3"], "does not have a network of fold 3"),
     ],

@@ -1,4 +1,4 @@
-"""Inputs that look like training are passed; a moved level, shape or share of known values is named."""
+"""Tests drift detection: unchanged inputs pass; a changed level, shape or share of known values is found."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ DAYS, STOCKS = 150, 200
 
 
 def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
-    """A normalised panel of three features, of which "moved" is changed on the last twenty days."""
+    """A normalised panel of three features; "moved" changes on the last twenty days."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(DAYS, STOCKS, 3)).astype(np.float32)
     values[:, :, 2] = np.arange(DAYS)[:, None] % 5  # the weekday, the same for all stocks
@@ -28,7 +28,7 @@ def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
         late[:, : STOCKS // 2] = np.nan
     elif change == "gone":
         late[:] = np.nan
-        values[:30, :, 1] = np.nan  # it looks back, so that the data's first days don't know it either
+        values[:30, :, 1] = np.nan  # as a feature with a lookback, missing on the first days
     panel = Panel(
         dates=np.datetime64("2024-01-01") + np.arange(DAYS),
         codes=tuple(f"{code:04}" for code in range(STOCKS)),
@@ -53,19 +53,19 @@ def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
         ("gone", "known"),
     ],
 )
-def test_what_moved_is_named_and_nothing_else(change: str, what: str) -> None:
+def test_only_the_changed_feature_is_reported(change: str, what: str) -> None:
     panel, statistics = market(change)
     table = feature_statistics(panel, statistics, range(100))
     assert drift(table, panel, statistics, 129).is_empty()
     window = slice(DAYS - 20, DAYS)
     recent = replace(panel, values=panel.values[window], mask=panel.mask[window])
     late = DayStatistics(statistics.count[window], statistics.mean[window], statistics.variance[window])
-    found = drift(table, recent, late, 19)
-    assert what in found["what"]
-    assert set(found["feature"]) == {"moved"}
+    drifted = drift(table, recent, late, 19)
+    assert what in drifted["what"]
+    assert set(drifted["feature"]) == {"moved"}
 
 
-def test_only_the_training_days_are_described() -> None:
+def test_statistics_use_only_the_training_days() -> None:
     calm, moved = (feature_statistics(*market(change), range(100)) for change in ("", "level"))
     assert calm.equals(moved)
     row = calm.to_dicts()[0]
@@ -74,10 +74,10 @@ def test_only_the_training_days_are_described() -> None:
     assert len(row["edges"]) == 9 and row["shares"] == pytest.approx([0.1] * 10, abs=0.001)
 
 
-def test_without_normalisation_the_shape_alone_is_compared() -> None:
+def test_without_normalisation_only_the_shape_is_compared() -> None:
     panel, _ = market("shape")
     table = feature_statistics(panel, None, range(100))
     assert table["mean_low"].null_count() == 3
     window = replace(panel, values=panel.values[-20:], mask=panel.mask[-20:])
-    found = drift(table, window, None, 19)
-    assert found.filter(what="shape")["feature"].to_list()[:1] == ["moved"]
+    drifted = drift(table, window, None, 19)
+    assert drifted.filter(what="shape")["feature"].to_list()[:1] == ["moved"]

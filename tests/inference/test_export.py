@@ -1,4 +1,4 @@
-"""An exported file predicts what the network does, for any number of stocks, and says how to feed it."""
+"""Tests that an exported file reproduces the network for any number of stocks and documents its inputs."""
 
 import json
 import re
@@ -13,7 +13,14 @@ import torch
 
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.inference import export
-from gogooku3.inference.export import FORMATS, Format, day_inputs, export_network, largest_difference, one_day
+from gogooku3.inference.export import (
+    FORMATS,
+    Format,
+    day_inputs,
+    export_network,
+    largest_difference,
+    one_day_network,
+)
 from gogooku3.inference.one_day_module import OneDayNetwork
 from gogooku3.inference.predict import network_output, read_inputs
 from gogooku3.inference.saved_fold import SavedFold
@@ -25,29 +32,29 @@ each_format = pytest.mark.parametrize("kind", ["onnx", "torch"])
 
 @pytest.fixture(scope="module")
 def fold(trained_run: Path) -> SavedFold:
-    return SavedFold.load(trained_run, boosters=False)
+    return SavedFold.open(trained_run)
 
 
 @pytest.fixture(scope="module")
 def network(fold: SavedFold) -> OneDayNetwork:
-    return one_day(fold, "seed 1")
+    return one_day_network(fold, "seed 1")
 
 
 @pytest.fixture(scope="module")
 def files(fold: SavedFold, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A file of each format, of one and the same trace, which takes longest."""
-    for package in FORMATS["onnx"].needs:
+    """A file of each format from one shared trace, the slowest step."""
+    for package in FORMATS["onnx"].packages:
         pytest.importorskip(package, reason=ONNX_MISSING)
     folder = tmp_path_factory.mktemp("exported")
-    found: dict[str, Path] = {}
-    traced = export.trace(one_day(fold, "seed 1"))
+    paths: dict[str, Path] = {}
+    traced = export.trace(one_day_network(fold, "seed 1"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "trace", lambda network: traced)
         for kind, form in FORMATS.items():
-            found[kind] = folder / f"model{form.suffix}"
-            assert export_network(fold, kind, found[kind]).difference <= 1e-5
+            paths[kind] = folder / f"model{form.suffix}"
+            assert export_network(fold, kind, paths[kind]).difference <= 1e-5
     assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.pt2"]
-    return found
+    return paths
 
 
 Runner = Callable[[export.Arrays], np.ndarray]
@@ -59,7 +66,7 @@ def runners(files: dict[str, Path]) -> dict[str, Runner]:
 
 
 @each_format
-def test_a_file_predicts_what_the_network_does_for_any_number_of_stocks(
+def test_a_file_predicts_as_the_network_does_for_any_number_of_stocks(
     kind: str, runners: dict[str, Runner], network: OneDayNetwork
 ) -> None:
     run = runners[kind]
@@ -69,8 +76,8 @@ def test_a_file_predicts_what_the_network_does_for_any_number_of_stocks(
         with torch.inference_mode():
             expected = network(**inputs).numpy()
         assert expected.std() > 0.01
-        found = run({name: tensor.numpy() for name, tensor in inputs.items()})
-        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+        predicted = run({name: tensor.numpy() for name, tensor in inputs.items()})
+        np.testing.assert_allclose(predicted, expected, atol=1e-5, rtol=0)
 
 
 @each_format
@@ -87,10 +94,12 @@ def test_the_order_of_stocks_changes_no_prediction(
 
 
 @each_format
-def test_every_input_is_heard(kind: str, runners: dict[str, Runner], network: OneDayNetwork) -> None:
+def test_every_input_changes_the_predictions(
+    kind: str, runners: dict[str, Runner], network: OneDayNetwork
+) -> None:
     run = runners[kind]
-    drawn = network.random_inputs(11, torch.Generator().manual_seed(3))
-    inputs = {name: tensor.numpy() for name, tensor in drawn.items()}
+    tensors = network.random_inputs(11, torch.Generator().manual_seed(3))
+    inputs = {name: tensor.numpy() for name, tensor in tensors.items()}
     assert set(inputs) == {"features", "traded", "neighbours", "correlations", "is_neighbour", "market"}
     changed = {
         "features": inputs["features"] + 1,
@@ -106,17 +115,17 @@ def test_every_input_is_heard(kind: str, runners: dict[str, Runner], network: On
 
 
 @each_format
-def test_the_metadata_say_what_the_inputs_are_and_where_the_network_comes_from(
+def test_the_metadata_describe_the_inputs_and_the_origin_of_the_network(
     kind: str, files: dict[str, Path], trained_run: Path
 ) -> None:
     saved = json.loads((trained_run / "fold_0" / "seed_1" / "model.json").read_text())
-    found = metadata(kind, files[kind])
-    assert {key: found[key] for key in saved if key != "model"} == {
+    about = metadata(kind, files[kind])
+    assert {key: about[key] for key in saved if key != "model"} == {
         key: value for key, value in saved.items() if key != "model"
     }
-    assert found["features"][:2] == saved["features"][:2] and len(found["features"]) == 145
-    assert found["horizons"] == [1, 5, 10, 20] and found["sequence_length"] == 20
-    assert found["inputs"] == {
+    assert about["features"][:2] == saved["features"][:2] and len(about["features"]) == 145
+    assert about["horizons"] == [1, 5, 10, 20] and about["sequence_length"] == 20
+    assert about["inputs"] == {
         "features": ["stocks", 20, 145],
         "traded": ["stocks", 20],
         "neighbours": ["stocks", 10],
@@ -124,8 +133,8 @@ def test_the_metadata_say_what_the_inputs_are_and_where_the_network_comes_from(
         "is_neighbour": ["stocks", 10],
         "market": [1, 290],
     }
-    assert found["run"] == f"trained/{trained_run.name}" and found["network"] == "seed 1"
-    assert found["versions"]["torch"] == torch.__version__
+    assert about["run"] == f"trained/{trained_run.name}" and about["network"] == "seed 1"
+    assert about["versions"]["torch"] == torch.__version__
 
 
 def metadata(kind: str, path: Path) -> dict[str, object]:
@@ -142,7 +151,7 @@ def metadata(kind: str, path: Path) -> dict[str, object]:
     return content
 
 
-def test_the_documents_example_predicts_as_the_run_did(
+def test_the_example_in_the_docs_predicts_as_the_run_did(
     files: dict[str, Path],
     trained_run: Path,
     small_dataset: Path,
@@ -161,16 +170,16 @@ def test_the_documents_example_predicts_as_the_run_did(
     (tmp_path / "data").mkdir()
     small_frame.filter(pl.col("date") <= day).write_parquet(tmp_path / "data/today.parquet")
     monkeypatch.chdir(tmp_path)
-    said: dict[str, dict[str, float]] = {}
-    exec(compile(code, "export.md", "exec"), said)
+    names: dict[str, dict[str, float]] = {}
+    exec(compile(code, "export.md", "exec"), names)
     written = table.filter(date=day)
-    assert list(said["scores"]) == written["code"].to_list()
+    assert list(names["scores"]) == written["code"].to_list()
     rounding = 2e-3 if SavedFold.load(trained_run).half_precision else 1e-5
-    np.testing.assert_allclose(list(said["scores"].values()), written["prediction_1d"], atol=rounding)
+    np.testing.assert_allclose(list(names["scores"].values()), written["prediction_1d"], atol=rounding)
     assert capsys.readouterr().out.startswith("1 days ahead, best: ")
 
 
-def test_a_day_of_a_run_goes_through_as_it_does_at_home(
+def test_a_day_of_a_run_gives_the_same_output_as_the_network_itself(
     fold: SavedFold, network: OneDayNetwork, small_dataset: Path
 ) -> None:
     inputs = read_inputs(fold, small_dataset)
@@ -181,7 +190,7 @@ def test_a_day_of_a_run_goes_through_as_it_does_at_home(
         torch.testing.assert_close(network(**arrays), network_output(single, network.network, batch))
 
 
-def test_a_network_that_hears_nobody_asks_for_no_neighbours() -> None:
+def test_a_network_without_neighbours_has_no_neighbour_inputs() -> None:
     torch.manual_seed(0)
     model = ATFTGATFANModel(3, 8, 2, 1, [1, 5], sequence_length=4, use_regime=False).eval()
     torch.nn.init.normal_(model.direct.weight)
@@ -201,9 +210,9 @@ def without_graph() -> ATFTGATFANModel:
 def test_the_difference_is_the_largest_over_all_numbers_of_stocks(network: OneDayNetwork) -> None:
     def predict(inputs: export.Arrays, wrong: float) -> np.ndarray:
         with torch.inference_mode():
-            found = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
-        found[1, 2] += wrong if len(found) == 9 else 0
-        return found
+            predicted = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
+        predicted[1, 2] += wrong if len(predicted) == 9 else 0
+        return predicted
 
     assert largest_difference(network, lambda inputs: predict(inputs, 0)) == 0
     assert largest_difference(network, lambda inputs: predict(inputs, 0.5)) == pytest.approx(0.5)
@@ -211,7 +220,7 @@ def test_the_difference_is_the_largest_over_all_numbers_of_stocks(network: OneDa
 
 
 @pytest.mark.parametrize("wrong", [1e-3, np.nan])
-def test_a_file_that_predicts_otherwise_is_not_written(
+def test_a_file_with_other_predictions_is_not_written(
     wrong: float,
     fold: SavedFold,
     network: OneDayNetwork,
@@ -220,8 +229,8 @@ def test_a_file_that_predicts_otherwise_is_not_written(
 ) -> None:
     def predict(inputs: export.Arrays) -> np.ndarray:
         with torch.inference_mode():
-            found = network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return found.numpy() + wrong
+            predicted = network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return predicted.numpy() + wrong
 
     monkeypatch.setattr(export, "trace", lambda network: None)
     form = Format(".pt2", (), lambda program, about: b"new", lambda content: predict)
@@ -233,9 +242,9 @@ def test_a_file_that_predicts_otherwise_is_not_written(
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
 
 
-def test_a_missing_package_is_named_with_how_to_get_it(
+def test_the_error_for_a_missing_package_names_the_pip_command(
     fold: SavedFold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(needs=("json", "no_such_runtime")))
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages=("json", "no_such_runtime")))
     with pytest.raises(ConfigError, match=r"needs no_such_runtime, .* pip install 'gogooku3\[onnx\]'"):
         export_network(fold, "onnx", tmp_path / "model.onnx")

@@ -1,4 +1,4 @@
-"""A saved fold predicts what the run predicted, from the days it needs and nothing later."""
+"""Tests that a saved fold reproduces the run's predictions, from past days only."""
 
 import datetime as dt
 import json
@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from gogooku3.errors import DataError
-from gogooku3.inference.predict import FoldPredictions, predict_days, prepare_inputs, read_inputs
+from gogooku3.inference.predict import FoldPredictions, predict_days, read_inputs
+from gogooku3.inference.prepare_days import DayInputs, prepare_days, select_days
 from gogooku3.inference.saved_fold import SavedFold
 
 
@@ -22,32 +23,34 @@ def fold(trained_run: Path) -> SavedFold:
     return SavedFold.load(trained_run)
 
 
-def test_days_of_the_test_come_out_as_the_run_wrote_them(
+def prepared(fold: SavedFold, frame: pl.DataFrame, day: dt.date) -> DayInputs:
+    return prepare_days(fold, select_days(fold, frame, day, day))
+
+
+def test_predictions_of_test_days_equal_the_runs_own(
     trained_run: Path, fold: SavedFold, small_dataset: Path
 ) -> None:
     table = pl.read_parquet(trained_run / "predictions.parquet")
     days = table["date"].unique().sort()
     for first, last in ((days[0], days[0]), (days[20], days[45])):
-        found = predict_days(fold, read_inputs(fold, small_dataset, first, last))
+        predictions = predict_days(fold, read_inputs(fold, small_dataset, first, last))
         models = {
-            "atft_gat_fan": found.network,
-            "lightgbm": found.lightgbm,
-            "rank_average": found.rank_average,
+            "atft_gat_fan": predictions.network,
+            "lightgbm": predictions.lightgbm,
+            "rank_average": predictions.rank_average,
         }
         for model, wide in models.items():
             for horizon in fold.horizons:
                 expected = table.filter(pl.col("date").is_between(first, last), model=model, horizon=horizon)
                 assert wide.select("date", "code").equals(expected.select("date", "code"))
                 np.testing.assert_allclose(wide[f"prediction_{horizon}d"], expected["prediction"], atol=1e-6)
-        for name, own in found.members.items():
+        for name, own in predictions.members.items():
             written = pl.read_parquet(trained_run / "fold_0" / name.replace(" ", "_") / "predictions.parquet")
             written = written.filter(pl.col("date").is_between(first, last))
             np.testing.assert_allclose(own["prediction_5d"], written["prediction_5d"], atol=1e-6)
 
 
-def test_what_comes_after_a_day_moves_no_bit_of_its_prediction(
-    fold: SavedFold, small_frame: pl.DataFrame
-) -> None:
+def test_later_days_do_not_change_a_prediction_at_all(fold: SavedFold, small_frame: pl.DataFrame) -> None:
     days = small_frame["date"].unique().sort()
     day = days[-30]
     features = list(fold.file_features)
@@ -55,16 +58,16 @@ def test_what_comes_after_a_day_moves_no_bit_of_its_prediction(
     changed = small_frame.with_columns(pl.when(later).then(-pl.col(features)).otherwise(pl.col(features)))
     cut = small_frame.filter(~later).drop("target_1d", "target_5d", "target_10d", "target_20d")
 
-    def of(frame: pl.DataFrame) -> FoldPredictions:
-        return predict_days(fold, prepare_inputs(fold, frame, day, day))
+    def predict(frame: pl.DataFrame) -> FoldPredictions:
+        return predict_days(fold, prepared(fold, frame, day))
 
-    whole = of(small_frame)
-    for other in (of(changed), of(cut)):
+    whole = predict(small_frame)
+    for other in (predict(changed), predict(cut)):
         assert other.rank_average.equals(whole.rank_average)
         assert all(other.members[name].equals(own) for name, own in whole.members.items())
 
 
-def test_days_before_those_the_run_saw_are_not_read(
+def test_days_before_the_runs_start_date_are_not_read(
     fold: SavedFold, small_dataset: Path, small_frame: pl.DataFrame
 ) -> None:
     days = small_frame["date"].unique().sort()
@@ -73,9 +76,9 @@ def test_days_before_those_the_run_saw_are_not_read(
     from_rows, from_file, of_all_days = (
         inputs.schedule.summary()
         for inputs in (
-            prepare_inputs(late, small_frame, day, day),
+            prepared(late, small_frame, day),
             read_inputs(late, small_dataset, day, day),
-            prepare_inputs(fold, small_frame, day, day),
+            prepared(fold, small_frame, day),
         )
         if inputs.schedule is not None
     )
@@ -86,8 +89,8 @@ def test_days_before_those_the_run_saw_are_not_read(
 def test_the_newest_day_needs_no_target(fold: SavedFold, small_frame: pl.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "today.parquet"
     small_frame.drop("target_1d", "target_5d", "target_10d", "target_20d").write_parquet(path)
-    found = predict_days(fold, read_inputs(fold, path))
-    assert found.network["date"].unique().to_list() == [small_frame["date"].max()]
+    predictions = predict_days(fold, read_inputs(fold, path))
+    assert predictions.network["date"].unique().to_list() == [small_frame["date"].max()]
 
 
 @pytest.mark.parametrize(
@@ -107,14 +110,14 @@ def test_a_day_that_cannot_be_predicted_is_refused(
 READ = """
 import sys
 from gogooku3.inference.prepare_days import read_days
-from gogooku3.inference.saved_state import SavedState
-read = read_days(SavedState.read(sys.argv[1]), sys.argv[2])
+from gogooku3.inference.saved_fold import SavedFold
+read = read_days(SavedFold.open(sys.argv[1]), sys.argv[2])
 assert not {"torch", "lightgbm"} & set(sys.modules)
 print(read.panel.n_stocks, len(read.days))
 """
 
 
-def test_a_day_is_read_and_prepared_without_what_runs_the_models(
+def test_a_day_is_read_without_importing_torch_or_lightgbm(
     trained_run: Path, small_dataset: Path, fold: SavedFold
 ) -> None:
     command = [sys.executable, "-c", READ, str(trained_run), str(small_dataset)]
@@ -123,18 +126,18 @@ def test_a_day_is_read_and_prepared_without_what_runs_the_models(
     assert done.stdout.split() == [str(expected.panel.n_stocks), "1"], done.stderr
 
 
-def test_a_fold_that_the_run_has_not_is_refused(trained_run: Path) -> None:
+def test_a_missing_fold_is_refused(trained_run: Path) -> None:
     with pytest.raises(DataError, match="does not have a network of fold 7; folds with a network: 0"):
         SavedFold.load(trained_run, 7)
 
 
-def test_a_model_alone_does_not_predict(trained_run: Path, tmp_path: Path) -> None:
-    place = tmp_path / "alone"
-    shutil.copytree(trained_run / "fold_0" / "seed_0", place)
-    state = json.loads((place / "model.json").read_text())
-    (place / "model.json").write_text(json.dumps({"model": state["model"]}))
+def test_a_model_without_a_run_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "alone"
+    shutil.copytree(trained_run / "fold_0" / "seed_0", folder)
+    state = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({"model": state["model"]}))
     with pytest.raises(DataError, match="lacks 'features'"):
-        SavedFold.load(place)
+        SavedFold.load(folder)
 
 
 def test_a_broken_tree_file_is_refused(trained_run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run has a folder of its own, and every file in it is whole."""
+"""Tests naming and writing of run folders."""
 
 import datetime as dt
 import json
@@ -20,7 +20,9 @@ def test_the_folder_is_named_by_experiment_and_time(tmp_path: Path) -> None:
     assert folder.path.is_dir()
 
 
-def test_two_runs_of_the_same_second_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_of_the_same_second_get_different_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Noon(dt.datetime):
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> "Noon":
@@ -32,13 +34,13 @@ def test_two_runs_of_the_same_second_share_nothing(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", ["", "..", "../up", "a/b", "a b", "-x", ".hidden", "a\n"])
-def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_experiment_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="names a folder"):
         RunFolder(tmp_path, name)
     assert not list(tmp_path.iterdir())
 
 
-def test_text_json_and_tables_come_back(tmp_path: Path) -> None:
+def test_text_json_and_tables_are_read_back_unchanged(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "x")
     assert folder.write_text("a.txt", "終値").read_text(encoding="utf-8") == "終値"
     content = {"day": dt.date(2024, 1, 4), "path": Path("a/b"), "score": 0.5}
@@ -49,7 +51,7 @@ def test_text_json_and_tables_come_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.path.iterdir()) == ["a.json", "a.parquet", "a.txt"]
 
 
-def test_a_fold_has_its_own_folder_once(tmp_path: Path) -> None:
+def test_a_fold_and_a_seed_have_their_own_folders(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "x")
     assert folder.fold(2) == folder.fold(2) == folder.path / "fold_2"
     assert folder.fold(2).is_dir()

@@ -1,4 +1,4 @@
-"""A manifest is read whole or refused by the part that is wrong."""
+"""Tests that a manifest is read unchanged, or refused with the damaged part named."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from gogooku3.errors import DataError
 from gogooku3.runs.manifest import read_manifest
 
 
-def test_a_folder_without_a_manifest_has_an_empty_one(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_gives_an_empty_one(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == {}
 
 
-def test_what_was_written_is_read_and_what_is_unknown_stays(tmp_path: Path) -> None:
-    said = {"status": "complete", "threads": 2, "folds": [], "new": 1}
-    (tmp_path / "manifest.json").write_text(json.dumps(said))
-    assert read_manifest(tmp_path) == said
+def test_unknown_parts_are_kept(tmp_path: Path) -> None:
+    content = {"status": "complete", "threads": 2, "folds": [], "new": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert read_manifest(tmp_path) == content
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_what_was_written_is_read_and_what_is_unknown_stays(tmp_path: Path) -> N
         ({"dropped": [{"step": "split"}]}, "without a number of rows"),
     ],
 )
-def test_a_part_that_is_not_what_we_write_is_named(content: Any, named: str, tmp_path: Path) -> None:
+def test_a_damaged_part_is_named(content: Any, named: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=named):
         read_manifest(tmp_path)

@@ -21,14 +21,14 @@ def export(
 
     Example: `gogooku3 export --run runs/train/20250101-090000 --format onnx --out network.onnx`
     """
-    from gogooku3.inference.export import TRIED, export_network
+    from gogooku3.inference.export import TEST_SIZES, export_network
     from gogooku3.inference.saved_fold import SavedFold
 
-    saved = SavedFold.load(run, fold, boosters=False)
+    saved = SavedFold.open(run, fold)
     done = export_network(saved, format, out, seed)
     others = [name for name in saved.networks if name != done.network]
     beside = f"; not in it: {', '.join(others)}" if others else ""
     typer.echo(
         f"{out}: fold {saved.number}, {done.network}{beside}; differs from PyTorch by at most "
-        f"{done.difference:.1e} on days of {', '.join(map(str, TRIED))} stocks"
+        f"{done.difference:.1e} on days of {', '.join(map(str, TEST_SIZES))} stocks"
     )

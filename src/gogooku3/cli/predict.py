@@ -16,7 +16,7 @@ from gogooku3.system import freed_memory_kept, one_heap
 if TYPE_CHECKING:
     import polars as pl
 
-    from gogooku3.inference.predict import DayInputs
+    from gogooku3.inference.prepare_days import DayInputs
     from gogooku3.inference.saved_fold import SavedFold
 
 LISTED = 8
@@ -62,9 +62,9 @@ def predict(
         import numpy as np
 
         from gogooku3.inference.predict import predict_days
-        from gogooku3.inference.ranking import chosen_horizon, day_ranking, with_reasons
+        from gogooku3.inference.ranking import day_ranking, ranking_horizon, with_reasons
 
-        leading = chosen_horizon(saved.horizons, horizon)
+        leading = ranking_horizon(saved.horizons, horizon)
         table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
         ends = np.arange(table.height)
         if not explain_all:
@@ -95,17 +95,13 @@ def _read(run: Path, fold: int | None, data: Path, day: dt.date | None) -> "tupl
     """A fold, and a day's inputs, which are read while the libraries that predict are loaded."""
     with never_garbage():
         from gogooku3.inference.prepare_days import prepare_days, read_days
-        from gogooku3.inference.saved_state import SavedState
-    state = SavedState.read(run, fold)
-    with quick_turns(), ThreadPoolExecutor(1) as beside:
-        reading = beside.submit(read_days, state, data, day, day)
-        load_prediction()
-        from gogooku3.inference.predict import gathered
         from gogooku3.inference.saved_fold import SavedFold
-
-        preparing = beside.submit(prepare_days, state, reading.result())
-        saved = SavedFold.of(state)
-        return saved, gathered(saved, preparing.result())
+    saved = SavedFold.open(run, fold)
+    with quick_turns(), ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(read_days, saved, data, day, day)
+        load_prediction()
+        preparing = beside.submit(prepare_days, saved, reading.result())
+        return saved.load_models(), preparing.result()
 
 
 def _day(text: str | None) -> dt.date | None:

@@ -1,1 +1,1 @@
-"""Applies a saved fold to other days: predict, rank with reasons, detect drift, export. Never trains."""
+"""Applies a saved fold to other days: open the fold, read and prepare days, predict, rank. Never trains."""

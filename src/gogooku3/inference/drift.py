@@ -1,7 +1,7 @@
-"""Whether inputs still look like those a fold was trained on. It reads no target and changes nothing.
+"""Detects inputs that no longer look like those of training. Reads no targets, changes nothing.
 
-Two questions. Level: does a day's mean, deviation or share of known values lie outside what training days
-showed? Shape: do the standardised values of the last days fall into the training rows' deciles as those did?
+Level: a day's mean, deviation or share of known values is outside the range of the training days. Shape: the
+recent standardised values fall into the training deciles in other proportions.
 """
 
 import numpy as np
@@ -12,114 +12,114 @@ from gogooku3.preprocessing.cross_section import DayStatistics
 from gogooku3.schema import MIN_STOCKS
 
 SAMPLE_ROWS = 20_000
-"""Rows whose values fall into deciles at most, evenly spread, of training and of now: enough for a decile."""
+"""Most rows used for deciles, evenly spaced, of training and of today."""
 BINS = 10
 PSI_LIMIT = 0.25
 """Population stability index that counts as a shift in credit scoring, where the index comes from."""
 MARGIN = 0.25
-"""Share of the training days' range by which a day may lie outside it: new extremes come in any market."""
+"""Share of the training days' range by which a day may be outside it: new extremes occur in any market."""
 KNOWN_MARGIN = 0.1
-"""Loss of known values, below the worst training day, that counts."""
+"""Share of known values below the worst training day that counts as drift."""
 _LEAST_SHARE = 1e-4
 
 
 def feature_statistics(panel: Panel, statistics: DayStatistics | None, days: range) -> pl.DataFrame:
-    """What each input looked like on some days, for `drift` to compare later days with.
+    """Statistics of each input on the training days, for `drift`.
 
     Args:
         panel: normalised.
-        statistics: what its days said before that; None where nothing was standardised.
+        statistics: its days' statistics before normalisation; None without normalisation.
         days: the training days.
 
     Returns:
-        a row a feature: `feature`; `mean_low, mean_high, log_deviation_low, log_deviation_high, known_low`,
-        the least and the most of any day (null where no day had enough stocks; the least known counts from
-        the feature's first value on); `edges` and `shares`, inner
-        borders of the deciles of the standardised values and the share of rows in each bin.
+        one row per feature: `feature`; `mean_low, mean_high, log_deviation_low, log_deviation_high,
+        known_low`, the extremes over the days (null where no day has enough stocks; `known_low` counts from
+        the feature's first value on); `edges` and `shares`, the inner borders of the deciles of the
+        standardised values and the share of rows in each bin.
     """
     day, stock = np.nonzero(panel.mask[days.start : days.stop])
     step = max(1, len(day) // SAMPLE_ROWS)
     values = panel.values[day[::step] + days.start, stock[::step]]
     cuts = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1], axis=0)
-    edges = [np.unique(cuts[:, place]).astype(np.float64) for place in range(values.shape[1])]
-    table = pl.DataFrame(
+    edges = [np.unique(column).astype(np.float64) for column in cuts.T]
+    shares = [_shares(column, borders) for column, borders in zip(values.T, edges, strict=True)]
+    levels = {name: by_day[days.start : days.stop] for name, by_day in _levels(panel, statistics).items()}
+    # A feature with a lookback has no values on the data's first days; those days set no lower bound.
+    started = np.maximum.accumulate(levels["known"] > 0, axis=0)
+    bounds = {
+        "mean_low": np.fmin.reduce(levels["mean"]),
+        "mean_high": np.fmax.reduce(levels["mean"]),
+        "log_deviation_low": np.fmin.reduce(levels["log_deviation"]),
+        "log_deviation_high": np.fmax.reduce(levels["log_deviation"]),
+        "known_low": np.fmin.reduce(np.where(started, levels["known"], np.nan)),
+    }
+    return pl.DataFrame(
         {
             "feature": panel.features,
             "edges": [column.tolist() for column in edges],
-            "shares": [_shares(values[:, place], column).tolist() for place, column in enumerate(edges)],
+            "shares": [column.tolist() for column in shares],
         }
-    )
-    level = {
-        name: np.full((len(days), values.shape[1]), np.nan) for name in ("mean", "log_deviation", "known")
-    }
-    if statistics is not None:
-        level = {name: it[days.start : days.stop] for name, it in _levels(panel, statistics).items()}
-        # The data's first days know nothing of a feature that looks back; they excuse no later day.
-        began = np.maximum.accumulate(level["known"] > 0, axis=0)
-        level["known"] = np.where(began, level["known"], np.nan)
-    bounds = {
-        "mean_low": _bound(np.nanmin, level["mean"]),
-        "mean_high": _bound(np.nanmax, level["mean"]),
-        "log_deviation_low": _bound(np.nanmin, level["log_deviation"]),
-        "log_deviation_high": _bound(np.nanmax, level["log_deviation"]),
-        "known_low": _bound(np.nanmin, level["known"]),
-    }
-    return table.with_columns(pl.Series(name, bound, nan_to_null=True) for name, bound in bounds.items())
+    ).with_columns(pl.Series(name, bound, nan_to_null=True) for name, bound in bounds.items())
 
 
 def drift(table: pl.DataFrame, panel: Panel, statistics: DayStatistics | None, day: int) -> pl.DataFrame:
-    """The inputs of a day that do not look like those of training.
+    """Inputs of a day that do not look like those of training.
 
-    The shape is that of the panel's rows up to the day, so a panel should begin about a window before it. Its
-    limit is `PSI_LIMIT` and what a cross-section of so few stocks shows by chance. A feature that is the same
-    for all stocks of the day has no shape.
+    The shape uses the panel's rows up to the day, so the panel should begin about one window before it. Its
+    limit is `PSI_LIMIT` plus the index that chance produces with so few stocks. A feature that is equal for
+    all stocks of the day has no shape.
 
     Args:
-        table: as `feature_statistics` made it.
-        panel: normalised likewise, with the same features.
-        statistics: what its days said before that.
-        day: place of the day in the panel.
+        table: from `feature_statistics`.
+        panel: normalised in the same way, with the same features.
+        statistics: its days' statistics before normalisation.
+        day: position of the day in the panel.
 
     Returns:
-        `feature, what, value, low, high`, those farthest out first: `what` is "mean", "log_deviation"
+        `feature, what, value, low, high`, the largest deviations first: `what` is "mean", "log_deviation"
         (natural logarithm of the day's deviation over stocks), "known" (share of the day's rows) or "shape"
-        (population stability index), and `value` lies below `low` or above `high`.
+        (population stability index), and `value` is below `low` or above `high`.
     """
-    found: list[tuple[str, str, float, float | None, float | None, float]] = []
-    stocks = int(panel.mask[day].sum())
-    limit = PSI_LIMIT + 2 * (BINS - 1) / max(stocks, 1)
-    seen, stock = np.nonzero(panel.mask[: day + 1])
-    some = np.linspace(0, len(seen) - 1, min(len(seen), SAMPLE_ROWS)).round().astype(np.int64)
-    rows = panel.values[seen[some], stock[some]]
-    levels = {} if statistics is None else _levels(panel, statistics)
-    for place, row in enumerate(table.iter_rows(named=True)):
-        name = row["feature"]
-        standardised = not levels or np.isfinite(levels["log_deviation"][day, place])
-        index = _stability(np.array(row["shares"]), _shares(rows[:, place], np.array(row["edges"])))
-        if standardised and index > limit:
-            found.append((name, "shape", index, None, limit, index / limit))
+    drifted: list[tuple[str, str, float, float | None, float | None, float]] = []
+    psi_limit = PSI_LIMIT + 2 * (BINS - 1) / max(int(panel.mask[day].sum()), 1)
+    row_day, row_stock = np.nonzero(panel.mask[: day + 1])
+    evenly = np.linspace(0, len(row_day) - 1, min(len(row_day), SAMPLE_ROWS)).round().astype(np.int64)
+    values = panel.values[row_day[evenly], row_stock[evenly]]
+    levels = {name: by_day[day] for name, by_day in _levels(panel, statistics).items()}
+    for index, training in enumerate(table.iter_rows(named=True)):
+        name = training["feature"]
+        psi = _stability(np.array(training["shares"]), _shares(values[:, index], np.array(training["edges"])))
+        standardised = statistics is None or np.isfinite(levels["log_deviation"][index])
+        if standardised and psi > psi_limit:
+            drifted.append((name, "shape", psi, None, psi_limit, psi / psi_limit))
         for what in ("mean", "log_deviation"):
-            low, high = row[f"{what}_low"], row[f"{what}_high"]
-            value = float(levels[what][day, place]) if levels else float("nan")
+            low, high = training[f"{what}_low"], training[f"{what}_high"]
+            value = float(levels[what][index])
             if low is None or not np.isfinite(value):
                 continue
-            room = MARGIN * (high - low) + 1e-6 * (1 + abs(high))
-            low, high = low - room, high + room
+            margin = MARGIN * (high - low) + 1e-6 * (1 + abs(high))
+            low, high = low - margin, high + margin
             if not low <= value <= high:
                 outside = max(low - value, value - high)
-                found.append((name, what, value, low, high, 1 + outside / (high - low)))
-        if levels and row["known_low"] is not None:
-            value, low = float(levels["known"][day, place]), row["known_low"] - KNOWN_MARGIN
+                drifted.append((name, what, value, low, high, 1 + outside / (high - low)))
+        if training["known_low"] is not None:
+            value, low = float(levels["known"][index]), training["known_low"] - KNOWN_MARGIN
             if value < low:
-                found.append((name, "known", value, low, None, 1 + (low - value) / KNOWN_MARGIN))
-    schema = {"feature": pl.String, "what": pl.String, "value": pl.Float64, "low": pl.Float64}
-    schema |= {"high": pl.Float64, "far": pl.Float64}
-    table = pl.DataFrame(found, schema=schema, orient="row")
-    return table.sort("far", descending=True, maintain_order=True).drop("far")
+                drifted.append((name, "known", value, low, None, 1 + (low - value) / KNOWN_MARGIN))
+    columns = ("feature", "what", "value", "low", "high", "size")
+    schema = {name: pl.String if name in ("feature", "what") else pl.Float64 for name in columns}
+    found = pl.DataFrame(drifted, schema=schema, orient="row")
+    return found.sort("size", descending=True, maintain_order=True).drop("size")
 
 
-def _levels(panel: Panel, statistics: DayStatistics) -> dict[str, np.ndarray]:
-    """Mean, log deviation and share of known values by day and feature; NaN with too few stocks."""
+def _levels(panel: Panel, statistics: DayStatistics | None) -> dict[str, np.ndarray]:
+    """Mean, log deviation and share of known values, `[days, features]`; NaN where too few stocks have one.
+
+    Without normalisation all are NaN.
+    """
+    if statistics is None:
+        unknown = np.full((panel.n_days, len(panel.features)), np.nan)
+        return dict.fromkeys(("mean", "log_deviation", "known"), unknown)
     enough = statistics.count >= MIN_STOCKS
     varies = enough & (statistics.variance > 0)
     rows = np.maximum(panel.mask.sum(axis=1), 1)[:, None]
@@ -131,15 +131,6 @@ def _levels(panel: Panel, statistics: DayStatistics) -> dict[str, np.ndarray]:
         }
 
 
-def _bound(choose: np.ufunc | object, values: np.ndarray) -> np.ndarray:
-    """The least or the most by feature; NaN where no day has a value."""
-    known = np.isfinite(values).any(axis=0)
-    bound = np.full(values.shape[1], np.nan)
-    if known.any():
-        bound[known] = choose(values[:, known], axis=0)  # type: ignore[operator]
-    return bound
-
-
 def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Share of the values in each bin between the edges."""
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
@@ -147,11 +138,11 @@ def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _stability(expected: np.ndarray, found: np.ndarray) -> float:
-    """Population stability index: `sum (found - expected) ln(found / expected)`; 0 for equal shares.
+def _stability(expected: np.ndarray, observed: np.ndarray) -> float:
+    """Population stability index: `sum (observed - expected) ln(observed / expected)`; 0 for equal shares.
 
     >>> round(_stability(np.array([0.5, 0.5]), np.array([0.9, 0.1])), 3)
     0.879
     """
-    expected, found = np.maximum(expected, _LEAST_SHARE), np.maximum(found, _LEAST_SHARE)
-    return float(((found - expected) * np.log(found / expected)).sum())
+    expected, observed = np.maximum(expected, _LEAST_SHARE), np.maximum(observed, _LEAST_SHARE)
+    return float(((observed - expected) * np.log(observed / expected)).sum())

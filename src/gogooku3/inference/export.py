@@ -1,6 +1,7 @@
-"""A trained network as one file that runs without us: ONNX, or PyTorch's exported program.
+"""Exports one trained network to a file that runs without this package: ONNX, or PyTorch's exported program.
 
-The file is tried against the network before it is written. LightGBM, and the averaging of seeds, stay behind.
+The file is tested against the network before it is written. Neither LightGBM nor the average of several seeds
+is exported.
 """
 
 import io
@@ -26,9 +27,9 @@ from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.training.batches import Batch
 
 TOLERANCE = 1e-5
-"""Largest difference from PyTorch, in units of a prediction, that a file may show."""
-TRIED = (2, 9, 33)
-"""Numbers of stocks that a file is tried with."""
+"""Largest accepted difference from PyTorch, in units of a prediction."""
+TEST_SIZES = (2, 9, 33)
+"""Numbers of stocks with which a file is tested."""
 METADATA = "gogooku3"
 """Key of the metadata in an ONNX file; with `.json`, the extra file of a PyTorch one."""
 OPSET = 20
@@ -37,21 +38,21 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Format(NamedTuple):
-    """How a kind of file is made of a traced program and metadata, and read back to be run."""
+    """A file format: its suffix and packages, and functions from program and metadata to bytes and back."""
 
     suffix: str
-    needs: tuple[str, ...]
+    packages: tuple[str, ...]
     write: Callable[[Any, str], bytes]
     read: Callable[[bytes], Callable[[Arrays], np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """Result of an export.
 
     Attributes:
         network: name of the network, such as `seed 0`.
-        difference: largest difference from PyTorch over all that was tried.
+        difference: largest difference from PyTorch over all tests.
     """
 
     network: str
@@ -59,17 +60,17 @@ class Export:
 
 
 def export_network(fold: SavedFold, kind: str, out: Path, seed: int | None = None) -> Export:
-    """Write one network of a fold, tried on random days of several numbers of stocks.
+    """Write one network of a fold, tested on random days of several numbers of stocks.
 
     Args:
         fold: the saved fold.
         kind: a name of `FORMATS`.
-        out: the file, which appears whole or not at all.
+        out: the file, written whole or not at all.
         seed: of the network; None takes the last, as `ATFTGATFANModel.from_pretrained` does.
 
     Raises:
-        ConfigError: no such format or seed, a name that does not fit, or a package is missing.
-        DataError: the file can't be written, or does not predict what the network does.
+        ConfigError: no such format or seed, a file name of another format, or a missing package.
+        DataError: the file can't be written, or its predictions differ from the network's.
     """
     form = _format(kind, out)
     name = list(fold.networks)[-1] if seed is None else f"seed {seed}"
@@ -78,9 +79,9 @@ def export_network(fold: SavedFold, kind: str, out: Path, seed: int | None = Non
             f"fold {fold.number} has no network of seed {seed}; it has {choices(fold.networks)}; leave the "
             "seed out to take the last"
         )
-    # Before the work, so that a place that can't be written to is told at once.
+    # Opened before the work, so that an unwritable path fails at once.
     with atomic_path(out) as temporary:
-        network = one_day(fold, name)
+        network = one_day_network(fold, name)
         content = form.write(trace(network), json.dumps(describe(fold, name, network)))
         difference = largest_difference(network, form.read(content))
         if not difference <= TOLERANCE:
@@ -92,15 +93,15 @@ def export_network(fold: SavedFold, kind: str, out: Path, seed: int | None = Non
     return Export(name, difference)
 
 
-def one_day(fold: SavedFold, name: str) -> OneDayNetwork:
-    """A fold's network by name, as a function of a day's arrays."""
+def one_day_network(fold: SavedFold, name: str) -> OneDayNetwork:
+    """A fold's network, by name, as a function of one day's arrays."""
     builder = fold.graph_builder
     network = OneDayNetwork(fold.networks[name], 0 if builder is None else builder.max_edges_per_node)
     return network.eval()
 
 
 def day_inputs(batch: Batch) -> dict[str, np.ndarray]:
-    """What an exported network reads, from a batch of one day; a network may not read all of it."""
+    """Inputs of an exported network, from a batch of one day; a network may use only some of them."""
     tensors = {
         "features": batch.x,
         "traded": batch.step_mask,
@@ -113,25 +114,25 @@ def day_inputs(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def describe(fold: SavedFold, name: str, network: OneDayNetwork) -> dict[str, Any]:
-    """The metadata: what the inputs are and how to make them, and where the network comes from."""
+    """Metadata: the inputs and how to make them, and the origin of the network."""
     run = fold.folder.resolve().parent
-    state = {key: value for key, value in fold.state.items() if key != "model"}
-    stocks = {key: ["stocks", *shape] for key, shape in network.input_shapes.items() if key != "market"}
-    fixed = {key: list(shape) for key, shape in network.input_shapes.items() if key == "market"}
     return {
         "run": f"{run.parent.name}/{run.name}",
         "network": name,
         "versions": {"gogooku3": __version__, "torch": torch.__version__},
         "horizons": list(fold.horizons),
         "sequence_length": fold.sequence_length,
-        "inputs": stocks | fixed,
+        "inputs": {
+            key: list(shape) if key == "market" else ["stocks", *shape]
+            for key, shape in network.input_shapes.items()
+        },
         "outputs": {"predictions": ["stocks", len(fold.horizons)]},
-        **state,
+        **{key: value for key, value in fold.state.items() if key != "model"},
     }
 
 
 def trace(network: OneDayNetwork) -> Any:
-    """The network as PyTorch's exported program, for any number of stocks from two on."""
+    """PyTorch's exported program of the network, for any number of stocks from two on."""
     stocks = torch.export.Dim("stocks", min=2)
     example = network.random_inputs(7, torch.Generator().manual_seed(0))
     dynamic = {name: None if name == "market" else {0: stocks} for name in example}
@@ -140,18 +141,18 @@ def trace(network: OneDayNetwork) -> Any:
 
 
 def largest_difference(network: OneDayNetwork, exported: Callable[[Arrays], np.ndarray]) -> float:
-    """Largest difference between two ways to predict random days of each number of stocks in `TRIED`.
+    """Largest difference between network and file on random days of each size in `TEST_SIZES`.
 
-    NaN where one of them is not finite.
+    NaN where a prediction is not finite.
     """
     generator = torch.Generator().manual_seed(1)
     differences = []
-    for stocks in TRIED:
+    for stocks in TEST_SIZES:
         inputs = network.random_inputs(stocks, generator)
         with torch.inference_mode():
             expected = network(**inputs).numpy()
-        found = exported({name: tensor.numpy() for name, tensor in inputs.items()})
-        differences.append(np.abs(found - expected).max())
+        predicted = exported({name: tensor.numpy() for name, tensor in inputs.items()})
+        differences.append(np.abs(predicted - expected).max())
     return float(np.max(differences))
 
 
@@ -163,7 +164,7 @@ def _format(kind: str, out: Path) -> Format:
         raise ConfigError(f"the file is {out}; for the format {kind} its name must end in {form.suffix}")
     if out.is_dir():
         raise DataError(f"{out} is a folder; name a file")
-    if missing := [package for package in form.needs if find_spec(package) is None]:
+    if missing := [package for package in form.packages if find_spec(package) is None]:
         raise ConfigError(
             f"the format {kind} needs {choices(missing)}, not installed here; pip install 'gogooku3[onnx]'"
         )
@@ -172,12 +173,12 @@ def _format(kind: str, out: Path) -> Format:
 
 def _write_onnx(program: Any, metadata: str) -> bytes:
     with _quiet():
-        made = torch.onnx.export(
+        onnx_program = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, output_names=["predictions"], verbose=False
         )
-    assert made is not None
-    made.model.metadata_props[METADATA] = metadata
-    content: bytes = made.model_proto.SerializeToString()
+    assert onnx_program is not None
+    onnx_program.model.metadata_props[METADATA] = metadata
+    content: bytes = onnx_program.model_proto.SerializeToString()
     return content
 
 
@@ -187,12 +188,7 @@ def _read_onnx(content: bytes) -> Callable[[Arrays], np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-    def run(inputs: Arrays) -> np.ndarray:
-        found: np.ndarray = session.run(["predictions"], dict(inputs))[0]
-        return found
-
-    return run
+    return lambda inputs: session.run(["predictions"], dict(inputs))[0]
 
 
 def _write_torch(program: Any, metadata: str) -> bytes:
@@ -208,15 +204,15 @@ def _read_torch(content: bytes) -> Callable[[Arrays], np.ndarray]:
 
     def run(inputs: Arrays) -> np.ndarray:
         with torch.inference_mode():
-            found: Tensor = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return found.numpy()
+            predictions: Tensor = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return predictions.numpy()
 
     return run
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without PyTorch's warnings about its own inside; what matters is tried afterwards."""
+    """Silence PyTorch's warnings about its own internals; the file is tested afterwards."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The network as a function of one day's arrays, by name: the form in which it leaves for another program."""
+"""The network as a function of one day's named arrays, for export to other programs."""
 
 import torch
 from torch import Tensor, nn
@@ -8,36 +8,36 @@ from gogooku3.models.graph_attention import Neighbours
 
 
 class OneDayNetwork(nn.Module):
-    """A network of which all samples are the stocks of one day.
+    """A network whose samples are all stocks of one day.
 
-    Only what the network reads is an input: `neighbours`, `correlations` and `is_neighbour` where it listens
-    to neighbours, `market` where its regime reads the day's statistics.
+    Only what the network reads is an input: `neighbours`, `correlations` and `is_neighbour` with graph
+    attention, `market` if its regime reads the day's statistics.
 
     Args:
         network: in evaluation mode.
-        neighbours: most neighbours of a stock; 0: every stock stands alone.
+        max_neighbours: largest number of neighbours per stock; 0: no stock has neighbours.
 
     Shapes:
         features float `[stocks, steps, features]`, normalised, missing as 0; traded bool `[stocks, steps]`;
-        neighbours int64 `[stocks, K]`, places among the day's stocks (any of them where there is no
-        neighbour); correlations float `[stocks, K]`; is_neighbour bool `[stocks, K]`; market float
+        neighbours int64 `[stocks, K]`, positions among the day's stocks (any position as padding);
+        correlations float `[stocks, K]`; is_neighbour bool `[stocks, K]`, False for padding; market float
         `[1, market_dim]` -> `[stocks, horizons]`.
     """
 
-    def __init__(self, network: ATFTGATFANModel, neighbours: int) -> None:
+    def __init__(self, network: ATFTGATFANModel, max_neighbours: int) -> None:
         super().__init__()
         self.network = network
-        self._neighbours = neighbours if network.graph is not None else 0
+        self._max_neighbours = max_neighbours if network.graph is not None else 0
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input without the stocks, which come first everywhere but in `market`."""
+        """Shape of each input without its stocks axis, the first of all inputs but `market`."""
         settings = self.network.settings
         steps = settings["sequence_length"]
         shapes: dict[str, tuple[int, ...]] = {"features": (steps, settings["input_dim"]), "traded": (steps,)}
-        if self._neighbours:
+        if self._max_neighbours:
             names = ("neighbours", "correlations", "is_neighbour")
-            shapes |= dict.fromkeys(names, (self._neighbours,))
+            shapes |= dict.fromkeys(names, (self._max_neighbours,))
         regime = self.network.temporal.regime
         if regime is not None and regime.market_dim:
             shapes["market"] = (1, regime.market_dim)
@@ -56,13 +56,13 @@ class OneDayNetwork(nn.Module):
         stocks = features.shape[0]
         same_day = torch.zeros(stocks, dtype=torch.long, device=features.device)
         if neighbours is None or correlations is None or is_neighbour is None:
-            # A table without columns is no shape that every program takes.
-            nobody = torch.zeros(stocks, 1, device=features.device)
-            heard = Neighbours(nobody.long(), nobody, nobody.bool())
+            # One padded column: not every runtime accepts a table without columns.
+            padding = torch.zeros(stocks, 1, device=features.device)
+            links = Neighbours(padding.long(), padding, padding.bool())
         else:
-            heard = Neighbours(neighbours, correlations, is_neighbour)
-        found: Tensor = self.network(features, traded, same_day, heard, 1, market)
-        return found
+            links = Neighbours(neighbours, correlations, is_neighbour)
+        predictions: Tensor = self.network(features, traded, same_day, links, 1, market)
+        return predictions
 
     def random_inputs(self, stocks: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Inputs of the right shapes: a fifth of the steps not traded, a third of the links absent."""

@@ -1,29 +1,37 @@
-"""The days that a saved fold predicts, read and prepared for its models. It loads no torch."""
+"""Reads the days that a saved fold predicts and prepares them as in training, without importing torch.
+
+`read_days` (from a file) or `select_days` (from a frame) gives `RawDays`; `prepare_days` gives `DayInputs`.
+"""
 
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from gogooku3.data.panel import Panel
+from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.inference.saved_state import SavedState
+from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.preprocessing.cross_section import DayStatistics
 from gogooku3.schema import DATE
+
+if TYPE_CHECKING:
+    from gogooku3.training.batches import PanelBatches
 
 
 @dataclass(frozen=True)
 class RawDays:
-    """Some days as they lie in the data, and the days before them that windows and graphs reach.
+    """Days to predict as the data has them, with the earlier days that windows and graphs read.
 
     Attributes:
-        panel: raw, with room for the quality features.
-        days: days of the panel to predict.
+        panel: raw, with columns reserved for the quality features.
+        days: positions in the panel of the days to predict.
     """
 
     panel: Panel
@@ -31,16 +39,15 @@ class RawDays:
 
 
 @dataclass(frozen=True)
-class DayPanel:
-    """Some days, and the days before them that their windows reach.
+class DayInputs:
+    """Inputs of a fold's models on the days to predict.
 
     Attributes:
         panel: normalised, from the first day of the first window on.
-        days: days of the panel to predict.
-        statistics: what each day of the panel said of each feature before it was standardised; None where
-            nothing was.
+        days: positions in the panel of the days to predict.
+        statistics: each day's statistics of each feature before normalisation; None without normalisation.
         market: the market's state by day of the panel, float32 `[days, market_dim]`; None where not used.
-        schedule: the graphs of the days to predict; None where every stock stands alone.
+        schedule: graphs of the days to predict; None for a fold without graphs.
     """
 
     panel: Panel
@@ -49,41 +56,60 @@ class DayPanel:
     market: np.ndarray | None
     schedule: GraphSchedule | None
 
+    def rows(self, sequence_length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Day and stock number of every sample of the days to predict."""
+        return PanelSlice(self.panel, self.days).rows(sequence_length)
+
+    @cached_property
+    def batches(self) -> "PanelBatches":
+        """Gathers the networks' samples; imports torch."""
+        from gogooku3.training.batches import PanelBatches, StackedGraphs
+
+        graphs = None
+        if self.schedule is not None:
+            # Days that are not predicted have no graph.
+            snapshot = np.full(self.panel.n_days, -1, dtype=np.int64)
+            snapshot[self.days.start : self.days.stop] = self.schedule.snapshot_index
+            schedule = self.schedule
+            graphs = StackedGraphs(snapshot, schedule.neighbours, schedule.weights, schedule.valid)
+        sequence_length = self.days.start + 1
+        return PanelBatches(self.panel, self.panel.targets, sequence_length, graphs, market=self.market)
+
 
 def read_days(
-    fold: SavedState, data_path: Path | str, first: dt.date | None = None, last: dt.date | None = None
+    fold: SavedFold, data_path: Path | str, first: dt.date | None = None, last: dt.date | None = None
 ) -> RawDays:
-    """Some days of a data set file, of which only the days needed are read.
+    """Read days to predict from a data set file, and only the earlier days that they need.
 
     Args:
         fold: the saved fold.
         data_path: a data set; it may lack targets.
-        first: first day to predict; None: the last one alone.
+        first: first day to predict; None: only the last one.
         last: last day to predict; None: the newest of the file.
 
     Raises:
         DataError: other features than the fold's, no such day, or too few days before it.
     """
-    file = fold.open(data_path)
+    file = fold.open_data(data_path)
     calendar = file.days().to_numpy().astype("datetime64[D]")
     days = _positions(calendar, first, last, str(data_path))
     if fold.start_date is not None:
-        before = int((calendar < np.datetime64(fold.start_date)).sum())
-        calendar, days = calendar[before:], range(days.start - before, days.stop - before)
-    oldest = _oldest_needed(fold, calendar, days)
-    frame = file.read(calendar[oldest].item(), calendar[days.stop - 1].item())
-    return take_days(fold, frame, calendar[days.start].item(), calendar[days.stop - 1].item())
+        hidden = int((calendar < np.datetime64(fold.start_date)).sum())
+        calendar, days = calendar[hidden:], range(days.start - hidden, days.stop - hidden)
+    first, last = calendar[days.start].item(), calendar[days.stop - 1].item()
+    frame = file.read(calendar[_oldest_needed(fold, calendar, days)].item(), last)
+    return select_days(fold, frame, first, last)
 
 
-def take_days(
-    fold: SavedState, frame: pl.DataFrame, first: dt.date | None = None, last: dt.date | None = None
+def select_days(
+    fold: SavedFold, frame: pl.DataFrame, first: dt.date | None = None, last: dt.date | None = None
 ) -> RawDays:
-    """Some days of rows at hand.
+    """Take days to predict from a frame.
 
     Args:
         fold: the saved fold.
-        frame: `date, code` and the fold's features, every row of its days; other columns are left alone, and
-            days before those that the run was allowed to see.
+        frame: `date, code` and the fold's features, with every row of its days; other columns and days
+            before the run's `start_date` are ignored.
         first, last: days to predict, as for `read_days`.
 
     Raises:
@@ -94,8 +120,7 @@ def take_days(
         frame = frame.filter(pl.col(DATE) >= fold.start_date)
     panel = Panel.from_frame(frame, features, fold.horizons, reserve=tuple(QUALITY_FEATURES))
     days = _positions(panel.dates, first, last, "the data")
-    window = days.start - (fold.sequence_length - 1)
-    if window < 0:
+    if days.start < fold.sequence_length - 1:
         raise DataError(
             f"{panel.dates[days.start]} is day {days.start + 1} of the data, but a prediction needs a "
             f"window of {fold.sequence_length} trading days; bring earlier days, or predict a later one"
@@ -103,23 +128,22 @@ def take_days(
     return RawDays(panel, days)
 
 
-def prepare_days(fold: SavedState, raw: RawDays) -> DayPanel:
-    """Quality features, normalisation and market state, and the graphs beside them."""
-    window = raw.days.start - (fold.sequence_length - 1)
-    inside = slice(window, raw.days.stop)
+def prepare_days(fold: SavedFold, raw: RawDays) -> DayInputs:
+    """Compute quality features, normalisation, market state and graphs; overwrites the raw values."""
+    window = slice(raw.days.start - (fold.sequence_length - 1), raw.days.stop)
     panel = replace(
         raw.panel,
-        dates=raw.panel.dates[inside],
-        values=raw.panel.values[inside],
-        mask=raw.panel.mask[inside],
-        targets=raw.panel.targets[inside],
+        dates=raw.panel.dates[window],
+        values=raw.panel.values[window],
+        mask=raw.panel.mask[window],
+        targets=raw.panel.targets[window],
     )
-    graphs = None
-    with ThreadPoolExecutor(1) as beside:
+    schedule = None
+    with ThreadPoolExecutor(1) as worker:
         if fold.graph_builder is not None:
-            # As they are now: they are normalised meanwhile.
+            # A copy: the values are normalised in place meanwhile.
             returns = raw.panel.values[:, :, raw.panel.feature_index(fold.return_column)].copy()
-            graphs = beside.submit(
+            schedule = worker.submit(
                 GraphSchedule.build, raw.panel.dates, raw.panel.codes, returns, fold.graph_builder, raw.days
             )
         statistics = _normalize(fold, panel)
@@ -127,37 +151,37 @@ def prepare_days(fold: SavedState, raw: RawDays) -> DayPanel:
     if fold.market_state is not None and statistics is not None:
         market = fold.market_state.transform(statistics)
     days = range(fold.sequence_length - 1, panel.n_days)
-    return DayPanel(panel, days, statistics, market, graphs.result() if graphs else None)
+    return DayInputs(panel, days, statistics, market, schedule.result() if schedule else None)
 
 
-def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None, what: str) -> range:
-    """Places of the days in a calendar."""
+def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None, source: str) -> range:
+    """Positions of the days in a calendar."""
     end = calendar[-1] if last is None else np.datetime64(last, "D")
     start = end if first is None else np.datetime64(first, "D")
     for day in (start, end):
         if day not in calendar:
-            place = int(np.searchsorted(calendar, day))
-            near = " and ".join(str(d) for d in calendar[max(0, place - 1) : place + 1])
+            after = int(np.searchsorted(calendar, day))
+            nearest = " and ".join(str(d) for d in calendar[max(0, after - 1) : after + 1])
             raise DataError(
-                f"{what} has no rows on {day}; it covers {calendar[0]} to {calendar[-1]}, and the nearest "
-                f"days with rows are {near}"
+                f"{source} has no rows on {day}; it covers {calendar[0]} to {calendar[-1]}, and the nearest "
+                f"days with rows are {nearest}"
             )
     if start > end:
-        raise DataError(f"the first day to predict, {start}, lies after the last, {end}; swap them")
+        raise DataError(f"the first day to predict, {start}, is after the last, {end}; swap them")
     return range(int(np.searchsorted(calendar, start)), int(np.searchsorted(calendar, end)) + 1)
 
 
-def _oldest_needed(fold: SavedState, calendar: np.ndarray, days: range) -> int:
-    """Place of the oldest day that a window or the first month's graph reads."""
+def _oldest_needed(fold: SavedFold, calendar: np.ndarray, days: range) -> int:
+    """Position of the oldest day that a window or the first month's graph reads."""
     oldest = days.start - (fold.sequence_length - 1)
     if fold.graph_builder is not None:
         month = calendar[days.start].astype("datetime64[M]").astype("datetime64[D]")
-        begins = int(np.searchsorted(calendar, month))
-        oldest = min(oldest, begins - fold.graph_builder.correlation_window)
+        month_start = int(np.searchsorted(calendar, month))
+        oldest = min(oldest, month_start - fold.graph_builder.correlation_window)
     return max(0, oldest)
 
 
-def _normalize(fold: SavedState, panel: Panel) -> DayStatistics | None:
+def _normalize(fold: SavedFold, panel: Panel) -> DayStatistics | None:
     """Add quality features and standardise in place, day by day, with the fold's own fallback."""
     if fold.normalizer is None:
         add_quality(panel)

@@ -1,20 +1,31 @@
-"""A day's ranking as a table for people: what each model says of each stock, how far they agree, and why."""
+"""A day's ranking for people: each model's rank of each stock, their disagreement, and reasons."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
+import torch
+from torch import Tensor
 
 from gogooku3.errors import ConfigError, choices
 from gogooku3.evaluation.scores import PREFERRED_HORIZON
-from gogooku3.inference.predict import DayInputs, FoldPredictions
-from gogooku3.inference.reasons import explain_samples, spell
+from gogooku3.inference.predict import FoldPredictions
+from gogooku3.inference.prepare_days import DayInputs
 from gogooku3.inference.saved_fold import SavedFold
+from gogooku3.models.chunked_inference import contributions_in_pieces
+from gogooku3.models.graph_attention import Neighbours
 from gogooku3.schema import CODE, DATE
+from gogooku3.training.batches import Batch
+
+REFERENCE_SAMPLES = 256
+"""Least number of samples in an explanation, if the day has them: the requested stocks, their neighbours, and
+evenly spaced others that represent the day."""
 
 
 def day_ranking(
     predictions: FoldPredictions, horizons: tuple[int, ...], sort_by: int | None = None
 ) -> pl.DataFrame:
-    """One row a stock, the best first.
+    """One row per stock, the best first.
 
     Args:
         predictions: of one day.
@@ -23,89 +34,160 @@ def day_ranking(
 
     Returns:
         `date, code`, and for each horizon h
-        - `rank_{h}d` (1 is the best, equal scores share the better one) and `score_{h}d`: network and
+        - `rank_{h}d` (1 is the best, ties share the better rank) and `score_{h}d`: network and
           LightGBM averaged by rank
         - `network_{h}d`, `network_rank_{h}d`; `lightgbm_{h}d`, `lightgbm_rank_{h}d` (null without LightGBM)
-        - `disagreement_{h}d`: largest difference between the ranks that any two of the networks and LightGBM
-          give the stock, as a share of the largest there could be; 0 where all agree. `seed_spread_{h}d`: the
-          same among the networks alone (null with one)
+        - `disagreement_{h}d`: largest difference between the ranks from any two of the networks and
+          LightGBM, as a share of the largest possible; 0 where all agree. `seed_spread_{h}d`: the same
+          among the networks only (null with one)
 
     Raises:
-        ConfigError: `sort_by` is no horizon of the model.
+        ConfigError: `sort_by` is not one of the horizons.
     """
-    leading = chosen_horizon(horizons, sort_by)
-    members = list(predictions.members.values())
+    first_horizon = ranking_horizon(horizons, sort_by)
     table = predictions.network.select(DATE, CODE)
-    n = table.height
+    missing = pl.Series([None] * table.height, dtype=pl.Float32)
     for horizon in horizons:
         column = f"prediction_{horizon}d"
-        ranks = [_ranks(member[column]) for member in members]
-        trees = predictions.lightgbm
         average, network = predictions.rank_average[column], predictions.network[column]
-        unknown = pl.Series([None] * n, dtype=pl.Float32)
-        table = table.with_columns(
-            _ranks(average).alias(f"rank_{horizon}d"),
-            average.alias(f"score_{horizon}d"),
-            network.alias(f"network_{horizon}d"),
-            _ranks(network).alias(f"network_rank_{horizon}d"),
-            (unknown if trees is None else trees[column]).alias(f"lightgbm_{horizon}d"),
-            (unknown.cast(pl.Int32) if trees is None else _ranks(trees[column])).alias(
-                f"lightgbm_rank_{horizon}d"
-            ),
-            _spread(ranks + ([] if trees is None else [_ranks(trees[column])]), n).alias(
-                f"disagreement_{horizon}d"
-            ),
-            _spread(ranks, n).alias(f"seed_spread_{horizon}d"),
-        )
-    return table.sort(f"rank_{leading}d", CODE)
+        seed_ranks = [_ranks(member[column]) for member in predictions.members.values()]
+        lightgbm, lightgbm_ranks, all_ranks = missing, missing.cast(pl.Int32), seed_ranks
+        if predictions.lightgbm is not None:
+            lightgbm = predictions.lightgbm[column]
+            lightgbm_ranks = _ranks(lightgbm)
+            all_ranks = [*seed_ranks, lightgbm_ranks]
+        columns = {
+            "rank": _ranks(average),
+            "score": average,
+            "network": network,
+            "network_rank": _ranks(network),
+            "lightgbm": lightgbm,
+            "lightgbm_rank": lightgbm_ranks,
+            "disagreement": _rank_spread(all_ranks),
+            "seed_spread": _rank_spread(seed_ranks),
+        }
+        table = table.with_columns(values.alias(f"{name}_{horizon}d") for name, values in columns.items())
+    return table.sort(f"rank_{first_horizon}d", CODE)
 
 
 def with_reasons(
     table: pl.DataFrame, fold: SavedFold, inputs: DayInputs, horizon: int, rows: np.ndarray
 ) -> pl.DataFrame:
-    """The ranking with a column `reasons_{h}d`: for some rows, the features that set a stock apart.
+    """Add `reasons_{h}d` to a ranking: the features that distinguish a stock, for some of its rows.
 
     Args:
-        table: as `day_ranking` made it.
-        fold, inputs: what it was predicted with.
-        horizon: the horizon explained.
+        table: from `day_ranking`.
+        fold, inputs: arguments of `predict_days`.
+        horizon: the horizon to explain.
         rows: positions in the table.
     """
-    day = inputs.days[-1]
-    batch = inputs.batches.gather([day])
+    batch = inputs.batches.gather([inputs.days[-1]])
     codes = np.array(inputs.panel.codes)[batch.stock.cpu().numpy()]
-    asked = table[CODE].gather(rows).to_numpy()
-    found: list[str | None] = [None] * table.height
-    wanted, back = np.unique(np.searchsorted(codes, asked), return_inverse=True)
-    contributions = explain_samples(fold, batch, wanted, horizon)
-    for row, place in zip(rows.tolist(), back.tolist(), strict=True):
-        found[row] = spell(contributions[place], inputs.panel.features)
-    return table.with_columns(pl.Series(f"reasons_{horizon}d", found, dtype=pl.String))
+    samples = np.searchsorted(codes, table[CODE].gather(rows).to_numpy())
+    explained, index = np.unique(samples, return_inverse=True)
+    contributions = explain_samples(fold, batch, explained, horizon)
+    reasons: list[str | None] = [None] * table.height
+    for row, position in zip(rows.tolist(), index.tolist(), strict=True):
+        reasons[row] = format_reasons(contributions[position], inputs.panel.features)
+    return table.with_columns(pl.Series(f"reasons_{horizon}d", reasons, dtype=pl.String))
 
 
-def chosen_horizon(horizons: tuple[int, ...], wanted: int | None = None) -> int:
-    """The horizon asked for, or the one that ranks where none is.
+def ranking_horizon(horizons: tuple[int, ...], requested: int | None = None) -> int:
+    """The requested horizon, or the default one.
 
-    >>> chosen_horizon((1, 5, 20)), chosen_horizon((2, 10)), chosen_horizon((1, 5), 1)
+    >>> ranking_horizon((1, 5, 20)), ranking_horizon((2, 10)), ranking_horizon((1, 5), 1)
     (5, 2, 1)
     """
-    if wanted is None:
+    if requested is None:
         return PREFERRED_HORIZON if PREFERRED_HORIZON in horizons else horizons[0]
-    if wanted not in horizons:
+    if requested not in horizons:
         raise ConfigError(
-            f"the horizon asked for is {wanted}, but the model predicts {choices(horizons)} days ahead; "
+            f"the horizon is {requested}, but the model predicts {choices(horizons)} days ahead; "
             "choose one of these"
         )
-    return wanted
+    return requested
+
+
+def explain_samples(fold: SavedFold, batch: Batch, requested: np.ndarray, horizon: int) -> np.ndarray:
+    """Contribution of each feature to the predictions of some samples, minus its mean over the day.
+
+    Gradient x input (see `ATFTGATFANModel.explain`), mean over the fold's networks, in the precision in which
+    the run predicted. A larger day is thinned out to `REFERENCE_SAMPLES`: the requested samples and all their
+    neighbours stay, and the others represent the day's mean and the regime's summary of it.
+
+    Args:
+        fold: the saved fold.
+        batch: the samples of one day.
+        requested: positions of the samples.
+        horizon: trading days ahead.
+
+    Returns:
+        float64 `[requested, features]`, in units of the network's prediction.
+    """
+    kept = _thinned_out(batch, requested)
+    part = _subset(batch, kept)
+    own_rows = np.searchsorted(kept, requested)
+    total: np.ndarray = np.zeros((len(requested), batch.x.shape[2]))
+    for model in fold.networks.values():
+        with fold.precision(part.x.device):
+            if part.x.is_cuda:
+                explained = model.to(part.x.device).explain(*part.inputs, [horizon]).contributions[:, 0]
+            else:
+                explained = contributions_in_pieces(model, *part.inputs, horizon)
+        contributions = explained.double().cpu().numpy()
+        total += contributions[own_rows] - contributions.mean(axis=0)
+    return total / len(fold.networks)
+
+
+def format_reasons(contributions: np.ndarray, features: Iterable[str], most: int = 3) -> str:
+    """The largest contributions with their signs, the largest first.
+
+    >>> format_reasons(np.array([0.1, -0.25, 0.0]), ["ret_1d", "vol_20d", "rsi_14"], most=2)
+    'vol_20d -0.250, ret_1d +0.100'
+    """
+    names = list(features)
+    largest = np.argsort(-np.abs(contributions), kind="stable")[:most]
+    return ", ".join(f"{names[i]} {contributions[i]:+.3f}" for i in largest if contributions[i])
 
 
 def _ranks(scores: pl.Series) -> pl.Series:
     return scores.rank("min", descending=True).cast(pl.Int32)
 
 
-def _spread(ranks: list[pl.Series], n: int) -> pl.Series:
-    """Largest difference of ranks by row, from 0 to 1; null of a single ranking, or a single stock."""
-    if len(ranks) < 2 or n < 2:
-        return pl.Series([None] * n, dtype=pl.Float32)
-    found = np.stack([each.to_numpy() for each in ranks])
-    return pl.Series(((found.max(axis=0) - found.min(axis=0)) / (n - 1)).astype(np.float32))
+def _rank_spread(ranks: list[pl.Series]) -> pl.Series:
+    """Largest difference of ranks by row, from 0 to 1; null for a single ranking, or a single stock."""
+    stocks = len(ranks[0])
+    if len(ranks) < 2 or stocks < 2:
+        return pl.Series([None] * stocks, dtype=pl.Float32)
+    spread = np.ptp(np.stack([each.to_numpy() for each in ranks]), axis=0)
+    return pl.Series((spread / (stocks - 1)).astype(np.float32))
+
+
+def _thinned_out(batch: Batch, requested: np.ndarray) -> np.ndarray:
+    """Positions of the samples in an explanation, ascending."""
+    rows = torch.from_numpy(requested).to(batch.stock.device)
+    neighbours = batch.neighbours.index[rows][batch.neighbours.valid[rows]]
+    kept = np.union1d(requested, neighbours.cpu().numpy())
+    others = np.setdiff1d(np.arange(len(batch.stock)), kept, assume_unique=True)
+    n_others = min(max(REFERENCE_SAMPLES - len(kept), 0), len(others))
+    evenly = np.linspace(0, len(others) - 1, n_others).round().astype(int) if n_others else np.empty(0, int)
+    return np.union1d(kept, others[evenly])
+
+
+def _subset(batch: Batch, kept: np.ndarray) -> Batch:
+    """Some samples of a day, and the links between them."""
+    device = batch.stock.device
+    rows = torch.from_numpy(kept).to(device)
+    position: Tensor = torch.full((len(batch.stock),), -1, dtype=torch.long, device=device)
+    position[rows] = torch.arange(len(kept), device=device)
+    index = position[batch.neighbours.index[rows]]
+    valid = batch.neighbours.valid[rows] & (index >= 0)
+    return batch._replace(
+        x=batch.x[rows],
+        step_mask=batch.step_mask[rows],
+        day_index=batch.day_index[rows],
+        neighbours=Neighbours(index.clamp(min=0), batch.neighbours.weight[rows] * valid, valid),
+        labels=batch.labels[rows],
+        day=batch.day[rows],
+        stock=batch.stock[rows],
+    )

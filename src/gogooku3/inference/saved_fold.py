@@ -1,69 +1,211 @@
-"""A trained fold as it lies in a run folder: its networks, its trees, and what they need on another day."""
+"""A trained fold in a run folder: its settings, and its models, which are loaded at first use.
 
+Opening a fold imports neither torch nor LightGBM, so that data can be read while they are imported.
+"""
+
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import polars as pl
 
-from gogooku3.inference.saved_state import SavedState
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.saving import load_model, load_trees
-from gogooku3.runs.files import read_json
+from gogooku3.data.feature_file import FeatureFile
+from gogooku3.errors import DataError, GogookuError
+from gogooku3.features.quality import QUALITY_FEATURES
+from gogooku3.files.tables import read_table
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.models.saving import SETTINGS, network_folders, read_settings
+from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
+from gogooku3.preprocessing.market_state import MarketState
+from gogooku3.runs.folder import read_json
+from gogooku3.runs.manifest import read_manifest
+
+if TYPE_CHECKING:
+    import lightgbm
+    import torch
+
+    from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+
+FEATURE_STATISTICS = "feature_statistics.parquet"
+"""Statistics of each input on the fold's training days, from `drift.feature_statistics`."""
+
+_CHECKED = (
+    *("file_features", "normalizer", "market_state", "return_column", "graph_builder"),
+    *("number", "known_until", "start_date", "feature_statistics", "horizons", "sequence_length"),
+)
 
 
 @dataclass(frozen=True)
-class SavedFold(SavedState):
-    """Everything that predicts, read from one fold of a run.
+class SavedFold:
+    """One fold of a run, ready to predict other days.
 
     Attributes:
-        networks: by name, one a seed; in evaluation mode, on the CPU.
-        boosters: LightGBM's by horizon; empty where the fold has none.
+        folder: the fold's folder.
+        network_folders: folders of its networks by name, one per seed.
+        state: contents of the last network's `model.json`: its settings under `model`, and features,
+            normaliser, market state, graph rules and dates.
+        dataset: the run's dataset settings; empty without a manifest.
         half_precision: whether the run predicted in bfloat16.
     """
 
-    networks: Mapping[str, ATFTGATFANModel]
-    boosters: Mapping[int, Any]
+    folder: Path
+    network_folders: Mapping[str, Path]
+    state: Mapping[str, Any]
+    dataset: Mapping[str, Any]
     half_precision: bool
 
     @staticmethod
-    def load(run: Path | str, fold: int | None = None, boosters: bool = True) -> "SavedFold":
-        """Read a fold.
+    def open(run: Path | str, fold: int | None = None) -> "SavedFold":
+        """Read a fold's settings; its models are loaded at first use.
 
         Args:
             run: the run's folder, or that of a fold.
             fold: its number; None takes the newest that has a network.
-            boosters: whether LightGBM's models are wanted, too.
 
         Raises:
-            DataError: no such run or fold, or a file that is not what it should be.
+            DataError: no such run or fold, or a damaged file.
         """
-        return SavedFold.of(SavedState.read(run, fold), boosters)
+        folders = network_folders(run, fold)
+        last = list(folders.values())[-1]
+        folder = last if "network" in folders else last.parent
+        state = read_settings(last)
+        for part in ("features", "normalizer", "market_state", "graph", "fold"):
+            if part not in state:
+                raise DataError(
+                    f"{last / SETTINGS} lacks '{part}', which predicting needs; give the folder of a "
+                    "run that `gogooku3 train` wrote, not of a single model"
+                )
+        dataset = (read_manifest(folder.parent).get("config") or {}).get("dataset") or {}
+        training = read_json(last / "training.json")[0] or {}
+        half_precision = str(training.get("precision", "")).startswith("bf16")
+        saved = SavedFold(folder, folders, state, dataset, half_precision)
+        saved._check(last / SETTINGS)
+        return saved
 
     @staticmethod
-    def of(saved: SavedState, boosters: bool = True) -> "SavedFold":
-        """Read the models of a fold of which all else is read.
+    def load(run: Path | str, fold: int | None = None) -> "SavedFold":
+        """Open a fold and load all its models now; arguments and errors as of `open`."""
+        return SavedFold.open(run, fold).load_models()
+
+    def load_models(self) -> "SavedFold":
+        """Load the networks and LightGBM now.
 
         Raises:
-            DataError: a file that is not what it should be.
+            DataError: a damaged file.
         """
-        outcome = read_json(list(saved.places.values())[-1] / "training.json")[0] or {}
-        return SavedFold(
-            folder=saved.folder,
-            places=saved.places,
-            state=saved.state,
-            dataset=saved.dataset,
-            networks={name: load_model(place, ATFTGATFANModel)[0] for name, place in saved.places.items()},
-            boosters=_boosters(saved.folder, saved.horizons) if boosters else {},
-            half_precision=str(outcome.get("precision", "")).startswith("bf16"),
-        )
+        _ = self.networks, self.boosters
+        return self
 
-    def precision(self, device: torch.device) -> torch.autocast:
-        """The precision that the run predicted in, as a context for its networks."""
+    @cached_property
+    def networks(self) -> "dict[str, ATFTGATFANModel]":
+        """Networks by name, one per seed, in evaluation mode, on the CPU."""
+        from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+        from gogooku3.models.saving import load_model
+
+        return {name: load_model(folder, ATFTGATFANModel)[0] for name, folder in self.network_folders.items()}
+
+    @cached_property
+    def boosters(self) -> "dict[int, lightgbm.Booster]":
+        """LightGBM's boosters by horizon; empty where the fold has none."""
+        from gogooku3.models.saving import load_trees
+
+        paths = {horizon: self.folder / f"lightgbm_{horizon}d.txt" for horizon in self.horizons}
+        return {horizon: load_trees(path) for horizon, path in paths.items() if path.is_file()}
+
+    def precision(self, device: "torch.device") -> "torch.autocast":
+        """Context manager for the precision in which the run predicted."""
+        import torch
+
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half_precision)
 
+    @property
+    def number(self) -> int:
+        """The fold's number."""
+        return int(self.state["fold"]["fold"])
 
-def _boosters(folder: Path, horizons: tuple[int, ...]) -> dict[int, Any]:
-    paths = {h: path for h in horizons if (path := folder / f"lightgbm_{h}d.txt").is_file()}
-    return {horizon: load_trees(path) for horizon, path in paths.items()}
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Horizons that are predicted, in trading days."""
+        return tuple(self.state["model"]["prediction_horizons"])
+
+    @property
+    def sequence_length(self) -> int:
+        """Trading days of a window."""
+        return int(self.state["model"]["sequence_length"])
+
+    @property
+    def file_features(self) -> tuple[str, ...]:
+        """Features that the data set must have; the quality features are computed from them."""
+        return tuple(name for name in self.state["features"] if name not in QUALITY_FEATURES)
+
+    @property
+    def return_column(self) -> str:
+        """Feature that holds the one-day return, for the graph."""
+        return self.state["graph"]["return_column"] or "ret_1d"
+
+    @cached_property
+    def graph_builder(self) -> FinancialGraphBuilder | None:
+        """Rules for the edges; None for a fold without graphs."""
+        rules = dict(self.state["graph"])
+        del rules["rebuild_every_epochs"]
+        return FinancialGraphBuilder(**rules) if rules.pop("enabled") else None
+
+    @cached_property
+    def normalizer(self) -> CrossSectionalNormalizerV2 | None:
+        """The fold's normaliser; None for features used without normalisation."""
+        state = self.state["normalizer"]
+        return CrossSectionalNormalizerV2.from_dict(state) if state else None
+
+    @cached_property
+    def market_state(self) -> MarketState | None:
+        """Scaling of the market's state; None where it is not used."""
+        state = self.state["market_state"]
+        return MarketState.from_dict(state) if state else None
+
+    @property
+    def known_until(self) -> dt.date:
+        """Last day used by training or by the choice of an epoch."""
+        return dt.date.fromisoformat(self.state["fold"]["validation_end"])
+
+    @property
+    def start_date(self) -> dt.date | None:
+        """First day of the data set that the run was allowed to use."""
+        start = self.dataset.get("start_date")
+        return dt.date.fromisoformat(start) if start else None
+
+    @cached_property
+    def feature_statistics(self) -> pl.DataFrame | None:
+        """Statistics of the inputs in training; None where the run did not write them."""
+        path = self.folder / FEATURE_STATISTICS
+        return read_table(path) if path.is_file() else None
+
+    def open_data(self, data_path: Path | str) -> FeatureFile:
+        """A data set file, checked to have the fold's features and, if it used all columns, no others.
+
+        Raises:
+            DataError: naming the difference.
+        """
+        named = self.dataset.get("feature_columns")
+        targets = self.dataset.get("target_columns") or {}
+        return FeatureFile(
+            data_path,
+            self.file_features,
+            all_columns="feature_columns" in self.dataset and named is None,
+            not_features=tuple(targets.values()),
+        )
+
+    def _check(self, source: Path) -> None:
+        """Refuse a state that no run writes, before any data is read."""
+        for name in _CHECKED:
+            try:
+                getattr(self, name)
+            except GogookuError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DataError(
+                    f"{source}: its {name} is not what `gogooku3 train` writes ({type(error).__name__}: "
+                    f"{error}); copy the run again, or train again"
+                ) from None

@@ -20,15 +20,15 @@ from gogooku3.errors import DataError, choices
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
 from gogooku3.files.atomic import write_text_atomic
 from gogooku3.files.tables import read_table
-from gogooku3.inference.predict import FoldPredictions, predict_days, prepare_inputs
+from gogooku3.inference.predict import FoldPredictions, predict_days
+from gogooku3.inference.prepare_days import prepare_days, select_days
 from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
 from gogooku3.pipeline.run import BASELINE, NETWORK
 from gogooku3.pipeline.scoring_settings import configured_series
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.reporting.report import ReportInputs, write_report
-from gogooku3.runs.files import AUDIT, CONFIG, METRICS
-from gogooku3.runs.folder import RunFolder
+from gogooku3.runs.folder import AUDIT, CONFIG, METRICS, RunFolder
 from gogooku3.runs.manifest import read_manifest
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
@@ -260,7 +260,8 @@ def _altered(frame: pl.DataFrame, later: pl.Expr, seed: int) -> pl.DataFrame:
 
 def _tables(fold: SavedFold, frame: pl.DataFrame, day: dt.date) -> dict[str, pl.DataFrame]:
     """Each model's predictions of a day, sorted by the keys."""
-    made: FoldPredictions = predict_days(fold, prepare_inputs(fold, frame, day, day))
+    inputs = prepare_days(fold, select_days(fold, frame, day, day))
+    made: FoldPredictions = predict_days(fold, inputs)
     tables = {f"network {name}": table for name, table in made.members.items()}
     tables["atft_gat_fan"] = made.network
     if made.lightgbm is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from gogooku3.evaluation.shuffled_targets import is_chance, shuffled_target_ic
-from gogooku3.runs.files import SPANS
+from gogooku3.runs.folder import SPANS
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.auditing.folds import audit_folds
 from gogooku3.schema import CODE, DATE

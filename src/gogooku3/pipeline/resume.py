@@ -7,8 +7,7 @@ from typing import Any
 
 from gogooku3.config import RunConfig, load_config
 from gogooku3.errors import DataError
-from gogooku3.runs.files import CONFIG
-from gogooku3.runs.folder import RunFolder
+from gogooku3.runs.folder import CONFIG, RunFolder
 from gogooku3.runs.manifest import read_manifest
 from gogooku3.training.reproducibility import versions
 

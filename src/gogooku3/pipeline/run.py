@@ -25,7 +25,7 @@ from gogooku3.evaluation.scores import score_series
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.inference.drift import feature_statistics
-from gogooku3.inference.saved_state import FEATURE_STATISTICS
+from gogooku3.inference.saved_fold import FEATURE_STATISTICS
 from gogooku3.pipeline import prepare_data, train_baseline, train_network
 from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
 from gogooku3.pipeline.input_checks import check_inputs, new_splitter, open_dataset
@@ -37,9 +37,8 @@ from gogooku3.pipeline.step_log import StepLog
 from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.reporting.report import ReportInputs, write_report
-from gogooku3.runs.files import AUDIT, CONFIG, MANIFEST, METRICS
-from gogooku3.runs.folder import RunFolder
-from gogooku3.runs.trials import earlier_sharpes
+from gogooku3.runs.folder import AUDIT, CONFIG, MANIFEST, METRICS, RunFolder
+from gogooku3.runs.listing import earlier_sharpes
 from gogooku3.safety.walk_forward import Fold
 from gogooku3.schema import CODE, DATE
 from gogooku3.system import available_cores

@@ -1,1 +1,1 @@
-"""A run folder: file names, manifest, locking, listing. Never trains, predicts or scores."""
+"""Run folders: file names, writing, locking, manifest, listing. Never trains, predicts or scores."""

@@ -1,4 +1,4 @@
-"""A run is a folder that explains itself; every file in it is written whole."""
+"""The folder of a run: names of its files, and writing them. Every file is written whole or not at all."""
 
 import datetime as dt
 import json
@@ -7,27 +7,52 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from gogooku3.errors import ConfigError, DataError, choices, file_error
 from gogooku3.files.atomic import atomic_path, remove_leftovers, write_text_atomic
 from gogooku3.files.locks import exclusive
-from gogooku3.runs.files import CONFIG, LOCK
+
+if TYPE_CHECKING:
+    # Only for the annotation: commands that list runs start without Polars.
+    import polars as pl
+
+CONFIG, MANIFEST, METRICS = "config.yaml", "manifest.json", "metrics.json"
+AUDIT, LOCK = "audit.json", ".lock"
+SPANS = ("train", "validation", "test")
+"""Parts of a fold whose first and last days are in the manifest, as `train_start` and `train_end`."""
+
+
+def read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """Read a JSON object that may be missing or damaged.
+
+    Returns:
+        the object, or None and the problem; a missing file is no problem ("").
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"{path.name} can't be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        return None, f"{path.name} is not JSON"
+    if not isinstance(content, dict):
+        return None, f"{path.name} holds {type(content).__name__}, not an object"
+    return content, ""
 
 
 class RunFolder:
     """`<runs>/<experiment>/<stamp>/`: configuration, manifest, predictions, scores, report, weights.
 
+    Files are named by their path below the folder, or by their absolute path.
+
     Args:
         runs_dir: folder of all runs.
         experiment: name of the experiment: letters, digits, '.', '_' and '-'.
 
-    What is written is named by its path below the folder, or by its whole path.
-
     Raises:
-        ConfigError: a name that is no folder name.
+        ConfigError: the name is not valid for a folder.
     """
 
     def __init__(self, runs_dir: Path, experiment: str) -> None:
@@ -36,22 +61,22 @@ class RunFolder:
                 f"the experiment is called '{experiment}'; use letters, digits, '.', '_' and '-', for it "
                 "names a folder"
             )
-        # Absolute, so that a whole path is told from one below the folder wherever the process stands.
+        # Absolute, so that the process may change its working directory.
         parent = runs_dir.absolute() / experiment
         self._new = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-        self.path = _fresh_folder(parent)
+        self.path = _create_stamped(parent)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """The folder of a run that was started before.
+        """The folder of an existing run.
 
         Raises:
-            DataError: it is none.
+            DataError: not a run's folder.
         """
         if not (path / CONFIG).is_file():
-            held = choices(sorted(entry.name for entry in path.iterdir())) if path.is_dir() else "nothing"
+            entries = choices(sorted(entry.name for entry in path.iterdir())) if path.is_dir() else "nothing"
             raise DataError(
-                f"{path} is not the folder of a run: expected {CONFIG} in it, found {held}; name a folder "
+                f"{path} is not the folder of a run: expected {CONFIG} in it, found {entries}; name a folder "
                 "such as runs/train/20250101-090000, or start a new run"
             )
         folder = cls.__new__(cls)
@@ -61,17 +86,17 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out while the block runs, however this one ends.
+        """Keep other processes out while the block runs; released even if this process is killed.
 
         Raises:
-            DataError: another run is at work in the folder.
+            DataError: another process uses the folder.
         """
         with exclusive(self.path / LOCK, f"another process is at work in {self.path}"):
             remove_leftovers(self.path)
             yield
 
     def fold(self, number: int, seed: int | None = None) -> Path:
-        """Folder of one fold's weights and history, or within it that of one of several networks."""
+        """Folder of a fold's weights and history, or of one seed's within it; created if missing."""
         folder = self.path / f"fold_{number}"
         if seed is not None:
             folder /= f"seed_{seed}"
@@ -79,7 +104,7 @@ class RunFolder:
         return folder
 
     def discard(self) -> None:
-        """Remove the folder with all that is in it, and those above it that it made and nobody else uses."""
+        """Remove the folder with its contents, and the parent folders it created if they are empty."""
         shutil.rmtree(self.path)
         for folder in self._new:
             with suppress(OSError):
@@ -87,9 +112,7 @@ class RunFolder:
 
     def write_json(self, name: Path | str, content: Any) -> Path:
         """Write a JSON file; dates and paths become text."""
-        path = self.path / name
-        write_text_atomic(path, json.dumps(content, indent=2, default=str) + "\n")
-        return path
+        return self.write_text(name, json.dumps(content, indent=2, default=str) + "\n")
 
     def write_text(self, name: Path | str, content: str) -> Path:
         """Write a text file."""
@@ -97,7 +120,7 @@ class RunFolder:
         write_text_atomic(path, content)
         return path
 
-    def write_table(self, name: Path | str, table: pl.DataFrame) -> Path:
+    def write_table(self, name: Path | str, table: "pl.DataFrame") -> Path:
         """Write a Parquet file."""
         path = self.path / name
         with atomic_path(path) as temporary:
@@ -105,8 +128,8 @@ class RunFolder:
         return path
 
 
-def _fresh_folder(parent: Path) -> Path:
-    """A new folder named by the time in UTC; a second run in the same second counts on."""
+def _create_stamped(parent: Path) -> Path:
+    """Create a folder named by the time in UTC; later ones of the same second get a number."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

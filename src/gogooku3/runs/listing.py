@@ -1,4 +1,4 @@
-"""What the folders of runs say of them, complete or not: read without loading a model, changing nothing."""
+"""Summaries of run folders, complete or not. Loads no models and changes nothing."""
 
 import fcntl
 import math
@@ -9,28 +9,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gogooku3.runs.files import AUDIT, CONFIG, LOCK, MANIFEST, METRICS, read_json
+from gogooku3.runs.folder import AUDIT, CONFIG, LOCK, MANIFEST, METRICS, read_json
 
 SCORES = {"ic_1d": "max", "rank_ic": "max", "sharpe_net": "max", "drawdown_net": "min"}
-"""Headline scores of a model, and which end is the better one."""
+"""Headline scores of a model, and whether the best is the maximum or the minimum."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run as its folder tells it.
+    """Summary of one run's folder.
 
     Attributes:
         path: the folder, `<runs>/<experiment>/<stamp>`.
-        status: `complete`, `running`, `interrupted`, `failed`; `cut off` where it says running but no
-            process is at work in it, `broken` where its files can't be read.
-        created: when it was started, ISO 8601 in UTC; empty if unknown.
-        note: what is wrong with it; empty if nothing is.
+        status: `complete`, `running`, `interrupted`, `failed`; `cut off` if the manifest has `running` but
+            no process uses the folder; `broken` if its files can't be read.
+        created: start of the run, ISO 8601 in UTC; empty if unknown.
+        note: the problem; empty if there is none.
         data: path, fingerprint, rows and dates of the data set; empty if unknown.
-        scores: of each competing model, `SCORES` pooled over folds, None where one can't be had; the IC is
-            that of 1 day, the others are those of the headline horizon. The oracle is left out.
+        scores: for each model but the oracle, `SCORES` pooled over folds, None where missing; the IC is that
+            of 1 day, the others are those of the headline horizon.
         headline_horizon: trading days ahead; None without scores.
         audit: verdict of its audit; None without one.
-        manifest_config: the settings as the manifest has them; None takes those of `config.yaml`.
+        manifest_config: the settings in the manifest; None: read `config.yaml`.
     """
 
     path: Path
@@ -45,17 +45,17 @@ class RunSummary:
 
     @classmethod
     def read(cls, path: Path) -> "RunSummary":
-        """What a folder tells; whatever state it is in, this does not fail."""
-        about, problem = read_json(path / MANIFEST)
-        if about is None:
-            # The configuration is written first, the manifest once the data has been read.
-            status = "broken" if problem or not (path / CONFIG).is_file() else _alive(path)
+        """Read a folder; never fails, whatever state the folder is in."""
+        manifest, problem = read_json(path / MANIFEST)
+        if manifest is None:
+            # The configuration is written first, the manifest after the data has been read.
+            status = "broken" if problem or not (path / CONFIG).is_file() else _lock_status(path)
             return cls(path, status, note=problem or ("" if status == "running" else f"no {MANIFEST}"))
-        status, note = _line(about.get("status")), _line(about.get("error"))
+        status, note = _one_line(manifest.get("status")), _one_line(manifest.get("error"))
         if not status:
             status, note = "broken", f"no status in {MANIFEST}"
         if status == "running":
-            status = _alive(path)
+            status = _lock_status(path)
         audit, audit_problem = read_json(path / AUDIT)
         metrics, metrics_problem = read_json(path / METRICS)
         horizon, scores = _headline(metrics or {})
@@ -65,13 +65,13 @@ class RunSummary:
         return cls(
             path,
             status,
-            created=_line(about.get("created")),
+            created=_one_line(manifest.get("created")),
             note=note or problem,
-            data=_mapping(about.get("data")),
+            data=_mapping(manifest.get("data")),
             scores=scores,
             headline_horizon=horizon,
-            audit=_line((audit or {}).get("verdict")) or None,
-            manifest_config=_mapping(about.get("config")) or None,
+            audit=_one_line((audit or {}).get("verdict")) or None,
+            manifest_config=_mapping(manifest.get("config")) or None,
         )
 
     @property
@@ -81,21 +81,21 @@ class RunSummary:
 
     @property
     def experiment(self) -> str:
-        """The folder's parent names it."""
+        """Name of the parent folder."""
         return self.path.parent.name
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Every setting by its dotted key; empty where none can be read."""
-        return dict(_flat(self.manifest_config or _read_yaml(self.path / CONFIG)))
+        """Every setting by its dotted key; empty if unreadable."""
+        return dict(_flatten(self.manifest_config or _read_yaml(self.path / CONFIG)))
 
     def best(self, score: str) -> float | None:
         """The best model's headline score; None without one."""
-        found = [value for each in self.scores.values() if (value := each[score]) is not None]
-        return (max if SCORES[score] == "max" else min)(found, default=None)
+        values = [value for scores in self.scores.values() if (value := scores[score]) is not None]
+        return (max if SCORES[score] == "max" else min)(values, default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it but the settings, for JSON."""
+        """Everything but the settings, for JSON."""
         return {
             "run": str(self.path),
             "experiment": self.experiment,
@@ -110,9 +110,11 @@ class RunSummary:
 
 
 def find_runs(runs_dir: Path) -> list[RunSummary]:
-    """Every run below a folder, the newest first; a folder with neither manifest nor settings is none."""
-    places = {path.parent for name in (MANIFEST, CONFIG) for path in runs_dir.glob(f"*/*/{name}")}
-    return sorted(map(RunSummary.read, places), key=_age, reverse=True)
+    """Every run below a folder, the newest first; a run's folder has a manifest or settings."""
+    folders = {path.parent for name in (MANIFEST, CONFIG) for path in runs_dir.glob(f"*/*/{name}")}
+    # By the folder's stamp, which is known even if the manifest is damaged; ties by experiment.
+    summaries = map(RunSummary.read, folders)
+    return sorted(summaries, key=lambda run: (run.path.name, run.experiment), reverse=True)
 
 
 def sorted_by(runs: Sequence[RunSummary], score: str) -> list[RunSummary]:
@@ -122,51 +124,74 @@ def sorted_by(runs: Sequence[RunSummary], score: str) -> list[RunSummary]:
 
 
 def differing_settings(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
-    """The settings that are not the same in all runs: by dotted key, one value a run, None where unset.
+    """Settings that differ between runs: by dotted key, one value per run, None where unset.
 
-    Runs whose settings can't be read count as without any difference: all their values are None.
+    Runs with unreadable settings are not compared: all their values are None.
     """
-    known = [run.settings for run in runs if run.settings]
-    keys = sorted({key for settings in known for key in settings})
+    readable = [run.settings for run in runs if run.settings]
+    keys = sorted({key for settings in readable for key in settings})
     return {
         key: [run.settings.get(key) for run in runs]
         for key in keys
-        if any(settings.get(key) != known[0].get(key) for settings in known)
+        if any(settings.get(key) != readable[0].get(key) for settings in readable)
     }
 
 
-def _age(run: RunSummary) -> tuple[str, str]:
-    """By the folder's stamp, for it is there whatever the manifest says; ties by experiment."""
-    return run.path.name, run.experiment
+def earlier_sharpes(runs_dir: Path, fingerprint: str, headline_horizon: int | None = None) -> list[float]:
+    """Daily net Sharpe ratios of every model of every complete run on the same data, ascending.
+
+    Runs of all experiments count. Bit-identical ratios count once, such as those of a LightGBM that a change
+    of the network did not affect; the oracle is no trial. Unfinished and unreadable runs are left out.
+
+    Args:
+        runs_dir: folder of all runs, `<experiment>/<stamp>/` below it.
+        fingerprint: of the data set, as in a run's manifest.
+        headline_horizon: leave out runs with another headline horizon; None takes them all.
+    """
+    sharpes: set[float] = set()
+    for path in runs_dir.glob(f"*/*/{MANIFEST}"):
+        manifest = read_json(path)[0] or {}
+        same_data = (manifest.get("data") or {}).get("fingerprint") == fingerprint
+        if manifest.get("status") != "complete" or not same_data:
+            continue
+        metrics = read_json(path.with_name(METRICS))[0] or {}
+        settings = metrics.get("settings") or {}
+        if headline_horizon not in (None, settings.get("headline_horizon")):
+            continue
+        days_per_year = int(settings.get("periods_per_year", 252))
+        for model in (metrics.get("models") or {}).values():
+            if not model.get("is_oracle") and model.get("pooled_sharpe_net") is not None:
+                sharpes.add(model["pooled_sharpe_net"] / math.sqrt(days_per_year))
+    return sorted(sharpes)
 
 
 def _headline(metrics: Mapping[str, Any]) -> tuple[int | None, dict[str, dict[str, float | None]]]:
-    """The headline horizon, and by competing model the scores of `SCORES`."""
+    """The headline horizon, and `SCORES` of each model but the oracle."""
     horizon = _mapping(metrics.get("settings")).get("headline_horizon")
     if not isinstance(horizon, int):
         return None, {}
     scores: dict[str, dict[str, float | None]] = {}
     for model, entry in sorted(_mapping(metrics.get("models")).items()):
         blocks = _mapping(_mapping(entry).get("horizons"))
-        one, main = (_mapping(_mapping(blocks.get(str(days))).get("pooled")) for days in (1, horizon))
+        one_day, headline = (_mapping(_mapping(blocks.get(str(days))).get("pooled")) for days in (1, horizon))
         if blocks and not entry.get("is_oracle"):
             scores[model] = {
-                "ic_1d": _number(one.get("mean_ic")),
-                "rank_ic": _number(main.get("mean_rank_ic")),
-                "sharpe_net": _number(main.get("sharpe_net")),
-                "drawdown_net": _number(main.get("max_drawdown_net")),
+                "ic_1d": _number(one_day.get("mean_ic")),
+                "rank_ic": _number(headline.get("mean_rank_ic")),
+                "sharpe_net": _number(headline.get("sharpe_net")),
+                "drawdown_net": _number(headline.get("max_drawdown_net")),
             }
     return horizon, scores
 
 
-def _alive(path: Path) -> str:
-    """Whether a process is at work in a folder that doesn't say it has ended; it holds the folder's lock."""
+def _lock_status(path: Path) -> str:
+    """`running` if a process holds the folder's lock, else `cut off`."""
     try:
         handle = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return "cut off"
     try:
-        # Shared, and given back at once.
+        # A shared lock, released at once, does not disturb a process that starts now.
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return "running"
@@ -184,10 +209,10 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -197,10 +222,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    # Neither NaN nor infinite, nor a whole number too large for a float.
+    # Excludes NaN, infinities and integers too large for a float.
     return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None
 
 
-def _line(value: Any) -> str:
+def _one_line(value: Any) -> str:
     """Text on one line; empty for anything else."""
     return " ".join(value.split()) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run, checked. It loads nothing that reads settings, which takes a while."""
+"""Reads and checks the manifest of a run. Imports no settings code, which is slow to load."""
 
 import datetime as dt
 import json
@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from gogooku3.errors import DataError, choices
-from gogooku3.runs.files import MANIFEST, SPANS
+from gogooku3.runs.folder import MANIFEST, SPANS
 
-_KINDS = {
-    **{"data": dict, "versions": dict, "config": dict},
-    **{"folds": list, "dropped": list, "resumed": list},
+_TYPES = {
+    **dict.fromkeys(("data", "versions", "config"), dict),
+    **dict.fromkeys(("folds", "dropped", "resumed"), list),
     "threads": int,
 }
-"""Parts of a manifest that others read, as JSON has them."""
+"""JSON types of the parts that other modules read."""
 
 _SPAN_ENDS = tuple(f"{part}_{end}" for part in SPANS for end in ("start", "end"))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest in a run's folder; empty without one.
+    """Read the manifest in a run's folder; empty if there is none.
 
     Raises:
-        DataError: it is not JSON, or a part of it is of another kind than we write.
+        DataError: not JSON, or a part is not of the type that a run writes.
     """
     file = path / MANIFEST
     if not file.is_file():
@@ -34,19 +34,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"{file} is not JSON ({error}); start a new run") from None
     if not isinstance(content, dict):
         raise DataError(f"{file} holds no manifest but {type(content).__name__}; start a new run")
-    for part, kind in _KINDS.items():
-        if not isinstance(content.get(part), kind | None):
-            raise DataError(
-                f"{file}: its '{part}' is {type(content[part]).__name__}, not {kind.__name__}; bring "
-                "the old file back, or start a new run"
-            )
-    for flaw in _flaws(content):
-        raise DataError(f"{file}: {flaw}; bring the old file back, or start a new run")
+    for problem in _problems(content):
+        raise DataError(f"{file}: {problem}; bring the old file back, or start a new run")
     return content
 
 
-def _flaws(manifest: dict[str, Any]) -> Iterator[str]:
-    """What others would stumble over within the parts. A fold's number is that of a folder."""
+def _problems(manifest: dict[str, Any]) -> Iterator[str]:
+    """Parts that other modules could not use. A fold's number must be valid in a folder's name."""
+    for part, kind in _TYPES.items():
+        if not isinstance(manifest.get(part), kind | None):
+            yield f"its '{part}' is {type(manifest[part]).__name__}, not {kind.__name__}"
     data = manifest.get("data") or {}
     if data and not all(isinstance(data.get(name), str) for name in ("path", "fingerprint")):
         yield "its 'data' lacks the path or fingerprint of a data set"
