@@ -1,4 +1,4 @@
-"""The table's daily correlations against the array functions and scipy."""
+"""Daily correlations against the array functions and scipy."""
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ def test_the_average_day_equals_the_array_functions(market):
     assert result["rank_ic"].mean() == pytest.approx(rank_information_coefficient(*arrays), abs=1e-12)
 
 
-def test_days_without_a_target_have_no_row_and_small_or_flat_days_null(market):
+def test_days_without_a_target_have_no_row_and_small_or_constant_days_are_null(market):
     rows = market.filter(model="lightgbm", horizon=1)
     days = rows["date"].unique().sort()
     first, second, last = pl.col("date") == days[0], pl.col("date") == days[1], days[-1]

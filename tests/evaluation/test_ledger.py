@@ -1,4 +1,4 @@
-"""Money is neither made nor lost by counting: every book against a ledger of cash and shares."""
+"""Portfolio returns against a ledger of cash and shares."""
 
 import datetime as dt
 from typing import Any
@@ -14,7 +14,9 @@ from gogooku3.evaluation.portfolio import portfolio_returns
 COST, FEE = 0.002, 0.03
 
 
-def world(seed: int, n_days: int, n_stocks: int, horizon: int) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
+def make_market(
+    seed: int, n_days: int, n_stocks: int, horizon: int
+) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
     """A prediction table with ties, the market's prices, and the prices as arrays `[days + 1, stocks]`."""
     rng = np.random.default_rng(seed)
     night, daytime = rng.normal(0, 0.03, size=(2, n_days, n_stocks))
@@ -50,10 +52,7 @@ def world(seed: int, n_days: int, n_stocks: int, horizon: int) -> tuple[pl.DataF
 def ledger(
     table: pl.DataFrame, prices: Any, horizon: int, side: str, entry: str, quantile: float
 ) -> list[float]:
-    """Wealth after each day, beside a capital of 1 that never enters: cash and shares, trade by trade.
-
-    Each book is bought and sold by itself; nothing is netted but the fee that a trade pays.
-    """
+    """Cumulative profit after each day, from cash and shares trade by trade; costs apply to net trades."""
     opened, closed = prices
     n_days, n_stocks = closed.shape[0] - 1, closed.shape[1]
     scores = (
@@ -65,17 +64,17 @@ def ledger(
     for day in range(n_days):
         price = closed[day] if entry == "close" else opened[day + 1]
         books = [*books, _book(scores[day], places, side) / horizon][-horizon:]
-        wanted = np.sum(books, axis=0)
-        # What the shares are worth comes back as cash, and what is wanted is paid from it.
-        cash += shares @ price - wanted.sum() - COST * np.abs(wanted - before).sum()
-        shares, before = wanted / price, wanted
-        cash -= FEE / 252 * np.maximum(-wanted, 0).sum()
+        target = np.sum(books, axis=0)
+        # Sell all shares, then buy the target.
+        cash += shares @ price - target.sum() - COST * np.abs(target - before).sum()
+        shares, before = target / price, target
+        cash -= FEE / 252 * np.maximum(-target, 0).sum()
         wealth.append(cash + shares @ closed[day + 1])
     return wealth
 
 
 def _book(scores: np.ndarray, places: int, side: str) -> np.ndarray:
-    """Places handed out one at a time: a place among the tied goes to each of them in equal parts."""
+    """Fill a leg's places from the best score down; tied stocks share places equally."""
     if scores.min() == scores.max():
         return np.zeros_like(scores)
     weights = np.zeros_like(scores)
@@ -102,44 +101,42 @@ CASES = {
 
 @given(**CASES)
 @settings(max_examples=25, deadline=None)
-def test_the_profits_add_up_to_the_wealth_in_the_ledger(
+def test_net_returns_add_up_to_the_profit_in_the_ledger(
     seed, n_days, n_stocks, horizon, side, entry, quantile
 ):
-    table, prices, arrays = world(seed, n_days, n_stocks, horizon)
-    how = {"side": side, "entry": entry, "borrow_rate": FEE, "prices": prices}
-    result = portfolio_returns(table, quantile, COST * 1e4, **how).filter(horizon=horizon)
+    table, prices, arrays = make_market(seed, n_days, n_stocks, horizon)
+    trading = {"side": side, "entry": entry, "borrow_rate": FEE, "prices": prices}
+    result = portfolio_returns(table, quantile, COST * 1e4, **trading).filter(horizon=horizon)
     expected = ledger(table, arrays, horizon, side, entry, quantile)
     np.testing.assert_allclose(result["net"].cum_sum(), expected, atol=1e-12)
 
 
 @given(**CASES)
 @settings(max_examples=25, deadline=None)
-def test_costs_and_fees_are_all_that_lies_between_gross_and_net(
-    seed, n_days, n_stocks, horizon, side, entry, quantile
-):
-    table, prices, _ = world(seed, n_days, n_stocks, horizon)
-    how = {"side": side, "entry": entry, "prices": prices}
-    free = portfolio_returns(table, quantile, 0.0, **how)
-    dear = portfolio_returns(table, quantile, 50.0, **how, borrow_rate=0.252)
-    assert free["net"].to_list() == free["gross"].to_list() == dear["gross"].to_list()
-    paid = (dear["gross"] - dear["net"] - 0.005 * dear["turnover"]).to_numpy()
-    # A fee of 0.1 % a day on no more than the capital that is short, and on nothing without a short leg.
+def test_gross_and_net_differ_only_by_costs_and_fees(seed, n_days, n_stocks, horizon, side, entry, quantile):
+    table, prices, _ = make_market(seed, n_days, n_stocks, horizon)
+    trading = {"side": side, "entry": entry, "prices": prices}
+    free = portfolio_returns(table, quantile, 0.0, **trading)
+    costly = portfolio_returns(table, quantile, 50.0, **trading, borrow_rate=0.252)
+    assert free["net"].to_list() == free["gross"].to_list() == costly["gross"].to_list()
+    paid = (costly["gross"] - costly["net"] - 0.005 * costly["turnover"]).to_numpy()
+    # The fee is 0.1 % per day of at most the capital short, and zero without a short leg.
     assert (paid >= -1e-12).all() and (paid <= 0.001 + 1e-12).all()
     assert side == "long_short" or np.allclose(paid, 0)
 
 
 @given(seed=st.integers(0, 1000), horizon=st.sampled_from([1, 3, 5]))
 @settings(max_examples=15, deadline=None)
-def test_both_legs_are_the_long_leg_and_the_long_leg_of_the_opposite_predictions(seed, horizon):
-    table, _, _ = world(seed, 8, 7, horizon)
+def test_the_short_leg_is_the_long_leg_of_the_negated_predictions(seed, horizon):
+    table, _, _ = make_market(seed, 8, 7, horizon)
     both = portfolio_returns(table, cost_bps=0.0)
     long = portfolio_returns(table, cost_bps=0.0, side="long_only")
     short = portfolio_returns(table.with_columns(-pl.col("prediction")), cost_bps=0.0, side="long_only")
     assert np.allclose(both["gross"], long["gross"] - short["gross"])
 
 
-def test_the_night_belongs_to_those_who_held_before_the_open():
-    """By hand: A gains 10 % in the night and nothing in the day; who buys at the open earns nothing of it."""
+def test_a_position_opened_at_the_open_does_not_earn_the_night():
+    """A gains 10 % overnight and nothing during the day."""
     days = [dt.date(2024, 1, day) for day in (1, 2, 3)]
     prices = pl.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The night, the day, the money that changes hands and the sectors, by hand; nothing later is used."""
+"""Overnight and daytime returns, value traded, size and sectors, by hand and without look-ahead."""
 
 import datetime as dt
 
@@ -14,7 +14,7 @@ DAYS = [dt.date(2024, 1, day) for day in (4, 5, 8, 9)]
 
 
 def prices(**columns: list) -> pl.DataFrame:
-    """Stocks A and B on four days; columns are given by day, A before B."""
+    """Stocks A and B on four days; columns are ordered by day, A before B."""
     keys = {"date": [day for day in DAYS for _ in "AB"], "code": ["A", "B"] * 4}
     default = {
         "open": [10.0, 5.0, 11.0, 5.0, 12.0, 5.0, 12.0, 5.0],
@@ -31,7 +31,7 @@ def one_day(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def test_the_day_splits_into_the_night_and_the_time_after_the_open():
+def test_a_return_splits_into_night_and_daytime():
     market = Market(one_day(prices()), prices())
     assert market.night[:, 0] == pytest.approx([0.1, 0.0, 12 / 9 - 1, np.nan], nan_ok=True)
     assert market.daytime[:, 0] == pytest.approx([12 / 11 - 1, -0.25, 0.0, np.nan], nan_ok=True)
@@ -44,7 +44,7 @@ def test_a_stock_without_an_opening_price_is_traded_at_the_close():
     assert (market.night[0, 0], market.daytime[0, 0]) == pytest.approx((0.2, 0.0))
 
 
-def test_a_missing_day_is_not_jumped_over():
+def test_a_return_does_not_span_a_missing_day():
     frame = prices().filter(~((pl.col("code") == "A") & (pl.col("date") == DAYS[1])))
     returns = one_day(prices()).with_columns(
         pl.when((pl.col("code") == "A") & (pl.col("date") <= DAYS[1]))
@@ -56,7 +56,7 @@ def test_a_missing_day_is_not_jumped_over():
     assert np.isnan(market.night[:2, 0]).all() and np.isfinite(market.night[2, 0])
 
 
-def test_the_value_traded_is_a_mean_of_days_that_are_over():
+def test_the_value_traded_uses_no_later_day():
     market = Market(one_day(prices()), prices())
     assert market.value[:, 0] == pytest.approx([10.0, 17.0, 61 / 3, 109 / 4])
     assert market.value[:, 1] == pytest.approx([500.0] * 4)
@@ -69,17 +69,17 @@ def test_the_value_traded_is_a_mean_of_days_that_are_over():
     assert (later.value[:2] == market.value[:2]).all() and (later.size[:2] == market.size[:2]).all()
 
 
-def test_size_is_market_value_where_the_prices_have_it():
-    # A trades less than B, but is worth more; B's worth is unknown on the second day.
-    worth = prices(known_market_cap=[9e9, 1e9, 9e9, None, 9e9, 1e9, 1e9, 9e9])
-    market = Market(one_day(prices()), worth)
+def test_size_is_market_value_if_the_prices_have_it():
+    # A trades less than B but has more market value; that of B is unknown on the second day.
+    market_caps = prices(known_market_cap=[9e9, 1e9, 9e9, None, 9e9, 1e9, 1e9, 9e9])
+    market = Market(one_day(prices()), market_caps)
     np.testing.assert_array_equal(market.size, [[1.0, 0.0], [0.0, np.nan], [1.0, 0.0], [0.0, 1.0]])
     assert market.value[:, 1] == pytest.approx([500.0] * 4)
-    nothing = prices(known_market_cap=[None] * 8).cast({"known_market_cap": pl.Float64})
-    assert Market(one_day(prices()), nothing).size.tolist() == [[0.0, 1.0]] * 4
-    alone = Market(one_day(prices()), worth.drop("volume"))
-    assert alone.value is None
-    np.testing.assert_array_equal(alone.size, market.size)
+    unknown = prices(known_market_cap=[None] * 8).cast({"known_market_cap": pl.Float64})
+    assert Market(one_day(prices()), unknown).size.tolist() == [[0.0, 1.0]] * 4
+    only_caps = Market(one_day(prices()), market_caps.drop("volume"))
+    assert only_caps.value is None
+    np.testing.assert_array_equal(only_caps.size, market.size)
 
 
 def _table(scores: list[float]) -> pl.DataFrame:
@@ -94,8 +94,8 @@ def _table(scores: list[float]) -> pl.DataFrame:
     )
 
 
-def test_the_capacity_is_the_capital_at_which_trades_reach_their_share_of_the_market():
-    # Day 1 buys 1 of A, whose day's value is 10, and sells 1 of B, of value 500: 1 % of 10 is what A carries.
+def test_the_capacity_is_the_capital_at_which_trades_reach_the_volume_share():
+    # Day 1 buys 1 of A (value traded 10) and sells 1 of B (500); the limit is 1 % of 10.
     result = portfolio_returns(_table([1.0, 0.0]), prices=prices())
     assert result["capacity"].to_list() == [pytest.approx(0.1), None, None]
     bigger = portfolio_returns(_table([1.0, 0.0]), prices=prices(), volume_share=0.05)
@@ -104,7 +104,7 @@ def test_the_capacity_is_the_capital_at_which_trades_reach_their_share_of_the_ma
     assert long["capacity"][0] == pytest.approx(5.0)
 
 
-def test_the_tilts_name_what_the_books_lean_on():
+def test_size_and_sector_tilts_of_one_stock_per_leg():
     priced = prices().with_columns(sector=pl.col("code").replace_strict({"A": "tech", "B": "banks"}))
     result = portfolio_returns(_table([1.0, 0.0]), prices=priced)
     # Long the least traded stock and short the most; one sector long, the other short.
@@ -116,7 +116,7 @@ def test_the_tilts_name_what_the_books_lean_on():
     assert long["size_tilt"].to_list() == [0.5] * 3
 
 
-def test_prices_change_nothing_about_what_is_earned_at_the_close():
+def test_prices_do_not_change_returns_at_the_close():
     table = _table([1.0, 0.0])
     shared = ["gross", "net", "turnover", "n_held"]
     assert (
@@ -126,7 +126,7 @@ def test_prices_change_nothing_about_what_is_earned_at_the_close():
     )
 
 
-def test_what_cannot_be_traded_is_refused():
+def test_invalid_settings_and_prices_are_refused():
     table = _table([1.0, 0.0])
     with pytest.raises(ConfigError, match="needs opening prices"):
         portfolio_returns(table, entry="open")

@@ -51,7 +51,7 @@ def test_a_panel_of_days_by_stocks_equals_the_flat_form_with_dates(ours, scipys)
 
 
 @BOTH
-def test_pairs_with_a_missing_side_are_dropped(ours, scipys):
+def test_pairs_with_a_missing_value_are_dropped(ours, scipys):
     assert ours([1, 2, 3, NAN, 9], [1, 2, 3, 7, NAN]) == pytest.approx(1.0)
 
 
@@ -80,9 +80,9 @@ def test_rescaling_the_predictions_changes_nothing(ours, scipys, scale, shift):
 
 
 def test_shapes_that_differ_are_refused_with_both():
-    with pytest.raises(DataError, match=r"\(2,\) and what they are scored on \(3,\)"):
+    with pytest.raises(DataError, match=r"\(2,\) and targets \(3,\)"):
         information_coefficient([1, 2], [1, 2, 3])
-    with pytest.raises(DataError, match="one date a row"):
+    with pytest.raises(DataError, match="one date per row"):
         information_coefficient([1, 2, 3], [1, 2, 3], dates=[1, 2])
     with pytest.raises(DataError, match=r"\[days, stocks\]"):
         compute_sharpe_ratio(np.zeros((2, 2, 2)), np.zeros((2, 2, 2)))
@@ -107,7 +107,7 @@ def test_sharpe_of_a_panel_is_that_of_the_long_short_portfolio():
     assert flat == pytest.approx(annualised_sharpe(daily))
 
 
-def test_costs_are_charged_on_what_is_traded():
+def test_costs_are_charged_on_turnover():
     predictions = [[2, 1], [2, 1], [1, 2]]
     returns = [[0.03, 0.01], [0.01, 0.02], [0.01, 0.03]]
     net = [0.02 - 2 * 0.001, -0.01, 0.02 - 4 * 0.001]
@@ -116,25 +116,25 @@ def test_costs_are_charged_on_what_is_traded():
     assert reordered == pytest.approx(annualised_sharpe(net))
 
 
-def test_costs_without_knowing_the_stocks_are_refused():
-    with pytest.raises(DataError, match="which stock is which"):
+def test_costs_without_stock_identities_are_refused():
+    with pytest.raises(DataError, match="position on the day before"):
         compute_sharpe_ratio([1, 2], [0.1, 0.2], dates=[1, 1], cost_bps=5)
 
 
-def test_one_asset_is_held_by_the_predictions_sign():
+def test_one_asset_is_held_by_the_sign_of_its_prediction():
     series = [0.01, 0.02, 0.0, 0.03]
     assert compute_sharpe_ratio([2.0, -1.0, NAN, 0.1], [0.01, -0.02, 0.5, 0.03]) == pytest.approx(
         annualised_sharpe(series)
     )
 
 
-def test_a_held_stock_without_a_return_earns_nothing_and_an_unknown_day_is_left_out():
+def test_a_held_stock_without_a_return_earns_zero_and_an_unknown_day_is_skipped():
     predictions = [[2, 1], [2, 1], [2, 1]]
     returns = [[NAN, 0.01], [0.03, 0.01], [NAN, NAN]]
     assert compute_sharpe_ratio(predictions, returns) == pytest.approx(annualised_sharpe([-0.01, 0.02]))
 
 
-def test_drawdown_by_hand_from_returns_and_from_predictions():
+def test_drawdown_of_returns_and_of_predictions_by_hand():
     series = [0.10, -0.20, 0.05, -0.10, 0.30]
     deepest = 1 - 0.8 * 1.05 * 0.9
     assert compute_max_drawdown(series) == pytest.approx(deepest)
@@ -143,7 +143,7 @@ def test_drawdown_by_hand_from_returns_and_from_predictions():
     assert compute_max_drawdown(*panel) == pytest.approx(deepest)
 
 
-def test_drawdown_counts_from_the_start_and_ends_at_a_total_loss():
+def test_drawdown_includes_the_start_and_is_at_most_one():
     assert compute_max_drawdown([-0.3, 0.1]) == pytest.approx(0.3)
     assert compute_max_drawdown([0.1, 0.2]) == 0.0
     assert compute_max_drawdown([0.5, -1.5, 3.0]) == 1.0

@@ -1,4 +1,4 @@
-"""Profit of overlapping books: a slow twin, worlds with a known answer, what is missing."""
+"""Portfolio returns against a slow reimplementation, in markets with a known answer, and with gaps."""
 
 import datetime as dt
 
@@ -12,7 +12,7 @@ from gogooku3.evaluation.portfolio import one_day_returns, portfolio_returns
 
 
 def _slow_twin(table: pl.DataFrame, quantile: float, cost_bps: float) -> dict[tuple, tuple[float, ...]]:
-    """Books as dictionaries of positions, opened, aged and closed one at a time; no ties expected."""
+    """Books as dictionaries of positions, opened and closed one at a time; assumes no ties."""
     one_day = {(r["date"], r["code"]): r["target"] for r in table.filter(horizon=1).iter_rows(named=True)}
     result = {}
     for (model, horizon, fold), rows in table.group_by("model", "horizon", "fold"):
@@ -37,7 +37,7 @@ def _slow_twin(table: pl.DataFrame, quantile: float, cost_bps: float) -> dict[tu
     return result
 
 
-def test_the_books_equal_a_slow_twin_that_keeps_each_one(make_table):
+def test_returns_equal_those_of_books_kept_one_by_one(make_table):
     table = make_table(n_stocks=12, n_days=30, horizons=(1, 5, 20))
     twin = _slow_twin(table, 0.25, 10.0)
     result = portfolio_returns(table, 0.25, 10.0)
@@ -48,8 +48,8 @@ def test_the_books_equal_a_slow_twin_that_keeps_each_one(make_table):
         assert (row["gross"], row["net"], row["turnover"]) == pytest.approx(expected, abs=1e-12)
 
 
-def _steady_world(horizon: int, n_days: int = 40, daily: float = 0.01) -> pl.DataFrame:
-    """Two stocks, one gaining `daily` a day, one flat; predictions always right."""
+def _steady_market(horizon: int, n_days: int = 40, daily: float = 0.01) -> pl.DataFrame:
+    """Two stocks, one gaining `daily` per day, one flat; predictions are always right."""
     days = pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 1, 1) + dt.timedelta(n_days - 1), eager=True)
     frames = [
         pl.DataFrame({"date": days}).with_columns(
@@ -67,28 +67,28 @@ def _steady_world(horizon: int, n_days: int = 40, daily: float = 0.01) -> pl.Dat
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 20])
-def test_no_day_is_counted_twice_whatever_the_horizon(horizon):
-    result = portfolio_returns(_steady_world(horizon), cost_bps=0.0).filter(horizon=horizon)
+def test_no_day_is_counted_twice_at_any_horizon(horizon):
+    result = portfolio_returns(_steady_market(horizon), cost_bps=0.0).filter(horizon=horizon)
     invested = np.minimum(np.arange(40) + 1, horizon) / horizon
     assert np.allclose(result["gross"], 0.01 * invested)
     assert result["turnover"].sum() == pytest.approx(2.0)
 
 
-def test_predictions_that_repeat_the_day_before_cost_nothing_after_the_opening():
-    result = portfolio_returns(_steady_world(1), cost_bps=10.0)
+def test_unchanged_predictions_cost_only_the_opening_trades():
+    result = portfolio_returns(_steady_market(1), cost_bps=10.0)
     assert np.allclose(result["gross"] - result["net"], [0.002] + [0.0] * 39)
 
 
-def test_a_fold_starts_with_empty_books(make_table):
+def test_a_fold_starts_without_positions(make_table):
     table = make_table(n_days=40, horizons=(1, 5))
     second = portfolio_returns(table).filter(fold=1, horizon=5, model="lightgbm")
-    alone = portfolio_returns(table.filter(fold=1)).filter(horizon=5, model="lightgbm")
-    assert_frame_equal(second, alone)
+    only_second = portfolio_returns(table.filter(fold=1)).filter(horizon=5, model="lightgbm")
+    assert_frame_equal(second, only_second)
     assert second["turnover"][0] <= 2 / 5 + 1e-12
 
 
 def test_a_held_stock_without_a_return_earns_nothing_and_is_counted():
-    table = _steady_world(1, n_days=5).with_columns(
+    table = _steady_market(1, n_days=5).with_columns(
         pl.when((pl.col("code") == "UP") & (pl.col("date") == dt.date(2024, 1, 3)))
         .then(None)
         .otherwise("target")
@@ -101,14 +101,14 @@ def test_a_held_stock_without_a_return_earns_nothing_and_is_counted():
 
 
 def test_a_suspended_stock_stays_in_the_books_that_hold_it():
-    # No row at all on 3 January: the books of the two days before still hold it.
+    # Without a row on 3 January, the books of the two days before still hold the stock.
     gone = (pl.col("code") == "UP") & (pl.col("date") == dt.date(2024, 1, 3))
-    result = portfolio_returns(_steady_world(5, n_days=8).filter(~gone)).filter(horizon=5)
+    result = portfolio_returns(_steady_market(5, n_days=8).filter(~gone)).filter(horizon=5)
     assert result["n_unknown"].to_list() == [0, 0, 1, 0, 0, 0, 0, 0]
     assert result["n_held"].to_list() == [2] * 8
 
 
-def test_the_last_day_of_a_market_has_no_profit_yet(market):
+def test_the_last_day_of_a_market_has_no_return(market):
     result = portfolio_returns(market)
     assert result["date"].max() == market["date"].unique().sort()[-2]
 
@@ -118,24 +118,24 @@ def test_the_order_of_rows_changes_nothing(market):
     assert_frame_equal(portfolio_returns(market), portfolio_returns(shuffled))
 
 
-def test_given_returns_stand_in_for_the_one_day_targets(market):
+def test_daily_returns_replace_the_one_day_targets(market):
     given = one_day_returns(market)
     direct = portfolio_returns(market).filter(horizon=5)
     assert_frame_equal(portfolio_returns(market.filter(horizon=5), daily_returns=given), direct)
 
 
-def test_a_market_day_without_predictions_opens_no_book_but_keeps_the_others(market):
+def test_a_day_without_predictions_opens_no_book_and_keeps_the_others(market):
     day = market["date"].unique().sort()[10]
     without = market.filter(pl.col("date") != day)
     result = portfolio_returns(without, daily_returns=one_day_returns(market))
-    mine = result.filter(model="lightgbm", horizon=5, fold=0)
-    assert mine.filter(date=day)["n_held"].item() > 0
+    own_rows = result.filter(model="lightgbm", horizon=5, fold=0)
+    assert own_rows.filter(date=day)["n_held"].item() > 0
     assert result.filter(model="lightgbm", horizon=1, date=day)["n_held"].item() == 0
 
 
-def test_a_table_without_one_day_returns_says_what_to_add(market):
+def test_missing_one_day_returns_are_refused_with_a_remedy(market):
     with pytest.raises(
-        DataError, match="horizons 5 and not 1; add horizon 1 or the column return_1d, or pass daily_returns"
+        DataError, match="horizons 5 and not 1; add horizon 1 or the column return_1d, or pass"
     ):
         portfolio_returns(market.filter(horizon=5))
 
@@ -155,7 +155,7 @@ def test_a_negative_cost_is_refused(market):
         portfolio_returns(market, cost_bps=-1)
 
 
-def test_an_empty_table_with_returns_has_no_profit(market):
+def test_an_empty_table_gives_an_empty_result(market):
     result = portfolio_returns(market.clear(), daily_returns=one_day_returns(market))
     assert result.is_empty()
     assert result.schema == portfolio_returns(market).schema

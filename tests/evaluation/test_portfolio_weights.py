@@ -1,4 +1,4 @@
-"""Weights by hand, ties, and capital that is never in two books at once."""
+"""Portfolio weights by hand, with ties, and over overlapping books."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gogooku3.errors import ConfigError
-from gogooku3.evaluation.portfolio_weights import overlapping_books, quantile_weights, turnover
+from gogooku3.evaluation.portfolio_weights import overlapping_weights, quantile_weights, turnover
 
 NAN = float("nan")
 SCORES = arrays(float, (4, 11), elements=st.sampled_from([-1.0, 0.0, 0.0, 0.5, 2.0, NAN]))
@@ -18,12 +18,12 @@ def test_the_top_and_bottom_fifth_of_ten_stocks_hold_two_each():
     assert weights.tolist() == [[-0.5, -0.5, 0, 0, 0, 0, 0, 0, 0.5, 0.5]]
 
 
-def test_a_stock_without_a_score_has_no_weight_and_does_not_count():
+def test_a_stock_without_a_score_has_no_weight_and_is_not_counted():
     weights = quantile_weights([[NAN, 1.0, np.inf, 2.0, 3.0, 4.0, -np.inf]], 0.25)
     assert weights.tolist() == [[0, -1, 0, 0, 0, 1, 0]]
 
 
-def test_a_few_stocks_still_hold_one_in_each_leg():
+def test_each_leg_holds_at_least_one_stock():
     assert quantile_weights([[3.0, 1.0]], 0.2).tolist() == [[1.0, -1.0]]
 
 
@@ -33,11 +33,11 @@ def test_stocks_tied_at_the_edge_share_the_places_left():
 
 
 @pytest.mark.parametrize("row", [[1.0, 1.0, 1.0], [NAN, NAN, NAN], [NAN, 2.0, NAN]])
-def test_a_day_without_spread_holds_nothing(row):
+def test_a_day_with_equal_scores_holds_nothing(row):
     assert not quantile_weights([row]).any()
 
 
-def test_no_stocks_at_all_hold_nothing():
+def test_an_empty_market_holds_nothing():
     assert quantile_weights(np.empty((3, 0))).shape == (3, 0)
 
 
@@ -53,26 +53,26 @@ def test_each_day_is_neutral_and_the_order_of_stocks_does_not_matter(scores, qua
 
 
 @pytest.mark.parametrize("quantile", [0.0, -0.1, 0.51, NAN])
-def test_a_quantile_that_cannot_be_held_is_refused(quantile):
+def test_a_quantile_out_of_range_is_refused(quantile):
     with pytest.raises(ConfigError, match=r"above 0 and up to 0\.5"):
         quantile_weights([[1.0, 2.0]], quantile)
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 5, 20, 50])
-def test_the_books_together_hold_the_capital_once_when_all_are_filled(horizon):
-    taken = quantile_weights(np.random.default_rng(1).normal(size=(40, 10)))
-    held = overlapping_books(taken, horizon)
+def test_overlapping_books_together_hold_the_capital_once(horizon):
+    decided = quantile_weights(np.random.default_rng(1).normal(size=(40, 10)))
+    held = overlapping_weights(decided, horizon)
     invested = np.minimum(np.arange(40) + 1, horizon) / horizon
     assert (np.abs(held).sum(axis=1) <= 2 * invested + 1e-12).all()
-    # Unchanging scores hold exactly what is invested.
-    steady = overlapping_books(np.tile(taken[:1], (40, 1)), horizon)
+    # Constant scores hold exactly the capital invested.
+    steady = overlapping_weights(np.tile(decided[:1], (40, 1)), horizon)
     assert np.allclose(np.abs(steady).sum(axis=1), 2 * invested)
 
 
-def test_a_book_is_held_for_its_horizon_and_then_closed():
-    taken = np.zeros((6, 1))
-    taken[1] = 1.0
-    assert overlapping_books(taken, 3).ravel().tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0, 0])
+def test_a_book_is_closed_after_its_horizon():
+    decided = np.zeros((6, 1))
+    decided[1] = 1.0
+    assert overlapping_weights(decided, 3).ravel().tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0, 0])
 
 
 def test_turnover_counts_opening_and_every_change():

@@ -1,4 +1,4 @@
-"""What is let in to be scored, and which rows all models share."""
+"""Validation of prediction tables, and the rows that all models share."""
 
 import datetime as dt
 
@@ -19,7 +19,7 @@ def _cell(model: str = "lightgbm", code: str = "1300", horizon: int = 5) -> pl.E
     return day & (pl.col("model") == model) & (pl.col("code") == code) & (pl.col("horizon") == horizon)
 
 
-def test_a_good_table_comes_back_whole_whatever_its_widths_and_order(market):
+def test_a_valid_table_is_returned_whole_for_any_types_and_order(market):
     wide = market.cast(
         {"fold": pl.Int64, "horizon": pl.UInt8, "prediction": pl.Float32, "model": pl.Categorical}
     )
@@ -79,16 +79,16 @@ def test_a_day_tested_in_two_folds_is_refused(market):
         check_predictions(moved)
 
 
-def test_models_with_different_truths_are_refused(market):
+def test_models_with_different_targets_are_refused(market):
     with pytest.raises(DataError, match=r"targets that differ from another model's .*code 1300"):
         check_predictions(market.with_columns(_where(_cell(), "target", 0.5).cast(pl.Float32)))
-    # Between both, in the order of names, stands one that does not know it.
+    # The model between the two, in alphabetical order, has no target.
     unknown = market.with_columns(_where(_cell(), "target", None))
     with pytest.raises(DataError, match=r"targets that differ from another model's .*model oracle"):
         check_predictions(unknown.with_columns(_where(_cell("oracle"), "target", 0.5).cast(pl.Float32)))
 
 
-def test_a_row_that_one_model_lacks_is_scored_for_none(market):
+def test_a_row_that_one_model_lacks_is_scored_for_no_model(market):
     table = check_predictions(market.filter(~_cell()))
     shared, lost = shared_rows(table)
     assert lost == {"atft_gat_fan": 1, "lightgbm": 0, "oracle": 1}
@@ -96,14 +96,14 @@ def test_a_row_that_one_model_lacks_is_scored_for_none(market):
     assert len(shared) == len(market) - 3
 
 
-def test_the_oracle_takes_nothing_away_from_the_others(market):
+def test_rows_that_only_the_oracle_lacks_are_kept(market):
     table = check_predictions(market.filter(~_cell("oracle")))
     shared, lost = shared_rows(table)
     assert len(shared) == len(table)
     assert set(lost.values()) == {0}
 
 
-def test_an_oracle_alone_stands_for_itself(market):
+def test_an_oracle_is_scored_if_it_is_the_only_model(market):
     table = check_predictions(market.filter(model="oracle"))
     assert len(shared_rows(table).table) == len(table)
 

@@ -1,4 +1,4 @@
-"""Mean excess returns by quantile, by hand and in a planted world."""
+"""Mean excess returns per quantile, by hand and with a planted signal."""
 
 import datetime as dt
 
@@ -23,7 +23,7 @@ def table(predictions: list[float], targets: list[float | None]) -> pl.DataFrame
     )
 
 
-def test_two_halves_by_hand():
+def test_two_quantiles_by_hand():
     result = quantile_of_day(table([4.0, 1.0, 3.0, 2.0], [0.04, 0.00, 0.02, 0.02]), 2)
     assert result["quantile"].to_list() == [1, 2]
     assert result["excess"].to_list() == pytest.approx([-0.01, 0.01])
@@ -31,19 +31,19 @@ def test_two_halves_by_hand():
     assert result["score"].to_list() == pytest.approx([-(1.25**-0.5), 1.25**-0.5])
 
 
-def test_ties_share_a_quantile_and_unknown_targets_count_for_nothing():
+def test_ties_share_a_quantile_and_rows_without_a_target_are_ignored():
     tied = quantile_of_day(table([1.0, 1.0, 1.0, 5.0], [0.0, 0.03, 0.0, 0.01]), 2)
     assert tied["excess"].to_list() == pytest.approx([0.0, 0.0])
-    holed = quantile_of_day(table([1.0, 2.0, 9.0], [0.0, 0.02, None]), 2)
-    assert holed["excess"].to_list() == pytest.approx([-0.01, 0.01])
+    with_gap = quantile_of_day(table([1.0, 2.0, 9.0], [0.0, 0.02, None]), 2)
+    assert with_gap["excess"].to_list() == pytest.approx([-0.01, 0.01])
 
 
 @pytest.mark.parametrize("predictions", [[1.0, 1.0, 1.0], [1.0]])
-def test_a_day_that_cannot_be_cut_is_left_out(predictions):
+def test_a_constant_or_small_day_is_dropped(predictions):
     assert quantile_returns(table(predictions, [0.01] * len(predictions)), 2).is_empty()
 
 
-def test_a_planted_signal_rises_from_the_lowest_to_the_highest(market):
+def test_a_planted_signal_gives_returns_that_rise_with_the_quantile(market):
     result = quantile_returns(market, 5).filter(model="oracle", horizon=5).sort("quantile")
     assert result["mean"].is_sorted() and result["score"].is_sorted()
     assert result["mean"][0] < -3 * result["error"][0] and result["mean"][4] > 3 * result["error"][4]

@@ -1,4 +1,4 @@
-"""The average of ranks by hand, against a slow twin, and blind to everything but the day's order."""
+"""The rank average by hand, against a slow reimplementation, and invariant to scale and order."""
 
 import datetime as dt
 
@@ -38,25 +38,25 @@ def test_two_models_by_hand_on_two_days() -> None:
     assert averaged(first, second) == pytest.approx([0.0, -z / 2, z / 2, 0.0, 0.0])
 
 
-def test_ties_share_their_rank_and_a_model_that_tells_nothing_apart_counts_zero() -> None:
-    tied, flat = frame([1.0, 1.0, 2.0, 0.0]), frame([7.0] * 4)
+def test_ties_share_their_rank_and_constant_predictions_count_as_zero() -> None:
+    tied, constant = frame([1.0, 1.0, 2.0, 0.0]), frame([7.0] * 4)
     # Average ranks 2.5, 2.5, 4, 1 with deviation sqrt(1.125).
     ranks = (np.array([2.5, 2.5, 4.0, 1.0]) - 2.5) / np.sqrt(1.125)
     assert averaged(tied) == pytest.approx(ranks)
-    assert averaged(tied, flat) == pytest.approx(ranks / 2)
+    assert averaged(tied, constant) == pytest.approx(ranks / 2)
     assert averaged(frame([3.0])) == [0.0]
 
 
-def test_only_rows_that_all_predict_are_ranked() -> None:
+def test_only_rows_that_all_models_predict_are_ranked() -> None:
     first, second = frame([1.0, 2.0, 3.0, 9.0], codes="ABCD"), frame([3.0, 2.0, 1.0], codes="ABX")
     result = rank_average([first, second])
     assert result["code"].to_list() == ["A", "B"]
     assert result["prediction_1d"].to_list() == [0.0, 0.0]
-    holed = frame([float("nan"), 5.0, 6.0, None])
-    assert averaged(frame([0.0, 1.0, 2.0, 3.0]), holed) == [None, -1.0, 1.0, None]
+    with_gaps = frame([float("nan"), 5.0, 6.0, None])
+    assert averaged(frame([0.0, 1.0, 2.0, 3.0]), with_gaps) == [None, -1.0, 1.0, None]
 
 
-def test_every_column_is_ranked_by_itself() -> None:
+def test_every_column_is_ranked_separately() -> None:
     both = frame([1.0, 2.0]).with_columns(prediction_5d=-pl.col("prediction_1d"))
     result = rank_average([both])
     assert result.columns == ["date", "code", "prediction_1d", "prediction_5d"]
@@ -65,7 +65,7 @@ def test_every_column_is_ranked_by_itself() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), stocks=st.integers(1, 40), models=st.integers(1, 4))
-def test_it_equals_a_slow_twin_and_the_order_of_stocks_changes_no_bit(
+def test_it_equals_a_slow_reimplementation_and_ignores_the_order_of_stocks(
     seed: int, stocks: int, models: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -82,20 +82,20 @@ def test_it_equals_a_slow_twin_and_the_order_of_stocks_changes_no_bit(
             ranks = rankdata(values)
             spread = ranks.std()
             expected[number] += (ranks - ranks.mean()) / (spread if spread else 1) / models
-    found = rank_average(frames)
-    np.testing.assert_allclose(found["x"], expected.ravel(), atol=1e-12)
+    average = rank_average(frames)
+    np.testing.assert_allclose(average["x"], expected.ravel(), atol=1e-12)
 
     order = rng.permutation(3 * stocks)
     shuffled = rank_average([each[order] for each in frames])
-    assert shuffled.equals(found[order])
+    assert shuffled.equals(average[order])
     backwards = rank_average(frames[::-1])
-    np.testing.assert_allclose(backwards["x"], found["x"], atol=1e-12)
+    np.testing.assert_allclose(backwards["x"], average["x"], atol=1e-12)
 
 
-def test_a_louder_model_or_another_day_changes_no_bit() -> None:
+def test_a_larger_scale_or_another_day_has_no_effect() -> None:
     first, second = frame([0.3, 0.1, 0.2], [1.0, 2.0]), frame([1.0, 2.0, 3.0], [1.0, 2.0])
-    louder = second.with_columns(pl.col("prediction_1d") * 1000 + 7)
-    assert averaged(first, second) == averaged(first, louder)
+    scaled = second.with_columns(pl.col("prediction_1d") * 1000 + 7)
+    assert averaged(first, second) == averaged(first, scaled)
     later = frame([0.3, 0.1, 0.2], [9.0, -9.0])
     assert averaged(first, second)[:3] == averaged(later, second)[:3]
     assert averaged(first, second)[3:] != averaged(later, second)[3:]
@@ -111,6 +111,6 @@ def test_a_louder_model_or_another_day_changes_no_bit() -> None:
         ([frame([1.0, 2.0], codes="AA")], "more than one row for a stock and day"),
     ],
 )
-def test_frames_that_do_not_fit_are_refused(frames: list[pl.DataFrame], match: str) -> None:
+def test_inconsistent_frames_are_refused(frames: list[pl.DataFrame], match: str) -> None:
     with pytest.raises(DataError, match=match):
         rank_average(frames)

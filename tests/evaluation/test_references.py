@@ -1,7 +1,7 @@
-"""The scores equal those of other libraries, whose values were computed once and are frozen here.
+"""Scores against values computed once with other libraries.
 
 alphalens-reloaded 0.5.1, empyrical-reloaded 0.7.1, skfolio 1.12.2, statsmodels 0.15.0. The inputs are
-sines: the same on every machine, without a random generator.
+sines, which are the same on every machine.
 """
 
 import datetime as dt
@@ -74,7 +74,7 @@ def test_the_returns_by_quantile_equal_alphalens() -> None:
 
 
 def test_the_turnover_of_both_fifths_equals_alphalens() -> None:
-    # There: the share of names that are new in a quantile. Here: what is bought and sold, so twice as much.
+    # alphalens counts the share of new names in a quantile; we count purchases and sales, twice as much.
     weights = quantile_weights(FACTOR, 0.2)
     for leg, share in ((np.maximum(-weights, 0), 3.5 / 11), (np.maximum(weights, 0), 4 / 11)):
         assert turnover(leg)[1:].mean() / 2 == pytest.approx(share, rel=1e-12)

@@ -1,4 +1,4 @@
-"""Scores of planted and empty worlds; the same numbers in any order, and in JSON."""
+"""Scores of tables with and without a planted signal, in any row order, and in JSON."""
 
 import json
 
@@ -49,9 +49,9 @@ def test_pooled_and_fold_scores_are_those_of_their_daily_series(market, scores):
     returns = portfolio_returns(market).filter(model="lightgbm", horizon=5)
     daily = daily_ic(market).filter(model="lightgbm", horizon=5)
     blocks = scores["models"]["lightgbm"]["horizons"]["5"]
-    for block, wanted in [(blocks["pooled"], [0, 1]), (blocks["folds"]["1"], [1])]:
-        net = returns.filter(pl.col("fold").is_in(wanted))["net"]
-        ic = daily.filter(pl.col("fold").is_in(wanted))["ic"]
+    for block, folds in [(blocks["pooled"], [0, 1]), (blocks["folds"]["1"], [1])]:
+        net = returns.filter(pl.col("fold").is_in(folds))["net"]
+        ic = daily.filter(pl.col("fold").is_in(folds))["ic"]
         assert block["sharpe_net"] == pytest.approx(annualised_sharpe(net), abs=1e-9)
         assert block["max_drawdown_net"] == pytest.approx(compute_max_drawdown(net), abs=1e-12)
         assert block["annual_return_net"] == pytest.approx(net.mean() * 252)
@@ -61,7 +61,7 @@ def test_pooled_and_fold_scores_are_those_of_their_daily_series(market, scores):
         assert block["sharpe_gross"] > block["sharpe_net"] and block["turnover"] > 0
 
 
-def test_the_headline_is_pooled_net_and_the_best_fold_stands_beside_it(scores):
+def test_the_headline_is_the_pooled_net_sharpe_next_to_the_best_fold(scores):
     entry = scores["models"]["lightgbm"]
     blocks = entry["horizons"]["5"]
     assert scores["settings"]["headline_horizon"] == 5
@@ -91,7 +91,7 @@ def test_the_difference_of_two_models_is_tested_day_by_day(market, scores):
     assert {each["horizon"] for each in scores["comparisons"]} == {1, 5}
 
 
-def test_an_average_of_models_is_compared_last_and_takes_no_row_away(market, make_table):
+def test_the_rank_average_is_compared_last_and_costs_no_row(market, make_table):
     names = {"atft_gat_fan": 1.0, "zoo": 0.5, "rank_average": 0.8}
     table = make_table(strengths=names)
     result = score_predictions(table)
@@ -105,23 +105,23 @@ def test_an_average_of_models_is_compared_last_and_takes_no_row_away(market, mak
     }
 
 
-def test_costs_change_the_net_figures_alone(market, scores):
+def test_costs_change_only_the_net_figures(market, scores):
     free = score_predictions(market, cost_bps=0.0)["models"]["lightgbm"]["horizons"]["5"]["pooled"]
-    dear = scores["models"]["lightgbm"]["horizons"]["5"]["pooled"]
-    assert free["sharpe_net"] == free["sharpe_gross"] == dear["sharpe_gross"]
-    assert dear["sharpe_net"] < free["sharpe_net"]
+    costly = scores["models"]["lightgbm"]["horizons"]["5"]["pooled"]
+    assert free["sharpe_net"] == free["sharpe_gross"] == costly["sharpe_gross"]
+    assert costly["sharpe_net"] < free["sharpe_net"]
 
 
-def test_predictions_without_spread_have_no_score_and_no_profit(market):
+def test_constant_predictions_have_no_score_and_no_profit(market):
     flat = market.filter(model="lightgbm").with_columns(prediction=pl.lit(0.0))
     block = score_predictions(flat)["models"]["lightgbm"]["horizons"]["5"]["pooled"]
     assert block["mean_ic"] is None and block["ic_interval"] is None and block["sharpe_net"] is None
     assert block["turnover"] == 0.0 and block["n_days"] == 0
 
 
-def test_a_table_without_a_known_target_is_scored_as_unknown(market):
-    blind = market.with_columns(pl.lit(None, pl.Float32).alias("target"))
-    entry = score_predictions(blind)["models"]["lightgbm"]
+def test_a_table_without_any_target_has_null_scores(market):
+    unknown = market.with_columns(pl.lit(None, pl.Float32).alias("target"))
+    entry = score_predictions(unknown)["models"]["lightgbm"]
     assert entry["pooled_sharpe_net"] is None and entry["best_fold"] is None
 
 
@@ -132,7 +132,7 @@ def test_the_headline_horizon_follows_a_fixed_rule(market):
         score_predictions(market, headline_horizon=7)
 
 
-def test_without_one_day_predictions_the_returns_can_be_given(market, scores):
+def test_daily_returns_replace_missing_one_day_targets(market, scores):
     only = market.filter(horizon=5)
     with pytest.raises(DataError, match="daily_returns"):
         score_predictions(only)
@@ -144,13 +144,13 @@ def test_years_are_scored_like_folds(make_table):
     table = make_table(n_days=300, n_folds=1)
     blocks = score_predictions(table)["models"]["lightgbm"]["horizons"]["5"]
     assert list(blocks["years"]) == ["2024", "2025"]
-    alone = score_predictions(table.filter(pl.col("date").dt.year() == 2024))["models"]["lightgbm"]
-    assert blocks["years"]["2024"]["mean_ic"] == alone["horizons"]["5"]["pooled"]["mean_ic"]
+    first_year = score_predictions(table.filter(pl.col("date").dt.year() == 2024))["models"]["lightgbm"]
+    assert blocks["years"]["2024"]["mean_ic"] == first_year["horizons"]["5"]["pooled"]["mean_ic"]
     assert blocks["years"]["2024"]["n_days"] + blocks["years"]["2025"]["n_days"] == 295
     assert blocks["folds"]["0"]["mean_ic"] == blocks["pooled"]["mean_ic"]
 
 
-def test_earlier_trials_deflate_and_equal_ones_count_once(market, scores):
+def test_earlier_trials_lower_the_deflated_sharpe_and_duplicates_count_once(market, scores):
     own = scores["models"]["lightgbm"]
     assert scores["trials"]["n"] == 2
     again = [entry["pooled_sharpe_net"] / np.sqrt(252) for entry in scores["models"].values()][:2]
@@ -162,7 +162,7 @@ def test_earlier_trials_deflate_and_equal_ones_count_once(market, scores):
     assert tried["models"]["oracle"]["deflated_sharpe"] is None
 
 
-def test_the_long_leg_is_scored_against_holding_every_stock(market, scores):
+def test_the_long_leg_is_compared_with_holding_every_stock(market, scores):
     block = scores["models"]["oracle"]["horizons"]["5"]["pooled"]
     long = portfolio_returns(market, side="long_only").filter(model="oracle", horizon=5)
     average = one_day_returns(market).group_by("date").agg(pl.col("return").mean())
@@ -172,7 +172,7 @@ def test_the_long_leg_is_scored_against_holding_every_stock(market, scores):
     assert abs(block["exposure"]["market_beta"]) < 0.3, "long and short cancel the market"
 
 
-def test_hits_are_stocks_on_the_right_side_of_the_median(market, scores):
+def test_the_hit_rate_rises_with_the_strength_of_the_signal(market, scores):
     by_model = {
         name: entry["horizons"]["5"]["pooled"]["hit_rate"] for name, entry in scores["models"].items()
     }

@@ -1,4 +1,4 @@
-"""Standard errors and intervals against slow twins, textbook formulas and simulated worlds."""
+"""Standard errors and intervals against slow reimplementations, formulas and simulations."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(11)
 
 
 def _overlapping(n: int, horizon: int, mean: float, rng: np.random.Generator) -> np.ndarray:
-    """Means of `horizon` neighbouring draws: the dependence that overlapping targets have."""
+    """Means of `horizon` consecutive draws, with the autocorrelation of overlapping targets."""
     noise = rng.normal(size=n + horizon - 1)
     return mean + np.convolve(noise, np.ones(horizon) / horizon, mode="valid")
 
@@ -39,13 +39,13 @@ def test_the_lag_covers_the_overlap_and_the_rule_of_thumb(n, horizon, lag):
     assert newey_west(RNG.normal(size=n), horizon).lag == lag
 
 
-def test_independent_days_have_nearly_the_plain_error():
+def test_the_error_of_independent_days_is_close_to_the_plain_one():
     series = np.random.default_rng(3).normal(size=5000)
     plain = series.std(ddof=1) / np.sqrt(5000)
     assert newey_west(series).standard_error == pytest.approx(plain, rel=0.1)
 
 
-def test_overlapping_days_have_a_far_larger_error_than_the_plain_one():
+def test_the_error_of_overlapping_days_is_far_larger_than_the_plain_one():
     series = _overlapping(2000, 20, 0.0, np.random.default_rng(4))
     plain = series.std(ddof=1) / np.sqrt(2000)
     assert newey_west(series, 20).standard_error > 3 * plain
@@ -60,7 +60,7 @@ def test_missing_days_are_dropped():
     assert newey_west([1.0, NAN, 2.0, 4.0]) == newey_west([1.0, 2.0, 4.0])
 
 
-def test_the_interval_equals_a_slow_resampling_with_the_same_starts():
+def test_the_interval_equals_that_of_a_slow_resampling():
     series = RNG.normal(size=50)
     starts = np.random.default_rng(9).integers(50, size=(200, 50 // 7 + 1))
     means = []
@@ -72,7 +72,7 @@ def test_the_interval_equals_a_slow_resampling_with_the_same_starts():
     assert result == pytest.approx(tuple(expected), abs=1e-12)
 
 
-def test_the_sharpe_interval_holds_the_sharpe_ratio_and_is_seeded():
+def test_the_sharpe_interval_contains_the_sharpe_ratio_and_is_seeded():
     series = np.random.default_rng(5).normal(0.001, 0.01, size=800)
     low, high = bootstrap_interval(series, statistic="sharpe", seed=1)
     point = series.mean() / series.std(ddof=1) * np.sqrt(252)
@@ -82,7 +82,7 @@ def test_the_sharpe_interval_holds_the_sharpe_ratio_and_is_seeded():
     assert (low, high) != bootstrap_interval(series, statistic="sharpe", seed=2)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+def test_the_interval_has_about_the_nominal_coverage():
     rng = np.random.default_rng(6)
     covered = 0
     for trial in range(200):
@@ -98,17 +98,17 @@ def test_fewer_than_two_blocks_or_no_spread_have_no_interval():
         assert np.isnan(bootstrap_interval([constant] * 100, statistic="sharpe")).all()
 
 
-def test_a_paired_difference_is_sharper_than_two_intervals():
+def test_a_paired_difference_is_more_powerful_than_two_intervals():
     rng = np.random.default_rng(8)
-    mood = rng.normal(size=300)
-    first, second = mood + 0.05 + 0.1 * rng.normal(size=300), mood + 0.1 * rng.normal(size=300)
+    common = rng.normal(size=300)
+    first, second = common + 0.05 + 0.1 * rng.normal(size=300), common + 0.1 * rng.normal(size=300)
     test, (low, high) = paired_difference(first, second)
     assert test.mean == pytest.approx((first - second).mean())
     assert test.t > 3 and 0 < low < test.mean < high
     assert abs(newey_west(first).t) < 2
 
 
-def test_series_of_other_days_cannot_be_paired():
+def test_series_of_different_lengths_are_refused():
     with pytest.raises(DataError, match="3 and 2 days; join them by date"):
         paired_difference([1, 2, 3], [1, 2])
 
@@ -130,6 +130,6 @@ def test_the_deflated_sharpe_expects_the_best_of_many_trials():
     g, e = 0.5772156649015329, np.e
     best = trials.std(ddof=1) * ((1 - g) * stats.norm.ppf(1 - 1 / 40) + g * stats.norm.ppf(1 - 1 / (40 * e)))
     assert deflated_sharpe(series, trials) == pytest.approx(probabilistic_sharpe(series, best), rel=1e-9)
-    # The formula's benchmark is about what the best of 40 useless trials really reaches.
+    # The formula is close to the simulated maximum of 40 trials without skill.
     maxima = np.random.default_rng(4).normal(size=(2000, 40)).max(axis=1).mean()
     assert best / trials.std(ddof=1) == pytest.approx(maxima, rel=0.03)

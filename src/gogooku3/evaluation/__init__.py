@@ -1,1 +1,1 @@
-"""Prediction tables to numbers: IC, portfolios, significance. Never imports a model or draws a chart."""
+"""Scores of prediction tables: IC, portfolios, significance. Imports no model and draws no chart."""

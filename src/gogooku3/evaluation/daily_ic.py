@@ -1,4 +1,4 @@
-"""A prediction table's correlations, day by day; the series that every other score summarises."""
+"""Daily correlations of predictions with targets: the series that all other scores summarise."""
 
 import polars as pl
 
@@ -10,8 +10,8 @@ GROUP = ("model", "horizon", "fold")
 def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
     """Correlate predictions with targets within every day, for each model, horizon and fold.
 
-    Rows without a target are left out. A day with fewer than 3 pairs, or without spread on a side,
-    keeps its row with null scores; a day without any pair has none.
+    Rows without a target are ignored. A day with fewer than 3 pairs, or with constant predictions or targets,
+    has null scores; a day without any pair has no row.
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`), in any order.
@@ -19,7 +19,7 @@ def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
     Returns:
         `model, horizon, fold, date, ic, rank_ic, hit_rate, n`, sorted by the first four: Pearson and Spearman
         (average ranks) correlations; the share of stocks that are on the same side of the day's median in
-        both (those on a median are left out; null if that is all of them); and the number of pairs.
+        both (stocks on a median are ignored; null if all are); and the number of pairs.
 
     >>> from datetime import date
     >>> table = pl.DataFrame({
@@ -30,8 +30,8 @@ def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
     (0.918, 1.0, 1.0, 3)
     """
     prediction, target = pl.col("prediction").cast(pl.Float64), pl.col("target").cast(pl.Float64)
-    flat = (prediction.min() == prediction.max()) | (target.min() == target.max())
-    usable = (pl.len() >= MIN_NAMES) & ~flat
+    constant = (prediction.min() == prediction.max()) | (target.min() == target.max())
+    usable = (pl.len() >= MIN_NAMES) & ~constant
     ranks = prediction.rank("average"), target.rank("average")
     sides = (prediction - prediction.median()).sign() * (target - target.median()).sign()
     return (

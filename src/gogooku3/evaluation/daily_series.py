@@ -1,4 +1,4 @@
-"""The daily series of a prediction table, made once: what scores summarise and charts draw."""
+"""The daily series of a prediction table, computed once for scores and charts."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from gogooku3.schema import CODE, DATE
 
 @dataclass(frozen=True)
 class Trading:
-    """How predictions are held; `portfolio_returns` says what each one means."""
+    """Settings of `portfolio_returns`, which documents them."""
 
     cost_bps: float = 10.0
     quantile: float = 0.2
@@ -29,26 +29,23 @@ DEFAULT_TRADING = Trading()
 
 @dataclass(frozen=True)
 class DailySeries:
-    """Tables with a row a model, horizon, fold and day, but for `checked` and `scored` (a row a prediction)
-    and `market` (a row a day)."""
+    """Daily correlations and portfolio returns, one row per model, horizon, fold and day."""
 
     trading: Trading
     checked: pl.DataFrame
-    """The prediction table, canonical."""
+    """The prediction table in canonical types and order."""
     scored: pl.DataFrame
-    """Its rows that every model shares."""
+    """Its rows that every competing model predicts."""
     lost: dict[str, int]
-    """Rows that sharing cost each model."""
+    """Rows excluded from `scored`, by model."""
     correlations: pl.DataFrame
-    """As `daily_ic` returns them."""
+    """See `daily_ic`."""
     long_short: pl.DataFrame
-    """Long-short portfolios, as `portfolio_returns` returns them."""
+    """See `portfolio_returns`; `market` is the mean one-day return of all stocks."""
     long_only: pl.DataFrame
-    """Their long legs, likewise."""
-    market: pl.DataFrame
-    """`date, market`: the mean one-day return of all stocks, from the close of `date` on."""
+    """The same of the long legs."""
     one_day: pl.DataFrame
-    """`date, code, return`: what the books were paid with."""
+    """`date, code, return`: the one-day returns of the portfolios' stocks."""
 
 
 def daily_series(
@@ -57,57 +54,59 @@ def daily_series(
     daily_returns: pl.DataFrame | None = None,
     prices: pl.DataFrame | None = None,
 ) -> DailySeries:
-    """Check a prediction table, cut it to the rows all models share, and follow it day by day.
+    """Check a prediction table, keep the rows that all models share, and compute their daily series.
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`).
-        trading: how it is held.
-        daily_returns, prices: as for `portfolio_returns`.
+        trading: portfolio settings.
+        daily_returns, prices: see `portfolio_returns`.
 
     Raises:
         DataError: a malformed table, no shared rows, no one-day returns, or malformed prices.
-        ConfigError: how it is held contradicts itself.
+        ConfigError: `trading` is out of range, or needs prices that are not given.
     """
     checked = check_predictions(table)
     scored, lost = shared_rows(checked)
     one_day = one_day_returns(checked) if daily_returns is None else daily_returns
-    rules: dict[str, Any] = {**asdict(trading), "daily_returns": one_day, "prices": prices}
+    settings: dict[str, Any] = {**asdict(trading), "daily_returns": one_day, "prices": prices}
     market = Market(one_day)
     average = pl.DataFrame({DATE: market.dates[DATE], "market": market.average()}, nan_to_null=True)
 
-    def followed(follow: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-        return by_horizon(scored, follow).sort(*GROUP, DATE)
+    def compute(daily: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+        return by_horizon(scored, daily).sort(*GROUP, DATE)
+
+    def portfolios(**side: Any) -> pl.DataFrame:
+        returns = compute(lambda rows: portfolio_returns(rows, **settings, **side))
+        return returns.join(average, on=DATE, how="left", maintain_order="left")
 
     return DailySeries(
         trading=trading,
         checked=checked,
         scored=scored,
         lost=lost,
-        correlations=followed(daily_ic),
-        long_short=followed(lambda rows: portfolio_returns(rows, **rules)),
-        long_only=followed(lambda rows: portfolio_returns(rows, **rules, side="long_only")),
-        market=average,
+        correlations=compute(daily_ic),
+        long_short=portfolios(),
+        long_only=portfolios(side="long_only"),
         one_day=one_day,
     )
 
 
 DECAY_LAGS = (1, 2, 3, 5, 10, 20)
-"""Days ahead at which a prediction's rank correlation with that one day's return is taken."""
+"""Days ahead at which predictions are correlated with one-day returns."""
 
 
-def decay(series: DailySeries, horizon: int) -> pl.DataFrame:
-    """How long predictions stay good: their daily correlation with single later days.
+def ic_decay(series: DailySeries, horizon: int) -> pl.DataFrame:
+    """Correlate predictions with the one-day returns of later days, to measure how long they stay good.
 
-    The prediction of day `t` for `horizon` days is set against the one-day return that ends on trading day
-    `t + lag`, for each lag up to 20. Days whose return isn't known yet have no row.
+    For each lag, the prediction of day `t` for `horizon` days is paired with the one-day return that ends on
+    trading day `t + lag`. Days without that return have no row.
 
     Returns:
         `daily_ic`'s columns and `lag`.
     """
     calendar = series.one_day.select(pl.col(DATE).unique().sort()).with_row_index("day")
     calendar = calendar.with_columns(pl.col("day").cast(pl.Int64))
-    kind = series.scored.schema[CODE]
-    codes = pl.col(CODE).cast(pl.String).cast(kind, strict=False)
+    codes = pl.col(CODE).cast(pl.String).cast(series.scored.schema[CODE], strict=False)
     returns = series.one_day.join(calendar, on=DATE).select("day", codes, pl.col("return").alias("target"))
     rows = series.scored.filter(pl.col("horizon") == horizon).drop("target").join(calendar, on=DATE)
     frames = []

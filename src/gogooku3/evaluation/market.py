@@ -1,5 +1,4 @@
-"""What the market did, as dense arrays `[days, stocks]`: returns, and where prices are given the night,
-the day, the money that changed hands and the sector. It knows no predictions."""
+"""Market data as dense arrays `[days, stocks]`: returns, and from prices value traded, size and sector."""
 
 from typing import cast
 
@@ -13,35 +12,34 @@ from gogooku3.schema import CODE, DATE, KNOWN_FACT, SECTOR, require_columns
 
 RETURN = "return"
 VALUE_DAYS = 20
-"""Trading days over which the value that changes hands is averaged: a month."""
+"""Trading days over which the value traded is averaged: one month."""
 MARKET_CAP = KNOWN_FACT + "market_cap"
-"""Market value as the prices of a fetched market have it, known at the close of the row's day."""
+"""Column of market value in fetched prices, known at the close of the row's day."""
 UNKNOWN_SECTOR = -1
 
 
 class Market:
-    """One-day returns with their calendar, and what prices add to them.
+    """One-day returns with their calendar, and data derived from prices.
 
-    Row `d` of every array belongs to the calendar's day `d` and reaches to the next one.
+    Row `d` of every array starts on the calendar's day `d` and ends on the next one.
 
     Args:
-        daily_returns: `date, code, return`, the return from the close of `date` to the next trading
-            day's; its dates are the calendar.
-        prices: `date, code, open, close` and where known `volume, sector, known_market_cap`; null: none of
-            what follows.
+        daily_returns: `date, code, return`, the return from the close of `date` to the close of the next
+            trading day; its dates are the calendar.
+        prices: `date, code, open, close` and optionally `volume, sector, known_market_cap`.
 
     Attributes:
         returns: close to close.
-        night, daytime: close to the next open, and on to that day's close. Without an opening price the
-            night holds the whole return: such a stock is traded at the close. None without prices.
-        value: mean money traded a day over the last 20 days up to the close of the row's day; NaN where
-            unknown. None without volumes.
-        size: rank within the day from 0 (smallest) to 1, by market value where the prices have any, else by
-            `value`; NaN where unknown. None with neither.
-        sector: number of each stock's latest sector, -1 where unknown, `[stocks]`. None without sectors.
+        night, daytime: close to the next open, and from there to that day's close. Without an opening price
+            the night has the whole return: the stock is traded at the close. None without prices.
+        value: mean daily value traded over the last 20 days up to the close of the row's day; NaN if unknown.
+            None without volumes.
+        size: rank within the day from 0 (smallest) to 1, by market value if the prices have any, else by
+            `value`; NaN if unknown. None without both.
+        sector: number of each stock's latest sector, -1 if unknown, `[stocks]`. None without sectors.
 
     Raises:
-        DataError: columns are missing, a row comes twice, or the prices lack days of the calendar.
+        DataError: columns are missing, a row is repeated, or the prices lack days of the calendar.
     """
 
     def __init__(self, daily_returns: pl.DataFrame, prices: pl.DataFrame | None = None) -> None:
@@ -59,32 +57,32 @@ class Market:
         self.sector: npt.NDArray[np.int64] | None = None
         self.sectors: list[str] = []
         if prices is not None:
-            self._take_prices(prices)
+            self._add_prices(prices)
 
     def locate(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Add the numbers `day` and `stock` to a frame with dates and codes.
+        """Add the indices `day` and `stock` to a frame with dates and codes.
 
         Raises:
-            DataError: a date or code that the returns don't have.
+            DataError: a date or code without returns.
         """
-        located = self._numbered(frame)
-        lost = frame.filter(located["day"].is_null() | located["stock"].is_null())
-        if len(lost):
-            example = lost.row(0, named=True)
+        located = self._indexed(frame)
+        missing = frame.filter(located["day"].is_null() | located["stock"].is_null())
+        if len(missing):
+            example = missing.row(0, named=True)
             raise DataError(
-                f"{len(lost)} predictions are for a day or stock without any one-day return, such as "
+                f"{len(missing)} predictions are for a day or stock without any one-day return, such as "
                 f"{example[CODE]} on {example[DATE]}; give returns for all days and stocks predicted"
             )
         return located
 
     def average(self) -> Floats:
-        """The market's own return a day: the mean over all stocks whose return is known; `[days]`."""
+        """Mean return of all stocks with a known return, `[days]`."""
         known = np.isfinite(self.returns)
         n = known.sum(axis=1)
         total = np.where(known, self.returns, 0.0).sum(axis=1)
         return cast(Floats, np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0))
 
-    def _numbered(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _indexed(self, frame: pl.DataFrame) -> pl.DataFrame:
         keyed = frame.with_columns(pl.col(CODE).cast(pl.String).cast(self.codes.schema[CODE], strict=False))
         return keyed.join(self.dates, on=DATE, how="left", maintain_order="left").join(
             self.codes, on=CODE, how="left", maintain_order="left"
@@ -95,35 +93,36 @@ class Market:
         values[located["day"].to_numpy(), located["stock"].to_numpy()] = located[column].to_numpy()
         return values
 
-    def _take_prices(self, prices: pl.DataFrame) -> None:
+    def _add_prices(self, prices: pl.DataFrame) -> None:
         require_columns(prices.columns, (DATE, CODE, "open", "close"), "a table of prices")
         if prices.select(DATE, CODE).is_duplicated().any():
             raise DataError("the prices have more than one row for a stock and day; keep one of each")
-        refuse_missing_days(prices, self.dates[DATE])
-        located = self._numbered(_as_of(prices)).drop_nulls(["day", "stock"])
+        require_days(prices, self.dates[DATE])
+        located = self._indexed(_derived_columns(prices)).drop_nulls(["day", "stock"])
         night, daytime = self._dense(located, "night"), self._dense(located, "daytime")
         at_close = np.isnan(night) | np.isnan(daytime)
         self.night = np.where(at_close, self.returns, night)
         self.daytime = np.where(at_close, np.where(np.isnan(self.returns), np.nan, 0.0), daytime)
         if "value" in located.columns:
             self.value = self._dense(located, "value")
-        worth = self._dense(located, MARKET_CAP) if MARKET_CAP in located.columns else None
-        by = self.value if worth is None or not np.isfinite(worth).any() else worth
-        if by is not None:
-            self.size = _rank_share(by)
+        market_cap = self._dense(located, MARKET_CAP) if MARKET_CAP in located.columns else None
+        has_market_cap = market_cap is not None and np.isfinite(market_cap).any()
+        size = market_cap if has_market_cap else self.value
+        if size is not None:
+            self.size = _rank_share(size)
         if SECTOR in located.columns and located[SECTOR].drop_nulls().n_unique() > 1:
             latest = located.drop_nulls(SECTOR).group_by("stock").agg(pl.col(SECTOR).sort_by("day").last())
             self.sectors = latest[SECTOR].unique().sort().to_list()
             self.sector = np.full(len(self.codes), UNKNOWN_SECTOR)
-            places = {name: place for place, name in enumerate(self.sectors)}
-            self.sector[latest["stock"].to_numpy()] = [places[name] for name in latest[SECTOR]]
+            number = {name: index for index, name in enumerate(self.sectors)}
+            self.sector[latest["stock"].to_numpy()] = [number[name] for name in latest[SECTOR]]
 
 
-def refuse_missing_days(prices: pl.DataFrame, days: pl.Series) -> None:
-    """Raise where prices have no row on days that are scored.
+def require_days(prices: pl.DataFrame, days: pl.Series) -> None:
+    """Check that prices have rows on all days to be scored.
 
     Raises:
-        DataError: with the count and an example.
+        DataError: with the number of missing days and an example.
     """
     missing = days.filter(~days.is_in(prices[DATE].unique().implode()))
     if len(missing):
@@ -133,28 +132,29 @@ def refuse_missing_days(prices: pl.DataFrame, days: pl.Series) -> None:
         )
 
 
-def _as_of(prices: pl.DataFrame) -> pl.DataFrame:
-    """Prices with `night`, `daytime` and `value`; a stock's next price must be of the next market day."""
-    calendar = prices.select(pl.col(DATE).unique().sort()).with_row_index("at")
+def _derived_columns(prices: pl.DataFrame) -> pl.DataFrame:
+    """Prices with `night`, `daytime` and `value`; a gap in a stock's days gives null returns."""
+    calendar = prices.select(pl.col(DATE).unique().sort()).with_row_index("index")
     rows = prices.with_columns(pl.col(CODE).cast(pl.String)).join(calendar, on=DATE).sort(CODE, DATE)
-    follows = pl.col("at").shift(-1).over(CODE) == pl.col("at") + 1
-    opened, closed = (
+    follows = pl.col("index").shift(-1).over(CODE) == pl.col("index") + 1
+    next_open, next_close = (
         pl.when(follows).then(pl.col(name).cast(pl.Float64).shift(-1).over(CODE))
         for name in ("open", "close")
     )
-    known = [(opened / pl.col("close") - 1.0).alias("night"), (closed / opened - 1.0).alias("daytime")]
+    night, daytime = next_open / pl.col("close") - 1.0, next_close / next_open - 1.0
+    columns = [night.alias("night"), daytime.alias("daytime")]
     if "volume" in rows.columns:
         traded = (pl.col("close") * pl.col("volume")).cast(pl.Float64).fill_nan(None)
-        known.append(traded.rolling_mean(VALUE_DAYS, min_samples=1).over(CODE).alias("value"))
+        columns.append(traded.rolling_mean(VALUE_DAYS, min_samples=1).over(CODE).alias("value"))
     if MARKET_CAP in rows.columns:
-        known.append(pl.col(MARKET_CAP).cast(pl.Float64))
+        columns.append(pl.col(MARKET_CAP).cast(pl.Float64))
     sector = [SECTOR] if SECTOR in rows.columns else []
-    return rows.select(DATE, CODE, *sector, *known)
+    return rows.select(DATE, CODE, *sector, *columns)
 
 
 def _rank_share(values: Floats) -> Floats:
-    """Rank within each row, from 0 to 1; ties by place, missing values none."""
+    """Rank within each row, scaled from 0 to 1; ties are ranked by column, missing values stay NaN."""
     known = np.isfinite(values)
     order = np.argsort(np.where(known, values, np.inf), axis=1, kind="stable").argsort(axis=1, kind="stable")
-    most = np.maximum(known.sum(axis=1) - 1, 1)[:, None]
-    return np.where(known, order / most, np.nan)
+    last = np.maximum(known.sum(axis=1) - 1, 1)[:, None]
+    return np.where(known, order / last, np.nan)

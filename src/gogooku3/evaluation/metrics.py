@@ -1,7 +1,6 @@
 """Scores of predictions as pure functions on arrays (lists, NumPy, CPU tensors).
 
-Shapes, the same for every function: `[days, stocks]`, or flat with one date a value, or flat without
-dates. Nothing here knows models, tables or files.
+Inputs of every function are `[days, stocks]`, or flat with one date per value, or flat without dates.
 """
 
 from typing import NamedTuple
@@ -13,27 +12,27 @@ from gogooku3.errors import DataError
 from gogooku3.evaluation.portfolio_weights import Floats, quantile_weights, turnover
 
 MIN_NAMES = 3
-"""Fewest pairs for which a day's correlation is taken: two always correlate perfectly."""
+"""Fewest pairs for a day's correlation: two always correlate perfectly."""
 
 PERIODS_PER_YEAR = 252
-"""Trading days a year, for annualising."""
+"""Trading days per year."""
 
 
 def information_coefficient(
     predictions: npt.ArrayLike, targets: npt.ArrayLike, dates: npt.ArrayLike | None = None
 ) -> float:
-    """Pearson correlation of predictions and targets, by day and then averaged over days.
+    """Mean daily Pearson correlation of predictions and targets.
 
-    Pairs with a missing side are dropped; days with fewer than 3 pairs, or no spread on a side, are
-    skipped; NaN if no day is left. Flat input without dates is one cross-section.
+    Pairs with a missing value are dropped; days with fewer than 3 pairs, or with constant predictions or
+    targets, are skipped; NaN if no day is left. Flat input without dates is one cross-section.
 
     Args:
         predictions: `[days, stocks]` or `[rows]`.
-        targets: the same shape; what the predictions were made for.
-        dates: `[rows]` (or `[days]` beside 2-D input), any values that can be told apart.
+        targets: the same shape.
+        dates: `[rows]`, or `[days]` for 2-D input; any comparable values.
 
     Raises:
-        DataError: shapes that don't match.
+        DataError: the shapes don't match.
 
     >>> information_coefficient([1, 2, 3], [2, 4, 6])
     1.0
@@ -47,10 +46,9 @@ def information_coefficient(
 def rank_information_coefficient(
     predictions: npt.ArrayLike, targets: npt.ArrayLike, dates: npt.ArrayLike | None = None
 ) -> float:
-    """Spearman correlation of predictions and targets, by day and then averaged over days.
+    """Mean daily Spearman correlation of predictions and targets; ties get their average rank.
 
-    Ties take their average rank. Missing values, skipped days, shapes and errors are those of
-    `information_coefficient`.
+    Missing values, skipped days, shapes and errors are those of `information_coefficient`.
 
     >>> rank_information_coefficient([1, 2, 30], [0.1, 0.2, 0.3])
     1.0
@@ -68,25 +66,24 @@ def compute_sharpe_ratio(
     periods_per_year: int = PERIODS_PER_YEAR,
     cost_bps: float = 0.0,
 ) -> float:
-    """Annualised Sharpe ratio of a portfolio that is re-formed daily from the predictions.
+    """Annualised Sharpe ratio of a portfolio that is rebalanced daily by the predictions.
 
-    `[days, stocks]`, or flat with dates: long the top `quantile`, short the bottom one, equal
-    weights. Flat without dates: one asset through time, held by the prediction's sign. A missing
-    prediction is not held, a missing return of a held stock counts 0, and a day without any return
-    is left out. NaN for fewer than 2 days or returns without spread.
+    `[days, stocks]`, or flat with dates: long the top `quantile`, short the bottom one, equal weights. Flat
+    without dates: one asset over time, with the prediction's sign as its position. A stock without a
+    prediction is not held, a missing return of a held stock counts as 0, and a day without any return is
+    skipped. NaN for fewer than 2 days or returns without spread.
 
     Args:
         predictions: known at the close at which `returns` begin.
-        returns: one-day returns, as fractions. Longer ones overlap and would count days twice:
-            score them as a prediction table (`evaluation.portfolio`).
-        dates: as for `information_coefficient`.
+        returns: one-day returns, as fractions. Longer returns overlap and would count days twice: score them
+            as a prediction table (`evaluation.portfolio`).
+        dates: see `information_coefficient`.
         quantile: each leg's share of the stocks, in (0, 0.5].
-        periods_per_year: trading days a year.
-        cost_bps: cost of a unit traded, in basis points.
+        periods_per_year: trading days per year.
+        cost_bps: one-way trading cost, in basis points of the capital traded.
 
     Raises:
-        DataError: shapes that don't match, or a cost on flat input with dates, which doesn't say which stock
-            is which.
+        DataError: the shapes don't match, or a cost on flat input with dates, where stocks have no identity.
         ConfigError: `quantile` is not in (0, 0.5].
 
     >>> round(compute_sharpe_ratio([1.0, 1.0, -1.0], [0.01, 0.02, -0.03]), 1)
@@ -103,14 +100,14 @@ def compute_max_drawdown(
     quantile: float = 0.2,
     cost_bps: float = 0.0,
 ) -> float:
-    """Deepest fall of the compounded equity from its peak, as a positive fraction of the peak.
+    """Largest fall of the compounded equity from its peak, as a positive fraction of the peak.
 
-    With predictions and returns, the equity is that of `compute_sharpe_ratio`'s portfolio. With the
-    first argument alone, that is the return series itself. The start counts as a peak; a loss of
-    everything is 1; an empty series has NaN.
+    With predictions and returns, the equity is that of `compute_sharpe_ratio`'s portfolio. Without `returns`,
+    the first argument is the return series itself. The start counts as a peak; a total loss is 1; NaN for an
+    empty series.
 
     Raises:
-        DataError: shapes that don't match, or a cost on flat input with dates.
+        DataError: the shapes don't match, or a cost on flat input with dates.
         ConfigError: `quantile` is not in (0, 0.5].
 
     >>> round(compute_max_drawdown([0.10, -0.20, 0.05, -0.10, 0.30]), 3)
@@ -132,7 +129,7 @@ def compute_max_drawdown(
 
 
 def equity_curve(returns: npt.ArrayLike) -> Floats:
-    """Compound returns from 1; missing ones count 0, and what is lost entirely stays lost.
+    """Compound returns, starting from 1; missing returns count as 0, and equity never falls below 0.
 
     >>> equity_curve([0.5, -0.5]).tolist()
     [1.5, 0.75]
@@ -143,7 +140,7 @@ def equity_curve(returns: npt.ArrayLike) -> Floats:
 
 
 def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: int = PERIODS_PER_YEAR) -> float:
-    """Mean over sample standard deviation, times the root of the periods in a year.
+    """Mean over sample standard deviation, times the square root of the periods per year.
 
     Missing returns are dropped. NaN for fewer than 2 returns or returns without spread.
 
@@ -155,14 +152,14 @@ def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: int = PERIODS_PE
     if len(series) < 2:
         return float("nan")
     spread = float(series.std(ddof=1))
-    # Rounding leaves a constant series a spread of about 1e-17 of its size.
+    # Rounding gives a constant series a spread of about 1e-17 of its size.
     if spread <= 1e-12 * float(np.abs(series).max()):
         return float("nan")
     return float(series.mean() / spread * np.sqrt(periods_per_year))
 
 
 class _Pairs(NamedTuple):
-    """Complete pairs, sorted by day; all `[rows]`, `day` counting up from 0 without a gap."""
+    """Complete pairs sorted by day, all `[rows]`; `day` counts from 0 without gaps."""
 
     left: Floats
     right: Floats
@@ -173,24 +170,22 @@ def _arrays(left: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Floats]:
     try:
         first, second = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"predictions and what they are scored on must be numbers ({error}); convert them"
-        ) from None
+        raise DataError(f"predictions and targets must be numbers ({error}); convert them") from None
     if first.shape != second.shape or first.ndim not in (1, 2):
         raise DataError(
-            f"predictions have the shape {first.shape} and what they are scored on {second.shape}; give "
-            "both the same one, [days, stocks] or [rows]"
+            f"predictions have the shape {first.shape} and targets {second.shape}; give both the same shape, "
+            "[days, stocks] or [rows]"
         )
     return first, second
 
 
 def _day_numbers(shape: tuple[int, ...], dates: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
-    """The day of every row of a flat array, or of every day of a 2-D one, in date order."""
+    """Index in date order of every row of a flat array, or of every day of a 2-D one."""
     if dates is None:
         return np.arange(shape[0]) if len(shape) == 2 else np.zeros(shape[0], dtype=np.int64)
     labels = np.asarray(dates)
     if labels.shape != shape[:1]:
-        raise DataError(f"dates have the shape {labels.shape}, but {shape[:1]} is needed: one date a row")
+        raise DataError(f"dates have the shape {labels.shape}, but need {shape[:1]}: one date per row")
     _, numbers = np.unique(labels, return_inverse=True)
     return numbers.astype(np.int64)
 
@@ -208,7 +203,7 @@ def _pairs(left: npt.ArrayLike, right: npt.ArrayLike, dates: npt.ArrayLike | Non
 
 
 def _mean_correlation(left: Floats, right: Floats, day: npt.NDArray[np.int64]) -> float:
-    """Average over days of the Pearson correlation; days too small or flat are skipped."""
+    """Mean daily Pearson correlation; small or constant days are skipped."""
     if len(day) == 0:
         return float("nan")
     starts = np.flatnonzero(np.diff(day, prepend=-1))
@@ -216,7 +211,7 @@ def _mean_correlation(left: Floats, right: Floats, day: npt.NDArray[np.int64]) -
     usable = n >= MIN_NAMES
     centred = []
     for values in (left, right):
-        # Equality, not a variance of zero: rounding gives a constant a tiny variance.
+        # Not a variance of zero: rounding gives constants a tiny variance.
         usable &= np.maximum.reduceat(values, starts) > np.minimum.reduceat(values, starts)
         centred.append(values - np.repeat(np.add.reduceat(values, starts) / n, n))
     x, y = centred
@@ -237,7 +232,7 @@ def _ranks(values: Floats, day: npt.NDArray[np.int64]) -> Floats:
     starts = np.flatnonzero(first)
     ends = np.append(starts[1:], len(values))
     ranks = np.empty(len(values))
-    # Positions in the whole array do: a day's offset cancels when its mean is taken off.
+    # Ranks within the whole array suffice: subtracting the day's mean removes the offset.
     ranks[order] = np.repeat((starts + ends - 1) / 2.0, ends - starts)
     return ranks
 
@@ -249,7 +244,7 @@ def _strategy_returns(
     quantile: float,
     cost_bps: float,
 ) -> Floats:
-    """Daily returns, net of costs, of the portfolio that `compute_sharpe_ratio` describes."""
+    """Daily net returns of the portfolio of `compute_sharpe_ratio`."""
     scores, outcomes = _arrays(predictions, returns)
     if scores.ndim == 1 and dates is None:
         weights, outcomes = np.sign(np.nan_to_num(scores))[:, None], outcomes[:, None]
@@ -257,7 +252,7 @@ def _strategy_returns(
         if scores.ndim == 1:
             if cost_bps:
                 raise DataError(
-                    "costs need to know which stock is which from day to day; pass [days, stocks] arrays"
+                    "costs need each stock's position on the day before; pass [days, stocks] arrays"
                 )
             scores, outcomes = _days_by_position(scores, outcomes, dates)
         elif dates is not None:
@@ -271,14 +266,14 @@ def _strategy_returns(
 
 
 def _days_by_position(scores: Floats, outcomes: Floats, dates: npt.ArrayLike | None) -> tuple[Floats, Floats]:
-    """Lay flat rows out as `[days, most rows a day]`, padded with NaN; columns mean nothing."""
+    """Reshape flat rows to `[days, most rows per day]`, padded with NaN; columns are not stocks."""
     day = _day_numbers(scores.shape, dates)
     order = np.argsort(day, kind="stable")
     in_order = day[order]
     n = np.bincount(in_order)
     position = np.arange(len(day)) - np.repeat(np.cumsum(n) - n, n)
     shape = (len(n), int(n.max(initial=0)))
-    laid = np.full(shape, np.nan), np.full(shape, np.nan)
-    for target, source in zip(laid, (scores, outcomes), strict=True):
+    padded = np.full(shape, np.nan), np.full(shape, np.nan)
+    for target, source in zip(padded, (scores, outcomes), strict=True):
         target[in_order, position] = source[order]
-    return laid
+    return padded

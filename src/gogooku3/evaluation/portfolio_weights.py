@@ -1,7 +1,7 @@
-"""From a day's scores to weights: arrays `[days, stocks]` in and out, no tables, no prices.
+"""Portfolio weights from daily scores, as arrays `[days, stocks]`.
 
-A long-short book puts one unit of capital into the highest scores and sells one unit of the
-lowest ones. Longer horizons hold several such books at once, each with its share of the capital.
+A long-short book is long one unit of capital in the highest scores and short one unit in the lowest. Longer
+horizons hold several books at once, each with its share of the capital.
 """
 
 import numpy as np
@@ -13,30 +13,30 @@ Floats = npt.NDArray[np.float64]
 
 
 def check_quantile(quantile: float) -> None:
-    """Refuse a fraction under which the two legs would overlap or be empty.
+    """Check that the two legs neither overlap nor are empty.
 
     Raises:
         ConfigError: `quantile` is not in (0, 0.5].
     """
     if not 0.0 < quantile <= 0.5:
         raise ConfigError(
-            f"quantile is {quantile}, but each leg takes a share above 0 and up to 0.5 of the stocks; try 0.2"
+            f"quantile is {quantile}, but each leg's share of the stocks is above 0 and up to 0.5; try 0.2"
         )
 
 
 def quantile_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
-    """Weigh every day's top `quantile` of stocks equally to +1 and its bottom one to -1.
+    """Equal weights for every day's top `quantile` of stocks, summing to +1, and the bottom one, to -1.
 
-    A leg holds `floor(quantile * n)` of the `n` stocks with a score, at least one. Stocks tied at a
-    leg's edge share its remaining places equally, so the order of the stocks never matters, and a
-    day without any spread holds nothing. A missing (NaN or infinite) score has no weight.
+    A leg holds `floor(quantile * n)` of the `n` stocks with a score, at least one. Stocks tied at a leg's
+    edge share its remaining places equally, so the order of the stocks has no effect. A day whose scores are
+    all equal has no weights, and neither has a missing (NaN or infinite) score.
 
     Args:
-        scores: `[days, stocks]`, known when the weights are taken.
+        scores: `[days, stocks]`, known when the weights are decided.
         quantile: each leg's share of the stocks, in (0, 0.5].
 
     Returns:
-        `[days, stocks]`; each day sums to 0, its absolute values to 2 (0 without spread).
+        `[days, stocks]`; each day sums to 0, its absolute values to 2 (0 if all scores are equal).
 
     Raises:
         ConfigError: `quantile` is not in (0, 0.5].
@@ -51,7 +51,7 @@ def quantile_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
 
 
 def long_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
-    """The long leg of `quantile_weights` alone: each day sums to 1, or 0 without any spread.
+    """Long leg of `quantile_weights`: each day sums to 1, or to 0 if all scores are equal.
 
     >>> long_weights([[0.3, 0.1, 0.2, 0.9, 0.5]]).tolist()
     [[0.0, 0.0, 0.0, 1.0, 0.0]]
@@ -62,46 +62,44 @@ def long_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
         return np.zeros_like(values)
     values = np.where(np.isfinite(values), values, np.nan)
     n = np.isfinite(values).sum(axis=1)
-    # The small addition keeps 0.2 * 15 at 3 whatever the rounding.
+    # 1e-9 keeps 0.2 * 15 at 3 despite rounding.
     places = np.maximum(np.floor(n * quantile + 1e-9), 1).astype(np.int64)
-    ordered = np.sort(values, axis=1)  # missing scores go last
+    ordered = np.sort(values, axis=1)  # NaN goes last
     days = np.arange(len(values))
     edge = ordered[days, np.maximum(n - places, 0)]
     differs = ordered[:, 0] < ordered[days, np.maximum(n - 1, 0)]
     above = values > edge[:, None]
     tied = values == edge[:, None]
-    # Those tied at the edge share what is left.
     share = (places - above.sum(axis=1)) / np.maximum(tied.sum(axis=1), 1)
     return (above + tied * share[:, None]) / places[:, None] * differs[:, None]
 
 
-def overlapping_books(weights: npt.ArrayLike, horizon: int) -> Floats:
+def overlapping_weights(weights: npt.ArrayLike, horizon: int) -> Floats:
     """Hold each day's weights for `horizon` days, with `1 / horizon` of the capital in each book.
 
-    Held on day `d` is the mean of the weights taken on days `d - horizon + 1` to `d`; days before the
-    first row count as empty, so the first `horizon - 1` days are invested in part. Every unit of
-    capital is in one book at a time, hence no day's return is counted twice (Jegadeesh and
-    Titman, 1993).
+    The result on day `d` is the mean of the weights of days `d - horizon + 1` to `d`; days before the first
+    row count as zero, so the first `horizon - 1` days are partly invested. Every unit of capital is in one
+    book at a time, so no day's return is counted twice (Jegadeesh and Titman, 1993).
 
     Args:
-        weights: `[days, stocks]` as taken on each day.
+        weights: `[days, stocks]` decided on each day.
         horizon: days a book is held, 1 or more.
 
-    >>> overlapping_books([[1.0], [0.0], [-1.0]], 2).tolist()
+    >>> overlapping_weights([[1.0], [0.0], [-1.0]], 2).tolist()
     [[0.5], [0.5], [-0.5]]
     """
-    taken = np.asarray(weights, dtype=np.float64)
-    held: Floats = np.zeros_like(taken)
-    for age in range(min(horizon, len(taken))):
-        held[age:] += taken[: len(taken) - age]
+    decided = np.asarray(weights, dtype=np.float64)
+    held: Floats = np.zeros_like(decided)
+    for age in range(min(horizon, len(decided))):
+        held[age:] += decided[: len(decided) - age]
     held /= horizon
     return held
 
 
 def turnover(held: npt.ArrayLike) -> Floats:
-    """Capital traded each day, `sum |w_t - w_(t-1)|`, starting from nothing; `[days]`.
+    """Capital traded each day, `sum |w_t - w_(t-1)|`, starting without positions; `[days]`.
 
-    A drift of the weights between two days is ignored. Replacing both legs entirely trades 4.
+    Drift of the weights between two days is ignored. Replacing both legs entirely trades 4.
 
     >>> turnover([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]]).tolist()
     [2.0, 0.0, 4.0]

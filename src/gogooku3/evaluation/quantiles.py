@@ -1,36 +1,38 @@
-"""What came of each part of the ranking: mean excess return by quantile of the prediction."""
+"""Mean excess return per quantile of the prediction."""
 
 import polars as pl
 
 from gogooku3.evaluation.prediction_table import by_horizon
+from gogooku3.evaluation.significance import newey_west
 from gogooku3.schema import DATE
 
-BY = ("model", "horizon")
+PER_MODEL = ("model", "horizon")
 
 
 def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
-    """Mean excess target and mean standardised prediction of each day's quantiles.
+    """Mean excess target and mean standardised prediction per day and quantile.
 
-    A stock's quantile is that of its average rank within the day, 1 the lowest; ties share one. The
-    excess is over the mean target of the day's stocks. Rows without a target and days with fewer stocks
-    than quantiles, or whose predictions don't differ, are left out.
+    A stock's quantile is that of its average rank within the day, 1 is the lowest; ties share one. The
+    excess is relative to the mean target of the day's stocks. Rows without a target, days with fewer stocks
+    than quantiles and days with constant predictions are dropped.
 
     Args:
         table: prediction table, in any order.
-        n_quantiles: parts of the ranking, 2 or more.
+        n_quantiles: 2 or more.
 
     Returns:
         `model, horizon, date, quantile, excess, score`, sorted by the first four.
     """
-    return by_horizon(table, lambda rows: _of_one_horizon(rows, n_quantiles)).sort(*BY, DATE, "quantile")
+    return by_horizon(table, lambda rows: _of_one_horizon(rows, n_quantiles)).sort(
+        *PER_MODEL, DATE, "quantile"
+    )
 
 
 def _of_one_horizon(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
-    """The quantiles of every day, in any order."""
-    keys = (*BY, DATE)
+    keys = (*PER_MODEL, DATE)
     prediction, target = pl.col("prediction").cast(pl.Float64), pl.col("target").cast(pl.Float64)
     spread = prediction.std(ddof=0).over(keys)
-    # Average ranks run from 1 to n: their middle is (rank - 1/2) / n.
+    # Average ranks run from 1 to n, so the middle of a rank is (rank - 1/2) / n.
     share = (prediction.rank("average").over(keys) - 0.5) / pl.len().over(keys)
     return (
         table.lazy()
@@ -49,13 +51,13 @@ def _of_one_horizon(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
 
 
 def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
-    """Mean excess return by quantile over all days, with its Newey-West error.
+    """Mean excess return per quantile over all days, with its Newey-West standard error.
 
     Arguments are those of `quantile_of_day`.
 
     Returns:
-        `model, horizon, quantile, mean, error, score, n_days`: `mean` is over the horizon (not a year),
-        `error` null where the days are too few, `score` the mean standardised prediction.
+        `model, horizon, quantile, mean, error, score, n_days`: `mean` is per horizon (not annualised),
+        `error` is null for too few days, `score` is the mean standardised prediction.
 
     >>> from datetime import date
     >>> table = pl.DataFrame({
@@ -65,14 +67,12 @@ def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
     >>> quantile_returns(table, 2)["mean"].round(3).to_list()
     [-0.015, 0.015]
     """
-    from gogooku3.evaluation.significance import newey_west
-
     daily = quantile_of_day(table, n_quantiles)
     rows = []
-    for (model, horizon, quantile), days in daily.group_by(*BY, "quantile", maintain_order=True):
+    for (model, horizon, quantile), days in daily.group_by(*PER_MODEL, "quantile", maintain_order=True):
         test = newey_west(days["excess"].to_numpy(), int(horizon))
         rows.append((model, horizon, quantile, test.mean, test.standard_error, days["score"].mean(), test.n))
-    columns = [*BY, "quantile", "mean", "error", "score", "n_days"]
+    columns = [*PER_MODEL, "quantile", "mean", "error", "score", "n_days"]
     types = [pl.String, pl.Int32, pl.Int32, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
     schema = dict(zip(columns, types, strict=True))
-    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).sort(*BY, "quantile")
+    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).sort(*PER_MODEL, "quantile")

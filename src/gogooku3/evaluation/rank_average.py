@@ -1,4 +1,4 @@
-"""Several models' predictions as one: the mean of their ranks within the day."""
+"""Ensemble of several models: the mean of their prediction ranks within the day."""
 
 from collections.abc import Sequence
 
@@ -8,37 +8,36 @@ from gogooku3.errors import DataError, choices
 from gogooku3.schema import DATE, KEYS, require_columns
 
 RANK_AVERAGE = "rank_average"
-"""The model name of the network and LightGBM averaged."""
+"""Model name of the rank average of the network and LightGBM."""
 
 
 def rank_average(predictions: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Average several models' predictions by rank, so that none counts more for speaking louder.
+    """Average several models' predictions by rank, so that models with a larger scale don't dominate.
 
-    Column by column and day by day, each model's predictions become average ranks, scaled to mean 0 and
-    deviation 1; then the mean over models is taken. A day uses that day's predictions alone. Ties share
-    their rank; a day on which a model tells no stock apart counts 0 for that model. A prediction that
-    one model lacks (null or NaN) is left out for all of them, and is null in the result.
+    For each column and day, every model's predictions become average ranks with mean 0 and deviation 1, and
+    the result is their mean over models. Ties share their rank; a model with constant predictions counts as 0
+    on that day. A prediction that one model lacks (null or NaN) is dropped for all models, and null in the
+    result.
 
     Args:
-        predictions: a frame a model: `date, code` and the same prediction columns, each row once.
+        predictions: one frame per model: `date, code` and the same prediction columns, without repeated rows.
 
     Returns:
         `date, code` and the prediction columns (Float64), on the rows that every frame has, in the order of
-        the first frame. The order of the frames changes nothing but rounding.
+        the first frame. The order of the frames affects only rounding.
 
     Raises:
-        DataError: no frame, other columns than the first frame's, a row that comes twice, or no row that
-            all frames share.
+        DataError: no frame, frames with different columns, a repeated row, or no row shared by all frames.
 
     >>> from datetime import date
     >>> keys = {"date": [date(2024, 1, 4)] * 3, "code": ["A", "B", "C"]}
-    >>> loud = pl.DataFrame({**keys, "prediction_1d": [-90.0, 50.0, 10.0]})
-    >>> quiet = pl.DataFrame({**keys, "prediction_1d": [0.1, 0.2, 0.3]})
-    >>> rank_average([loud, quiet])["prediction_1d"].round(4).to_list()
+    >>> large = pl.DataFrame({**keys, "prediction_1d": [-90.0, 50.0, 10.0]})
+    >>> small = pl.DataFrame({**keys, "prediction_1d": [0.1, 0.2, 0.3]})
+    >>> rank_average([large, small])["prediction_1d"].round(4).to_list()
     [-1.2247, 0.6124, 0.6124]
     """
     if not predictions:
-        raise DataError("there are no predictions to average; give the frame of one model or more")
+        raise DataError("there are no predictions to average; give one frame per model")
     columns = _prediction_columns(predictions)
     members = range(len(predictions))
     rows = predictions[0].select(*KEYS)
@@ -67,8 +66,7 @@ def _prediction_columns(predictions: Sequence[pl.DataFrame]) -> list[str]:
 def _mean_rank(members: Sequence[str]) -> pl.Expr:
     values = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in members]
     known = pl.all_horizontal(value.is_not_null() for value in values)
-    # Ranks are halves of whole numbers: their sums and squares are exact, so that the order of the stocks
-    # changes no bit.
+    # Ranks are multiples of 1/2 with exact sums and squares, so the order of stocks has no effect.
     count = known.sum().over(DATE)
     total = pl.lit(0.0)
     for value in values:

@@ -1,8 +1,8 @@
-"""From a prediction table to one JSON-able mapping of scores, every model on the same rows."""
+"""Scores of a prediction table as one JSON-able mapping; all models are scored on the same rows."""
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
@@ -12,11 +12,10 @@ import numpy.typing as npt
 import polars as pl
 
 from gogooku3.errors import ConfigError, choices
-from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series, decay
+from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series, ic_decay
 from gogooku3.evaluation.metrics import PERIODS_PER_YEAR, annualised_sharpe, compute_max_drawdown
 from gogooku3.evaluation.portfolio import Entry
-from gogooku3.evaluation.prediction_table import FORECAST, ORACLE, same_as_before
-from gogooku3.evaluation.rank_average import RANK_AVERAGE
+from gogooku3.evaluation.prediction_table import FORECAST, ORACLE, model_order, same_as_before
 from gogooku3.evaluation.significance import (
     bootstrap_interval,
     deflated_sharpe,
@@ -27,10 +26,9 @@ from gogooku3.evaluation.significance import (
 from gogooku3.schema import CODE, DATE
 
 PREFERRED_HORIZON = 5
-"""Horizon of the headline where a table has it, fixed beforehand: training stops on it too."""
+"""Headline horizon if the table has it; fixed in advance, and used for early stopping too."""
 
 SEED = 0
-_TILTS = ("size_tilt", "sector_tilt")
 
 
 def score_predictions(
@@ -46,47 +44,49 @@ def score_predictions(
     prices: pl.DataFrame | None = None,
     earlier_sharpes: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Score every model of a prediction table by horizon, pooled over folds, fold by fold and by year.
+    """Score every model of a prediction table by horizon: pooled over folds, by fold and by year.
 
-    All models are scored on the rows that every one of them (the oracle aside) predicts. The order of
-    the table's rows changes nothing. A score that can't be had (too few days, no spread) is None.
+    All models are scored on the rows that every competing model predicts; the oracle does not compete. The
+    order of the rows has no effect. A score that is undefined (too few days, no spread) is None.
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`).
-        cost_bps: cost of a unit of capital traded one way, in basis points.
+        cost_bps: one-way trading cost, in basis points of the capital traded.
         quantile: each leg's share of the day's stocks, in (0, 0.5].
-        headline_horizon: horizon of the headline and of the best fold; null: 5 days, or without
-            that the shortest. It is never chosen by its result.
+        headline_horizon: horizon of the headline and of the best fold; null: 5 days if the table has it, else
+            the shortest. It is never chosen by its result.
         daily_returns: see `portfolio_returns`; needed only without horizon 1 and `return_1d`.
         entry, borrow_rate, volume_share, prices: see `portfolio_returns`.
-        earlier_sharpes: net Sharpe ratios a day (not annualised) at the headline horizon of everything
-            that was tried on the same data before, for the deflated Sharpe.
+        earlier_sharpes: net daily Sharpe ratios (not annualised) at the headline horizon of everything tried
+            before on the same data, for the deflated Sharpe ratio.
 
     Returns:
-        `settings`; `rows` (`given`, `scored`, `shared` by the models, `lost_by_model`, and the span);
-        `trials` (`n`: earlier ones and this table's models, equal ones once; `deviation` of their Sharpe
-        ratios a day; `earlier_sharpes`); `comparisons`, the mean daily differences of each two models (by
-        name, `rank_average` last); and `models`, by name. A model has
+        `settings`; `rows` (`given`, `scored`, `shared` by the models, `lost_by_model`, and the date range);
+        `trials` (`n`: distinct Sharpe ratios, earlier ones included; `deviation` of the daily Sharpe ratios;
+        `earlier_sharpes`); `comparisons`, the mean daily differences of each pair of competing models; and
+        `models`, in `model_order`. A model has
 
-        - `pooled_sharpe_net`, `pooled_sharpe_gross` (all folds, headline horizon), `deflated_sharpe` (that
-          the true net Sharpe there beats the best of `trials` without skill; None for the oracle)
-        - `best_fold_sharpe` (the highest of its folds, net of costs), `best_fold`,
-          `best_fold_sharpe_gross` (the highest before costs, maybe another fold's)
-        - `decay`, at the headline horizon, by `lag` in days: `mean_rank_ic` with the return of the single
-          day that ends then, `interval`, `n_days`
+        - `pooled_sharpe_net`, `pooled_sharpe_gross` (all folds, headline horizon), `deflated_sharpe`
+          (probability that the true net Sharpe ratio exceeds the best of `trials` without skill; None for the
+          oracle)
+        - `best_fold_sharpe` (the highest net Sharpe ratio of a fold), `best_fold`,
+          `best_fold_sharpe_gross` (the highest gross one, possibly of another fold)
+        - `decay`, at the headline horizon, by `lag` in days: `mean_rank_ic` with the one-day return that ends
+          at that lag, `interval`, `n_days`
         - `horizons`: by horizon (as text) `pooled`, and `folds` and `years` (by number, as text)
 
-        Each part of a horizon has
+        Each of these parts has
 
         - `mean_ic`, `mean_rank_ic`, `icir` (mean over standard deviation of the daily ICs, not annualised),
           `positive_days` (share), `hit_rate` (see `daily_ic`), `n_days`, `n_rows` (with a known target)
         - `ic_tstat`, `rank_ic_tstat` (Newey-West), `ic_interval`, `rank_ic_interval` (95 %, block bootstrap)
-        - `sharpe_gross`, `sharpe_net`, `sharpe_net_interval`, `probabilistic_sharpe` (that the true net
-          Sharpe is above 0), `annual_return_gross`, `annual_return_net` (mean day x 252),
-          `max_drawdown_gross`, `max_drawdown_net`, `turnover` (a day), `portfolio_days`, `unknown_returns`
+        - `sharpe_gross`, `sharpe_net`, `sharpe_net_interval`, `probabilistic_sharpe` (probability that the
+          true net Sharpe ratio is above 0), `annual_return_gross`, `annual_return_net` (mean day x 252),
+          `max_drawdown_gross`, `max_drawdown_net`, `turnover` (daily), `portfolio_days`, `unknown_returns`
 
-        and `pooled` also `exposure` (`market_beta`, `market_correlation`, and from prices the mean
-        `size_tilt`, `sector_tilt` and the `capacity` of the median day) and `long_only` (see `_long_only`).
+        and `pooled` also `exposure` (`market_beta`, `market_correlation`, and with prices the mean
+        `size_tilt` and `sector_tilt` and the median daily `capacity`) and `long_only` (the long leg;
+        `annual_excess_net` and `information_ratio` are relative to holding every stock equally).
 
     Raises:
         DataError: a malformed table, no shared rows, no one-day returns, or malformed prices.
@@ -98,18 +98,14 @@ def score_predictions(
 
 
 def score_series(
-    series: DailySeries,
-    headline_horizon: int | None = None,
-    earlier_sharpes: Sequence[float] = (),
+    series: DailySeries, headline_horizon: int | None = None, earlier_sharpes: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """The scores of daily series; `score_predictions` says what they are."""
-    scored = series.scored
-    headline = headline_of(scored, headline_horizon)
-    fading = decay(series, headline)
+    """Score daily series; arguments and result are those of `score_predictions`."""
+    headline = headline_of(series.scored, headline_horizon)
+    decay = ic_decay(series, headline)
     models = {
-        model: _model_scores(series, fading, model, headline) for model in sorted(scored["model"].unique())
+        name: _model_scores(series, decay, name, headline) for name in model_order(series.scored["model"])
     }
-    trials = _count_trials(models, series, headline, earlier_sharpes)
     return {
         "settings": {
             **asdict(series.trading),
@@ -118,34 +114,50 @@ def score_series(
             "bootstrap_seed": SEED,
             "headline_horizon": headline,
         },
-        "rows": _row_counts(series.checked, scored, series.lost),
-        "trials": trials,
+        "rows": _row_counts(series),
+        "trials": _deflate(models, series, headline, earlier_sharpes),
         "models": models,
-        "comparisons": list(_comparisons(series.correlations, series.long_short)),
+        "comparisons": list(_comparisons(series)),
     }
 
 
-def headline_of(table: pl.DataFrame, wanted: int | None = None) -> int:
-    """The horizon of the headline: the one wanted, else 5 days, else the shortest.
+def headline_of(table: pl.DataFrame, requested: int | None = None) -> int:
+    """Headline horizon of a prediction table: the requested one, else 5 days, else the shortest.
 
     Raises:
-        ConfigError: the table doesn't have the one wanted.
+        ConfigError: the table lacks the requested horizon.
     """
     horizons = sorted(table["horizon"].unique())
-    if wanted is None:
+    if requested is None:
         return PREFERRED_HORIZON if PREFERRED_HORIZON in horizons else int(horizons[0])
-    if wanted not in horizons:
-        raise ConfigError(f"headline_horizon is {wanted}, but the predictions have {choices(horizons)}")
-    return wanted
+    if requested not in horizons:
+        raise ConfigError(f"headline_horizon is {requested}, but the predictions have {choices(horizons)}")
+    return requested
 
 
-def _row_counts(checked: pl.DataFrame, scored: pl.DataFrame, lost: dict[str, int]) -> dict[str, Any]:
+def market_exposure(returns: npt.ArrayLike, market: npt.ArrayLike) -> tuple[float, float]:
+    """Beta of daily returns to the market and their correlation; NaN if either has no spread.
+
+    >>> beta, correlation = market_exposure([0.01, 0.02, 0.03], [0.0, 0.02, 0.04])
+    >>> round(beta, 6), round(correlation, 6)
+    (0.5, 1.0)
+    """
+    x, y = np.asarray(market, dtype=np.float64), np.asarray(returns, dtype=np.float64)
+    spread = float(y.std() * x.std()) if len(y) > 1 else 0.0
+    if spread <= 0.0:
+        return math.nan, math.nan
+    covariance = float(((y - y.mean()) * (x - x.mean())).mean())
+    return covariance / float(x.var()), covariance / spread
+
+
+def _row_counts(series: DailySeries) -> dict[str, Any]:
+    scored = series.scored
     return {
-        "given": len(checked),
+        "given": len(series.checked),
         "scored": len(scored),
-        # Models that predict the same are neighbours in the canonical order.
+        # The models' rows for one forecast are adjacent in the canonical order.
         "shared": int((~same_as_before(scored, FORECAST)).sum()),
-        "lost_by_model": lost,
+        "lost_by_model": series.lost,
         "n_days": scored[DATE].n_unique(),
         "n_stocks": scored[CODE].n_unique(),
         "n_folds": scored["fold"].n_unique(),
@@ -154,195 +166,181 @@ def _row_counts(checked: pl.DataFrame, scored: pl.DataFrame, lost: dict[str, int
     }
 
 
-def _model_scores(series: DailySeries, fading: pl.DataFrame, model: str, headline: int) -> dict[str, Any]:
-    mine, earned, long = (
-        frame.filter(pl.col("model") == model).join(series.market, on=DATE, how="left", maintain_order="left")
+def _model_scores(series: DailySeries, decay: pl.DataFrame, model: str, headline: int) -> dict[str, Any]:
+    ic, long_short, long_only = (
+        frame.filter(pl.col("model") == model).sort("horizon", DATE)
         for frame in (series.correlations, series.long_short, series.long_only)
     )
     horizons = {}
-    for horizon in _values(earned, "horizon"):
-        pooled = [_at(frame, horizon) for frame in (mine, earned, long)]
+    for horizon in long_short["horizon"].unique().sort().to_list():
+        daily = ic.filter(horizon=horizon), long_short.filter(horizon=horizon)
         horizons[str(horizon)] = {
             "pooled": {
-                **_score(pooled[0], pooled[1], horizon),
-                "exposure": _exposure(pooled[1]),
-                "long_only": _long_only(pooled[2], horizon),
+                **_score(*daily, horizon),
+                "exposure": _exposure(daily[1]),
+                "long_only": _long_only(long_only.filter(horizon=horizon), horizon),
             },
-            "folds": _parts(pooled[0], pooled[1], pl.col("fold"), horizon),
-            "years": _parts(pooled[0], pooled[1], pl.col(DATE).dt.year(), horizon),
+            "folds": _by_part(*daily, horizon, pl.col("fold")),
+            "years": _by_part(*daily, horizon, pl.col(DATE).dt.year()),
         }
-    chosen = horizons.get(str(headline), {"pooled": {}, "folds": {}})
-    by_fold = {k: v["sharpe_net"] for k, v in chosen["folds"].items() if v["sharpe_net"] is not None}
-    best = max(by_fold, key=by_fold.__getitem__, default=None)
-    gross = [v["sharpe_gross"] for v in chosen["folds"].values() if v["sharpe_gross"] is not None]
+    blocks = horizons.get(str(headline), {"pooled": {}, "folds": {}})
+    net, gross = (
+        {fold: block[key] for fold, block in blocks["folds"].items() if block[key] is not None}
+        for key in ("sharpe_net", "sharpe_gross")
+    )
+    best = max(net, key=net.__getitem__, default=None)
     return {
         "is_oracle": model == ORACLE,
-        "pooled_sharpe_net": chosen["pooled"].get("sharpe_net"),
-        "pooled_sharpe_gross": chosen["pooled"].get("sharpe_gross"),
+        "pooled_sharpe_net": blocks["pooled"].get("sharpe_net"),
+        "pooled_sharpe_gross": blocks["pooled"].get("sharpe_gross"),
         "deflated_sharpe": None,
         "best_fold": None if best is None else int(best),
-        "best_fold_sharpe": None if best is None else by_fold[best],
-        "best_fold_sharpe_gross": max(gross, default=None),
-        "decay": list(_fading(fading.filter(pl.col("model") == model))),
+        "best_fold_sharpe": None if best is None else net[best],
+        "best_fold_sharpe_gross": max(gross.values(), default=None),
+        "decay": list(_decay_scores(decay.filter(pl.col("model") == model))),
         "horizons": horizons,
     }
 
 
-def _parts(correlations: pl.DataFrame, returns: pl.DataFrame, key: pl.Expr, horizon: int) -> dict[str, Any]:
-    """The scores of each fold, or each year."""
-    keys = returns.select(key.unique().sort()).to_series().to_list()
+def _by_part(ic: pl.DataFrame, returns: pl.DataFrame, horizon: int, part: pl.Expr) -> dict[str, Any]:
+    """Scores by the value of `part`, such as the fold or the year."""
     return {
-        str(value): _score(correlations.filter(key == value), returns.filter(key == value), horizon)
-        for value in keys
+        str(value): _score(ic.filter(part == value), returns.filter(part == value), horizon)
+        for value in returns.select(part.unique().sort()).to_series()
     }
 
 
-def _fading(rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    for lag in rows["lag"].unique().sort():
-        daily = rows.filter(pl.col("lag") == lag).sort(DATE)["rank_ic"].drop_nulls().to_numpy()
-        test, interval = newey_west(daily), bootstrap_interval(daily, seed=SEED)
-        yield {
-            "lag": int(lag),
-            "mean_rank_ic": _number(test.mean),
-            "interval": _interval(interval),
-            "n_days": len(daily),
-        }
-
-
-def _count_trials(
-    models: dict[str, dict[str, Any]], series: DailySeries, headline: int, earlier: Sequence[float]
-) -> dict[str, Any]:
-    """How many Sharpe ratios there were to choose from; tells each model how its own looks beside that."""
-    year = math.sqrt(PERIODS_PER_YEAR)
-    rivals = {name: entry for name, entry in models.items() if not entry["is_oracle"]}
-    own = [e["pooled_sharpe_net"] / year for e in rivals.values() if e["pooled_sharpe_net"] is not None]
-    trials = sorted({*map(float, earlier), *own})
-    for name, entry in rivals.items():
-        mine = (pl.col("model") == name) & (pl.col("horizon") == headline)
-        net = series.long_short.filter(mine)["net"].to_numpy()
-        entry["deflated_sharpe"] = _number(deflated_sharpe(net, trials))
-    deviation = statistics.stdev(trials) if len(trials) > 1 else None
-    return {"n": len(trials), "deviation": deviation, "earlier_sharpes": [float(each) for each in earlier]}
-
-
-def _values(frame: pl.DataFrame, column: str) -> list[int]:
-    return [int(value) for value in frame[column].unique().sort()]
-
-
-def _at(frame: pl.DataFrame, horizon: int) -> pl.DataFrame:
-    """A daily series of one horizon in order of time, all folds after another."""
-    return frame.filter(pl.col("horizon") == horizon).sort(DATE)
-
-
 def _score(correlations: pl.DataFrame, returns: pl.DataFrame, horizon: int) -> dict[str, Any]:
-    """Every score of two daily series; `score_predictions` says what each one is."""
     ic, rank_ic = (correlations[name].drop_nulls().to_numpy() for name in ("ic", "rank_ic"))
     gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
     ic_test, rank_test = newey_west(ic, horizon), newey_west(rank_ic, horizon)
     spread = float(ic.std(ddof=1)) if len(ic) > 1 else 0.0
-    return {
-        "mean_ic": _number(ic_test.mean),
-        "mean_rank_ic": _number(rank_test.mean),
-        "icir": _number(ic_test.mean / spread) if spread > 0.0 else None,
-        "ic_tstat": _number(ic_test.t),
-        "rank_ic_tstat": _number(rank_test.t),
-        "ic_interval": _interval(bootstrap_interval(ic, horizon, seed=SEED)),
-        "rank_ic_interval": _interval(bootstrap_interval(rank_ic, horizon, seed=SEED)),
-        "positive_days": _number(float((ic > 0.0).mean())) if len(ic) else None,
-        "hit_rate": correlations["hit_rate"].mean(),
-        "n_days": len(ic),
-        "n_rows": int(correlations["n"].sum()),
-        "sharpe_gross": _number(annualised_sharpe(gross)),
-        "sharpe_net": _number(annualised_sharpe(net)),
-        "sharpe_net_interval": _interval(bootstrap_interval(net, horizon, "sharpe", seed=SEED)),
-        "probabilistic_sharpe": _number(probabilistic_sharpe(net)),
-        "annual_return_gross": _number(float(gross.mean()) * PERIODS_PER_YEAR) if len(gross) else None,
-        "annual_return_net": _number(float(net.mean()) * PERIODS_PER_YEAR) if len(net) else None,
-        "max_drawdown_gross": _number(compute_max_drawdown(gross)),
-        "max_drawdown_net": _number(compute_max_drawdown(net)),
-        "turnover": _number(float(returns["turnover"].to_numpy().mean())) if len(net) else None,
-        "portfolio_days": len(net),
-        "unknown_returns": int(returns["n_unknown"].sum()),
-    }
+    return _json_ready(
+        {
+            "mean_ic": ic_test.mean,
+            "mean_rank_ic": rank_test.mean,
+            "icir": ic_test.mean / spread if spread > 0.0 else None,
+            "ic_tstat": ic_test.t,
+            "rank_ic_tstat": rank_test.t,
+            "ic_interval": bootstrap_interval(ic, horizon, seed=SEED),
+            "rank_ic_interval": bootstrap_interval(rank_ic, horizon, seed=SEED),
+            "positive_days": _mean(ic > 0.0),
+            "hit_rate": correlations["hit_rate"].mean(),
+            "n_days": len(ic),
+            "n_rows": int(correlations["n"].sum()),
+            "sharpe_gross": annualised_sharpe(gross),
+            "sharpe_net": annualised_sharpe(net),
+            "sharpe_net_interval": bootstrap_interval(net, horizon, "sharpe", seed=SEED),
+            "probabilistic_sharpe": probabilistic_sharpe(net),
+            "annual_return_gross": _mean(gross) * PERIODS_PER_YEAR,
+            "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
+            "max_drawdown_gross": compute_max_drawdown(gross),
+            "max_drawdown_net": compute_max_drawdown(net),
+            "turnover": _mean(returns["turnover"].to_numpy()),
+            "portfolio_days": len(net),
+            "unknown_returns": int(returns["n_unknown"].sum()),
+        }
+    )
 
 
 def _exposure(returns: pl.DataFrame) -> dict[str, Any]:
-    """What the books lean on: the market by regression of net returns, and what prices tell."""
     known = returns.drop_nulls("market")
     beta, correlation = market_exposure(known["net"].to_numpy(), known["market"].to_numpy())
-    means = {name: returns[name].mean() if name in returns.columns else None for name in _TILTS}
-    capacity = returns["capacity"].median() if "capacity" in returns.columns else None
-    return {
-        "market_beta": _number(beta),
-        "market_correlation": _number(correlation),
-        **means,
-        "capacity": capacity,
-    }
-
-
-def market_exposure(returns: npt.ArrayLike, market: npt.ArrayLike) -> tuple[float, float]:
-    """Slope of daily returns on the market's, and their correlation; NaN where either doesn't move.
-
-    >>> beta, correlation = market_exposure([0.01, 0.02, 0.03], [0.0, 0.02, 0.04])
-    >>> round(beta, 6), round(correlation, 6)
-    (0.5, 1.0)
-    """
-    mine, theirs = np.asarray(returns, dtype=np.float64), np.asarray(market, dtype=np.float64)
-    spread = float(mine.std() * theirs.std()) if len(mine) > 1 else 0.0
-    if spread <= 0.0:
-        return math.nan, math.nan
-    shared = float(((mine - mine.mean()) * (theirs - theirs.mean())).mean())
-    return shared / float(theirs.var()), shared / spread
+    has_prices = "capacity" in returns.columns
+    return _json_ready(
+        {
+            "market_beta": beta,
+            "market_correlation": correlation,
+            "size_tilt": returns["size_tilt"].mean() if has_prices else None,
+            "sector_tilt": returns["sector_tilt"].mean() if has_prices else None,
+            "capacity": returns["capacity"].median() if has_prices else None,
+        }
+    )
 
 
 def _long_only(returns: pl.DataFrame, horizon: int) -> dict[str, Any]:
-    """The long leg alone, and against holding every stock alike (`excess`, `information_ratio`)."""
-    gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
+    net = returns["net"].to_numpy()
     excess = (returns["net"] - returns["market"]).drop_nulls().to_numpy()
-    return {
-        "sharpe_gross": _number(annualised_sharpe(gross)),
-        "sharpe_net": _number(annualised_sharpe(net)),
-        "annual_return_net": _number(float(net.mean()) * PERIODS_PER_YEAR) if len(net) else None,
-        "annual_excess_net": _number(float(excess.mean()) * PERIODS_PER_YEAR) if len(excess) else None,
-        "information_ratio": _number(annualised_sharpe(excess)),
-        "information_ratio_interval": _interval(bootstrap_interval(excess, horizon, "sharpe", seed=SEED)),
-        "max_drawdown_net": _number(compute_max_drawdown(net)),
-        "turnover": _number(float(returns["turnover"].to_numpy().mean())) if len(net) else None,
-    }
-
-
-def _comparisons(correlations: pl.DataFrame, returns: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Daily differences of each two competing models, first minus second; an average of others comes last."""
-    names = sorted(set(returns["model"]) - {ORACLE}, key=lambda name: (name == RANK_AVERAGE, name))
-    for first, second in combinations(names, 2):
-        both = [set(_values(returns.filter(pl.col("model") == name), "horizon")) for name in (first, second)]
-        for horizon in sorted(both[0] & both[1]):
-            entry: dict[str, Any] = {"first": first, "second": second, "horizon": horizon}
-            for name, frame in (("ic", correlations), ("rank_ic", correlations), ("net", returns)):
-                entry[name] = _difference(frame, name, first, second, horizon)
-            yield entry
-
-
-def _difference(frame: pl.DataFrame, column: str, first: str, second: str, horizon: int) -> dict[str, Any]:
-    rows = frame.filter(pl.col("horizon") == horizon)
-    left, right = (
-        rows.filter(pl.col("model") == name).select(DATE, pl.col(column).alias(side))
-        for name, side in ((first, "a"), (second, "b"))
+    return _json_ready(
+        {
+            "sharpe_gross": annualised_sharpe(returns["gross"].to_numpy()),
+            "sharpe_net": annualised_sharpe(net),
+            "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
+            "annual_excess_net": _mean(excess) * PERIODS_PER_YEAR,
+            "information_ratio": annualised_sharpe(excess),
+            "information_ratio_interval": bootstrap_interval(excess, horizon, "sharpe", seed=SEED),
+            "max_drawdown_net": compute_max_drawdown(net),
+            "turnover": _mean(returns["turnover"].to_numpy()),
+        }
     )
-    days = left.join(right, on=DATE).drop_nulls().sort(DATE)
-    test, interval = paired_difference(days["a"].to_numpy(), days["b"].to_numpy(), horizon, SEED)
-    return {
-        "difference": _number(test.mean),
-        "tstat": _number(test.t),
-        "interval": _interval(interval),
-        "n_days": test.n,
-    }
 
 
-def _number(value: float) -> float | None:
-    """A plain float; None where there is none, because JSON has no NaN."""
-    return float(value) if math.isfinite(value) else None
+def _decay_scores(decay: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    for (lag,), rows in decay.sort("lag", DATE).group_by("lag", maintain_order=True):
+        rank_ic = rows["rank_ic"].drop_nulls().to_numpy()
+        yield _json_ready(
+            {
+                "lag": lag,
+                "mean_rank_ic": newey_west(rank_ic).mean,
+                "interval": bootstrap_interval(rank_ic, seed=SEED),
+                "n_days": len(rank_ic),
+            }
+        )
 
 
-def _interval(bounds: tuple[float, float]) -> list[float] | None:
-    return [float(bound) for bound in bounds] if all(map(math.isfinite, bounds)) else None
+def _deflate(
+    models: Mapping[str, dict[str, Any]], series: DailySeries, headline: int, earlier: Sequence[float]
+) -> dict[str, Any]:
+    """Count the trials, and set `deflated_sharpe` of every competing model."""
+    competing = [name for name in models if name != ORACLE]
+    sharpes = [models[name]["pooled_sharpe_net"] for name in competing]
+    own = [sharpe / math.sqrt(PERIODS_PER_YEAR) for sharpe in sharpes if sharpe is not None]
+    trials = sorted({*map(float, earlier), *own})
+    for name in competing:
+        returns = series.long_short.filter(pl.col("model") == name, pl.col("horizon") == headline)
+        deflated = deflated_sharpe(returns["net"].to_numpy(), trials)
+        models[name]["deflated_sharpe"] = _json_ready(deflated)
+    deviation = statistics.stdev(trials) if len(trials) > 1 else None
+    return {"n": len(trials), "deviation": deviation, "earlier_sharpes": [float(each) for each in earlier]}
+
+
+def _comparisons(series: DailySeries) -> Iterator[dict[str, Any]]:
+    """Mean daily differences of each pair of competing models, first minus second."""
+    frames = {"ic": series.correlations, "rank_ic": series.correlations, "net": series.long_short}
+    horizons = {name: set(rows["horizon"]) for (name,), rows in series.long_short.group_by("model")}
+    names = [name for name in model_order(series.long_short["model"]) if name != ORACLE]
+    for first, second in combinations(names, 2):
+        for horizon in sorted(horizons[first] & horizons[second]):
+            yield {
+                "first": first,
+                "second": second,
+                "horizon": horizon,
+                **{
+                    score: _difference(frame, score, first, second, horizon)
+                    for score, frame in frames.items()
+                },
+            }
+
+
+def _difference(frame: pl.DataFrame, score: str, first: str, second: str, horizon: int) -> dict[str, Any]:
+    rows = frame.filter(pl.col("horizon") == horizon)
+    left, right = (rows.filter(pl.col("model") == name).select(DATE, score) for name in (first, second))
+    days = left.join(right, on=DATE, suffix="_second").drop_nulls().sort(DATE)
+    series = days[score].to_numpy(), days[f"{score}_second"].to_numpy()
+    test, interval = paired_difference(*series, horizon, SEED)
+    return _json_ready({"difference": test.mean, "tstat": test.t, "interval": interval, "n_days": test.n})
+
+
+def _mean(values: npt.NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _json_ready(value: Any) -> Any:
+    """Replace NaN, which JSON lacks, by None, and tuples by lists."""
+    if isinstance(value, dict):
+        return {name: _json_ready(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return list(value) if all(map(math.isfinite, value)) else None
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,4 +1,4 @@
-"""Controls: what a scorer must find where there is nothing to find."""
+"""Control of the scoring itself: shuffled targets must give an IC of zero."""
 
 import numpy as np
 import polars as pl
@@ -7,24 +7,24 @@ from gogooku3.evaluation.daily_ic import daily_ic
 from gogooku3.evaluation.prediction_table import as_enum, by_horizon
 from gogooku3.evaluation.significance import bootstrap_interval
 
-TOO_FAR = 4.0
-"""Standard errors from zero beyond which a shuffled IC is no chance, however many are looked at."""
+MAX_ERRORS = 4.0
+"""Standard errors from zero beyond which a shuffled IC is not chance, even among many models and horizons."""
 
 
 def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
-    """IC of predictions with the day's targets dealt out anew among the day's stocks: zero, but for chance.
+    """IC of predictions with targets shuffled among each day's stocks; zero up to chance.
 
-    Anything else shows that scoring finds skill where none can be. Every fold, model and horizon is dealt its
-    own; rows without a target stay without.
+    A larger IC shows a leak in the scoring. Every fold, model and horizon is shuffled independently; rows
+    without a target are ignored.
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`).
-        seed: of the dealing; the same seed deals the same.
+        seed: of the shuffle.
 
     Returns:
-        `model, horizon, ic, low, high, standard_error, days`: mean over days with its 95 % block-bootstrap
-        interval and the error that dealing has by itself: the correlation of n dealt pairs has variance
-        1 / (n - 1) around 0 (Pitman 1937). Sorted by the first two; NaN where no day has a score.
+        `model, horizon, ic, low, high, standard_error, days`, sorted by the first two: mean over days with
+        its 95 % block-bootstrap interval and the standard error of the shuffle itself: the correlation of n
+        shuffled pairs has variance 1 / (n - 1) around 0 (Pitman 1937). NaN if no day has a score.
 
     >>> from datetime import date
     >>> table = pl.DataFrame({
@@ -35,43 +35,36 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     True
     """
     rng = np.random.default_rng(seed)
-    daily = by_horizon(table, lambda rows: daily_ic(_dealt(rows, rng))).sort("model", "horizon", "date")
+    daily = by_horizon(table, lambda rows: daily_ic(_shuffled(rows, rng))).sort("model", "horizon", "date")
     rows = []
     for (model, horizon), days in daily.group_by("model", "horizon", maintain_order=True):
         low, high = bootstrap_interval(days["ic"].to_numpy())
-        # Days are dealt apart from one another, so their variances add up. Estimated from the days' own
-        # scores, the error of a short test is too small too often, and chance looks like a leak.
+        # Days are shuffled independently, so their variances add up. An error estimated from the daily scores
+        # would too often be too small in a short test, and chance would look like a leak.
         scored = days.filter(pl.col("ic").is_finite())
         error = (1.0 / (scored["n"].to_numpy() - 1.0)).sum() ** 0.5 / max(scored.height, 1)
-        rows.append(
-            {
-                "model": model,
-                "horizon": horizon,
-                "ic": scored["ic"].mean() if scored.height else float("nan"),
-                "low": low,
-                "high": high,
-                "standard_error": error if scored.height else float("nan"),
-                "days": scored.height,
-            }
-        )
-    floats = ("ic", "low", "high", "standard_error")
-    schema = {"model": pl.String, "horizon": pl.Int64, **dict.fromkeys(floats, pl.Float64), "days": pl.Int64}
-    return pl.DataFrame(rows, schema=schema)
+        mean, error = (scored["ic"].mean(), error) if scored.height else (float("nan"), float("nan"))
+        rows.append((model, horizon, mean, low, high, error, scored.height))
+    floats = dict.fromkeys(("ic", "low", "high", "standard_error"), pl.Float64)
+    schema = {"model": pl.String, "horizon": pl.Int64, **floats, "days": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _dealt(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """The rows with a target, dealt out anew within each fold, model, horizon and day."""
+def _shuffled(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """Rows with a target, shuffled within each fold, model, horizon and day."""
     groups = ("model", "horizon", "fold", "date")
     known = table.filter(pl.col("target").is_finite())
-    # Numbers in the order of the names, which sort in a fraction of the memory.
+    # Enums sort in a fraction of the memory of text.
     known = known.with_columns(as_enum(known["model"]), as_enum(known["code"])).sort(*groups, "code")
-    # Polars' own shuffle deals every group alike, so that days of one size would go wrong together.
+    # Polars' own shuffle would give all groups of one size the same permutation.
     draws = pl.Series("draw", rng.random(known.height))
-    dealt = pl.col("target").sort_by("draw").over(groups)
-    return known.with_columns(draws).select(pl.col("model").cast(pl.String), *groups[1:], "prediction", dealt)
+    target = pl.col("target").sort_by("draw").over(groups)
+    return known.with_columns(draws).select(
+        pl.col("model").cast(pl.String), *groups[1:], "prediction", target
+    )
 
 
 def is_chance(shuffled: pl.DataFrame) -> bool:
-    """Whether every shuffled IC lies within `TOO_FAR` standard errors of zero."""
-    far = pl.col("ic").abs() > TOO_FAR * pl.col("standard_error")
+    """Return True if every shuffled IC is within `MAX_ERRORS` standard errors of zero."""
+    far = pl.col("ic").abs() > MAX_ERRORS * pl.col("standard_error")
     return not bool(shuffled.select((far & pl.col("ic").is_finite()).any()).item())

@@ -1,7 +1,6 @@
-"""How sure a daily series' mean or Sharpe ratio is, when its days depend on one another.
+"""Standard errors and intervals for the mean or Sharpe ratio of an autocorrelated daily series.
 
-A horizon of `h` days makes neighbouring days share `h - 1` days of future, so plain standard errors are too
-small; these are not. Nothing here knows where a series comes from.
+Targets over `h` days overlap in `h - 1` days with the next day's, so plain standard errors are too small.
 """
 
 from collections.abc import Sequence
@@ -18,13 +17,13 @@ from gogooku3.evaluation.portfolio_weights import Floats
 
 _NORMAL = NormalDist()
 _EULER_MASCHERONI = 0.5772156649015329
-_FLAT = 1e-5
-"""Share of its mean below which a resample's spread is what rounding leaves of none: some 1e-7."""
+_MIN_SPREAD = 1e-5
+"""Relative spread below which a resample counts as constant; rounding alone gives about 1e-7."""
 
 
 @dataclass(frozen=True)
 class MeanTest:
-    """A mean with its Newey-West standard error; NaN where the series is too short or flat."""
+    """A mean with its Newey-West standard error and t; NaN if the series is too short or constant."""
 
     mean: float
     standard_error: float
@@ -36,13 +35,12 @@ class MeanTest:
 def newey_west(series: npt.ArrayLike, horizon: int = 1) -> MeanTest:
     """Test a daily series' mean against zero, allowing for autocorrelation (Newey and West, 1987).
 
-    Bartlett weights up to lag `max(horizon - 1, floor(4 (n / 100)^(2/9)))`: the overlap of the
-    targets at least, the usual rule of thumb (Newey and West, 1994) otherwise, below `n` always.
-    Missing values are dropped.
+    Bartlett weights up to lag `max(horizon - 1, floor(4 (n / 100)^(2/9)))`, at most `n - 1`: the overlap of
+    the targets, or the rule of thumb of Newey and West (1994) if that is longer. Missing values are dropped.
 
     Args:
-        series: `[days]` in order of time.
-        horizon: days of future in each value.
+        series: `[days]` in time order.
+        horizon: future days covered by each value.
 
     >>> test = newey_west([1.0, 3.0, 1.0, 3.0, 2.0])
     >>> test.mean, test.lag
@@ -61,8 +59,8 @@ def newey_west(series: npt.ArrayLike, horizon: int = 1) -> MeanTest:
         weight = 1.0 - shift / (lag + 1)
         variance += 2.0 * weight * float(centred[shift:] @ centred[:-shift])
     error = np.sqrt(max(variance, 0.0)) / n
-    flat = error <= 1e-12 * float(np.abs(values).max())
-    t = float("nan") if flat else mean / error
+    is_constant = error <= 1e-12 * float(np.abs(values).max())
+    t = float("nan") if is_constant else mean / error
     return MeanTest(mean, float(error), float(t), n, lag)
 
 
@@ -76,15 +74,15 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Interval of a daily series' mean or annualised Sharpe ratio from a circular block bootstrap.
 
-    Whole blocks of neighbouring days are drawn with replacement, the series closed to a ring
-    (Politis and Romano, 1992), so dependence within a block survives. A block has
-    `max(horizon, ceil(n^(1/3)))` days. Percentiles of `draws` resamples; the same seed gives the same
-    interval. Missing values are dropped; fewer than two blocks of days give (NaN, NaN).
+    Blocks of `max(horizon, ceil(n^(1/3)))` consecutive days, wrapping at the end of the series, are drawn
+    with replacement (Politis and Romano, 1992), which preserves dependence within a block. The interval has
+    the percentiles of `draws` resamples. Missing values are dropped; fewer days than two blocks give
+    (NaN, NaN).
 
     Args:
-        series: `[days]` in order of time.
-        horizon: days of future in each value.
-        level: probability within the interval.
+        series: `[days]` in time order.
+        horizon: future days covered by each value.
+        level: coverage probability.
 
     >>> low, high = bootstrap_interval([0.01, 0.02, 0.03, 0.02] * 30)
     >>> 0.015 < low < 0.02 < high < 0.025
@@ -98,7 +96,7 @@ def bootstrap_interval(
     means, squares = _resampled_means(np.stack([values, values**2]), block, draws, seed)
     if statistic == "sharpe":
         spread = np.sqrt(np.maximum(squares - means**2, 0.0) * n / (n - 1))
-        varies = spread > _FLAT * np.abs(means)
+        varies = spread > _MIN_SPREAD * np.abs(means)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = np.where(varies, means / spread * np.sqrt(PERIODS_PER_YEAR), np.nan)
         if np.isnan(means).any():
@@ -108,14 +106,14 @@ def bootstrap_interval(
 
 
 def _resampled_means(values: Floats, block: int, draws: int, seed: int) -> Floats:
-    """Means of circular block resamples of `[series, days]`: `[series, draws]`, from running sums."""
+    """Means of circular block resamples of `[series, days]`, by cumulative sums: `[series, draws]`."""
     n = values.shape[1]
     whole, rest = divmod(n, block)
     sums = np.cumsum(np.concatenate([np.zeros((len(values), 1)), values, values], axis=1), axis=1)
     full = sums[:, block : block + n] - sums[:, :n]
     starts = np.random.default_rng(seed).integers(n, size=(draws, whole + 1))
     total = full[:, starts[:, :-1]].sum(axis=2)
-    # The last block is cut so that every resample has exactly n days.
+    # The last block is shorter, so that every resample has exactly n days.
     cut = sums[:, rest : rest + n] - sums[:, :n]
     means: Floats = (total + cut[:, starts[:, -1]]) / n
     return means
@@ -124,10 +122,10 @@ def _resampled_means(values: Floats, block: int, draws: int, seed: int) -> Float
 def paired_difference(
     first: npt.ArrayLike, second: npt.ArrayLike, horizon: int = 1, seed: int = 0
 ) -> tuple[MeanTest, tuple[float, float]]:
-    """Test whether two daily series differ in mean: the test and the 95 % interval of `first - second`.
+    """Newey-West test and 95 % bootstrap interval of the mean of `first - second`.
 
-    The series stand for the same days in the same order; a day missing in either is dropped. What both share,
-    such as the market's mood, cancels, so this is sharper than comparing two intervals.
+    Both series have the same days in the same order; a day missing in either is dropped. Common variation
+    cancels, so this is more powerful than comparing two intervals.
 
     Raises:
         DataError: the series differ in length.
@@ -146,11 +144,11 @@ def paired_difference(
 
 
 def probabilistic_sharpe(returns: npt.ArrayLike, benchmark: float = 0.0) -> float:
-    """Probability that the true Sharpe ratio exceeds a benchmark, allowing for skew and fat tails.
+    """Probability that the true Sharpe ratio exceeds a benchmark, allowing for skewness and fat tails.
 
     `Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skew SR + (kurtosis - 1) / 4 SR^2))`, all per period
     (Bailey and Lopez de Prado, 2012). Missing returns are dropped. NaN for fewer than 3 returns or
-    returns without spread.
+    constant returns.
 
     Args:
         returns: `[days]`.
@@ -171,15 +169,15 @@ def probabilistic_sharpe(returns: npt.ArrayLike, benchmark: float = 0.0) -> floa
 
 
 def deflated_sharpe(returns: npt.ArrayLike, trial_sharpes: Sequence[float]) -> float:
-    """Probability that the true Sharpe ratio exceeds what the best of useless trials would show.
+    """Probability that the true Sharpe ratio exceeds the expected best of trials without skill.
 
     The benchmark of `probabilistic_sharpe` is the expected maximum of `N` trials without skill,
-    `sd ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e)))`, `g` being Euler and Mascheroni's constant
-    (Bailey and Lopez de Prado, 2014). One trial deflates nothing.
+    `sd ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e)))`, with the Euler-Mascheroni constant `g`
+    (Bailey and Lopez de Prado, 2014). With one trial, the benchmark is 0.
 
     Args:
-        returns: `[days]` of the strategy chosen.
-        trial_sharpes: Sharpe ratios per period of everything that was tried, the chosen one included.
+        returns: `[days]` of the selected strategy.
+        trial_sharpes: Sharpe ratios per period of all trials, including the selected one.
 
     >>> returns = [0.02, -0.01, 0.01, 0.0, 0.01]
     >>> deflated_sharpe(returns, [0.5]) == probabilistic_sharpe(returns)

@@ -7,7 +7,7 @@ import polars as pl
 from gogooku3.config import EvaluationConfig
 from gogooku3.data.prices import read_prices
 from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series
-from gogooku3.evaluation.market import refuse_missing_days
+from gogooku3.evaluation.market import require_days
 
 
 def scoring_arguments(evaluation: EvaluationConfig) -> dict[str, Any]:
@@ -40,4 +40,4 @@ def check_prices(evaluation: EvaluationConfig, days: pl.Series) -> None:
     """
     prices = scoring_arguments(evaluation)["prices"]
     if prices is not None:
-        refuse_missing_days(prices, days)
+        require_days(prices, days)
