@@ -1,4 +1,4 @@
-"""Fetches that can't be, through `gogooku3 data fetch`, each refused before a request leaves the machine."""
+"""Impossible fetches through `gogooku3 data fetch`, each refused before any request."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ Before = Callable[[Path], object]
 
 @pytest.fixture
 def market(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JQuantsServer]:
-    """A server that would answer, and a key for it in `.env`."""
+    """A working server, and its key in `.env`."""
     with serve(JQuantsServer()) as server:
         monkeypatch.setenv("JQUANTS_API_URL", server.url)
         monkeypatch.delenv("JQUANTS_API_KEY", raising=False)
@@ -51,12 +51,14 @@ def file(name: str, content: str | bytes = "x") -> Before:
 JQUANTS_CASES = [
     Case("no first day", command("data", "fetch", "jquants"), ("--from",)),
     Case("an empty first day", jquants("--from", ""), ("--from is ''", "2016-01-04")),
-    Case("a month too many", jquants("--from", "2024-13-01"), ("--from is '2024-13-01'",)),
-    Case("a day that is not", jquants("--to", "2024-02-30"), ("--to is '2024-02-30'",)),
+    Case("a thirteenth month", jquants("--from", "2024-13-01"), ("--from is '2024-13-01'",)),
+    Case("a day that does not exist", jquants("--to", "2024-02-30"), ("--to is '2024-02-30'",)),
     Case("a day in another order", jquants("--from", "04/01/2024"), ("--from is '04/01/2024'",)),
     Case("a day in words", jquants("--to", "yesterday"), ("--to is 'yesterday'",)),
     Case("days the wrong way round", jquants("--to", "2023-12-29"), ("2024-01-04", "2023-12-29", "swap")),
-    Case("days to come", jquants("--from", "2190-01-01", "--to", "2190-02-01"), ("2190-01-01", "future")),
+    Case(
+        "days in the future", jquants("--from", "2190-01-01", "--to", "2190-02-01"), ("2190-01-01", "future")
+    ),
     Case("an unknown plan", jquants("--plan", "gold"), ("--plan is 'gold'", "light", "premium")),
     Case("a plan in capitals", jquants("--plan", "Light"), ("--plan is 'Light'", "light")),
     Case("an unknown data set", jquants("--datasets", "bars,dividends"), ("dividends", "bars", "margin")),
@@ -64,7 +66,9 @@ JQUANTS_CASES = [
     Case("no .env", jquants(before=lambda f: (f / ".env").unlink()), ("JQUANTS_API_KEY", ".env")),
     Case("a blank key", jquants(before=key("JQUANTS_API_KEY='  '\n")), ("JQUANTS_API_KEY", ".env")),
     Case("a key without its name", jquants(before=key(f"{KEY}\n")), ("JQUANTS_API_KEY", ".env")),
-    Case("a .env of noise", jquants(before=key(b"\xff\x9f\x00\xfe=\x81")), ("JQUANTS_API_KEY", ".env")),
+    Case(
+        "a .env of random bytes", jquants(before=key(b"\xff\x9f\x00\xfe=\x81")), ("JQUANTS_API_KEY", ".env")
+    ),
     Case(
         "a key of two lines", jquants(before=key('JQUANTS_API_KEY="half\nanother half"\n')), ("line break",)
     ),
@@ -74,12 +78,12 @@ JQUANTS_CASES = [
     Case("a data set as CSV", jquants("--build", "x.csv"), ("x.csv", "x.parquet")),
     Case("a data set in a file", jquants("--build", "a/x.parquet", before=file("a")), ("a/x.parquet", "a")),
     Case("an unknown family", jquants("--build", "x.parquet", "--extra", "vibes"), ("vibes", "margin")),
-    Case("a family of nothing", jquants("--extra", "flows"), ("--extra", "--build")),
+    Case("a family without a data set", jquants("--extra", "flows"), ("--extra", "--build")),
 ]
 
 
 @table(JQUANTS_CASES)
-def test_a_fetch_that_cannot_be_is_refused_before_a_request(
+def test_an_impossible_fetch_is_refused_before_any_request(
     case: Case, market: JQuantsServer, tmp_path: Path
 ) -> None:
     refuse(case, tmp_path)
@@ -87,7 +91,7 @@ def test_a_fetch_that_cannot_be_is_refused_before_a_request(
 
 
 @pytest.mark.parametrize("address", ["not a url", "localhost:80", "https://", "file:///etc/passwd"])
-def test_an_address_that_is_none_is_refused_at_once(
+def test_an_invalid_address_is_refused(
     market: JQuantsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("JQUANTS_API_URL", address)
@@ -95,7 +99,7 @@ def test_an_address_that_is_none_is_refused_at_once(
 
 
 @pytest.mark.parametrize("spoiled", ["qwx1\nqwx2", "qwxß", "qwx3 qwx4"])
-def test_a_key_that_cannot_be_sent_is_not_repeated(
+def test_an_invalid_key_is_not_repeated(
     market: JQuantsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoiled: str
 ) -> None:
     monkeypatch.setenv("JQUANTS_API_KEY", spoiled)
@@ -104,9 +108,7 @@ def test_a_key_that_cannot_be_sent_is_not_repeated(
     assert "JQUANTS_API_KEY" in outcome.err and "qwx" not in outcome.out + outcome.err
 
 
-def test_a_data_set_without_its_prices_is_an_error_after_what_was_asked_for_came(
-    market: JQuantsServer, tmp_path: Path
-) -> None:
+def test_a_build_without_prices_is_an_error_after_the_fetch(market: JQuantsServer, tmp_path: Path) -> None:
     fetched = run((*JQUANTS, "--datasets", "topix", "--plan", "premium"), tmp_path)
     assert fetched.code == 0, fetched.err
     case = Case(
@@ -118,7 +120,7 @@ def test_a_data_set_without_its_prices_is_an_error_after_what_was_asked_for_came
     assert not (tmp_path / "x.parquet").exists()
 
 
-def test_a_raw_file_that_is_spoiled_is_named(market: JQuantsServer, tmp_path: Path) -> None:
+def test_a_damaged_raw_file_is_named(market: JQuantsServer, tmp_path: Path) -> None:
     month = tmp_path / "raw" / "bars" / "month=2024-01"
     month.mkdir(parents=True)
     pl.DataFrame({"Code": ["13010"]}).write_parquet(month / "2024-01-04.parquet")
@@ -135,11 +137,11 @@ def yahoo(content: str | bytes | None, *more: object) -> Callable[[Path], Sequen
 
 
 YAHOO_CASES = [
-    Case("no tickers", yahoo(None), ("t.txt", "a ticker a line")),
-    Case("a folder of tickers", yahoo(None, "--tickers", "."), (".", "a ticker a line")),
+    Case("no tickers", yahoo(None), ("t.txt", "one ticker per line")),
+    Case("a folder of tickers", yahoo(None, "--tickers", "."), (".", "one ticker per line")),
     Case("an empty list", yahoo(""), ("t.txt", "no ticker")),
-    Case("remarks alone", yahoo("# none yet\n\n"), ("t.txt", "no ticker")),
-    Case("tickers of noise", yahoo(b"\xff\xfe\x00\x81"), ("t.txt",)),
+    Case("only comments", yahoo("# none yet\n\n"), ("t.txt", "no ticker")),
+    Case("tickers of random bytes", yahoo(b"\xff\xfe\x00\x81"), ("t.txt",)),
     Case("a path", yahoo("AAPL\n../../etc/passwd\n"), ("t.txt", "../../etc/passwd")),
     Case("tickers by comma", yahoo("AAPL,MSFT\n"), ("t.txt", "AAPL,MSFT")),
     Case("a wrong first day", yahoo("AAPL", "--from", "soon"), ("--from is 'soon'",)),
@@ -149,11 +151,9 @@ YAHOO_CASES = [
 
 
 @table(YAHOO_CASES)
-def test_a_list_of_tickers_that_cannot_be_fetched_is_refused(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unusable_tickers_are_refused(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*tickers: Any, **options: Any) -> None:
-        raise AssertionError("Yahoo was asked")
+        raise AssertionError("a request was sent")
 
     monkeypatch.setitem(sys.modules, "yfinance", SimpleNamespace(download=download))
     refuse(case, tmp_path)

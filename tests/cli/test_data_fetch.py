@@ -1,4 +1,4 @@
-"""From a key to a data set with one command, against a server on this machine."""
+"""`data fetch jquants` from a key to a data set, against a local server."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_one_command_fetches_and_builds_and_the_same_one_keeps_it_current(
+def test_the_same_command_fetches_builds_and_updates(
     market: JQuantsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     market.published = dt.date(2024, 2, 27)
@@ -57,20 +57,18 @@ def test_one_command_fetches_and_builds_and_the_same_one_keeps_it_current(
     assert all(KEY.encode() not in f.read_bytes() for f in tmp_path.rglob("*.parquet"))
 
 
-def test_families_of_facts_follow_the_139_features(
+def test_extra_families_follow_the_139_features(
     market: JQuantsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*ARGUMENTS, "--out", "raw", "--build", "tokyo.parquet", "--extra", "flows") == 0
     assert run(*ARGUMENTS, "--out", "raw", "--build", "other.parquet") == 0
     assert run(*ARGUMENTS, "--out", "raw", "--build", "other.parquet", "--extra", "flows") == 0
-    assert (
-        "built anew: other.parquet was built with other features (only then: none" in capsys.readouterr().out
-    )
+    assert "rebuilt: other.parquet was built with other features (only then: none" in capsys.readouterr().out
     built = pl.read_parquet("tokyo.parquet")
     assert built.equals(pl.read_parquet("other.parquet"))
     assert built.columns[-2:] == ["foreign_balance", "foreign_balance_mean_20d"]
     assert built.width == 2 + 4 + 139 + 2
-    # Nothing was disclosed on this market, so the builder says what is missing.
+    # Nothing was disclosed on this market, so the builder refuses the family.
     assert (
         run("data", "build", "--prices", "raw/prices.parquet", "--out", "x.parquet", "--extra", "statements")
         == 2
@@ -83,11 +81,11 @@ def test_families_of_facts_follow_the_139_features(
     [
         (["--plan", "gold"], "--plan is 'gold', but the plans are premium"),
         (["--from", "01/04/2024"], "--from is '01/04/2024'; expected a day as YYYY-MM-DD"),
-        (["--to", "2023-01-01"], "the first day 2024-01-04 lies after the last 2023-01-01"),
-        (["--datasets", "bars,dividends"], "there is no data set dividends; choose among bars"),
+        (["--to", "2023-01-01"], "the first day 2024-01-04 is after the last day 2023-01-01"),
+        (["--datasets", "bars,dividends"], "unknown data set dividends; choose among bars"),
     ],
 )
-def test_a_wrong_option_is_the_users_to_mend(
+def test_a_wrong_option_is_refused_before_any_request(
     market: JQuantsServer, change: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*ARGUMENTS, *change) == 2
@@ -95,7 +93,7 @@ def test_a_wrong_option_is_the_users_to_mend(
     assert not market.requests
 
 
-def test_without_a_key_the_error_says_where_to_put_it(
+def test_without_a_key_the_error_explains_where_to_put_it(
     market: JQuantsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".env").unlink()
@@ -109,5 +107,5 @@ def test_a_refused_key_is_not_repeated_in_the_error(
     monkeypatch.setenv("JQUANTS_API_KEY", "another-secret")
     assert run(*ARGUMENTS) == 2
     seen = capsys.readouterr()
-    assert "J-Quants refuses the trading calendar (403: Forbidden); check JQUANTS_API_KEY" in seen.err
+    assert "J-Quants refuses calendar of 2024 (403: Forbidden); check JQUANTS_API_KEY" in seen.err
     assert "another-secret" not in seen.out + seen.err

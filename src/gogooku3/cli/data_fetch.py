@@ -1,4 +1,4 @@
-"""`gogooku3 data fetch`: raw data from J-Quants or Yahoo, and the price file made of it."""
+"""`gogooku3 data fetch`: raw data from J-Quants or Yahoo, and the price file made from it."""
 
 import datetime as dt
 import os
@@ -9,6 +9,7 @@ import typer
 
 from gogooku3.cli.output import print_table, progress_bar, split_names
 from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.schema import CODE, DATE
 from gogooku3.settings import settings
 
 if TYPE_CHECKING:
@@ -17,16 +18,14 @@ if TYPE_CHECKING:
 fetch = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Bring daily prices from a source: jquants (Tokyo), yfinance (any market).",
+    help="Fetch daily prices from a source: jquants (Tokyo), yfinance (any market).",
 )
 
-First = Annotated[str, typer.Option("--from", metavar="DAY", help="First day, as 2016-01-04.")]
+First = Annotated[str, typer.Option("--from", metavar="DAY", help="First day, such as 2016-01-04.")]
 Last = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day; today by default.")]
 Build = Annotated[
     Path | None,
-    typer.Option(
-        "--build", metavar="FILE", help="Build the data set of the fetched prices too, as .parquet."
-    ),
+    typer.Option("--build", metavar="FILE", help="Also build the data set of these prices, as .parquet."),
 ]
 
 
@@ -42,7 +41,7 @@ def jquants(
     ] = "light",
     datasets: Annotated[
         str | None,
-        typer.Option(help="Only these, by comma: bars, master, topix, statements, flows, margin."),
+        typer.Option(help="Only these, separated by commas: bars, master, topix, statements, flows, margin."),
     ] = None,
     build: Build = None,
     extra: Annotated[
@@ -52,12 +51,13 @@ def jquants(
         ),
     ] = None,
 ) -> None:
-    """Bring the Tokyo market from J-Quants and keep it current; only what is missing is asked for.
+    """Fetch the Tokyo market from J-Quants, or update it; only missing data is requested.
 
-    The key comes from JQUANTS_API_KEY, in the environment or a file .env. Raw files stay as they came,
-    a file a day; prices.parquet beside them holds the prices of all domestic stocks as known on each
-    day, delisted ones included, with results, margin balances and flows from their publication on.
-    What your plan does not hold is left out, and said. Stopped at any moment, the same command goes on.
+    The key comes from JQUANTS_API_KEY, in the environment or a file .env. Raw files keep the answers
+    unchanged, one file per day. prices.parquet, in the same folder, has the prices of all domestic stocks
+    as known on each day, delisted ones included, with results, margin balances and flows from their
+    publication on. Data sets outside your plan are left out and listed. An interrupted fetch continues
+    with the same command.
 
     Example, every evening: `gogooku3 data fetch jquants --from 2016-01-04 --build data/tokyo.parquet`
     """
@@ -72,46 +72,50 @@ def jquants(
     except ModuleNotFoundError as missing:
         raise _not_installed(missing, "jquants") from None
     from gogooku3.data.fetch.jquants_data import DATASETS
-    from gogooku3.data.fetch.raw_market import write_tokyo_prices
+    from gogooku3.data.fetch.known_facts import write_tokyo_prices
     from gogooku3.data.fetch.store import RawStore
 
     if plan not in REQUESTS_PER_MINUTE:
         raise ConfigError(f"--plan is '{plan}', but the plans are {choices(REQUESTS_PER_MINUTE)}")
     _check_build(build, extra)
-    span = _day("--from", first), _day("--to", last) if last else tokyo_today()
-    wanted = list(DATASETS) if datasets is None else split_names(datasets)
-    if not wanted:
-        raise ConfigError(f"--datasets names none; choose among {choices(DATASETS)}, or leave it out for all")
+    days = _day("--from", first), _day("--to", last) if last else tokyo_today()
+    names = list(DATASETS) if datasets is None else split_names(datasets)
+    if not names:
+        raise ConfigError(
+            f"--datasets names no data set; choose among {choices(DATASETS)}, or leave it out for all"
+        )
     client = JQuantsClient(find_api_key(), REQUESTS_PER_MINUTE[plan], url=os.environ.get(API_URL))
     store = RawStore(out or settings.data_dir / "raw" / "jquants")
     with progress_bar("fetching", remaining=True) as progress:
         report = fetch_jquants(
             store,
             client,
-            *span,
-            datasets=wanted,
-            told=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
+            *days,
+            datasets=names,
+            on_progress=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
         )
-    _tell(report, store.folder)
-    if lacking := [name for name in ("bars", "master") if name not in store.datasets()]:
+    _print_report(report, store.folder)
+    if missing_data := [name for name in ("bars", "master") if name not in store.datasets()]:
         if build:
             raise DataError(
-                f"{store.folder} has no {choices(lacking)}, of which prices are made, so {build} can't be "
-                "built; fetch them too: leave --datasets out, or add them to it"
+                f"{store.folder} has no {choices(missing_data)}, so {build} can't be built; "
+                "fetch them too: leave --datasets out, or add them to it"
             )
         return
-    made = write_tokyo_prices(store, store.folder / "prices.parquet")
-    typer.echo(f"{made.path}: {made.rows:,} rows, {made.n_stocks:,} stocks x {made.n_days:,} days")
-    for reason, rows in made.dropped.items():
+    path = store.folder / "prices.parquet"
+    prices = write_tokyo_prices(store, path)
+    stocks, trading_days = (prices.frame[name].n_unique() for name in (CODE, DATE))
+    typer.echo(f"{path}: {prices.frame.height:,} rows, {stocks:,} stocks x {trading_days:,} days")
+    for reason, rows in prices.dropped.items():
         typer.echo(f"left out: {rows:,} rows, {reason}")
-    _build(made.path, build, extra)
+    _build(path, build, extra)
 
 
 @fetch.command()
 def yfinance(
     first: First,
     tickers: Annotated[
-        Path, typer.Option(metavar="FILE", help="Text file with a ticker a line, as Yahoo spells it.")
+        Path, typer.Option(metavar="FILE", help="Text file with one ticker per line, in Yahoo's spelling.")
     ],
     last: Last = None,
     out: Annotated[
@@ -119,10 +123,10 @@ def yfinance(
     ] = None,
     build: Build = None,
 ) -> None:
-    """Bring daily prices of a list of tickers from Yahoo Finance, for any market it knows.
+    """Fetch daily prices of a list of tickers from Yahoo Finance, for any market it covers.
 
-    Yahoo has no list of what was delisted since: stocks chosen today have survived, so results will be too
-    good. Prices are adjusted for splits. Stocks that are there up to the last day are not asked for again.
+    Yahoo has no list of delisted stocks. Stocks chosen today have survived, so results will be too good.
+    Prices are adjusted for splits. Stocks whose file reaches the last day are not requested again.
 
     Example: `gogooku3 data fetch yfinance --tickers dow.txt --from 2016-01-04 --build data/dow.parquet`
     """
@@ -133,20 +137,24 @@ def yfinance(
     from gogooku3.data.fetch.yahoo import fetch_yahoo, read_tickers
 
     _check_build(build)
-    span = _day("--from", first), _day("--to", last) if last else dt.date.today()
+    days = _day("--from", first), _day("--to", last) if last else dt.date.today()
     names = read_tickers(tickers)
     folder = out or settings.data_dir / "raw" / "yfinance"
     with progress_bar("fetching", remaining=True) as progress:
         report = fetch_yahoo(
-            folder, names, *span, download, told=lambda done, n: progress(f"{done:,} of {n:,}", done / n)
+            folder,
+            names,
+            *days,
+            download,
+            on_progress=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
         )
-    typer.echo(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already there")
+    typer.echo(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already current")
     if report.empty:
-        typer.echo(f"Yahoo has nothing for {choices(report.empty)}; check the spelling and the days")
+        typer.echo(f"Yahoo has no data for {choices(report.empty)}; check the spelling and the days")
     _build(folder, build)
 
 
-def _tell(report: "FetchReport", folder: Path) -> None:
+def _print_report(report: "FetchReport", folder: Path) -> None:
     if report.written:
         rows = [[name, f"{files:,}"] for name, files in report.written.items()]
         print_table(f"{folder}: {report.rows:,} rows fetched", ["data set", "files"], rows)
@@ -155,10 +163,11 @@ def _tell(report: "FetchReport", folder: Path) -> None:
     for name, reason in report.skipped.items():
         typer.echo(f"left out: {name}: {reason}")
     for name, units in report.pending.items():
-        typer.echo(f"not published yet: {name} of {choices(units, 4)}; the next fetch asks again")
+        typer.echo(f"not published yet: {name} of {choices(units, 4)}; the next fetch requests them again")
 
 
 def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
+    """Build the data set, appending days if possible; without `out`, print the command to build it."""
     if out is None:
         typer.echo(f"next: gogooku3 data build --prices {prices} --out data/mine.parquet")
         return
@@ -167,13 +176,13 @@ def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
 
     try:
         build(prices, out, extra, append=True)
-    except CannotAppend as why:
-        typer.echo(f"all days are built anew: {why}")
+    except CannotAppend as reason:
+        typer.echo(f"all days are rebuilt: {reason}")
         build(prices, out, extra, append=False)
 
 
 def _check_build(out: Path | None, extra: str | None = None) -> None:
-    """Refuse what can't be built, before a fetch of hours."""
+    """Refuse an impossible build before the fetch, which may take hours."""
     from gogooku3.features.extra import extra_features
     from gogooku3.files.atomic import check_output
 

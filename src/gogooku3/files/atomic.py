@@ -7,8 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gogooku3.errors import DataError, GogookuError, file_error
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _RANDOM = 8
 """Characters that `tempfile` puts between prefix and suffix."""
@@ -118,3 +122,9 @@ def write_text_atomic(path: Path | str, text: str) -> None:
     """Write a UTF-8 text file whole."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_parquet_atomic(path: Path | str, frame: "pl.DataFrame") -> None:
+    """Write a Parquet file whole, compressed with zstd."""
+    with atomic_path(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd")

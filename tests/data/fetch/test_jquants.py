@@ -1,4 +1,4 @@
-"""The fetch against a real server on this machine: paging, limits, faults, plans, and being killed."""
+"""The fetch against a local HTTP server: paging, rate limits, faults, plans and kills."""
 
 import datetime as dt
 import hashlib
@@ -45,9 +45,7 @@ def digest(folder: Path) -> dict[str, str]:
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def test_a_file_a_trading_day_holds_what_the_server_has_whatever_the_pages(
-    market: JQuantsServer, tmp_path: Path
-) -> None:
+def test_each_trading_day_is_one_file_for_any_page_size(market: JQuantsServer, tmp_path: Path) -> None:
     market.page_rows = 5
     report = fetch(market, tmp_path)
     store = RawStore(tmp_path)
@@ -64,20 +62,18 @@ def test_a_file_a_trading_day_holds_what_the_server_has_whatever_the_pages(
     assert set(store.datasets()) == {"calendar", *DATASETS}
 
 
-def test_a_second_fetch_asks_only_for_what_is_new(market: JQuantsServer, tmp_path: Path) -> None:
+def test_a_second_fetch_requests_only_new_days(market: JQuantsServer, tmp_path: Path) -> None:
     fetch(market, tmp_path, last=dt.date(2024, 1, 12))
     before = digest(tmp_path)
     market.requests.clear()
     fetch(market, tmp_path)
     assert asked(market)[BARS] == 5
-    # Every calendar day from the 13th on, for disclosures come on any.
+    # Every calendar day from the 13th: companies disclose on weekends, too.
     assert asked(market)["/fins/summary"] == 7
     assert {name: digest(tmp_path)[name] for name in before} == before
 
 
-def test_a_day_not_yet_published_is_asked_for_again_and_not_kept_as_empty(
-    market: JQuantsServer, tmp_path: Path
-) -> None:
+def test_an_unpublished_day_is_not_stored_but_requested_again(market: JQuantsServer, tmp_path: Path) -> None:
     market.published = dt.date(2024, 1, 18)
     report = fetch(market, tmp_path, datasets=["bars"], today=LAST)
     assert report.pending == {"bars": ["2024-01-19"]}
@@ -85,7 +81,7 @@ def test_a_day_not_yet_published_is_asked_for_again_and_not_kept_as_empty(
     assert fetch(market, tmp_path, datasets=["bars"], today=LAST).written == {"bars": 1}
 
 
-def test_a_month_under_way_is_completed_later(market: JQuantsServer, tmp_path: Path) -> None:
+def test_an_unfinished_month_is_completed_later(market: JQuantsServer, tmp_path: Path) -> None:
     fetch(market, tmp_path, datasets=["topix"], today=LAST)
     assert RawStore(tmp_path).read("topix")["Date"].max() == LAST
     fetch(market, tmp_path, datasets=["topix"])
@@ -96,7 +92,7 @@ def test_a_month_under_way_is_completed_later(market: JQuantsServer, tmp_path: P
 
 
 @pytest.mark.parametrize("fault", [429, 500, 503, "cut", "no json", "slow"])
-def test_passing_faults_are_tried_again(market: JQuantsServer, tmp_path: Path, fault: int | str) -> None:
+def test_passing_faults_are_retried(market: JQuantsServer, tmp_path: Path, fault: int | str) -> None:
     with serve(JQuantsServer()) as sound:
         fetch(sound, tmp_path / "sound", datasets=["bars"])
     market.faults[BARS] = deque([fault, fault])
@@ -105,7 +101,7 @@ def test_passing_faults_are_tried_again(market: JQuantsServer, tmp_path: Path, f
     assert asked(market)[BARS] == 11 + 2
 
 
-def test_above_the_limit_everyone_rests_as_long_as_the_server_asks(
+def test_after_a_429_all_threads_wait_as_long_as_the_server_asks(
     market: JQuantsServer, tmp_path: Path
 ) -> None:
     market.faults[BARS], market.retry_after = deque([429]), "1"
@@ -114,14 +110,14 @@ def test_above_the_limit_everyone_rests_as_long_as_the_server_asks(
     assert max(gaps) > 0.9
 
 
-def test_requests_keep_to_the_pace_pages_counted(market: JQuantsServer, tmp_path: Path) -> None:
+def test_every_page_counts_towards_the_rate_limit(market: JQuantsServer, tmp_path: Path) -> None:
     market.codes, market.page_rows = [f"{n}0" for n in range(1000, 2000)], 400
     fetch(market, tmp_path, datasets=["bars"], last=dt.date(2024, 1, 9), per_minute=1200)
     assert len(market.times) == 1 + 3 * 3
     assert market.times[-1] - market.times[0] > 0.9 * 9 * 60 / 1200
 
 
-def test_a_server_that_keeps_failing_ends_the_fetch_and_what_came_stays(
+def test_a_failing_server_ends_the_fetch_and_keeps_finished_files(
     market: JQuantsServer, tmp_path: Path
 ) -> None:
     market.faults["/equities/master"] = deque([500] * 1000)
@@ -136,7 +132,7 @@ def test_a_server_that_keeps_failing_ends_the_fetch_and_what_came_stays(
     assert {name: digest(tmp_path)[name] for name in kept} == kept
 
 
-def test_what_the_plan_does_not_hold_is_left_out_aloud_unless_prices_need_it(
+def test_data_outside_the_plan_is_skipped_unless_prices_need_it(
     market: JQuantsServer, tmp_path: Path
 ) -> None:
     market.forbidden = {"/markets/margin-interest", "/equities/investor-types"}
@@ -149,13 +145,15 @@ def test_what_the_plan_does_not_hold_is_left_out_aloud_unless_prices_need_it(
         fetch(market, tmp_path / "other")
 
 
-def test_days_outside_the_plan_are_named(market: JQuantsServer, tmp_path: Path) -> None:
+def test_days_outside_the_plan_are_an_error(market: JQuantsServer, tmp_path: Path) -> None:
     market.covered_from = dt.date(2024, 1, 10)
     with pytest.raises(DataError, match=r"subscription covers the following dates: 2024-01-10"):
         fetch(market, tmp_path, datasets=["bars"])
 
 
-def test_a_missing_column_ends_the_fetch_and_a_new_one_is_kept(market: JQuantsServer, tmp_path: Path) -> None:
+def test_a_missing_column_ends_the_fetch_and_a_new_one_is_stored(
+    market: JQuantsServer, tmp_path: Path
+) -> None:
     market.added = {"Surprise": 1.5}
     fetch(market, tmp_path / "new", datasets=["bars"])
     assert RawStore(tmp_path / "new").read("bars")["Surprise"].unique().to_list() == [1.5]
@@ -165,25 +163,23 @@ def test_a_missing_column_ends_the_fetch_and_a_new_one_is_kept(market: JQuantsSe
     assert not RawStore(tmp_path / "gone").units("bars")
 
 
-def test_words_where_numbers_were_end_the_fetch(market: JQuantsServer, tmp_path: Path) -> None:
+def test_text_in_a_numeric_column_ends_the_fetch(market: JQuantsServer, tmp_path: Path) -> None:
     market.added = {"Vo": "many"}
     with pytest.raises(DataError, match=r"column Vo should hold numbers but has 'many'"):
         fetch(market, tmp_path, datasets=["bars"])
 
 
-def test_the_wrong_days_or_names_are_refused_before_any_request(
-    market: JQuantsServer, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match="lies after the last"):
+def test_wrong_days_and_names_are_refused_before_any_request(market: JQuantsServer, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is after the last"):
         fetch(market, tmp_path, first=LAST, last=FIRST)
-    with pytest.raises(ConfigError, match="lies in the future"):
+    with pytest.raises(ConfigError, match="is in the future"):
         fetch(market, tmp_path, first=dt.date(2025, 1, 1), last=dt.date(2025, 1, 2))
-    with pytest.raises(ConfigError, match="no data set dividends"):
+    with pytest.raises(ConfigError, match="unknown data set dividends"):
         fetch(market, tmp_path, datasets=["dividends"])
     assert not market.requests
 
 
-def test_four_thousand_codes_over_ten_days(market: JQuantsServer, tmp_path: Path) -> None:
+def test_a_market_of_four_thousand_stocks_is_fetched_whole(market: JQuantsServer, tmp_path: Path) -> None:
     market.codes = [f"{n}0" for n in range(1000, 5000)]
     market.page_rows = 1500
     fetch(market, tmp_path, last=dt.date(2024, 1, 18), datasets=["bars", "master", "topix"])
@@ -205,7 +201,7 @@ fetch_jquants(RawStore(sys.argv[3]), client, *span, today=dt.date(2024, 6, 1))
 """
 
 
-def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(
+def test_a_killed_fetch_ends_with_the_same_bytes_after_a_restart(
     market: JQuantsServer, tmp_path: Path
 ) -> None:
     span = {"first": dt.date(2024, 1, 4), "last": dt.date(2024, 2, 29)}
@@ -223,11 +219,11 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(
     assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
 
 
-def test_two_fetches_into_one_folder_do_not_mix(market: JQuantsServer, tmp_path: Path) -> None:
+def test_a_second_fetch_into_the_same_folder_is_refused(market: JQuantsServer, tmp_path: Path) -> None:
     with RawStore(tmp_path).writing(), pytest.raises(DataError, match="being written by another process"):
         fetch(market, tmp_path)
 
 
-def test_the_key_is_in_no_file(market: JQuantsServer, tmp_path: Path) -> None:
+def test_no_file_contains_the_key(market: JQuantsServer, tmp_path: Path) -> None:
     fetch(market, tmp_path)
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""A split, a delisting, a late disclosure, a revised statement: each is known on its day and not before."""
+"""Splits, delistings, late disclosures and revised statements are known on their day and not before."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ STATEMENTS = [
     statement("2024-01-12", "15:00:00", 3, "3Q", "2024-03-31", NP=90, Sales=700, FNP=150),
     # On a Saturday.
     statement("2024-01-27", "12:00:00", 4, "3Q", "2024-03-31", FNP=120),
-    # The results of January, revised in February.
+    # A revision in February of the results of January.
     statement("2024-02-14", "10:00:00", 5, "3Q", "2024-03-31", NP=80, Sales=700),
 ]
 
@@ -82,14 +82,14 @@ def test_a_split_leaves_no_jump_and_changes_no_price_before_it(store: RawStore, 
     assert own.filter(pl.col("date") < SPLIT_DAY)["close"].to_list() == raw.sort("Date")["C"].to_list()
 
 
-def test_a_delisted_stock_is_there_until_its_last_day_and_a_fund_never(prices: pl.DataFrame) -> None:
+def test_a_delisted_stock_ends_on_its_last_day_and_funds_are_left_out(prices: pl.DataFrame) -> None:
     gone = prices.filter(pl.col("code") == "13050")
     assert gone["date"].min() == FIRST
     assert gone["date"].max() == dt.date(2024, 1, 29)
     assert FUND not in prices["code"]
 
 
-def test_left_out_rows_are_counted(store: RawStore) -> None:
+def test_dropped_rows_are_counted(store: RawStore) -> None:
     assert tokyo_prices(store).dropped == {"not a domestic stock (fund, trust, other section)": 40}
 
 
@@ -103,30 +103,30 @@ def test_the_index_comes_from_topix(prices: pl.DataFrame) -> None:
     assert fact(prices, "index_close", "2024-01-15") == 2415.0
 
 
-def test_before_the_close_counts_for_the_day_and_later_for_the_next_trading_day() -> None:
+def test_a_disclosure_before_the_close_counts_for_the_day_and_later_ones_for_the_next() -> None:
     sessions = pl.Series([dt.date(2024, 11, 1), dt.date(2024, 11, 5), dt.date(2024, 11, 6)])
-    told = [
+    disclosures = [
         (dt.date(2024, 11, 1), "14:59", dt.date(2024, 11, 1)),
         (dt.date(2024, 11, 1), "15:00", dt.date(2024, 11, 5)),
         (dt.date(2024, 11, 1), None, dt.date(2024, 11, 5)),
         (dt.date(2024, 11, 3), "09:00", dt.date(2024, 11, 5)),
-        # The close is later from 2024-11-05 on.
+        # From 2024-11-05 the market closes at 15:30.
         (dt.date(2024, 11, 5), "15:29:59", dt.date(2024, 11, 5)),
         (dt.date(2024, 11, 5), "15:30:00", dt.date(2024, 11, 6)),
         (dt.date(2024, 11, 6), "16:00:00", None),
     ]
     disclosed = pl.DataFrame(
-        [t[:2] for t in told], schema={"DiscDate": pl.Date, "DiscTime": pl.String}, orient="row"
+        [t[:2] for t in disclosures], schema={"DiscDate": pl.Date, "DiscTime": pl.String}, orient="row"
     )
-    assert known_on(disclosed, sessions).to_list() == [t[2] for t in told]
+    assert known_on(disclosed, sessions).to_list() == [t[2] for t in disclosures]
 
 
-def test_results_are_known_from_their_disclosure_on(prices: pl.DataFrame) -> None:
+def test_results_are_known_from_their_disclosure(prices: pl.DataFrame) -> None:
     profit = "known_net_profit_ttm"
     assert fact(prices, profit, "2024-01-04") is None
     assert fact(prices, profit, "2024-01-05") == 100.0
     assert fact(prices, profit, "2024-01-12") == 100.0
-    # The three quarters of this year, and the last quarter of the year before: 90 + 100 - 60.
+    # Three quarters of this year, and the last quarter of last year: 90 + 100 - 60.
     assert fact(prices, profit, "2024-01-15") == 130.0
     assert fact(prices, "known_sales_ttm", "2024-01-15") == 1100.0
 
@@ -136,7 +136,7 @@ def test_a_revision_counts_from_its_own_day(prices: pl.DataFrame) -> None:
     assert fact(prices, "known_net_profit_ttm", "2024-02-14") == 120.0
 
 
-def test_a_forecast_of_a_saturday_is_known_on_monday(prices: pl.DataFrame) -> None:
+def test_a_forecast_published_on_saturday_is_known_on_monday(prices: pl.DataFrame) -> None:
     assert fact(prices, "known_net_profit_forecast", "2024-01-26") == 150.0
     assert fact(prices, "known_net_profit_forecast", "2024-01-29") == 120.0
     assert fact(prices, "known_net_profit_forecast_before", "2024-01-29") == 150.0
@@ -164,8 +164,8 @@ def test_flows_are_known_the_day_after_their_publication(prices: pl.DataFrame) -
     assert fact(prices, share, "2024-01-19") == pytest.approx((18 - 15) * 1e9 / 1e12)
 
 
-def test_what_is_disclosed_later_changes_nothing_before(store: RawStore, prices: pl.DataFrame) -> None:
-    """Files after a day are taken away: every row up to it stays the same, to the bit."""
+def test_later_disclosures_do_not_change_earlier_rows(store: RawStore, prices: pl.DataFrame) -> None:
+    """Remove all data after a day: every row up to that day stays bit-identical."""
     cut = dt.date(2024, 2, 1)
     live = RawStore(store.folder.with_name("live"))
     for dataset in store.datasets():
@@ -188,18 +188,18 @@ def test_bars_without_listings_are_refused(tmp_path: Path, store: RawStore) -> N
     bare.write(
         "bars", "2024-01-04", pl.read_parquet(store.path("bars", "2024-01-04"), hive_partitioning=False)
     )
-    with pytest.raises(DataError, match="holds no master; it has bars"):
+    with pytest.raises(DataError, match="has no master; it has bars"):
         tokyo_prices(bare)
 
 
-def test_tokyo_closes_when_the_exchange_calendar_says_so() -> None:
+def test_tokyo_closing_times_equal_those_of_exchange_calendars() -> None:
     calendar = exchange_calendars.get_calendar("XTKS", start="2024-10-01", end="2024-12-01")
     for session in calendar.sessions:
         close = calendar.session_close(session).tz_convert("Asia/Tokyo").time()
         assert tokyo_close(session.date()) == close
 
 
-def test_the_outage_of_2020_10_01_is_no_session() -> None:
+def test_the_outage_of_2020_10_01_is_not_a_session() -> None:
     days = [dt.date(2020, 9, 30), dt.date(2020, 10, 1), dt.date(2020, 10, 5)]
     check = check_days(days)
     assert check.extra == (dt.date(2020, 10, 1),)

@@ -1,4 +1,4 @@
-"""Tickers in, a file a stock out; the library's download is replaced, for it knows no other address."""
+"""One file per ticker. The library's download is replaced, because its address can't be changed."""
 
 import datetime as dt
 from pathlib import Path
@@ -16,20 +16,20 @@ FIELDS = ["Open", "High", "Low", "Close", "Adj Close", "Volume"]
 
 
 class Yahoo:
-    """Answers as `yfinance.download` does, by ticker, and remembers what was asked."""
+    """Stand-in for `yfinance.download` that records the requested tickers."""
 
     def __init__(self, known: list[str], timezone: str | None = None) -> None:
-        self.known, self.timezone, self.asked = known, timezone, list[str]()
+        self.known, self.timezone, self.requested = known, timezone, list[str]()
 
     def __call__(self, tickers: list[str], start: str, end: str, **options: Any) -> pd.DataFrame:
         assert options == {"auto_adjust": False, "group_by": "ticker", "progress": False}
-        self.asked += tickers
+        self.requested += tickers
         days = pd.bdate_range(start, end, inclusive="left", tz=self.timezone, name="Date")
         values = {(t, f): 100.0 if t in self.known else float("nan") for t in tickers for f in FIELDS}
         return pd.DataFrame(values, index=days)
 
 
-def test_each_ticker_becomes_a_file_that_the_builder_reads(tmp_path: Path) -> None:
+def test_each_ticker_is_written_to_a_file_that_the_builder_reads(tmp_path: Path) -> None:
     report = fetch_yahoo(tmp_path, ["AAA", "7203.T", "NONE"], FIRST, LAST, Yahoo(["AAA", "7203.T"]))
     assert (report.written, report.kept, report.empty) == (2, 0, ["NONE"])
     prices = read_prices(tmp_path).report
@@ -42,29 +42,29 @@ def test_a_time_zone_does_not_move_a_day(tmp_path: Path) -> None:
     assert read_prices(tmp_path).report.first_date == FIRST
 
 
-def test_only_what_is_not_current_is_asked_for(tmp_path: Path) -> None:
+def test_only_outdated_files_are_requested(tmp_path: Path) -> None:
     yahoo = Yahoo(["AAA", "BBB"])
     fetch_yahoo(tmp_path, ["AAA"], FIRST, LAST, yahoo)
     fetch_yahoo(tmp_path, ["AAA", "BBB"], FIRST, LAST, yahoo)
-    assert yahoo.asked == ["AAA", "BBB"]
+    assert yahoo.requested == ["AAA", "BBB"]
     fetch_yahoo(tmp_path, ["AAA"], FIRST, dt.date(2024, 2, 2), yahoo)
-    assert yahoo.asked == ["AAA", "BBB", "AAA"]
+    assert yahoo.requested == ["AAA", "BBB", "AAA"]
 
 
-def test_nothing_at_all_and_the_wrong_days_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="sent nothing for any of AAA"):
+def test_no_data_and_wrong_days_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no data for any of AAA"):
         fetch_yahoo(tmp_path, ["AAA"], FIRST, LAST, Yahoo([]))
-    with pytest.raises(ConfigError, match="lies after the last"):
+    with pytest.raises(ConfigError, match="is after the last"):
         fetch_yahoo(tmp_path, ["AAA"], LAST, FIRST, Yahoo([]))
 
 
-def test_a_list_of_tickers_may_have_remarks_but_no_paths(tmp_path: Path) -> None:
+def test_a_list_of_tickers_may_have_comments_but_no_paths(tmp_path: Path) -> None:
     file = tmp_path / "tickers.txt"
     file.write_text("AAA # an old one\n\n^N225\nAAA\n")
     assert read_tickers(file) == ["AAA", "^N225"]
     for text, message in (
-        ("# none", "names no ticker"),
-        ("../../etc/passwd", "no tickers are ../../etc/passwd"),
+        ("# none", "has no ticker"),
+        ("../../etc/passwd", "these are not tickers: ../../etc/passwd"),
     ):
         file.write_text(text)
         with pytest.raises(DataError, match=message):

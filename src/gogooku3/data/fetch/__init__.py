@@ -1,4 +1,1 @@
-"""Downloads raw data from an exchange or vendor and records when each value became known.
-
-Never computes a feature.
-"""
+"""Downloads raw data from an exchange or vendor, and derives when each value became known."""

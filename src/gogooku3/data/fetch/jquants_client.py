@@ -1,6 +1,7 @@
-"""The official J-Quants client within the plan's rate, with retries and errors that a person can act on."""
+"""The official J-Quants client with the plan's rate limit, retries, and errors that the user can act on."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,45 +13,66 @@ import tenacity
 from jquantsapi import ClientV2
 from requests.adapters import HTTPAdapter
 
-from gogooku3.data.fetch.pace import Pace
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.settings import read_dotenv
 
 API_KEY = "JQUANTS_API_KEY"
 API_URL = "JQUANTS_API_URL"
-"""Another address of the interface, such as a local stand-in's."""
+"""Another address of the interface, such as a local test server."""
 
 REQUESTS_PER_MINUTE = {"free": 5, "light": 60, "standard": 120, "premium": 500}
 """By plan; <https://jpx-jquants.com/en/spec/rate-limits>."""
 
 TRIES = 6
 LONGEST_REST_S = 300.0
-"""Whoever goes on above the limit is shut out for about five minutes."""
+"""The server blocks a client that exceeds the limit for about five minutes."""
 
 _PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _RETRIED_STATUS = (429, 500, 502, 503, 504)
 
 
 class NotInPlan(DataError):
-    """The key is refused, or its plan does not hold what was asked for."""
+    """The key is refused, or its plan does not include the request."""
 
 
 class OutsideCoverage(DataError):
-    """The plan does not hold the days asked for."""
+    """The plan does not include the requested days."""
+
+
+class RateLimiter:
+    """Spaces the requests of all threads evenly: one every `60 / per_minute` seconds."""
+
+    def __init__(self, per_minute: float) -> None:
+        self.seconds = 60.0 / per_minute
+        self._lock = threading.Lock()
+        self._next = time.monotonic()
+
+    def acquire(self) -> None:
+        """Wait until the next request is due."""
+        with self._lock:
+            due = max(self._next, time.monotonic())
+            self._next = due + self.seconds
+        if (wait := due - time.monotonic()) > 0:
+            time.sleep(wait)
+
+    def hold(self, seconds: float) -> None:
+        """Delay the next request of every thread by at least `seconds` from now."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
 
 
 class JQuantsClient:
-    """Calls of the client's methods, paced and tried again.
+    """Calls methods of the official client within the rate limit, and retries them.
 
     Args:
-        api_key: sent in a header and written nowhere.
-        per_minute: requests a minute, pages counted.
+        api_key: sent in a header, stored nowhere.
+        per_minute: requests a minute; every page counts.
         timeout_s: seconds to wait for an answer.
-        first_rest_s: seconds before the second try; doubled with each, or what the server asks for.
+        first_rest_s: seconds before the second try; doubled with each, unless the server sets the delay.
         url: address of the interface; None: the official one.
 
     Raises:
-        ConfigError: the address is none.
+        ConfigError: `url` is not an address.
     """
 
     def __init__(
@@ -63,71 +85,69 @@ class JQuantsClient:
     ) -> None:
         if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
             raise ConfigError(
-                f"{API_URL} is '{url}', which is no address; write one as https://..., or unset it for "
-                "J-Quants"
+                f"{API_URL} is '{url}', which is not an address; write one as https://..., or leave it unset "
+                "to use J-Quants"
             )
-        self.pace = Pace(per_minute)
-        self.first_rest_s = first_rest_s
-        self._client = _PacedClient(api_key, self.pace, timeout_s, url)
+        self._limiter = RateLimiter(per_minute)
+        self._client = _LimitedClient(api_key, self._limiter, timeout_s, url)
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_passing),
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=tenacity.wait_exponential_jitter(first_rest_s, LONGEST_REST_S, jitter=first_rest_s),
+            before_sleep=self._hold_all,
+            reraise=True,
+        )
 
     def call(self, what: str, ask: Callable[[ClientV2], Any]) -> Any:
-        """Ask the client for something; a passing failure is tried again after a rest.
+        """Call the client, and retry after a delay if the failure may pass.
 
         Args:
-            what: is asked for, in words, for the messages.
+            what: description of the request for messages.
             ask: the call.
 
         Raises:
             NotInPlan: the key or the plan does not allow it.
-            OutsideCoverage: the plan does not reach to these days.
-            DataError: the server still fails after several tries, or answers something unreadable.
+            OutsideCoverage: the plan does not include these days.
+            DataError: the server still fails after `TRIES` tries, or its answer can't be read.
         """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_passes),
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=tenacity.wait_exponential_jitter(
-                self.first_rest_s, LONGEST_REST_S, jitter=self.first_rest_s
-            ),
-            sleep=time.sleep,
-            before_sleep=self._hold_all,
-            reraise=True,
-        )
         try:
-            return retrying(ask, self._client)
+            return self._retrying(ask, self._client)
         except requests.HTTPError as error:
             raise _explained(what, error) from None
         except KeyError as error:
             raise DataError(
                 f"the J-Quants client can't read the answer for {what}: {str(error)[:99]}; the interface may "
-                "have changed: nothing of it was kept; upgrade jquants-api-client"
+                "have changed: the answer was not stored; install a newer jquants-api-client"
             ) from None
         except (requests.RequestException, ValueError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise DataError(
                 f"J-Quants did not answer for {what} in {TRIES} tries ({type(error).__name__}: {reason}); "
-                "run the same command again later: it goes on where it stopped"
+                "run the same command again later: it continues where it stopped"
             ) from None
 
     def _hold_all(self, state: tenacity.RetryCallState) -> None:
-        """Above the limit, every thread rests as long as the server asks, or as this one will."""
+        """After a 429, hold every thread as long as the server asks, or as long as this one waits."""
         error = state.outcome.exception() if state.outcome else None
         response = getattr(error, "response", None)
         if response is not None and response.status_code == 429:
-            rest = _asked_rest(response)
-            self.pace.hold(rest if rest is not None else state.upcoming_sleep)
+            delay = response.headers.get("Retry-After", "")
+            self._limiter.hold(
+                min(float(delay), LONGEST_REST_S) if delay.isdecimal() else state.upcoming_sleep
+            )
 
 
-class _PacedClient(ClientV2):
-    """The client with a session of ours: every request, each page too, waits for its turn."""
+class _LimitedClient(ClientV2):
+    """The official client with a session in which every request, each page too, waits for the limiter."""
 
-    def __init__(self, api_key: str, pace: Pace, timeout_s: float, url: str | None) -> None:
+    def __init__(self, api_key: str, limiter: RateLimiter, timeout_s: float, url: str | None) -> None:
         super().__init__(api_key=api_key)
         self._timeout_s = timeout_s
         if url:
             self.JQUANTS_API_BASE = url.rstrip("/")
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _PacedAdapter(pace))
+            self._session.mount(scheme, _LimitedAdapter(limiter))
 
     def _get(self, url: str, params: dict[str, Any] | None = None) -> requests.Response:
         response = self._session.get(
@@ -137,13 +157,13 @@ class _PacedClient(ClientV2):
         return response
 
 
-class _PacedAdapter(HTTPAdapter):
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+class _LimitedAdapter(HTTPAdapter):
+    def __init__(self, limiter: RateLimiter) -> None:
+        self._limiter = limiter
         super().__init__(pool_maxsize=32)
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
-        self._pace.turn()
+        self._limiter.acquire()
         return super().send(*arguments, **options)
 
 
@@ -151,55 +171,49 @@ def find_api_key(environment: Mapping[str, str] | None = None, folder: Path | No
     """The key from the environment, or from `.env` in the working directory.
 
     Raises:
-        ConfigError: there is none, or it can't be sent; the message doesn't repeat it.
+        ConfigError: there is no key, or it can't be sent; the message does not repeat it.
     """
     environment = os.environ if environment is None else environment
     key = (environment.get(API_KEY) or read_dotenv(folder).get(API_KEY) or "").strip()
     if not key:
         raise ConfigError(
             f"no J-Quants key: set {API_KEY} in the environment, or write {API_KEY}=... into a file .env "
-            "here. It is on the dashboard at https://jpx-jquants.com, and never taken as an option, so that "
-            "it stays out of your shell's history"
+            "here. It is on the dashboard at https://jpx-jquants.com. There is no option for it, so that it "
+            "stays out of your shell's history"
         )
-    # The library that sends it would name a bad one in its error.
+    # The HTTP library would repeat an invalid key in its error.
     if not all("!" <= character <= "~" for character in key):
         raise ConfigError(
-            f"{API_KEY} holds a blank, a line break or a letter that no key has, so it was not sent; copy "
-            "the key again, alone on its line"
+            f"{API_KEY} contains a blank, a line break or a character that no key has, so it was not sent; "
+            "copy the key again, on a line without anything else"
         )
     return key
 
 
-def _passes(error: BaseException) -> bool:
-    """Whether trying again may help."""
+def _is_passing(error: BaseException) -> bool:
+    """Return True if a retry may help."""
     if isinstance(error, requests.HTTPError):
         return error.response is not None and error.response.status_code in _RETRIED_STATUS
-    # An answer that was cut or is no JSON is a ValueError.
+    # ValueError: the answer was cut, or is not JSON.
     return isinstance(error, (*_PASSING, requests.exceptions.JSONDecodeError, ValueError))
-
-
-def _asked_rest(response: requests.Response) -> float | None:
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), LONGEST_REST_S) if text.isdecimal() else None
 
 
 def _explained(what: str, error: requests.HTTPError) -> DataError:
     status = error.response.status_code if error.response is not None else 0
-    said = _message(error.response)
+    message = _message(error.response)
     if status in (401, 403):
         return NotInPlan(
-            f"J-Quants refuses {what} ({status}: {said}); check {API_KEY}, and whether your plan holds it"
+            f"J-Quants refuses {what} ({status}: {message}); check {API_KEY}, and whether your plan has it"
         )
-    if status == 400 and "subscription" in said.lower():
-        return OutsideCoverage(f"J-Quants has no {what} for your plan ({said}); ask for days within it")
+    if status == 400 and "subscription" in message.lower():
+        return OutsideCoverage(f"your plan does not cover {what} ({message}); choose days that it covers")
     if status in _RETRIED_STATUS:
         return DataError(
-            f"J-Quants failed {TRIES} times for {what} ({status}: {said}); run the same command again later: "
-            "it goes on where it stopped. If it says 429 at once, name your plan with --plan"
+            f"J-Quants failed {TRIES} times for {what} ({status}: {message}); run the same command again "
+            "later: it continues where it stopped. If it fails with 429 at once, name your plan with --plan"
         )
     return DataError(
-        f"J-Quants answered {status} for {what}: {said}; if the interface has changed, look for a newer "
-        "gogooku3"
+        f"J-Quants answered {status} for {what}: {message}; if the interface changed, try a newer gogooku3"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is kept of J-Quants, and how it is asked for. Needs no client."""
+"""Data sets of J-Quants: how each is requested, and when an answer is final. Needs no client."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -7,105 +7,121 @@ from typing import Any, Literal
 
 import polars as pl
 
-CALENDAR, BARS, MASTER, TOPIX = "calendar", "bars", "master", "topix"
+BARS, MASTER, TOPIX = "bars", "master", "topix"
 STATEMENTS, FLOWS, MARGIN = "statements", "flows", "margin"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One kind of data: how it is asked for, and when an answer is final."""
+    """One kind of data."""
 
     name: str
     unit: Literal["session", "day", "month"]
-    """A file a trading day, a calendar day, or a month."""
+    """One file per trading day, calendar day or month."""
     ask: Callable[[Any, str, str], Any] = field(repr=False)
-    """Of the client, for the first and the last day of a unit, as YYYY-MM-DD."""
+    """Request to the client for the first and last day of a unit, as YYYY-MM-DD."""
     keys: tuple[str, ...]
+    """Columns to sort by."""
     needed: tuple[str, ...]
     """Columns without which the data can't be used."""
     dates: tuple[str, ...]
     text: tuple[str, ...] | None
-    """Columns of words; None: all but the dates. The others are numbers."""
+    """Text columns; None: all but the dates. The others are numbers."""
     settled_after_days: int | None
-    """Calendar days after which an answer won't change, an empty one included. None: what comes is final at
-    once, and an empty answer is never believed."""
+    """Calendar days after which an answer is final, even an empty one. None: a non-empty answer is final at
+    once, and an empty one never is."""
     required: bool = False
-    """Whether a data set of prices can't be made without it."""
+    """True if prices can't be made without it."""
 
+
+CALENDAR = Dataset(
+    name="calendar",
+    unit="month",
+    ask=lambda client, first, last: client.get_mkt_calendar(from_yyyymmdd=first, to_yyyymmdd=last),
+    keys=("Date",),
+    needed=("Date", "HolDiv"),
+    dates=("Date",),
+    text=None,
+    settled_after_days=None,
+    required=True,
+)
+"""Trading calendar, fetched before every other data set."""
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         Dataset(
-            BARS,
-            "session",
-            lambda client, first, last: client.get_eq_bars_daily(date_yyyymmdd=first),
-            ("Code", "Date"),
-            ("Date", "Code", "O", "H", "L", "C", "Vo", "AdjFactor"),
-            ("Date",),
-            ("Code", "UL", "LL", "MUL", "MLL", "AUL", "ALL"),
+            name=BARS,
+            unit="session",
+            ask=lambda client, first, last: client.get_eq_bars_daily(date_yyyymmdd=first),
+            keys=("Code", "Date"),
+            needed=("Date", "Code", "O", "H", "L", "C", "Vo", "AdjFactor"),
+            dates=("Date",),
+            text=("Code", "UL", "LL", "MUL", "MLL", "AUL", "ALL"),
             settled_after_days=None,
             required=True,
         ),
         Dataset(
-            MASTER,
-            "session",
-            lambda client, first, last: client.get_eq_master(date=first),
-            ("Code", "Date"),
-            ("Date", "Code", "S33", "Mkt"),
-            ("Date",),
-            None,
+            name=MASTER,
+            unit="session",
+            ask=lambda client, first, last: client.get_eq_master(date=first),
+            keys=("Code", "Date"),
+            needed=("Date", "Code", "S33", "Mkt"),
+            dates=("Date",),
+            text=None,
             settled_after_days=None,
             required=True,
         ),
         Dataset(
-            TOPIX,
-            "month",
-            lambda client, first, last: client.get_idx_bars_daily_topix(
+            name=TOPIX,
+            unit="month",
+            ask=lambda client, first, last: client.get_idx_bars_daily_topix(
                 from_yyyymmdd=first, to_yyyymmdd=last
             ),
-            ("Date",),
-            ("Date", "C"),
-            ("Date",),
-            (),
+            keys=("Date",),
+            needed=("Date", "C"),
+            dates=("Date",),
+            text=(),
             settled_after_days=2,
         ),
         Dataset(
-            STATEMENTS,
-            "day",
-            lambda client, first, last: client.get_fin_summary_cursor(date_yyyymmdd=first)[0],
-            ("Code", "DiscNo"),
-            ("DiscDate", "DiscTime", "Code", "DiscNo", "DocType"),
-            ("DiscDate", "CurPerSt", "CurPerEn", "CurFYSt", "CurFYEn", "NxtFYSt", "NxtFYEn"),
-            None,
+            name=STATEMENTS,
+            unit="day",
+            ask=lambda client, first, last: client.get_fin_summary_cursor(date_yyyymmdd=first)[0],
+            keys=("Code", "DiscNo"),
+            needed=("DiscDate", "DiscTime", "Code", "DiscNo", "DocType"),
+            dates=("DiscDate", "CurPerSt", "CurPerEn", "CurFYSt", "CurFYEn", "NxtFYSt", "NxtFYEn"),
+            text=None,
             settled_after_days=1,
         ),
         Dataset(
-            FLOWS,
-            "month",
-            lambda client, first, last: client.get_eq_investor_types(from_yyyymmdd=first, to_yyyymmdd=last),
-            ("Section", "PubDate", "StDate"),
-            ("PubDate", "StDate", "EnDate", "Section", "FrgnBal", "TotTot"),
-            ("PubDate", "StDate", "EnDate"),
-            ("Section",),
+            name=FLOWS,
+            unit="month",
+            ask=lambda client, first, last: client.get_eq_investor_types(
+                from_yyyymmdd=first, to_yyyymmdd=last
+            ),
+            keys=("Section", "PubDate", "StDate"),
+            needed=("PubDate", "StDate", "EnDate", "Section", "FrgnBal", "TotTot"),
+            dates=("PubDate", "StDate", "EnDate"),
+            text=("Section",),
             settled_after_days=40,
         ),
         Dataset(
-            MARGIN,
-            "session",
-            lambda client, first, last: client.get_mkt_margin_interest(date_yyyymmdd=first),
-            ("Code", "Date"),
-            ("PubDate", "Date", "Code", "ShrtVol", "LongVol"),
-            ("PubDate", "Date"),
-            ("Code", "IssType"),
+            name=MARGIN,
+            unit="session",
+            ask=lambda client, first, last: client.get_mkt_margin_interest(date_yyyymmdd=first),
+            keys=("Code", "Date"),
+            needed=("PubDate", "Date", "Code", "ShrtVol", "LongVol"),
+            dates=("PubDate", "Date"),
+            text=("Code", "IssType"),
             settled_after_days=14,
         ),
     )
 }
-"""By name, what is asked for first first."""
+"""Data sets that a fetch may choose, by name, in the order of their requests."""
 
 
 def trading_days(calendar: pl.DataFrame, first: dt.date, last: dt.date) -> list[dt.date]:
-    """Days on which stocks were traded: full days (HolDiv 1) and half days (2)."""
-    open_ = calendar.filter(pl.col("HolDiv").is_in(["1", "2"]) & pl.col("Date").is_between(first, last))
-    return open_["Date"].unique().sort().to_list()
+    """Trading days of a stored calendar: full days (HolDiv 1) and half days (2)."""
+    is_open = pl.col("HolDiv").is_in(["1", "2"]) & pl.col("Date").is_between(first, last)
+    return calendar.filter(is_open)["Date"].unique().sort().to_list()

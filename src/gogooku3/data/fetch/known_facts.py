@@ -1,43 +1,63 @@
-"""Facts beside the prices, each as it was known at the close of its day: results, margin balances, flows.
+"""Adds results, margin balances and investor flows to prices, as known at the close of each day.
 
-All are totals or shares of totals, never figures per share, so that no split touches them.
+All are totals or shares of totals, never per share, so splits do not affect them.
 """
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 
 from gogooku3.data.fetch.jquants_data import FLOWS, MARGIN, STATEMENTS
-from gogooku3.data.fetch.point_in_time import FACTOR, known_on, market_sessions
+from gogooku3.data.fetch.point_in_time import (
+    FACTOR,
+    TokyoPrices,
+    known_on,
+    market_sessions,
+    session_after,
+    tokyo_prices,
+)
 from gogooku3.data.fetch.statements import KNOWN, NEEDED, known_statements
 from gogooku3.data.fetch.store import RawStore
+from gogooku3.files.atomic import write_parquet_atomic
 from gogooku3.schema import CODE, DATE, KNOWN_FACT
 
 WEEKLY_MARGIN_DAYS = 3
 """Weekly balances are published on the second business day of the next week, after the close."""
 
-
 _Add = Callable[[pl.DataFrame, pl.DataFrame, pl.Series], pl.DataFrame]
-"""Prices, raw rows and trading days to prices with the facts."""
+"""From prices, raw rows and trading days to prices with facts."""
+
+
+def write_tokyo_prices(store: RawStore, path: Path | str) -> TokyoPrices:
+    """Write prices with known facts as one Parquet file for `data build`; returns what was written.
+
+    Raises:
+        DataError: the store lacks bars or listings, or a file in it can't be read.
+    """
+    prices = tokyo_prices(store)
+    frame = add_known_facts(prices.frame, store)
+    write_parquet_atomic(path, frame)
+    return TokyoPrices(frame, prices.dropped)
 
 
 def add_known_facts(prices: pl.DataFrame, store: RawStore) -> pl.DataFrame:
-    """Add the columns `known_*` whose raw data the store has; drops the column `split_factor`.
+    """Add the columns `known_*` for which the store has raw data, and drop `split_factor`.
 
-    Money is in yen; unknown is null. Nothing on a row comes from a disclosure after that day's close.
+    Money is in yen; unknown is null. No row depends on a disclosure after its day's close.
 
     Args:
-        prices: of `point_in_time.tokyo_prices`, sorted by (code, date).
+        prices: from `tokyo_prices`, sorted by (code, date).
         store: raw files.
     """
-    makers: dict[str, tuple[list[str], _Add]] = {
+    families: dict[str, tuple[list[str], _Add]] = {
         STATEMENTS: (NEEDED, _with_statements),
         MARGIN: (["PubDate", "Date", "Code", "ShrtVol", "LongVol"], _with_margin),
         FLOWS: (["PubDate", "EnDate", "Section", "FrgnBal", "TotTot"], _with_flows),
     }
     sessions = market_sessions(store)
-    for dataset, (columns, add) in makers.items():
+    for dataset, (columns, add) in families.items():
         if dataset in store.datasets() and not (raw := store.read(dataset, columns)).is_empty():
             prices = add(prices, raw, sessions)
     return prices.drop(FACTOR, KNOWN_FACT + "shares", strict=False)
@@ -45,37 +65,37 @@ def add_known_facts(prices: pl.DataFrame, store: RawStore) -> pl.DataFrame:
 
 def _with_statements(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
     facts = known_statements(raw, known_on(raw, sessions))
-    # Shares were counted before later splits; prices are free of splits: so are shares times the factor.
+    # The disclosed shares precede later splits. Times the split factor, they fit the adjusted prices.
     factors = prices.select(CODE, pl.col(DATE).alias("known_on"), FACTOR)
     facts = _as_of(facts, factors, "known_on").with_columns(pl.col("shares") * pl.col(FACTOR).fill_null(1.0))
-    names = {name: KNOWN_FACT + name for name in KNOWN}
     facts = facts.select(
         CODE,
         pl.col("known_on").alias(DATE),
         pl.col("known_on").alias("disclosed"),
-        pl.col(names).name.prefix(KNOWN_FACT),
+        pl.col(KNOWN).name.prefix(KNOWN_FACT),
     )
-    prices = _as_of(prices, facts, DATE)
-    age = pl.col(DATE).replace_strict(sessions, pl.int_range(len(sessions), eager=True), default=None)
-    since = pl.col("disclosed").replace_strict(
-        sessions, pl.int_range(len(sessions), eager=True), default=None
+    numbers = pl.int_range(len(sessions), eager=True)
+    age, since = (pl.col(day).replace_strict(sessions, numbers, default=None) for day in (DATE, "disclosed"))
+    return (
+        _as_of(prices, facts, DATE)
+        .with_columns(
+            (pl.col("close") * pl.col(KNOWN_FACT + "shares")).alias(KNOWN_FACT + "market_cap"),
+            (age - since).cast(pl.Float64).alias(KNOWN_FACT + "disclosure_age"),
+        )
+        .drop("disclosed")
     )
-    return prices.with_columns(
-        (pl.col("close") * pl.col(KNOWN_FACT + "shares")).alias(KNOWN_FACT + "market_cap"),
-        (age - since).cast(pl.Float64).alias(KNOWN_FACT + "disclosure_age"),
-    ).drop("disclosed")
 
 
 def _with_margin(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
-    """Balances as shares of the shares outstanding; without statements nothing is known of those."""
+    """Add balances as shares of the shares outstanding; without statements those are unknown."""
     shares = KNOWN_FACT + "shares"
     if shares not in prices.columns:
         return prices
-    counts = raw.select("PubDate", "Date").unique()
-    known = [_margin_known(published, counted, sessions) for published, counted in counts.iter_rows()]
+    dates = raw.select("PubDate", "Date").unique()
+    known = [_margin_known(published, counted, sessions) for published, counted in dates.iter_rows()]
     balances = (
         raw.join(
-            counts.with_columns(pl.Series(DATE, known, pl.Date)), on=["PubDate", "Date"], nulls_equal=True
+            dates.with_columns(pl.Series(DATE, known, pl.Date)), on=["PubDate", "Date"], nulls_equal=True
         )
         .drop_nulls(DATE)
         .select(DATE, pl.col("Code").alias(CODE), counted_on="Date", long="LongVol", short="ShrtVol")
@@ -84,28 +104,31 @@ def _with_margin(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -
     balances = _as_of(balances.sort(CODE, "counted_on"), factors, "counted_on")
     balances = balances.select(CODE, DATE, *(pl.col(n) * pl.col(FACTOR) for n in ("long", "short")))
     newest = balances.unique([CODE, DATE], keep="last", maintain_order=True)
-    prices = _as_of(prices, newest, DATE)
-    return prices.with_columns(
-        (pl.col(n) / pl.col(shares)).alias(f"{KNOWN_FACT}margin_{n}_share") for n in ("long", "short")
-    ).drop("long", "short")
+    return (
+        _as_of(prices, newest, DATE)
+        .with_columns(
+            (pl.col(n) / pl.col(shares)).alias(f"{KNOWN_FACT}margin_{n}_share") for n in ("long", "short")
+        )
+        .drop("long", "short")
+    )
 
 
 def _margin_known(published: dt.date | None, counted: dt.date, sessions: pl.Series) -> dt.date | None:
-    """The session at whose close a balance was known: they are published after the close."""
+    """Trading day at whose close a balance was known. Balances are published after the close."""
     if published is not None:
-        return _session_after(published, sessions)
-    monday = counted + dt.timedelta(7 - counted.weekday())
-    return _session_after(monday - dt.timedelta(1), sessions, WEEKLY_MARGIN_DAYS)
+        return session_after(published, sessions)
+    sunday = counted + dt.timedelta(6 - counted.weekday())
+    return session_after(sunday, sessions, WEEKLY_MARGIN_DAYS)
 
 
 def _with_flows(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
-    """Foreigners' balance of buying and selling as a share of the week's turnover, of the largest section."""
+    """Add foreigners' net buying in the largest section as a share of its turnover of the week."""
     largest = (
         raw.drop_nulls()
         .sort("PubDate", "EnDate", "TotTot")
         .unique(["PubDate", "EnDate"], keep="last", maintain_order=True)
     )
-    known = [_session_after(day, sessions) for day in largest["PubDate"]]
+    known = [session_after(day, sessions) for day in largest["PubDate"]]
     weekly = largest.select(
         pl.Series(DATE, known, pl.Date),
         (pl.col("FrgnBal") / pl.col("TotTot")).alias(KNOWN_FACT + "foreign_balance_share"),
@@ -115,14 +138,8 @@ def _with_flows(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) ->
     return prices.join(by_day, on=DATE, how="left", maintain_order="left")
 
 
-def _session_after(day: dt.date, sessions: pl.Series, count: int = 1) -> dt.date | None:
-    """The `count`-th trading day after a day; None: the calendar ends before."""
-    place = int(sessions.search_sorted(day, side="right")) + count - 1
-    return sessions[place] if place < len(sessions) else None
-
-
 def _as_of(rows: pl.DataFrame, facts: pl.DataFrame, on: str) -> pl.DataFrame:
-    """Each row with the newest fact of its stock on or before its day; both sorted by (code, day)."""
+    """Join to each row its stock's newest fact on or before its day; sorted by (code, day)."""
     joined = rows.sort(on).join_asof(
         facts.sort(on), on=on, by=CODE, strategy="backward", check_sortedness=False
     )

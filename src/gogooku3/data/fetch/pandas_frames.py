@@ -1,4 +1,4 @@
-"""pandas frames of client libraries as Polars frames, without pyarrow; types as told, never guessed."""
+"""Converts pandas frames of client libraries to Polars without pyarrow, with given types."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 def to_polars(
     frame: "pd.DataFrame", what: str, dates: Sequence[str] = (), text: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """Convert a frame, column by column.
+    """Convert a frame column by column, without its index.
 
     Args:
-        frame: its index is left out.
-        what: it is, in words, for messages.
-        dates: columns of days.
-        text: columns of words; None: all but the days. The others become numbers. Empty texts are null.
+        frame: to convert.
+        what: description of the frame for messages.
+        dates: date columns.
+        text: text columns; None: all but the dates. The others become numbers. Empty texts become null.
 
     Raises:
         DataError: a value is not of its column's type.
@@ -31,28 +31,27 @@ def to_polars(
         if name in dates:
             columns.append(pl.Series(name, values.to_numpy("datetime64[us]")).cast(pl.Date))
         elif text is None or name in text:
-            columns.append(_words(name, values))
+            columns.append(_texts(name, values))
         else:
             columns.append(_numbers(name, values, what))
     return pl.DataFrame(columns)
 
 
-def _words(name: str, values: Any) -> pl.Series:
-    unknown = values.isna()
-    kept = [None if lost else str(value) for value, lost in zip(values, unknown, strict=True)]
-    series = pl.Series(name, kept, dtype=pl.String)
+def _texts(name: str, values: Any) -> pl.Series:
+    texts = [None if null else str(value) for value, null in zip(values, values.isna(), strict=True)]
+    series = pl.Series(name, texts, dtype=pl.String)
     return pl.select(pl.when(series != "").then(series).alias(name)).to_series()
 
 
 def _numbers(name: str, values: Any, what: str) -> pl.Series:
     if values.dtype.kind in "iuf":
         return pl.Series(name, values.to_numpy("float64"), nan_to_null=True)
-    words = _words(name, values)
-    numbers = words.cast(pl.Float64, strict=False)
-    if numbers.null_count() > words.null_count():
-        lost = words.filter(numbers.is_null() & words.is_not_null())
+    texts = _texts(name, values)
+    numbers = texts.cast(pl.Float64, strict=False)
+    if numbers.null_count() > texts.null_count():
+        bad = texts.filter(numbers.is_null() & texts.is_not_null()).unique().head(3)
         raise DataError(
-            f"{what}: column {name} should hold numbers but has {choices(map(repr, lost.unique().head(3)))}; "
-            "the interface may have changed: nothing of it was kept"
+            f"{what}: column {name} should hold numbers but has {choices(map(repr, bad))}; "
+            "the interface may have changed: the answer was not stored; try a newer gogooku3"
         )
     return numbers

@@ -1,8 +1,7 @@
-"""From J-Quants' raw files to prices as they were known on each day.
+"""Prices from J-Quants' raw files, as they were known on each day.
 
-Prices are adjusted forward, from the first day on: a split changes nothing of what was written before it.
-Stocks come on the day they are listed and go on the day they are delisted; sector and section are the day's.
-A disclosure counts for its day if it came before the close, else for the next trading day.
+Prices are adjusted forward from each stock's first day, so a split does not change earlier rows. Stocks enter
+with their listing and leave with their delisting; sector and section are those of the day.
 """
 
 import datetime as dt
@@ -17,20 +16,20 @@ from gogooku3.errors import DataError
 from gogooku3.schema import CODE, DATE, INDEX_CLOSE, SECTOR
 
 STOCK_SECTIONS = ("0101", "0102", "0104", "0106", "0107", "0111", "0112", "0113")
-"""Sections of domestic stocks: First, Second, Mothers and JASDAQ until 2022-04-01, Prime, Standard and Growth
+"""Sections of domestic stocks: First, Second, Mothers and JASDAQ until 2022-04-01; Prime, Standard and Growth
 since. Funds, trusts and the professional market are left out."""
 
 FACTOR = "split_factor"
-"""Product of the adjustment factors up to and including the day, by stock."""
+"""Product of a stock's adjustment factors up to and including the day."""
 
 
 @dataclass(frozen=True)
 class TokyoPrices:
-    """Prices with the facts known at each close, and what was left out.
+    """Prices of domestic stocks, and the rows left out.
 
-    frame: `date, code, open, high, low, close, volume, split_factor, sector` and, where there is one,
-        `index_close`; sorted by (code, date).
-    dropped: rows left out, by reason.
+    frame: `date, code, open, high, low, close, volume, split_factor, sector` and, if TOPIX is stored,
+        `index_close`; sorted by (code, date). `add_known_facts` replaces `split_factor` by facts.
+    dropped: number of rows left out, by reason.
     """
 
     frame: pl.DataFrame
@@ -44,22 +43,20 @@ def tokyo_prices(store: RawStore) -> TokyoPrices:
         DataError: the store lacks bars or listings, or a file can't be read.
     """
     bars = adjusted_bars(store.read(BARS, ["Date", "Code", "O", "H", "L", "C", "Vo", "AdjFactor"]))
-    listed = store.read(MASTER, ["Date", "Code", "S33", "Mkt"]).rename(
+    listings = store.read(MASTER, ["Date", "Code", "S33", "Mkt"]).rename(
         {"Date": DATE, "Code": CODE, "S33": SECTOR}
     )
-    joined = bars.join(listed, on=[DATE, CODE], how="left")
-    unlisted = joined["Mkt"].is_null()
+    joined = bars.join(listings, on=[DATE, CODE], how="left")
     stocks = joined.filter(pl.col("Mkt").is_in(STOCK_SECTIONS))
     if stocks.is_empty():
         raise DataError(
             f"{store.folder}: none of {joined.height:,} bars belongs to a stock listed on its day; fetch the "
             "data sets 'bars' and 'master' for the same days"
         )
+    unlisted = joined["Mkt"].null_count()
     dropped = {
-        "no listing on the day": int(unlisted.sum()),
-        "not a domestic stock (fund, trust, other section)": joined.height
-        - stocks.height
-        - int(unlisted.sum()),
+        "no listing on the day": unlisted,
+        "not a domestic stock (fund, trust, other section)": joined.height - stocks.height - unlisted,
     }
     if TOPIX in store.datasets():
         topix = store.read(TOPIX, ["Date", "C"]).rename({"Date": DATE, "C": INDEX_CLOSE})
@@ -69,10 +66,10 @@ def tokyo_prices(store: RawStore) -> TokyoPrices:
 
 
 def adjusted_bars(raw: pl.DataFrame) -> pl.DataFrame:
-    """Bars as quoted to bars adjusted forward from each stock's first day.
+    """Adjust quoted bars forward from each stock's first day.
 
-    A price is divided, and a volume multiplied, by the product of all adjustment factors up to its day, so a
-    row depends on no later split. (The vendor's adjusted columns do: they differ with the day of the fetch.)
+    Divides prices, and multiplies volumes, by the product of all adjustment factors up to the day, so no row
+    depends on a later split. (The vendor's adjusted columns do: they depend on the day of the fetch.)
 
     Returns:
         `date, code, open, high, low, close, volume, split_factor`, sorted by (code, date).
@@ -90,7 +87,7 @@ def adjusted_bars(raw: pl.DataFrame) -> pl.DataFrame:
         .select(
             pl.col("Date").alias(DATE),
             pl.col("Code").alias(CODE),
-            *((pl.col(found) / pl.col(FACTOR)).alias(name) for name, found in prices.items()),
+            *((pl.col(column) / pl.col(FACTOR)).alias(name) for name, column in prices.items()),
             (pl.col("Vo") * pl.col(FACTOR)).alias("volume"),
             FACTOR,
         )
@@ -99,36 +96,38 @@ def adjusted_bars(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def known_on(disclosed: pl.DataFrame, sessions: pl.Series) -> pl.Series:
-    """The trading day at whose close a disclosure was known.
+    """Trading day at whose close a disclosure was known.
 
-    Before the close of a trading day: that day. At the close or after, at no known time, or on a day without
-    trading: the next trading day. Null where the sessions end before.
+    The day itself if the disclosure came before the close; else the next trading day: after the close,
+    without a time, or on a day without trading. Null if the sessions end before.
 
     Args:
-        disclosed: `DiscDate: Date, DiscTime: String` (such as 15:00:00 or 15:00), a row a disclosure.
-        sessions: trading days in order.
+        disclosed: `DiscDate: Date, DiscTime: String` (such as 15:00:00 or 15:00), one row per disclosure.
+        sessions: trading days, ascending.
 
     >>> days = pl.Series([dt.date(2024, 1, 4), dt.date(2024, 1, 5), dt.date(2024, 1, 9)])
     >>> at = {"DiscDate": [dt.date(2024, 1, 5)] * 2, "DiscTime": ["14:59:59", "15:00:00"]}
     >>> known_on(pl.DataFrame(at), days).to_list()
     [datetime.date(2024, 1, 5), datetime.date(2024, 1, 9)]
     """
-    days = sessions.to_list()
-    place = {day: position for position, day in enumerate(days)}
+    trading = set(sessions)
     known = []
     for day, text in disclosed.select("DiscDate", "DiscTime").iter_rows():
-        position = place.get(day)
-        if position is not None and (time := _time_of(text)) is not None and time < tokyo_close(day):
-            known.append(days[position])
-            continue
-        after = int(sessions.search_sorted(day, side="right"))
-        known.append(days[after] if after < len(days) else None)
+        time = _time_of(text)
+        before_close = day in trading and time is not None and time < tokyo_close(day)
+        known.append(day if before_close else session_after(day, sessions))
     return pl.Series("known_on", known, dtype=pl.Date)
 
 
+def session_after(day: dt.date, sessions: pl.Series, count: int = 1) -> dt.date | None:
+    """The `count`-th trading day after a day; None if the sessions end before."""
+    index = int(sessions.search_sorted(day, side="right")) + count - 1
+    return sessions[index] if index < len(sessions) else None
+
+
 def market_sessions(store: RawStore) -> pl.Series:
-    """All trading days of the stored calendar, in order: those of the bars may end earlier."""
-    calendar = store.read(CALENDAR, ["Date", "HolDiv"])
+    """All trading days of the stored calendar, ascending; the bars may end earlier."""
+    calendar = store.read(CALENDAR.name, ["Date", "HolDiv"])
     return pl.Series(trading_days(calendar, dt.date.min, dt.date.max), dtype=pl.Date)
 
 
