@@ -16,7 +16,7 @@ from gogooku3.data.panel import Panel
 from gogooku3.features.build import build_dataset
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
 from gogooku3.files.atomic import write_text_atomic
-from gogooku3.preprocessing.cross_section import DayStatistics
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.schema import HORIZONS
 
 EMBARGO_DAYS = 20

@@ -17,7 +17,8 @@ from scipy.special import ndtri
 from gogooku3.data.panel import Panel
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.preprocessing.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.preprocessing.cross_section import PanelNormalizer
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.safety.walk_forward import split_tail
 
 Floats = npt.NDArray[np.float64]

@@ -97,9 +97,9 @@ def test_a_family_brings_its_own_features_under_names_of_their_own() -> None:
 
 
 def test_an_unknown_family_and_missing_facts_are_named() -> None:
-    with pytest.raises(DataError, match="no feature family news; choose among statements, margin, flows"):
-        extra_features(["news"])
     with pytest.raises(
-        DataError, match=r"margin need known_margin_short_share, which these prices don't have"
+        DataError, match="unknown feature family: news; choose among statements, margin, flows"
     ):
+        extra_features(["news"])
+    with pytest.raises(DataError, match=r"margin need known_margin_short_share, which the prices lack"):
         compute_extra(prices().drop("known_margin_short_share"), ["margin"])

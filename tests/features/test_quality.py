@@ -11,12 +11,12 @@ from gogooku3.errors import ConfigError, DataError
 from gogooku3.features.quality import (
     QUALITY_FEATURES,
     QualityFinancialFeaturesGenerator,
-    _quantiles,
     add_quality,
     normalize_with_quality,
     quality_block,
     quality_cube,
 )
+from gogooku3.features.within_day import quantiles
 from gogooku3.preprocessing.cross_section import PanelNormalizer
 
 NAMES = list(QUALITY_FEATURES)
@@ -103,11 +103,11 @@ def test_quantiles_of_any_numbers_are_mean_ranks_and_unknown_ones_have_none() ->
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = (below + equal / 2) / (~np.isnan(values)).sum(axis=1, keepdims=True)
     expected[np.isnan(values)] = np.nan
-    np.testing.assert_array_equal(_quantiles(values), expected.astype(np.float32))
+    np.testing.assert_array_equal(quantiles(values), expected.astype(np.float32))
 
 
-@pytest.mark.parametrize("quantiles", [True, False])
-def test_a_cube_gives_the_frames_numbers_bit_for_bit(quantiles: bool) -> None:
+@pytest.mark.parametrize("as_quantiles", [True, False])
+def test_a_cube_gives_the_frames_numbers_bit_for_bit(as_quantiles: bool) -> None:
     frame = dataset()
     features = [f"f{i}" for i in range(7)]
     codes, dates = frame["code"].unique().sort(), frame["date"].unique().sort()
@@ -115,9 +115,12 @@ def test_a_cube_gives_the_frames_numbers_bit_for_bit(quantiles: bool) -> None:
     cube = np.full((len(dates), len(codes), 7), np.nan, np.float32)
     mask = np.zeros(cube.shape[:2], bool)
     cube[day, stock], mask[day, stock] = frame.select(features).to_numpy(), True
-    got = quality_cube(cube, mask, use_cross_sectional_quantiles=quantiles)
+    got = quality_cube(cube, mask, use_cross_sectional_quantiles=as_quantiles)
     expected = (
-        QualityFinancialFeaturesGenerator(quantiles).generate_quality_features(frame).select(NAMES).to_numpy()
+        QualityFinancialFeaturesGenerator(as_quantiles)
+        .generate_quality_features(frame)
+        .select(NAMES)
+        .to_numpy()
     )
     np.testing.assert_array_equal(got[day, stock], expected)
     assert np.isnan(got[~mask]).all()

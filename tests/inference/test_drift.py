@@ -7,7 +7,8 @@ import pytest
 
 from gogooku3.data.panel import Panel
 from gogooku3.inference.drift import drift, feature_statistics
-from gogooku3.preprocessing.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.preprocessing.cross_section import PanelNormalizer
+from gogooku3.preprocessing.day_columns import DayStatistics
 
 DAYS, STOCKS = 150, 200
 

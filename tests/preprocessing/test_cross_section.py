@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 
 from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError
-from gogooku3.preprocessing.cross_section import (
-    CrossSectionalNormalizerV2,
-    DayStatistics,
-    PanelNormalizer,
-)
+from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2, PanelNormalizer
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.schema import MIN_STOCKS
 
 NAN = float("nan")

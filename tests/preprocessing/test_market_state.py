@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError
-from gogooku3.preprocessing.cross_section import DayStatistics, PanelNormalizer
+from gogooku3.preprocessing.cross_section import PanelNormalizer
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.schema import MIN_STOCKS
 
@@ -142,5 +143,5 @@ def test_it_takes_what_the_normaliser_knew_of_each_day() -> None:
 
 
 def test_less_than_two_training_days_are_refused() -> None:
-    with pytest.raises(DataError, match="needs 2 training days or more to be scaled by, got 1"):
+    with pytest.raises(DataError, match="needs at least 2 training days, got 1"):
         MarketState.fit(noise(), range(3, 4))

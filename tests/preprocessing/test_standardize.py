@@ -4,10 +4,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gogooku3.preprocessing.standardize import standardize_day
+from gogooku3.preprocessing.standardize import StandardizedDays
 from gogooku3.schema import MIN_STOCKS
 
 NAN = float("nan")
+
+
+def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Standardise one day in place; its count, mean and variance, and the features left to the fallback."""
+    n_stocks, n_features = block.shape
+    days = StandardizedDays([block], [np.ones(n_stocks, bool)], n_features, clip)
+    kept, statistics = block.copy(), days.statistics
+    rows = days.apply_fallback(np.zeros(n_features), np.ones(n_features))
+    block[...] = kept
+    return statistics.count[0], statistics.mean[0], statistics.variance[0], rows > 0
 
 
 def test_a_day_by_hand() -> None:

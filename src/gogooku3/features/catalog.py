@@ -1,4 +1,4 @@
-"""The 139 features of the data set: names, families, formulas. The arithmetic lives with each family."""
+"""The 139 features of the data set: names, families, formulas. Each family's file has the arithmetic."""
 
 from gogooku3.features import distribution, liquidity, market, price_volume, technical
 from gogooku3.features.feature import Feature

@@ -1,4 +1,7 @@
-"""Prices in, the catalogue's features out. A few stocks at a time, so that their arrays stay in the cache."""
+"""Compute the catalogue's features from prices.
+
+A few stocks are computed at a time, so that their arrays stay in the cache.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -16,10 +19,10 @@ from gogooku3.schema import CODE, DATE
 from gogooku3.system import available_cores, freed_memory_kept
 
 BLOCK_CELLS = 80_000
-"""Days x stocks computed together: 0.6 MB an array, about a core's second-level cache."""
+"""Days x stocks computed together: 0.6 MB per array, about a core's second-level cache."""
 
 _KEPT = 4 << 20
-"""Bytes. Arrays of a few stocks are smaller, columns of all rows larger."""
+"""Bytes; freed blocks up to this size are reused. A block's arrays are smaller, whole columns larger."""
 
 Dense = NDArray[np.float32]
 
@@ -30,17 +33,17 @@ Progress = Callable[[str, float], None]
 def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> pl.DataFrame:
     """Compute the catalogue for every row of prices: `date, code`, 139 Float32, sorted by (date, code).
 
-    Each value is known at the close of its day; later rows change no bit of it. Unknown is null: too little
-    history (a rolling statistic needs two thirds of its window, an indicator all of it), a missing price, a
-    zero to divide by. No value is infinite or NaN.
+    Each value is known at the close of its day; later rows change no bit of it. Null marks an unknown value:
+    too little history (a rolling statistic needs two thirds of its window, an indicator all of it), a missing
+    price, a division by zero. No value is infinite or NaN.
 
     Args:
         prices: `date, code, open, high, low, close, volume` and, where known, `sector`, `index_close`;
             in any order; zero, negative and non-finite prices count as missing.
-        progress: told how far it is.
+        progress: called after each block of stocks.
 
     Raises:
-        DataError: a column is missing, the table is empty, or keys are null or double.
+        DataError: a column is missing, the table is empty, or keys are null or repeated.
     """
     grid = build_grid(prices)
     with feature_threads() as pool:
@@ -52,7 +55,7 @@ def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> 
 def stock_tasks(
     grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
 ) -> list[Future[None]]:
-    """Begin to compute the features that take one stock's past, on the last days that `made` has room for."""
+    """Start to compute the features of stage `stock`, for as many of the last days as `made` has rows."""
     features = [feature for feature in features if feature.stage == "stock"]
     n_days, n_stocks = grid.present.shape
     step = max(1, BLOCK_CELLS // n_days)
@@ -70,7 +73,7 @@ def stock_tasks(
 
 
 def await_all(tasks: Sequence[Future[None]], progress: Progress | None) -> None:
-    """Wait for the tasks' end, telling how far they are."""
+    """Wait for the tasks to end and report progress."""
     for done, task in enumerate(as_completed(tasks), start=1):
         task.result()
         if progress:
@@ -80,9 +83,9 @@ def await_all(tasks: Sequence[Future[None]], progress: Progress | None) -> None:
 def table_of(
     grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
 ) -> pl.DataFrame:
-    """Compute those features that compare a day's stocks; then all that are made, as rows with their keys.
+    """Compute the features of stage `day`; return all features as one row per stock and day, with its keys.
 
-    `made` is used up.
+    Empties `made`.
     """
     view = DayView(grid.dates, grid.group, made)
 
@@ -93,14 +96,16 @@ def table_of(
     rows = np.flatnonzero(grid.present)
 
     def column(name: str) -> pl.Series:
-        # Popped, so that not every dense array lives on beside its column.
+        # Popped, so that each dense array is freed once its column exists.
         return pl.Series(name, made.pop(name).ravel()[rows], nan_to_null=True)
 
-    return pl.DataFrame([*_keys(grid), *pool.map(column, list(made))])
+    day, stock = np.nonzero(grid.present)
+    keys = [grid.dates.gather(day).alias(DATE), grid.codes.gather(stock).alias(CODE)]
+    return pl.DataFrame([*keys, *pool.map(column, list(made))])
 
 
 def finite(values: Array) -> Dense:
-    """As Float32, NaN where infinite."""
+    """Convert to Float32, with NaN for infinities."""
     narrow = values.astype(np.float32)
     narrow[np.isinf(narrow)] = np.nan
     return narrow
@@ -108,16 +113,7 @@ def finite(values: Array) -> Dense:
 
 @contextmanager
 def feature_threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads to compute features with; meanwhile a block's memory is kept for the next."""
-    with freed_memory_kept(largest=_KEPT), ThreadPoolExecutor(_workers()) as pool:
+    """Thread pool for features; inside, a block's freed memory is reused by the next block."""
+    # Beyond four cores memory is the limit, not arithmetic.
+    with freed_memory_kept(largest=_KEPT), ThreadPoolExecutor(min(4, available_cores())) as pool:
         yield pool
-
-
-def _keys(grid: MarketGrid) -> list[pl.Series]:
-    day, stock = np.nonzero(grid.present)
-    return [grid.dates.gather(day).alias(DATE), grid.codes.gather(stock).alias(CODE)]
-
-
-def _workers() -> int:
-    """Cores this process may use, at most four: beyond that memory, not arithmetic, is the limit."""
-    return min(4, available_cores())

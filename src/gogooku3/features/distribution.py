@@ -1,10 +1,8 @@
-"""The shape of a stock's daily returns: tails, asymmetry, memory. All from clipped returns."""
-
-from functools import partial
+"""The shape of a stock's daily returns: tails, asymmetry, memory; all from clipped returns."""
 
 import numpy as np
 
-from gogooku3.features.feature import Array, Feature
+from gogooku3.features.feature import Array, chained_windows, family, return_window, row
 from gogooku3.features.price_grid import StockBlock, nonzero, pair_moments
 from gogooku3.features.rolling import shift
 
@@ -35,67 +33,20 @@ def autocorrelation(block: StockBlock, lag: int, window: int) -> Array:
     return pair_moments(block.clipped, shift(block.clipped, lag), window).correlation
 
 
-FEATURES = (
-    *(
-        Feature(
-            f"skew_{n}d",
-            "distribution",
-            f"skewness of {n} daily returns",
-            n,
-            "1",
-            partial(skewness, window=n),
-        )
-        for n in (20, 60)
-    ),
-    Feature(
-        "kurt_60d",
-        "distribution",
-        "excess kurtosis of 60 daily returns",
-        60,
-        "1",
-        partial(excess_kurtosis, window=60),
-    ),
-    Feature(
-        "downside_dev_20d",
-        "distribution",
-        "sqrt(mean of 20 days' min(return, 0)^2)",
-        20,
-        "ratio a day",
-        lambda b: np.sqrt(b.mean("downside", 20, 2)),
-    ),
-    Feature(
-        "max_ret_20d",
-        "distribution",
-        "largest of 20 daily returns",
-        20,
-        "ratio",
-        lambda b: b.highest("clipped", 20),
-    ),
-    Feature(
-        "min_ret_20d",
-        "distribution",
-        "smallest of 20 daily returns",
-        20,
-        "ratio",
-        lambda b: b.lowest("clipped", 20),
-    ),
-    Feature(
-        "up_share_20d",
-        "distribution",
-        "share of 20 days on which the close rose",
-        20,
-        "0 to 1",
-        lambda b: b.mean("rose", 20),
-    ),
-    *(
-        Feature(
-            f"autocorr_lag{n}_60d",
-            "distribution",
-            f"correlation of 60 daily returns with those {n} day{'s' if n > 1 else ''} earlier",
-            60 + n,
-            "-1 to 1",
-            partial(autocorrelation, lag=n, window=60),
-        )
-        for n in (1, 2, 3, 4, 5)
-    ),
+# fmt: off
+FEATURES = family(
+    "distribution",
+    row("skew_{}d", "skewness of {} daily returns", "1", skewness, return_window, 20, 60),
+    row("kurt_{}d", "excess kurtosis of {} daily returns", "1", excess_kurtosis, return_window, 60),
+    row("downside_dev_{}d", "sqrt({}-day mean of min(return, 0)^2)", "ratio per day",
+        lambda b, n: np.sqrt(b.mean("downside", n, 2)), return_window, 20),
+    row("max_ret_{}d", "largest of {} daily returns", "ratio",
+        lambda b, n: b.highest("clipped", n), return_window, 20),
+    row("min_ret_{}d", "smallest of {} daily returns", "ratio",
+        lambda b, n: b.lowest("clipped", n), return_window, 20),
+    row("up_share_{}d", "share of {} days on which the close rose", "0 to 1",
+        lambda b, n: b.mean("rose", n), return_window, 20),
+    row("autocorr_lag{0}_{1}d", "correlation of {1} daily returns with the returns at lag {0}", "-1 to 1",
+        autocorrelation, chained_windows, (1, 60), (2, 60), (3, 60), (4, 60), (5, 60)),
 )
+# fmt: on

@@ -1,11 +1,11 @@
-"""Features beyond the 139, of facts that come with the prices: results, margin balances, flows.
+"""Optional features beyond the 139, from facts that come with the prices: results, margin balances, flows.
 
-They are off unless asked for. Each is a ratio of totals known at the close of its day, so none knows the
-price level, and no split touches one.
+Each is a ratio of totals known at the close of its day, so it depends on neither the price level nor splits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from gogooku3.features.rolling import rolling_sum, shift
 from gogooku3.schema import CODE, DATE, KEYS, KNOWN_FACT
 
 Facts = Mapping[str, Array]
-"""By name without `known_`: `[days, stocks]`, on the market's calendar, NaN where unknown."""
+"""Facts by name without `known_`: `[days, stocks]`, on the market's calendar, NaN where unknown."""
 
 YEAR, MONTH = 250, 20
 """Trading days."""
@@ -24,7 +24,7 @@ YEAR, MONTH = 250, 20
 
 @dataclass(frozen=True)
 class ExtraFeature:
-    """One feature made of known facts; its value is known at the close of its day.
+    """One feature computed from known facts; its value is known at the close of its day.
 
     lookback: trading days before the day itself whose facts matter.
     """
@@ -54,26 +54,29 @@ def _mean(values: Array, days: int) -> Array:
     return _share(rolling_sum(np.where(known, values, 0.0), days), count)
 
 
-def _family(family: str, known: str) -> Callable[..., ExtraFeature]:
-    """What makes the features of one family."""
+def _feature(
+    family: str,
+    known: str,
+    name: str,
+    formula: str,
+    facts: str,
+    compute: Callable[..., Array],
+    lookback: int = 0,
+) -> ExtraFeature:
+    """Declare one feature; `compute` takes the facts (names separated by spaces) in that order."""
+    names = tuple(facts.split())
 
-    def feature(
-        name: str, formula: str, facts: str, compute: Callable[..., Array], lookback: int = 0
-    ) -> ExtraFeature:
-        """`compute` takes the facts, named in one text, in that order."""
-        names = tuple(facts.split())
+    def of_facts(values: Facts) -> Array:
+        return compute(*(values[fact] for fact in names))
 
-        def of_facts(found: Facts) -> Array:
-            return compute(*(found[fact] for fact in names))
-
-        return ExtraFeature(name, family, formula, names, known, lookback, of_facts)
-
-    return feature
+    return ExtraFeature(name, family, formula, names, known, lookback, of_facts)
 
 
-_statement = _family("statements", "at the close of the day of disclosure; if it came later, of the next day")
-_margin = _family("margin", "at the close of the trading day after publication")
-_flow = _family("flows", "at the close of the trading day after publication")
+_statement = partial(
+    _feature, "statements", "at the close of the day of disclosure; if it came later, of the next day"
+)
+_margin = partial(_feature, "margin", "at the close of the trading day after publication")
+_flow = partial(_feature, "flows", "at the close of the trading day after publication")
 
 CAP, PROFIT, FORECAST = "market_cap", "net_profit_ttm", "net_profit_forecast"
 LONG, SHORT, FOREIGN = "margin_long_share", "margin_short_share", "foreign_balance_share"
@@ -89,7 +92,7 @@ EXTRA: tuple[ExtraFeature, ...] = (
     _statement("equity_ratio", "equity / total assets", "equity total_assets", _share),
     _statement(
         "sales_growth_250d",
-        "sales of 12 months / those known 250 days before - 1",
+        "sales of 12 months / those known 250 trading days before - 1",
         "sales_ttm",
         lambda sales: _share(sales, shift(sales, YEAR)) - 1,
         lookback=YEAR,
@@ -102,7 +105,7 @@ EXTRA: tuple[ExtraFeature, ...] = (
     ),
     _statement(
         "forecast_revision",
-        "(forecast - the one before) / market value",
+        "(forecast - previous forecast) / market value",
         f"{FORECAST} {FORECAST}_before {CAP}",
         lambda forecast, before, cap: _share(forecast - before, cap),
     ),
@@ -131,7 +134,7 @@ EXTRA: tuple[ExtraFeature, ...] = (
         lookback=MONTH - 1,
     ),
 )
-"""All of them, family by family."""
+"""All extra features, grouped by family."""
 
 FAMILIES = tuple(dict.fromkeys(feature.family for feature in EXTRA))
 
@@ -140,31 +143,31 @@ def extra_features(families: Sequence[str]) -> list[ExtraFeature]:
     """The features of some families, in the catalogue's order.
 
     Raises:
-        DataError: there is no such family.
+        DataError: a family does not exist.
     """
     if unknown := [name for name in families if name not in FAMILIES]:
-        raise DataError(f"there is no feature family {choices(unknown)}; choose among {choices(FAMILIES)}")
+        raise DataError(f"unknown feature family: {choices(unknown)}; choose among {choices(FAMILIES)}")
     return [feature for feature in EXTRA if feature.family in families]
 
 
 def compute_extra(prices: pl.DataFrame, families: Sequence[str]) -> pl.DataFrame:
     """Compute families of extra features for every row: `date, code`, Float32, sorted by (date, code).
 
-    Unknown is null. Later rows change no bit of a value.
+    Unknown values are null. Later rows change no bit of a value.
 
     Args:
         prices: `date, code` and the columns `known_*` that the families need; keys are unique.
-        families: out of `FAMILIES`.
+        families: from `FAMILIES`.
 
     Raises:
-        DataError: an unknown family, or prices without the facts it needs.
+        DataError: a family is unknown, or the prices lack a fact that it needs.
     """
     features = extra_features(families)
     needed = list(dict.fromkeys(fact for feature in features for fact in feature.facts))
     if lacking := [KNOWN_FACT + name for name in needed if KNOWN_FACT + name not in prices.columns]:
         raise DataError(
-            f"the features of {choices(families)} need {choices(lacking)}, which these prices don't have; "
-            "`gogooku3 data fetch jquants` brings them, as far as your plan does, or leave the family out"
+            f"the features of {choices(families)} need {choices(lacking)}, which the prices lack; "
+            "fetch them with `gogooku3 data fetch jquants`, if your plan includes them, or omit the family"
         )
     days, codes = prices[DATE].unique().sort(), prices[CODE].unique().sort()
     day, stock = days.search_sorted(prices[DATE]).to_numpy(), codes.search_sorted(prices[CODE]).to_numpy()

@@ -1,19 +1,19 @@
-"""Volume and liquidity: share volume only against the stock's own past, money traded as it is."""
+"""Volume and liquidity. Share volume is compared with the stock's own past; money traded needs no scaling."""
 
 import math
-from functools import partial
 
 import numpy as np
 
-from gogooku3.features.feature import Array, Feature
+from gogooku3.features.feature import Array, family, price_window, return_window, row
 from gogooku3.features.price_grid import StockBlock, nonzero, pair_moments
+from gogooku3.features.price_volume import z_score
 from gogooku3.features.rolling import needed_days, rolling_sum, shift
 
 _SPREAD_SCALE = 3 - 2 * math.sqrt(2)
 
 
 def signed_share(block: StockBlock, window: int) -> Array:
-    """Volume of rising less falling days over all volume of the window."""
+    """Volume on rising days less volume on falling days, over the window's volume."""
     signed = np.where(np.isnan(block.signed_volume), 0.0, block.signed_volume)
     total = np.where(np.isnan(block.signed_volume), 0.0, block.volume)
     share = rolling_sum(signed, window) / nonzero(rolling_sum(total, window))
@@ -42,155 +42,42 @@ def high_low_spread(block: StockBlock, window: int) -> Array:
     return rolling_sum(np.where(known, daily, 0.0), window) / days
 
 
-def volume_ratio(block: StockBlock, short: int, long: int) -> Array:
-    """Mean volume of the shorter window over that of the longer."""
-    return block.mean("volume", short) / nonzero(block.mean("volume", long))
-
-
-def volume_surprise(block: StockBlock, window: int) -> Array:
-    """Today's log volume in standard deviations from the window's mean."""
-    distance = block.log_volume - block.mean("log_volume", window)
-    return distance / nonzero(block.std("log_volume", window))
-
-
 def log_amihud(block: StockBlock, window: int) -> Array:
     """Log of the mean of |return| / money traded."""
     return np.log(nonzero(block.mean("illiquidity", window)))
 
 
-def return_volume_correlation(block: StockBlock, window: int) -> Array:
-    """Correlation of daily returns with log volume."""
-    return pair_moments(block.clipped, block.log_volume, window).correlation
-
-
-FEATURES = (
-    Feature(
-        "volume_change_1d",
-        "volume",
-        "ln(volume / volume of the day before)",
-        1,
-        "log ratio",
-        lambda b: b.log_volume - shift(b.log_volume, 1),
-    ),
-    Feature(
-        "volume_ratio_1d_20d",
-        "volume",
-        "volume / mean volume of 20 days",
-        19,
-        "ratio",
-        lambda b: b.volume / nonzero(b.mean("volume", 20)),
-    ),
-    *(
-        Feature(
-            f"volume_ratio_{n}d_{m}d",
-            "volume",
-            f"mean volume of {n} days / of {m} days",
-            m - 1,
-            "ratio",
-            partial(volume_ratio, short=n, long=m),
-        )
-        for n, m in ((5, 20), (20, 120))
-    ),
-    Feature(
-        "volume_z_60d",
-        "volume",
-        "(ln volume - its mean of 60 days) / their standard deviation",
-        59,
-        "standard deviations",
-        partial(volume_surprise, window=60),
-    ),
-    Feature(
-        "volume_cv_20d",
-        "volume",
-        "standard deviation / mean of 20 days' volume",
-        19,
-        "ratio",
-        lambda b: b.std("volume", 20) / nonzero(b.mean("volume", 20)),
-    ),
-    Feature(
-        "dollar_volume_1d",
-        "volume",
-        "ln(close x volume)",
-        0,
-        "log of money",
-        lambda b: np.log(nonzero(b.dollars)),
-    ),
-    Feature(
-        "dollar_volume_20d",
-        "volume",
-        "ln(mean of 20 days' close x volume)",
-        19,
-        "log of money",
-        lambda b: np.log(nonzero(b.mean("dollars", 20))),
-    ),
-    *(
-        Feature(
-            f"amihud_{n}d",
-            "volume",
-            f"ln(mean of {n} days' |return| / (close x volume))",
-            n,
-            "log of 1 / money",
-            partial(log_amihud, window=n),
-        )
-        for n in (20, 60)
-    ),
-    Feature(
-        "amihud_ratio_5d_60d",
-        "volume",
-        "ln(mean |return| / (close x volume) of 5 days / of 60 days)",
-        60,
-        "log ratio",
-        lambda b: log_amihud(b, 5) - log_amihud(b, 60),
-    ),
-    Feature(
-        "zero_volume_share_60d",
-        "volume",
-        "share of 60 days without volume",
-        59,
-        "0 to 1",
-        lambda b: b.mean("idle", 60),
-    ),
-    Feature(
-        "zero_return_share_60d",
-        "volume",
-        "share of 60 days with an unchanged close",
-        60,
-        "0 to 1",
-        lambda b: b.mean("unchanged", 60),
-    ),
-    *(
-        Feature(
-            f"signed_volume_{n}d",
-            "volume",
-            f"(volume of rising - of falling days) / volume of {n} days",
-            n,
-            "-1 to 1",
-            partial(signed_share, window=n),
-        )
-        for n in (5, 20)
-    ),
-    Feature(
-        "ret_volume_corr_20d",
-        "volume",
-        "correlation of 20 daily returns with ln volume",
-        20,
-        "-1 to 1",
-        partial(return_volume_correlation, window=20),
-    ),
-    Feature(
-        "vwap_gap_20d",
-        "volume",
-        "close / volume-weighted mean close of 20 days - 1",
-        19,
-        "ratio",
-        partial(vwap_gap, window=20),
-    ),
-    Feature(
-        "spread_20d",
-        "volume",
-        "mean of 20 days' bid-ask spread after Corwin and Schultz, from highs and lows",
-        20,
-        "ratio",
-        partial(high_low_spread, window=20),
-    ),
+# fmt: off
+FEATURES = family(
+    "volume",
+    row("volume_change_1d", "ln(volume / volume of the day before)", "log ratio",
+        lambda b: b.log_volume - shift(b.log_volume, 1), 1),
+    row("volume_ratio_1d_{}d", "volume / {}-day mean volume", "ratio",
+        lambda b, n: b.volume / nonzero(b.mean("volume", n)), price_window, 20),
+    row("volume_ratio_{0}d_{1}d", "{0}-day mean volume / {1}-day mean volume", "ratio",
+        lambda b, n, m: b.mean("volume", n) / nonzero(b.mean("volume", m)), price_window, (5, 20), (20, 120)),
+    row("volume_z_{}d", "(ln volume - its {0}-day mean) / its {0}-day standard deviation",
+        "standard deviations", lambda b, n: z_score(b, "log_volume", n), price_window, 60),
+    row("volume_cv_{}d", "{0}-day standard deviation / {0}-day mean of volume", "ratio",
+        lambda b, n: b.std("volume", n) / nonzero(b.mean("volume", n)), price_window, 20),
+    row("dollar_volume_1d", "ln(close x volume)", "log of money", lambda b: np.log(nonzero(b.dollars)), 0),
+    row("dollar_volume_{}d", "ln({}-day mean of close x volume)", "log of money",
+        lambda b, n: np.log(nonzero(b.mean("dollars", n))), price_window, 20),
+    row("amihud_{}d", "ln({}-day mean of |return| / (close x volume))", "log of 1 / money",
+        log_amihud, return_window, 20, 60),
+    row("amihud_ratio_{0}d_{1}d", "amihud_{0}d - amihud_{1}d", "log ratio",
+        lambda b, n, m: log_amihud(b, n) - log_amihud(b, m), return_window, (5, 60)),
+    row("zero_volume_share_{}d", "share of {} days without volume", "0 to 1",
+        lambda b, n: b.mean("idle", n), price_window, 60),
+    row("zero_return_share_{}d", "share of {} days with an unchanged close", "0 to 1",
+        lambda b, n: b.mean("unchanged", n), return_window, 60),
+    row("signed_volume_{}d", "(volume on rising days - on falling days) / volume, of {} days", "-1 to 1",
+        signed_share, return_window, 5, 20),
+    row("ret_volume_corr_{}d", "correlation of {} daily returns with ln volume", "-1 to 1",
+        lambda b, n: pair_moments(b.clipped, b.log_volume, n).correlation, return_window, 20),
+    row("vwap_gap_{}d", "close / {}-day volume-weighted mean close - 1", "ratio",
+        vwap_gap, price_window, 20),
+    row("spread_{}d", "{}-day mean of the bid-ask spread estimated from highs and lows (Corwin-Schultz)",
+        "ratio", high_low_spread, return_window, 20),
 )
+# fmt: on

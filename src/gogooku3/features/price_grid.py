@@ -7,8 +7,8 @@ in its column, never squeezed out, so that a lookback of 20 days means the same 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,20 +19,21 @@ from gogooku3.features.feature import Array
 from gogooku3.features.rolling import NO_SPREAD, needed_days, rolling_max, rolling_sum, shift
 from gogooku3.schema import CODE, DATE, INDEX_CLOSE, KEYS, OHLCV, SECTOR, require_columns
 
-Kept = TypeVar("Kept")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 STALE_DAYS = 5
-"""A previous close older than this many trading days is not a previous close any more."""
+"""A previous close older than this many trading days counts as unknown."""
 
 RETURN_CLIP = (-0.5, 1.0)
-"""Daily returns are clipped to this inside rolling statistics, so that one bad tick can't rule a window."""
+"""Clip for daily returns inside rolling statistics, so that one bad tick can't dominate a window."""
 
 
 @dataclass(frozen=True)
 class MarketGrid:
     """All prices on the market's calendar.
 
-    `present` [days, stocks] marks the rows that came in; `market` [days] is the market's daily return;
+    `present` [days, stocks] marks the rows of the input; `market` [days] is the market's daily return;
     `group` [days, stocks] numbers each row's sector, -1 where unknown.
     """
 
@@ -44,16 +45,21 @@ class MarketGrid:
     group: NDArray[np.int32]
 
     def last(self, days: int) -> "MarketGrid":
-        """The last days alone; the market's return of each is what it was."""
-        own = {name: values[-days:] for name, values in self.prices.items()}
+        """The last days only, with the same market returns."""
+        prices = {name: values[-days:] for name, values in self.prices.items()}
         return MarketGrid(
-            self.dates[-days:], self.codes, self.present[-days:], own, self.market[-days:], self.group[-days:]
+            self.dates[-days:],
+            self.codes,
+            self.present[-days:],
+            prices,
+            self.market[-days:],
+            self.group[-days:],
         )
 
     def block(self, stocks: slice) -> "StockBlock":
-        """Those stocks' prices, contiguous."""
-        own = {name: np.ascontiguousarray(values[:, stocks]) for name, values in self.prices.items()}
-        return StockBlock(**own, market=self.market)
+        """Contiguous prices of some stocks."""
+        prices = {name: np.ascontiguousarray(values[:, stocks]) for name, values in self.prices.items()}
+        return StockBlock(**prices, market=self.market)
 
 
 def build_grid(prices: pl.DataFrame) -> MarketGrid:
@@ -69,39 +75,32 @@ def build_grid(prices: pl.DataFrame) -> MarketGrid:
     if prices.is_empty():
         raise DataError("the price table has no rows; features need at least one stock and day")
     for key in KEYS:
-        if prices[key].null_count():
-            raise DataError(
-                f"{prices[key].null_count():,} rows of the price table have no {key}; remove them"
-            )
+        if nulls := prices[key].null_count():
+            raise DataError(f"{nulls:,} rows of the price table have no {key}; remove them")
     dates, codes = prices[DATE].unique().sort(), prices[CODE].unique().sort()
-    day = _positions(prices[DATE], dates)
-    stock = _positions(prices[CODE], codes)
+    day = dates.search_sorted(prices[DATE]).to_numpy().astype(np.int64)
+    stock = codes.search_sorted(prices[CODE]).to_numpy().astype(np.int64)
     present = np.zeros((len(dates), len(codes)), bool)
     present[day, stock] = True
-    if (double := len(prices) - int(present.sum())) > 0:
+    if (repeated := len(prices) - int(present.sum())) > 0:
         raise DataError(
-            f"{double:,} rows of the price table repeat a (date, code); keep one row a stock and day"
+            f"{repeated:,} rows of the price table repeat a (date, code); keep one row per stock and day"
         )
     grids = {}
     for name in OHLCV:
         values = prices[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         grids[name] = np.full(present.shape, np.nan)
         grids[name][day, stock] = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
+        # A price of 0 is missing; a volume of 0 is a day without trades.
         if name != "volume":
             grids[name][grids[name] == 0] = np.nan
     group = np.full(present.shape, -1, np.int32)
+    group[present] = 0
     if SECTOR in prices.columns:
         labels = prices[SECTOR].cast(pl.String)
         group[day, stock] = labels.rank("dense").cast(pl.Int32).fill_null(-1).to_numpy()
-    else:
-        group[present] = 0
     market = _index_return(prices) if INDEX_CLOSE in prices.columns else _universe_return(grids["close"])
     return MarketGrid(dates, codes, present, grids, market, group)
-
-
-def _positions(keys: pl.Series, known: pl.Series) -> NDArray[np.int64]:
-    """Each key's place in the sorted list `known`."""
-    return known.search_sorted(keys).to_numpy().astype(np.int64)
 
 
 def _index_return(prices: pl.DataFrame) -> Array:
@@ -114,7 +113,7 @@ def _index_return(prices: pl.DataFrame) -> Array:
     if not differing.is_empty():
         day, low, high = differing.row(0)
         raise DataError(
-            f"index_close has the values {low} and {high} on {day}; the index has one close a day"
+            f"index_close has the values {low} and {high} on {day}; the index has one close per day"
         )
     level = by_day["low"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     level = np.where(np.isfinite(level) & (level > 0), level, np.nan)[:, None]
@@ -126,7 +125,7 @@ def _universe_return(close: Array) -> Array:
     with np.errstate(all="ignore"):
         returns = np.clip(close / previous_close(close) - 1, *RETURN_CLIP)
         day, stock = np.nonzero(np.isfinite(returns))
-        # bincount adds in the order of codes, so that a stock absent that day changes no bit of the sum.
+        # bincount adds in the order of codes: a stock absent that day changes no bit of the sum.
         total = np.bincount(day, weights=returns[day, stock], minlength=len(close))
         return np.asarray(total / np.bincount(day, minlength=len(close)))
 
@@ -145,7 +144,7 @@ def previous_close(close: Array) -> Array:
 
 
 def nonzero(values: Array) -> Array:
-    """NaN instead of 0, for what is about to be divided by.
+    """Replace 0 by NaN in a denominator.
 
     >>> nonzero(np.array([0.0, 2.0])).tolist()
     [nan, 2.0]
@@ -153,8 +152,24 @@ def nonzero(values: Array) -> Array:
     return np.where(values == 0, np.nan, values)
 
 
+def cached(
+    compute: Callable[Concatenate["StockBlock", Arguments], Result],
+) -> Callable[Concatenate["StockBlock", Arguments], Result]:
+    """Compute once per block and arguments, for methods and functions that take a `StockBlock` first."""
+
+    @wraps(compute)
+    def lookup(block: "StockBlock", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        key = (compute, *args, *kwargs.items())
+        if key not in block.cache:
+            block.cache[key] = compute(block, *args, **kwargs)
+        result: Result = block.cache[key]
+        return result
+
+    return lookup
+
+
 class StockBlock:
-    """A few stocks' prices `[days, stocks]` with daily series and rolling statistics of them, cached.
+    """Prices of a few stocks `[days, stocks]` with daily series and rolling statistics of them, cached.
 
     Statistics name a series of this class: `block.mean("clipped", 20)`. They use the known days of the window
     and are NaN with fewer than two thirds of it.
@@ -165,14 +180,7 @@ class StockBlock:
     ) -> None:
         self.open, self.high, self.low, self.close, self.volume = open, high, low, close, volume
         self.market = np.broadcast_to(market[:, None], close.shape)
-        self._cache: dict[tuple[Any, ...], Any] = {}
-
-    def remember(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
-        """Compute once per block."""
-        if key not in self._cache:
-            self._cache[key] = make()
-        kept: Kept = self._cache[key]
-        return kept
+        self.cache: dict[tuple[Any, ...], Any] = {}
 
     # Daily series -----------------------------------------------------------------------------------------
 
@@ -198,7 +206,7 @@ class StockBlock:
 
     @cached_property
     def absolute(self) -> Array:
-        """Size of the clipped daily return."""
+        """Absolute clipped daily return."""
         return np.abs(self.clipped)
 
     @cached_property
@@ -208,7 +216,7 @@ class StockBlock:
 
     @cached_property
     def log_step(self) -> Array:
-        """Size of the log return."""
+        """Absolute log return."""
         return np.abs(self.log_return)
 
     @cached_property
@@ -218,7 +226,7 @@ class StockBlock:
 
     @cached_property
     def unchanged(self) -> Array:
-        """1.0 on a day the close stayed, else 0.0."""
+        """1.0 on a day the close was unchanged, else 0.0."""
         return np.where(np.isnan(self.raw), np.nan, self.raw == 0)
 
     @cached_property
@@ -258,12 +266,12 @@ class StockBlock:
 
     @cached_property
     def dollars(self) -> Array:
-        """Close x volume: the same whatever the price's unit."""
+        """Close x volume: independent of splits."""
         return self.close * self.volume
 
     @cached_property
     def log_volume(self) -> Array:
-        """Log of volume; NaN on a day without."""
+        """Log of volume; NaN on a day without volume."""
         return np.log(np.where(self.volume > 0, self.volume, np.nan))
 
     @cached_property
@@ -278,7 +286,7 @@ class StockBlock:
 
     @cached_property
     def illiquidity(self) -> Array:
-        """Size of the return per unit of money traded (Amihud 2002); NaN on a day without volume."""
+        """Absolute return per unit of money traded (Amihud 2002); NaN on a day without volume."""
         return self.absolute / nonzero(self.dollars)
 
     @cached_property
@@ -298,65 +306,55 @@ class StockBlock:
         values: Array = getattr(self, name)
         return values
 
+    @cached
     def known(self, name: str) -> Array:
         """1.0 where the series is known, else 0.0."""
-        return self.remember(("known", name), lambda: np.isfinite(self.series(name)).astype(np.float64))
+        return np.isfinite(self.series(name)).astype(np.float64)
 
+    @cached
     def filled(self, name: str) -> Array:
         """The series with 0.0 where unknown."""
-        return self.remember(("filled", name), lambda: np.where(self.known(name) > 0, self.series(name), 0.0))
+        return np.where(self.known(name) > 0, self.series(name), 0.0)
 
+    @cached
     def count(self, name: str, window: int) -> Array:
         """Known days of the window, NaN when too few."""
+        days = rolling_sum(self.known(name), window)
+        days[days < needed_days(window)] = np.nan
+        return days
 
-        def make() -> Array:
-            days = rolling_sum(self.known(name), window)
-            days[days < needed_days(window)] = np.nan
-            return days
-
-        return self.remember(("count", name, window), make)
-
+    @cached
     def mean(self, name: str, window: int, power: int = 1) -> Array:
         """Mean of the series' `power` over the window."""
+        values = product = self.filled(name)
+        for _ in range(power - 1):
+            product = product * values
+        return rolling_sum(product, window) / self.count(name, window)
 
-        def make() -> Array:
-            values = product = self.filled(name)
-            for _ in range(power - 1):
-                product = product * values
-            return rolling_sum(product, window) / self.count(name, window)
-
-        return self.remember(("mean", name, window, power), make)
-
+    @cached
     def variance(self, name: str, window: int) -> Array:
         """Sample variance; exactly 0 when the window is constant."""
+        days, square = self.count(name, window), self.mean(name, window, 2)
+        spread = square - self.mean(name, window) ** 2
+        # The difference of two nearly equal numbers is rounding error, not spread.
+        spread = np.where(spread <= NO_SPREAD * square, 0.0, spread)
+        return spread * days / (days - 1)
 
-        def make() -> Array:
-            days, square = self.count(name, window), self.mean(name, window, 2)
-            spread = square - self.mean(name, window) ** 2
-            spread = np.where(spread <= NO_SPREAD * square, 0.0, spread)
-            return spread * days / (days - 1)
-
-        return self.remember(("variance", name, window), make)
-
+    @cached
     def std(self, name: str, window: int) -> Array:
         """Sample standard deviation."""
-        return self.remember(("std", name, window), lambda: np.sqrt(self.variance(name, window)))
+        return np.sqrt(self.variance(name, window))
 
+    @cached
     def highest(self, name: str, window: int) -> Array:
-        """Largest known value of the window."""
+        """Largest known value of the window; NaN with too few known days."""
+        # The count is NaN there, and adding 0 times it passes the NaN on.
+        return rolling_max(self.series(name), window) + 0.0 * self.count(name, window)
 
-        def make() -> Array:
-            return rolling_max(self.series(name), window) + 0.0 * self.count(name, window)
-
-        return self.remember(("highest", name, window), make)
-
+    @cached
     def lowest(self, name: str, window: int) -> Array:
-        """Smallest known value of the window."""
-
-        def make() -> Array:
-            return -rolling_max(-self.series(name), window) + 0.0 * self.count(name, window)
-
-        return self.remember(("lowest", name, window), make)
+        """Smallest known value of the window; NaN with too few known days."""
+        return -rolling_max(-self.series(name), window) + 0.0 * self.count(name, window)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Six features about a row's other features: how complete and how unusual it is among the day's stocks.
+"""Six features that describe a row's other features: their coverage and how unusual they are that day.
 
-Nothing but the day's own cross-section is read; never a target, never another day.
+They depend only on the day's own cross-section, never on a target or another day.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from gogooku3.data.panel import Panel
 from gogooku3.data.prices import is_sorted_by
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.features.order import ascending_bits, runs
-from gogooku3.preprocessing.cross_section import Judge, PanelNormalizer
+from gogooku3.features.within_day import quantiles
+from gogooku3.preprocessing.cross_section import PanelNormalizer
 from gogooku3.preprocessing.day_columns import DayColumns, Float32
+from gogooku3.preprocessing.standardize import DerivedColumns
 from gogooku3.schema import DATE, KEYS, feature_columns, require_columns
 
 QUALITY_FEATURES: dict[str, str] = {
@@ -22,13 +23,13 @@ QUALITY_FEATURES: dict[str, str] = {
     "quality_outlier_share": "share of the known features with |z| > sigma_threshold",
     "quality_mean_abs_z": "mean |z| of the known features",
     "quality_z_spread": "standard deviation of z over the known features",
-    "quality_tail_balance": "share of the known features with z above sigma_threshold, less share below -it",
+    "quality_tail_balance": "share of the known features with z > sigma_threshold, less share with z < -it",
     "quality_max_abs_z": "largest |z| of the known features, at most 10",
 }
 """Name and meaning, in the order of the columns. z: (value - mean) / standard deviation, over the day."""
 
 QUANTILE_FEATURES = 4
-"""The last four are given as quantiles of the day when `use_cross_sectional_quantiles` is set."""
+"""The last four become quantiles of the day when `use_cross_sectional_quantiles` is set."""
 
 MAX_Z = 10.0
 
@@ -38,8 +39,8 @@ def quality_block(
 ) -> Float32:
     """The six quality features of one day: `[stocks, features]` -> `[stocks, 6]`, NaN where unknown.
 
-    NaN and infinities count as unknown. A column that is constant that day (the weekday, say) has z = 0. A
-    row with nothing known has coverage 0 and NaN in the others. Stocks are summed in the order given.
+    NaN and infinities count as unknown. A column that is constant that day (such as the weekday) has z = 0.
+    A row without any known value has coverage 0 and NaN in the others. Stocks are summed in the order given.
 
     >>> quality_block(np.float32([[1, 5], [3, 5], [np.nan, 5]]), 0.5, False)[:, :3].round(2).tolist()
     [[1.0, 0.5, 0.5], [1.0, 0.5, 0.5], [0.5, 0.0, 0.0]]
@@ -48,14 +49,14 @@ def quality_block(
         return np.full((len(values), len(QUALITY_FEATURES)), np.nan, np.float32)
     day = DayColumns.of(values.copy())
     day.standardize()
-    verdict = _judge(day, sigma_threshold)
+    quality = _quality_of_day(day, sigma_threshold)
     if use_cross_sectional_quantiles:
-        _rank(verdict[:, None])
-    return verdict
+        _rank(quality[:, None])
+    return quality
 
 
-def _judge(day: DayColumns, sigma_threshold: float = 2.0) -> Float32:
-    """The six features of a standardised day, `[stocks, 6]`, none of them a quantile."""
+def _quality_of_day(day: DayColumns, sigma_threshold: float = 2.0) -> Float32:
+    """The six features of a standardised day before quantiles, `[stocks, 6]`."""
     z = day.values
     n_stocks, n_features = z.shape
     out = np.empty((n_stocks, len(QUALITY_FEATURES)), np.float32)
@@ -65,7 +66,7 @@ def _judge(day: DayColumns, sigma_threshold: float = 2.0) -> Float32:
     out[:, 0] = n_known / np.float32(n_features)
     n_known[n_known == 0] = np.nan
     size = np.abs(z)
-    # Counted as bits, eight flags a word: far faster than summing booleans along rows, and exact.
+    # Eight flags per 64-bit word, counted as bits: exact, and far faster than summing booleans along rows.
     flags = np.zeros((n_stocks, -(-n_features // 8) * 8), bool)
     words = flags.view(np.uint64)
     np.greater(z, sigma_threshold, out=flags[:, :n_features])
@@ -73,8 +74,8 @@ def _judge(day: DayColumns, sigma_threshold: float = 2.0) -> Float32:
     np.greater(size, sigma_threshold, out=flags[:, :n_features])
     outside = np.einsum("sw->s", np.bitwise_count(words).astype(np.float32))
     mean = np.einsum("sf->s", z) / n_known
-    # As bits, which sort as the numbers do where none is negative, and over segments of the flat block: along
-    # rows NumPy is many times slower.
+    # The bits of non-negative floats sort like the floats. On integers, and over segments of the flat block,
+    # NumPy's maximum is many times faster than along rows.
     starts = np.arange(0, size.size, n_features)
     largest = np.maximum.reduceat(size.view(np.int32).reshape(-1), starts).view(np.float32)
     out[:, 1] = outside / n_known
@@ -85,39 +86,11 @@ def _judge(day: DayColumns, sigma_threshold: float = 2.0) -> Float32:
     return out
 
 
-def _rank(verdicts: Float32) -> None:
-    """Make the last four features quantiles of their day, in place: `[stocks, days, 6]`, NaN if unknown."""
-    ranked = verdicts[:, :, -QUANTILE_FEATURES:]
-    columns = np.ascontiguousarray(ranked.reshape(len(verdicts), -1).T)
-    ranked[...] = _quantiles(columns).T.reshape(ranked.shape)
-
-
-def _quantiles(values: Float32) -> Float32:
-    """(Average rank - 0.5) / number among the known values of each row: in (0, 1), ties share it.
-
-    >>> _quantiles(np.float32([[7, 5, np.nan, 5, 9]])).tolist()
-    [[0.625, 0.25, nan, 0.25, 0.875]]
-    """
-    n_rows, n = values.shape
-    unknown = np.isnan(values)
-    # With the column behind them they are sorted many times faster than NumPy finds an order.
-    bits = ascending_bits(values)
-    bits[unknown] = 0xFFFFFFFF
-    keys = bits.astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= np.arange(n, dtype=np.uint64)
-    keys.sort(axis=1)
-    starts, lengths = runs(keys >> np.uint64(32))
-    row = starts // n
-    first = starts - row * n
-    known = n - np.count_nonzero(unknown, axis=1)
-    middle = ((2 * first + lengths) / (2 * np.maximum(known, 1))[row]).astype(np.float32)
-    middle[first >= known[row]] = np.nan
-    out = np.empty((n_rows, n), np.float32)
-    places = (keys & np.uint64(0xFFFFFFFF)).view(np.int64)
-    places += np.arange(0, keys.size, n)[:, None]
-    out.reshape(-1)[places.reshape(-1)] = np.repeat(middle, lengths)
-    return out
+def _rank(quality: Float32) -> None:
+    """Replace the last four features by quantiles of their day, in place: `[stocks, days, 6]`."""
+    ranked = quality[:, :, -QUANTILE_FEATURES:]
+    columns = np.ascontiguousarray(ranked.reshape(len(quality), -1).T)
+    ranked[...] = quantiles(columns).T.reshape(ranked.shape)
 
 
 def quality_cube(
@@ -128,10 +101,9 @@ def quality_cube(
 ) -> Float32:
     """Quality features of a panel: `[days, stocks, features]` and mask -> `[days, stocks, 6]`, NaN outside.
 
-    Bit for bit what `QualityFinancialFeaturesGenerator` gives for the same rows in the order of codes.
+    Bit-identical to `QualityFinancialFeaturesGenerator` on the same rows in the order of codes.
     """
     out = np.full((*mask.shape, len(QUALITY_FEATURES)), np.nan, np.float32)
-
     for number, present in enumerate(mask):
         out[number, present] = quality_block(
             values[number, present], sigma_threshold, use_cross_sectional_quantiles
@@ -140,51 +112,50 @@ def quality_cube(
 
 
 def add_quality(panel: Panel) -> None:
-    """Write the six quality features into a panel's last six columns, which were reserved for them.
-
-    The columns before them are judged, raw: before a normaliser has run.
+    """Write the six quality features of the raw columns into a panel's last six, reserved columns.
 
     Raises:
-        DataError: the last columns are others.
+        DataError: the last columns are not reserved for them.
     """
-    width = _judged(panel)
+    width = _described(panel)
     panel.values[:, :, width:] = quality_cube(panel.values[:, :, :width], panel.mask)
 
 
 def normalize_with_quality(panel: Panel, robust_clip: float = 5.0) -> PanelNormalizer:
-    """`add_quality`, then `PanelNormalizer`, bit for bit, in one pass: both need the same z-scores.
+    """`add_quality` and `PanelNormalizer` in one pass, bit-identical: both need the same z-scores.
 
     Raises:
         DataError: as `add_quality`.
     """
-    _judged(panel)
-    return PanelNormalizer(panel, robust_clip, Judge(len(QUALITY_FEATURES), _judge, _rank))
+    _described(panel)
+    derived = DerivedColumns(len(QUALITY_FEATURES), _quality_of_day, _rank)
+    return PanelNormalizer(panel, robust_clip, derived)
 
 
-def _judged(panel: Panel) -> int:
-    """How many features are judged: all but the last six, which are reserved."""
+def _described(panel: Panel) -> int:
+    """Number of features described: all but the last six, which are reserved."""
     width = len(panel.features) - len(QUALITY_FEATURES)
     if panel.features[width:] != tuple(QUALITY_FEATURES):
         raise DataError(
             f"a panel's last columns must be reserved for {choices(QUALITY_FEATURES)}; they are "
-            f"{choices(panel.features[width:])}: pass reserve=tuple(QUALITY_FEATURES) where it is made"
+            f"{choices(panel.features[width:])}: build it with reserve=tuple(QUALITY_FEATURES)"
         )
     return width
 
 
 def _numbers(column: pl.Series, order: pl.Series | None) -> Float32:
-    """Float32 with NaN for null; without a copy where the column is so already."""
+    """Float32 with NaN for null; not copied if the column already is that."""
     column = column.cast(pl.Float32) if order is None else column.cast(pl.Float32)[order]
     return column.rechunk().to_numpy() if column.null_count() == 0 else column.fill_null(np.nan).to_numpy()
 
 
 class QualityFinancialFeaturesGenerator:
-    """Adds the six `QUALITY_FEATURES` (Float32) to a data set: 139 features become 145.
+    """Add the six `QUALITY_FEATURES` (Float32) to a data set: 139 features become 145.
 
     Args:
-        use_cross_sectional_quantiles: give the last four as the day's quantile in (0, 1), else as they are.
+        use_cross_sectional_quantiles: turn the last four into the day's quantiles in (0, 1).
         sigma_threshold: |z| beyond which a value is an outlier, in standard deviations of the day.
-        feature_columns: the columns to judge; every numeric one that is neither key nor target unless given.
+        feature_columns: the columns to describe; None takes every numeric one that is neither key nor target.
 
     Raises:
         ConfigError: `sigma_threshold` is not above 0.
@@ -202,17 +173,17 @@ class QualityFinancialFeaturesGenerator:
     ) -> None:
         if not sigma_threshold > 0:
             raise ConfigError(
-                f"sigma_threshold is {sigma_threshold}, standard deviations; give one above 0, such as 2.0"
+                f"sigma_threshold is {sigma_threshold} standard deviations; set it above 0, such as 2.0"
             )
         self.use_cross_sectional_quantiles = use_cross_sectional_quantiles
         self.sigma_threshold = float(sigma_threshold)
         self.feature_columns = None if feature_columns is None else tuple(feature_columns)
 
     def generate_quality_features(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The frame with six more columns; rows keep their order. Known at the close of each row's day.
+        """Return the frame with six more columns; rows keep their order. Known at the close of each day.
 
         Raises:
-            DataError: no key columns, no features, a column that is absent or not numeric, or one of the six
+            DataError: key columns or features are missing, a column is not numeric, or one of the six
                 already exists.
         """
         columns = self._columns(frame)
@@ -234,30 +205,27 @@ class QualityFinancialFeaturesGenerator:
         lengths = dates.rle().struct.field("len").to_numpy().astype(np.int64)
         ends = np.cumsum(lengths)
         out = np.empty((len(dates), len(QUALITY_FEATURES)), np.float32)
-
         for length, end in zip(lengths, ends, strict=True):
             rows = slice(end - length, end)
-            # Columns lie apart in a frame; a day of them side by side fits in the cache.
+            # A frame's columns are separate arrays; one day of them, row by row, fits in the cache.
             block = np.empty((length, len(columns)), np.float32)
-            for place, column in enumerate(columns):
-                block[:, place] = column[rows]
+            for index, column in enumerate(columns):
+                block[:, index] = column[rows]
             out[rows] = quality_block(block, self.sigma_threshold, self.use_cross_sectional_quantiles)
         return out
 
     def _columns(self, frame: pl.DataFrame) -> list[str]:
         require_columns(frame.columns, KEYS, "a data set")
-        if there := [name for name in QUALITY_FEATURES if name in frame.columns]:
-            raise DataError(
-                f"the data set already has {choices(there)}; quality features are added once, drop them first"
-            )
+        if existing := [name for name in QUALITY_FEATURES if name in frame.columns]:
+            raise DataError(f"the data set already has {choices(existing)}; drop them first")
         if self.feature_columns is not None:
             require_columns(frame.columns, self.feature_columns, "the quality step")
             if text := [name for name in self.feature_columns if not frame.schema[name].is_numeric()]:
-                raise DataError(f"quality features need numbers, but {choices(text)} hold something else")
+                raise DataError(f"quality features need numeric columns; these are not: {choices(text)}")
             return list(self.feature_columns)
         columns = feature_columns(frame.schema)
         if not columns:
             raise DataError(
-                f"no numeric feature columns to judge; add some, for the columns are {choices(frame.columns)}"
+                f"the data set has no numeric feature columns; its columns are {choices(frame.columns)}"
             )
         return columns

@@ -1,9 +1,9 @@
-"""Rolling sums, extremes and exponential means over days. Nothing here reads a later day.
+"""Rolling sums, extremes and exponential means over days. No function reads a later day.
 
 Every kernel is a pure function of the window's own values: sums double up (2, 4, 8, ... days) instead of
-adding the new day to a running total. So a bad tick leaves no rounding behind once it left the window, a
-value does not depend on where the data begins, and what comes later can't change a bit of what came before.
-Arrays are `[days, stocks]` float64; day is the first axis; a column is never mixed with another.
+adding each day to a running total. So a bad tick leaves no rounding error once it has left the window, a
+value does not depend on the first day of the data, and later days change no bit of earlier values.
+Arrays are `[days, stocks]` float64; columns are never mixed.
 """
 
 import math
@@ -13,14 +13,14 @@ import numpy as np
 from gogooku3.features.feature import Array
 
 EMA_TOLERANCE = 1e-14
-"""An exponential mean forgets a day whose weight fell below this."""
+"""An exponential mean drops days whose weight is below this."""
 
 NO_SPREAD = 1e-12
-"""A variance below this share of the mean square is rounding: the values are constant."""
+"""A variance below this share of the mean square is rounding error: the values are constant."""
 
 
 def needed_days(window: int) -> int:
-    """How many known days a rolling statistic needs: two thirds of its window.
+    """Known days that a rolling statistic needs: two thirds of its window.
 
     >>> needed_days(20), needed_days(60), needed_days(5)
     (14, 40, 4)
@@ -29,7 +29,7 @@ def needed_days(window: int) -> int:
 
 
 def shift(values: Array, days: int) -> Array:
-    """Each day gets the value of `days` days before, NaN where there is none.
+    """Value of `days` days before, NaN on the first days.
 
     >>> shift(np.array([[1.0], [2.0], [3.0]]), 1).ravel().tolist()
     [nan, 1.0, 2.0]
@@ -41,15 +41,16 @@ def shift(values: Array, days: int) -> Array:
 
 
 def rolling_sum(values: Array, window: int) -> Array:
-    """Sum of the last `window` days; the first days sum what is there. A NaN makes its windows NaN.
+    """Sum of the last `window` days, of fewer at the start. A NaN makes its windows NaN.
 
     >>> rolling_sum(np.array([[1.0], [2.0], [4.0], [8.0]]), 3).ravel().tolist()
     [1.0, 3.0, 7.0, 14.0]
     """
+    # `power` holds sums of `size` days; the window is put together from the powers of two in its number.
     power, size = values, 1
     while not window & size:
         power, size = _with_earlier(np.add, power, size), size * 2
-    # 0.0 is added so that no sum is -0.0.
+    # Adding 0.0 turns -0.0 into 0.0.
     out, done = power + 0.0, size
     while done < window:
         power, size = _with_earlier(np.add, power, size), size * 2
@@ -60,7 +61,7 @@ def rolling_sum(values: Array, window: int) -> Array:
 
 
 def _with_earlier(combine: np.ufunc, values: Array, days: int) -> Array:
-    """Each day's value combined with the one of `days` days before; the first days stay as they are."""
+    """Combine each day's value with that of `days` days before; the first `days` rows are unchanged."""
     out = np.empty_like(values)
     out[:days] = values[:days]
     if days < len(values):
@@ -74,6 +75,7 @@ def rolling_max(values: Array, window: int) -> Array:
     >>> rolling_max(np.array([[5.0], [np.nan], [1.0], [2.0]]), 2).ravel().tolist()
     [5.0, 5.0, 1.0, 2.0]
     """
+    # Two overlapping windows of a power of two cover any window, since a maximum may count a day twice.
     best, size = np.where(np.isnan(values), -np.inf, values), 1
     while 2 * size <= window:
         best, size = _with_earlier(np.maximum, best, size), size * 2
@@ -81,12 +83,13 @@ def rolling_max(values: Array, window: int) -> Array:
 
 
 def days_since_max(values: Array, window: int) -> Array:
-    """Days since the largest value of the last `window` days, the latest at ties; NaN with any day unknown.
+    """Days since the largest value of the last `window` days, the latest at ties; NaN if any day is unknown.
 
     >>> days_since_max(np.array([[1.0], [3.0], [3.0], [2.0]]), 3).ravel().tolist()
     [nan, nan, 0.0, 1.0]
     """
     best, age = rolling_max(values, window), np.full(values.shape, np.nan)
+    # From the oldest day to the newest, so that the latest maximum overwrites earlier ones.
     for days in range(min(window, len(values)) - 1, -1, -1):
         np.putmask(age[days:], values[: len(values) - days] == best[days:], days)
     age[: window - 1] = np.nan
@@ -109,6 +112,7 @@ def exponential_sum(values: Array, alpha: float) -> Array:
     >>> exponential_sum(np.array([[8.0], [0.0], [0.0], [1.0]]), 0.5).ravel().tolist()
     [8.0, 4.0, 2.0, 2.0]
     """
+    # As in `rolling_sum`: two sums of `size` days, the older one decayed, make a sum of twice as many.
     total, size, terms = values, 1, ema_terms(alpha)
     while size < min(terms, len(values)):
         longer = np.empty_like(total)
@@ -120,7 +124,7 @@ def exponential_sum(values: Array, alpha: float) -> Array:
 
 
 def seeded_ema(values: Array, period: int, first: int, alpha: float | None = None) -> Array:
-    """Exponential mean that starts on day `first` with the plain mean of `period` days, as TA-Lib's does.
+    """Exponential mean seeded on day `first` with the plain mean of `period` days, like TA-Lib's.
 
     `alpha` is 2 / (period + 1) unless given (Wilder's is 1 / period). NaN before `first`.
 

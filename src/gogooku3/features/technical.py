@@ -1,18 +1,17 @@
 """The classical indicators, seeded as TA-Lib seeds them, on a stock's own bars.
 
-A bar is a day on which the stock's close (or high, low and close) is known; other days are skipped, so a hole
+A bar is a day on which the stock's close (or high, low and close) is known; other days are skipped, so a gap
 neither breaks nor resets an indicator. Unlike TA-Lib, an indicator without any movement is NaN, not 0.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gogooku3.features.feature import Array, Feature
-from gogooku3.features.price_grid import StockBlock, nonzero
+from gogooku3.features.feature import Array, family, price_window, return_window, row
+from gogooku3.features.price_grid import StockBlock, cached, nonzero
 from gogooku3.features.rolling import (
     NO_SPREAD,
     days_since_max,
@@ -25,23 +24,18 @@ from gogooku3.features.rolling import (
 )
 
 SAME_PRICE = 1e-9
-"""Price moves closer than this share of the price are ties: decimal prices in binary differ by rounding."""
+"""Price moves below this share of the price are ties: decimal prices in binary differ by rounding."""
 
 
-@dataclass(frozen=True)
 class Bars:
-    """Columns squeezed to the days a stock traded, first bar on row 0, and the way back."""
+    """Columns packed to the days where `valid` [days, stocks], first bar in row 0, and the way back."""
 
-    order: NDArray[np.intp]
-    valid: NDArray[np.bool_]
-
-    @classmethod
-    def where(cls, valid: NDArray[np.bool_]) -> "Bars":
-        """Squeeze to the days where `valid` [days, stocks]."""
-        return cls(np.argsort(~valid, axis=0, kind="stable"), valid)
+    def __init__(self, valid: NDArray[np.bool_]) -> None:
+        self.valid = valid
+        self.order = np.argsort(~valid, axis=0, kind="stable")
 
     def pack(self, values: Array) -> Array:
-        """Bars first, NaN behind the last one."""
+        """Bars first, NaN after the last one."""
         packed = np.take_along_axis(values, self.order, axis=0)
         packed[~np.take_along_axis(self.valid, self.order, axis=0)] = np.nan
         return packed
@@ -54,26 +48,27 @@ class Bars:
         return out
 
 
-class ClosePrices:
+class ClosePrices(Bars):
     """A block's closes as bars."""
 
     def __init__(self, block: StockBlock) -> None:
-        self.bars = Bars.where(np.isfinite(block.close))
-        self.close = self.bars.pack(block.close)
+        super().__init__(np.isfinite(block.close))
+        self.close = self.pack(block.close)
 
 
-class Candles:
+class Candles(Bars):
     """A block's high, low, close and volume as bars, with the true range and directional moves."""
 
     def __init__(self, block: StockBlock) -> None:
-        self.bars = Bars.where(np.isfinite(block.high) & np.isfinite(block.low) & np.isfinite(block.close))
-        self.high, self.low = self.bars.pack(block.high), self.bars.pack(block.low)
-        self.close, self.volume = self.bars.pack(block.close), self.bars.pack(block.volume)
+        super().__init__(np.isfinite(block.high) & np.isfinite(block.low) & np.isfinite(block.close))
+        self.high, self.low = self.pack(block.high), self.pack(block.low)
+        self.close, self.volume = self.pack(block.close), self.pack(block.volume)
         previous = shift(self.close, 1)
         self.true_low = np.minimum(self.low, previous)
         self.true_range = np.maximum(self.high, previous) - self.true_low
         self.typical = (self.high + self.low + self.close) / 3
         up, down = self.high - shift(self.high, 1), shift(self.low, 1) - self.low
+        # Only the larger of the two moves counts, and only by more than rounding.
         tie = SAME_PRICE * self.close
         first = np.isnan(up)
         self.plus_move = np.where(first, np.nan, np.where((up > down + tie) & (up > tie), up, 0.0))
@@ -88,12 +83,12 @@ def full_sum(values: Array, window: int) -> Array:
 
 
 def full_max(values: Array, window: int) -> Array:
-    """Rolling maximum that is NaN until the window is full and while it holds a NaN."""
+    """Rolling maximum; NaN until the window is full and while it contains a NaN."""
     return rolling_max(values, window) + 0.0 * full_sum(values, window)
 
 
 def full_min(values: Array, window: int) -> Array:
-    """Rolling minimum, as `full_max`."""
+    """Rolling minimum; NaN as in `full_max`."""
     return -full_max(-values, window)
 
 
@@ -110,18 +105,8 @@ def macd_line(prices: ClosePrices) -> Array:
     return seeded_ema(prices.close, 12, 25) - seeded_ema(prices.close, 26, 25)
 
 
-def macd(prices: ClosePrices) -> Array:
-    """MACD line over close."""
-    return macd_line(prices) / prices.close
-
-
-def macd_signal(prices: ClosePrices) -> Array:
-    """9-day exponential mean of the MACD line, over close."""
-    return seeded_ema(macd_line(prices), 9, 33) / prices.close
-
-
 def macd_histogram(prices: ClosePrices) -> Array:
-    """MACD line less its signal, over close."""
+    """MACD line less its signal (9-day exponential mean), over close."""
     line = macd_line(prices)
     return (line - seeded_ema(line, 9, 33)) / prices.close
 
@@ -157,16 +142,11 @@ def atr(candles: Candles, period: int) -> Array:
     return seeded_ema(candles.true_range, period, period, alpha=1 / period) / candles.close
 
 
-def stochastic(candles: Candles, window: int, smooth: int) -> Array:
-    """Close's place in the window's range, 0 to 100, averaged over `smooth` bars."""
+def stochastic(candles: Candles, window: int) -> Array:
+    """Slow stochastic: the close's position in the window's range, 0 to 100, averaged over 3 bars."""
     low = full_min(candles.low, window)
     fast = 100 * (candles.close - low) / nonzero(full_max(candles.high, window) - low)
-    return full_sum(fast, smooth) / smooth
-
-
-def stochastic_signal(candles: Candles, window: int) -> Array:
-    """3-bar mean of the slow stochastic."""
-    return full_sum(stochastic(candles, window, 3), 3) / 3
+    return full_sum(fast, 3) / 3
 
 
 def williams_r(candles: Candles, window: int) -> Array:
@@ -185,7 +165,7 @@ def cci(candles: Candles, window: int) -> Array:
     return (candles.typical - mean) / (0.015 * deviation / window)
 
 
-def _directional(candles: Candles, move: Array, period: int) -> Array:
+def _directional(move: Array, period: int) -> Array:
     """Wilder's running sum: starts as the plain sum of period - 1 moves on bar `period`."""
     if len(move) < period:
         return np.full_like(move, np.nan)
@@ -197,22 +177,15 @@ def _directional(candles: Candles, move: Array, period: int) -> Array:
     return out
 
 
-def plus_di(candles: Candles, period: int) -> Array:
-    """Upward directional movement over true range, percent."""
-    move = _directional(candles, candles.plus_move, period)
-    return 100 * move / nonzero(_directional(candles, candles.true_range, period))
-
-
-def minus_di(candles: Candles, period: int) -> Array:
-    """Downward directional movement over true range, percent."""
-    move = _directional(candles, candles.minus_move, period)
-    return 100 * move / nonzero(_directional(candles, candles.true_range, period))
+def directional_index(candles: Candles, move: Array, period: int) -> Array:
+    """Directional movement (`plus_move` or `minus_move`) over true range, percent."""
+    true_range = _directional(candles.true_range, period)
+    return 100 * _directional(move, period) / nonzero(true_range)
 
 
 def adx(candles: Candles, period: int) -> Array:
     """Wilder's average directional index; a bar without any directional movement counts as 0."""
-    plus = _directional(candles, candles.plus_move, period)
-    minus = _directional(candles, candles.minus_move, period)
+    plus, minus = _directional(candles.plus_move, period), _directional(candles.minus_move, period)
     total = plus + minus
     index = np.where(total == 0, 0.0, 100 * np.abs(plus - minus) / nonzero(total))
     return seeded_ema(index, period, 2 * period - 1, alpha=1 / period)
@@ -222,6 +195,7 @@ def mfi(candles: Candles, window: int) -> Array:
     """Money flow index: money traded on bars whose typical price rose, percent; ties count for neither."""
     change = candles.typical - shift(candles.typical, 1)
     money, tie = candles.typical * candles.volume, SAME_PRICE * candles.typical
+    # 0 x money x change: 0 where all are known, else NaN.
     rising = np.where(change > tie, money, 0.0 * money * change)
     falling = np.where(change < -tie, money, 0.0 * money * change)
     up, down = full_sum(rising, window), full_sum(falling, window)
@@ -242,33 +216,20 @@ def ultimate(candles: Candles) -> Array:
     return 100 * (4 * short + 2 * middle + long) / 7
 
 
-def _on_closes(indicator: Callable[[ClosePrices], Array]) -> Callable[[StockBlock], Array]:
-    def compute(block: StockBlock) -> Array:
-        prices: ClosePrices = block.remember(("close bars",), lambda: ClosePrices(block))
-        return prices.bars.unpack(indicator(prices))
+def _on(pack: Callable[[StockBlock], Bars], indicator: Callable[..., Array]) -> Callable[..., Array]:
+    def compute(block: StockBlock, *days: int) -> Array:
+        bars = pack(block)
+        return bars.unpack(indicator(bars, *days))
 
     return compute
 
 
-def _on_candles(indicator: Callable[[Candles], Array]) -> Callable[[StockBlock], Array]:
-    def compute(block: StockBlock) -> Array:
-        candles: Candles = block.remember(("candles",), lambda: Candles(block))
-        return candles.bars.unpack(indicator(candles))
-
-    return compute
+# The bars of a block are packed once for all indicators.
+_on_closes = partial(_on, cached(ClosePrices))
+_on_candles = partial(_on, cached(Candles))
 
 
-def _closes(
-    name: str, formula: str, bars: int, unit: str, indicator: Callable[[ClosePrices], Array]
-) -> Feature:
-    return Feature(name, "technical", formula, bars, unit, _on_closes(indicator))
-
-
-def _candles(name: str, formula: str, bars: int, unit: str, indicator: Callable[[Candles], Array]) -> Feature:
-    return Feature(name, "technical", formula, bars, unit, _on_candles(indicator))
-
-
-def _wilder(period: int) -> int:
+def wilder_window(period: int) -> int:
     """Bars after which Wilder's mean has forgotten its start."""
     return ema_terms(1 / period) + period
 
@@ -277,115 +238,45 @@ _MACD = ema_terms(2 / 27) + 26
 _MACD_SIGNAL = _MACD + ema_terms(2 / 10) + 9
 _TRIX = 3 * (ema_terms(2 / 16) + 15)
 
-FEATURES = (
-    *(
-        _closes(
-            f"rsi_{n}d",
-            f"relative strength index of {n} days (Wilder)",
-            _wilder(n),
-            "0 to 100",
-            partial(rsi, period=n),
-        )
-        for n in (6, 14)
-    ),
-    _closes("macd_12d_26d", "(12-day - 26-day exponential mean of close) / close", _MACD, "ratio", macd),
-    _closes(
-        "macd_signal_9d",
-        "9-day exponential mean of the MACD line / close",
-        _MACD_SIGNAL,
-        "ratio",
-        macd_signal,
-    ),
-    _closes(
-        "macd_hist_9d",
-        "(MACD line - its 9-day exponential mean) / close",
-        _MACD_SIGNAL,
-        "ratio",
-        macd_histogram,
-    ),
-    _closes(
-        "trix_15d", "one-day change of the triple 15-day exponential mean of close", _TRIX, "percent", trix
-    ),
-    _closes(
-        "bollinger_b_20d",
-        "(close - lower band) / (upper - lower band), mean +- 2 deviations of 20 days",
-        19,
-        "0 to 1 inside the bands",
-        partial(bollinger_position, window=20),
-    ),
-    _closes(
-        "bollinger_width_20d",
-        "(upper - lower band) / mean close of 20 days",
-        19,
-        "ratio",
-        partial(bollinger_width, window=20),
-    ),
-    _candles(
-        "atr_14d",
-        "average true range of 14 days (Wilder) / close",
-        _wilder(14),
-        "ratio",
-        partial(atr, period=14),
-    ),
-    _candles(
-        "stoch_k_14d",
-        "3-day mean of (close - lowest low) / (highest high - lowest low) of 14 days",
-        15,
-        "0 to 100",
-        partial(stochastic, window=14, smooth=3),
-    ),
-    _candles(
-        "stoch_d_14d", "3-day mean of stoch_k_14d", 17, "0 to 100", partial(stochastic_signal, window=14)
-    ),
-    _candles(
-        "williams_r_14d",
-        "-(highest high - close) / (highest high - lowest low) of 14 days",
-        13,
-        "-100 to 0",
-        partial(williams_r, window=14),
-    ),
-    _candles(
-        "cci_20d",
-        "(typical price - its mean) / (0.015 x mean absolute deviation) of 20 days",
-        19,
-        "1",
-        partial(cci, window=20),
-    ),
-    _candles(
-        "plus_di_14d",
-        "upward directional movement / true range of 14 days (Wilder)",
-        _wilder(14),
-        "0 to 100",
-        partial(plus_di, period=14),
-    ),
-    _candles(
-        "minus_di_14d",
-        "downward directional movement / true range of 14 days (Wilder)",
-        _wilder(14),
-        "0 to 100",
-        partial(minus_di, period=14),
-    ),
-    _candles(
-        "adx_14d",
-        "average directional index of 14 days (Wilder)",
-        2 * _wilder(14),
-        "0 to 100",
-        partial(adx, period=14),
-    ),
-    _candles("mfi_14d", "money flow index of 14 days", 14, "0 to 100", partial(mfi, window=14)),
-    _candles(
-        "aroon_up_25d",
-        "100 x (25 - days since the highest high of 25 days) / 25",
-        25,
-        "0 to 100",
-        lambda c: aroon(c.high, 25),
-    ),
-    _candles(
-        "aroon_down_25d",
-        "100 x (25 - days since the lowest low of 25 days) / 25",
-        25,
-        "0 to 100",
-        lambda c: aroon(-c.low, 25),
-    ),
-    _candles("ultimate_28d", "ultimate oscillator of 7, 14 and 28 days", 28, "0 to 100", ultimate),
+# fmt: off
+FEATURES = family(
+    "technical",
+    row("rsi_{}d", "{}-day relative strength index (Wilder)", "0 to 100",
+        _on_closes(rsi), wilder_window, 6, 14),
+    row("macd_12d_26d", "(12-day - 26-day exponential mean of close) / close", "ratio",
+        _on_closes(lambda p: macd_line(p) / p.close), _MACD),
+    row("macd_signal_9d", "9-day exponential mean of the MACD line / close", "ratio",
+        _on_closes(lambda p: seeded_ema(macd_line(p), 9, 33) / p.close), _MACD_SIGNAL),
+    row("macd_hist_9d", "(MACD line - its 9-day exponential mean) / close", "ratio",
+        _on_closes(macd_histogram), _MACD_SIGNAL),
+    row("trix_15d", "one-day change of the triple 15-day exponential mean of close", "percent",
+        _on_closes(trix), _TRIX),
+    row("bollinger_b_{}d",
+        "(close - lower band) / (upper - lower band), bands at {}-day mean +- 2 standard deviations",
+        "0 to 1 inside the bands", _on_closes(bollinger_position), price_window, 20),
+    row("bollinger_width_{}d", "(upper - lower band) / {}-day mean close", "ratio",
+        _on_closes(bollinger_width), price_window, 20),
+    row("atr_{}d", "{}-day average true range (Wilder) / close", "ratio",
+        _on_candles(atr), wilder_window, 14),
+    row("stoch_k_{}d", "3-day mean of (close - lowest low) / (highest high - lowest low) of {} days",
+        "0 to 100", _on_candles(stochastic), 15, 14),
+    row("stoch_d_{}d", "3-day mean of stoch_k_{}d", "0 to 100",
+        _on_candles(lambda c, n: full_sum(stochastic(c, n), 3) / 3), 17, 14),
+    row("williams_r_{}d", "-(highest high - close) / (highest high - lowest low) of {} days", "-100 to 0",
+        _on_candles(williams_r), price_window, 14),
+    row("cci_{}d", "(typical price - its {0}-day mean) / (0.015 x {0}-day mean absolute deviation)", "1",
+        _on_candles(cci), price_window, 20),
+    row("plus_di_{}d", "{}-day upward directional movement / true range (Wilder)", "0 to 100",
+        _on_candles(lambda c, n: directional_index(c, c.plus_move, n)), wilder_window, 14),
+    row("minus_di_{}d", "{}-day downward directional movement / true range (Wilder)", "0 to 100",
+        _on_candles(lambda c, n: directional_index(c, c.minus_move, n)), wilder_window, 14),
+    row("adx_{}d", "{}-day average directional index (Wilder)", "0 to 100",
+        _on_candles(adx), lambda n: 2 * wilder_window(n), 14),
+    row("mfi_{}d", "{}-day money flow index", "0 to 100", _on_candles(mfi), return_window, 14),
+    row("aroon_up_{}d", "100 x ({0} - days since the highest high of {0} days) / {0}", "0 to 100",
+        _on_candles(lambda c, n: aroon(c.high, n)), return_window, 25),
+    row("aroon_down_{}d", "100 x ({0} - days since the lowest low of {0} days) / {0}", "0 to 100",
+        _on_candles(lambda c, n: aroon(-c.low, n)), return_window, 25),
+    row("ultimate_28d", "ultimate oscillator of 7, 14 and 28 days", "0 to 100", _on_candles(ultimate), 28),
 )
+# fmt: on

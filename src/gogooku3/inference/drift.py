@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.panel import Panel
-from gogooku3.preprocessing.cross_section import DayStatistics
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.schema import MIN_STOCKS
 
 SAMPLE_ROWS = 20_000

@@ -18,7 +18,7 @@ from gogooku3.errors import DataError
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.inference.saved_fold import SavedFold
-from gogooku3.preprocessing.cross_section import DayStatistics
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.schema import DATE
 
 if TYPE_CHECKING:
@@ -188,5 +188,5 @@ def _normalize(fold: SavedFold, panel: Panel) -> DayStatistics | None:
         np.nan_to_num(panel.values, copy=False)
         return None
     normalizer = normalize_with_quality(panel, fold.normalizer.robust_clip)
-    normalizer.serve(fold.normalizer)
+    normalizer.apply_fallback(fold.normalizer)
     return normalizer.statistics

@@ -1,4 +1,4 @@
-"""One day's columns less their means, with what was counted on the way. It reads no other day."""
+"""One day's columns less their means, with their statistics. No other day is read."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,34 @@ _CONSTANT = 1e-6
 """A standard deviation below this share of the mean is Float32 rounding: the column is constant that day."""
 
 _FEW = 1 / 16
-"""Share of missing cells below which they are written one by one rather than by a pass over all cells."""
+"""Share of missing cells below which they are written one by one rather than in a pass over all cells."""
+
+
+@dataclass
+class DayStatistics:
+    """Count, mean and variance of each day and feature before standardisation, float64 `[days, features]`."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+    @staticmethod
+    def empty(n_days: int, n_features: int) -> "DayStatistics":
+        """Zeros, to be filled in day by day."""
+        shape = (n_days, n_features)
+        return DayStatistics(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+
+    def pooled(self, days: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation over all rows of some days (Chan et al., 1979).
+
+        A feature without any value has mean 0 and deviation 1; a constant feature has deviation 1.
+        """
+        count, mean, variance = self.count[days], self.mean[days], self.variance[days]
+        total = np.maximum(count.sum(axis=0), 1)
+        centre = (count * mean).sum(axis=0) / total
+        spread = (count * (variance + (mean - centre) ** 2)).sum(axis=0) / total
+        deviation = np.sqrt(spread)
+        return centre, np.where(deviation > 1e-6 * np.abs(centre), deviation, 1.0)
 
 
 @dataclass
@@ -21,10 +48,10 @@ class DayColumns:
     Attributes:
         values: float32 `[stocks, features]`, less `mean`; 0 where unknown. z-scores after `standardize`.
         missing: bool `[stocks, features]`; None where all is known.
-        cells: numbers of the missing cells, counted along the rows.
+        cells: flat indices of the missing cells.
         count: known values of each feature, int64 `[features]`.
-        mean: of the known values, as float32 finds it.
-        drift: what that rounding missed.
+        mean: of the known values, computed in float32.
+        drift: rounding error of `mean`: the mean of `values`.
         variance: of the known values, float32.
     """
 
@@ -38,13 +65,12 @@ class DayColumns:
 
     @staticmethod
     def of(block: Float32) -> "DayColumns":
-        """Sums over the stocks, in the order given; NaN and infinities are unknown.
+        """Sum over the stocks in the order given; NaN and infinities are unknown.
 
-        A column with values whose squares are beyond float32 (2e19) tells nothing of its day: it is taken as
-        constant, and its mean as 0.
+        A column with values whose squares exceed float32 (2e19) counts as constant with mean 0.
 
         Args:
-            block: float32 `[stocks, features]`; overwritten where it is contiguous, for it becomes `values`.
+            block: float32 `[stocks, features]`; overwritten if contiguous, because it becomes `values`.
 
         >>> day = DayColumns.of(np.float32([[1, 5], [3, np.nan]]))
         >>> day.count.tolist(), day.mean.tolist(), day.variance.tolist()
@@ -65,13 +91,14 @@ class DayColumns:
             values -= mean
             if len(cells):
                 _clear(values, missing, cells)
+            # A second pass: float32 sums of large values lose digits, sums of their deviations don't.
             drift = np.einsum("sf->f", values) / known
             variance = np.einsum("sf,sf->f", values, values) / known - drift * drift
         np.maximum(variance, 0, out=variance)
-        if len(lost := np.flatnonzero(~np.isfinite(variance))):
-            values[:, lost] = 0
-            for found in (mean, drift, variance):
-                found[lost] = 0
+        if len(overflown := np.flatnonzero(~np.isfinite(variance))):
+            values[:, overflown] = 0
+            for statistic in (mean, drift, variance):
+                statistic[overflown] = 0
         return DayColumns(values, missing if len(cells) else None, cells, count, mean, drift, variance)
 
     @property
@@ -80,7 +107,7 @@ class DayColumns:
         return self.mean.astype(np.float64) + self.drift
 
     def standardize(self) -> Float32:
-        """Make the values z-scores, in place; 0 where unknown, and where a column is constant that day."""
+        """Turn the values into z-scores in place; 0 where unknown or where the column is constant."""
         std = np.sqrt(self.variance)
         varies = std > _CONSTANT * np.abs(self.mean)
         self.values -= self.drift
@@ -91,7 +118,7 @@ class DayColumns:
 
 
 def _clear(values: Float32, missing: NDArray[np.bool_], cells: NDArray[np.intp]) -> None:
-    """Write 0 where cells are missing, in place."""
+    """Write 0 into the missing cells, in place."""
     if len(cells) < _FEW * values.size:
         values.reshape(-1)[cells] = 0
     else:

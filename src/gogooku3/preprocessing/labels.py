@@ -1,4 +1,4 @@
-"""How a day's targets are treated before a loss sees them: by day alone, so nothing crosses days."""
+"""Treatment of targets before the loss: each day by itself, so nothing crosses days."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from gogooku3.errors import ConfigError
 LabelTreatment = Literal["raw", "zscore", "rank", "blend"]
 _CLIP = 5.0
 _MAX_PASSES = 8
-"""Times a day is clipped and standardised again, so that one bad tick doesn't flatten the others."""
+"""Times a day is clipped and standardised again, so that one bad tick doesn't compress the others."""
 
 
 def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
@@ -18,8 +18,8 @@ def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
     Args:
         targets: float32 `[days, stocks, horizons]`; NaN is unknown and stays NaN.
         how: "raw" keeps returns; "zscore" standardises each day, clips at 5 deviations, and standardises
-            what is left again; "rank" takes the average rank, scaled to mean 0 and deviation 1; "blend" is
-            the mean of "zscore" and "rank": the sizes of returns count, and no single one much.
+            the result again; "rank" takes the average rank, scaled to mean 0 and deviation 1; "blend" is
+            the mean of "zscore" and "rank": returns keep their sizes, but no single one dominates.
 
     Returns:
         float32 of the same shape; a day with fewer than two known values, or no spread, is 0.
@@ -43,10 +43,11 @@ def treat_labels(targets: np.ndarray, how: LabelTreatment) -> np.ndarray:
     known = np.isfinite(values)
     scaled = _standardized(values, known)
     for _ in range(_MAX_PASSES):
-        wild = (np.abs(scaled) > _CLIP).any(axis=1, keepdims=True)
-        if not wild.any():
+        has_outlier = (np.abs(scaled) > _CLIP).any(axis=1, keepdims=True)
+        if not has_outlier.any():
             break
-        scaled = np.where(wild, _standardized(np.clip(scaled, -_CLIP, _CLIP), known), scaled)
+        # Only days with an outlier change, so that a bad tick moves no bit of another day.
+        scaled = np.where(has_outlier, _standardized(np.clip(scaled, -_CLIP, _CLIP), known), scaled)
     return np.where(known, np.clip(scaled, -_CLIP, _CLIP), np.nan).astype(np.float32)
 
 
@@ -60,7 +61,7 @@ def _standardized(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _average_ranks(targets: np.ndarray) -> np.ndarray:
-    """Average rank within the day, 1 up, `[days, stocks, horizons]`; NaN stays NaN."""
+    """Average rank within the day, from 1, `[days, stocks, horizons]`; NaN stays NaN."""
     ranks = np.full(targets.shape, np.nan)
     for day in range(targets.shape[0]):
         for horizon in range(targets.shape[2]):

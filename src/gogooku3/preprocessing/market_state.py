@@ -1,4 +1,4 @@
-"""The market's state by day: what day-wise normalisation takes out of the features, kept as a few numbers."""
+"""The market's state by day: the level and dispersion of features that day-wise normalisation removes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from gogooku3.errors import DataError
-from gogooku3.preprocessing.cross_section import DayStatistics
+from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.schema import MIN_STOCKS
 
 _CLIP = 3.0
-_LEAST = 1e-6
+_MIN_SPREAD = 1e-6
+"""Spread, relative to |centre|, below which a number counts as constant on the training days."""
 
 
 @dataclass(frozen=True)
 class MarketState:
-    """Scales each day's cross-sectional mean and log deviation of every feature by its training days.
+    """Scale each day's cross-sectional mean and log deviation of every feature by the training days.
 
-    After day-wise normalisation the market's own move, its volatility and its dispersion are gone from the
-    features. These numbers bring them back, one set a day for all stocks, known at that day's close.
+    Day-wise normalisation removes the market's own move, its volatility and its dispersion from the
+    features. These numbers restore them: one set per day for all stocks, known at that day's close.
 
     Attributes:
         centre, spread: float64 `[2 x features]`, over the training days: means first, then log deviations.
@@ -29,31 +30,33 @@ class MarketState:
 
     @staticmethod
     def fit(statistics: DayStatistics, train: range) -> "MarketState":
-        """Scale by the training days alone; a number that hardly moves there is left out (always 0).
+        """Scale by the training days only; a number that is constant there is left out (always 0).
 
         Raises:
             DataError: there are fewer than two training days.
         """
         if len(train) < 2:
-            raise DataError(f"a market state needs 2 training days or more to be scaled by, got {len(train)}")
+            raise DataError(f"a market state needs at least 2 training days, got {len(train)}")
         raw = _raw(statistics)[train.start : train.stop]
         known = np.isfinite(raw)
         count = np.maximum(known.sum(axis=0), 1)
         centre = np.where(known, raw, 0).sum(axis=0) / count
         spread = np.sqrt((np.where(known, raw - centre, 0) ** 2).sum(axis=0) / count)
-        return MarketState(centre, np.where(spread > _LEAST * (np.abs(centre) + _LEAST), spread, np.inf))
+        return MarketState(
+            centre, np.where(spread > _MIN_SPREAD * (np.abs(centre) + _MIN_SPREAD), spread, np.inf)
+        )
 
     def transform(self, statistics: DayStatistics) -> np.ndarray:
         """Standard deviations from the training days' mean, clipped at 3; unknown as 0.
 
         Returns:
-            float32 `[days, 2 x features]`; a day's row depends on that day and the training days alone.
+            float32 `[days, 2 x features]`; a day's row depends only on that day and the training days.
         """
         scaled = np.clip((_raw(statistics) - self.centre) / self.spread, -_CLIP, _CLIP)
         return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """What a later day needs to be put on the same scale; a number that is left out has no spread."""
+        """State that scales later days the same way; a number that is left out has no spread."""
         return {
             "centre": self.centre.tolist(),
             "spread": [float(s) if np.isfinite(s) else None for s in self.spread],

@@ -1,150 +1,154 @@
-"""One day's z-scores, clipped so that a heavy tail neither stays wild nor flattens the other stocks."""
+"""Standardise many days in place, each with its own cross-section only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gogooku3.preprocessing.day_columns import DayColumns, Float32
-from gogooku3.schema import MIN_STOCKS
+from gogooku3.preprocessing.day_columns import DayColumns, DayStatistics, Float32
+from gogooku3.preprocessing.outliers import clip_day, reclip
 
-TOLERANCE = 0.05
-"""Largest |mean| and |deviation - 1| of a day's standardised feature."""
-
-_MAX_PASSES = 30
-
-Floats = NDArray[np.float64]
+_DAYS = 8
+"""Days whose outliers and derived columns are handled together: single days would cost more calls."""
 
 
 @dataclass(frozen=True)
-class Wild:
-    """The features of a day that clipping put too far off, and their z-scores before.
+class DerivedColumns:
+    """Features computed from a day's z-scores, written after the columns they are computed from.
 
     Attributes:
-        features: their numbers.
-        cells: float32 `[features, stocks]`, 0 where unknown.
-        unknown: bool, likewise; False where all are known.
+        width: number of features.
+        of_day: a standardised day -> float32 `[stocks, width]`, NaN where unknown.
+        compare: completes in place the features that compare the stocks of a day: float32
+            `[stocks, days, width]`, NaN below each day's last stock.
     """
 
-    features: NDArray[np.intp]
-    cells: Float32
-    unknown: NDArray[np.bool_] | bool
+    width: int
+    of_day: Callable[[DayColumns], np.ndarray]
+    compare: Callable[[np.ndarray], None]
 
 
-def standardize_day(block: Float32, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Standardise one day in place: mean 0, deviation 1, clipped; missing becomes 0.
+@dataclass(frozen=True)
+class _RawCells:
+    """Features that a day could not scale, those of them with any value, and the raw cells of the latter."""
 
-    Features that the day cannot carry (fewer than `MIN_STOCKS` known values, or no spread) are left
-    as they came.
+    day: int
+    features: np.ndarray
+    seen: np.ndarray
+    cells: np.ndarray
+
+
+class StandardizedDays:
+    """Blocks of one day each, standardised in place: mean 0, deviation 1, clipped; missing and absent are 0.
+
+    Features that a day cannot scale (fewer than `MIN_STOCKS` known values, or no spread) stay raw until
+    `apply_fallback`, which may be called again with other statistics.
 
     Args:
-        block: float32 `[stocks, features]`; what is not finite is missing.
-        clip: largest |z| that stays, in standard deviations.
+        blocks: float32 `[stocks, features]` for each day, overwritten; what is not finite is missing.
+        present: bool `[stocks]` for each day: the rows that exist.
+        clip: largest |z|, in standard deviations.
+        derived: computes the last features from the z-scores of the others; they are then standardised too,
+            so that each day is read and written once.
 
-    Returns:
-        (count, mean, variance) before, float64 `[features]`, and bool `[features]`: not carried.
+    Attributes:
+        statistics: of each day and feature before standardisation.
+        n_rows, missing_cells: rows that exist, and their cells that are not finite.
     """
-    day = DayColumns.of(block.copy())
-    day.standardize()
-    carried, wild = clip_day(day, clip)
-    raw = block[:, ~carried]
-    block[...] = day.values
-    block[:, wild.features] = tame([wild], clip)[0].T
-    block[:, ~carried] = np.where(np.isfinite(raw), raw, np.float32(np.nan))
-    return day.count, day.centre, day.variance.astype(np.float64), ~carried
 
+    def __init__(
+        self,
+        blocks: Sequence[Float32] | Float32,
+        present: Sequence[NDArray[np.bool_]] | NDArray[np.bool_],
+        n_features: int,
+        clip: float,
+        derived: DerivedColumns | None = None,
+    ) -> None:
+        self.blocks, self.present, self.clip = blocks, present, clip
+        self.n_features = n_features
+        self.statistics = DayStatistics.empty(len(blocks), n_features)
+        self.n_rows = 0
+        self._derived = derived
+        self._width = n_features - (derived.width if derived else 0)
+        self._raw: list[_RawCells] = []
+        # One after the other: two threads would lose to the interpreter's lock what they gain.
+        for first in range(0, len(blocks), _DAYS):
+            self._standardize(range(first, min(first + _DAYS, len(blocks))))
+        self.missing_cells = self.n_rows * n_features - int(self.statistics.count.sum())
 
-def clip_day(day: DayColumns, clip: float) -> tuple[NDArray[np.bool_], Wild]:
-    """Clip a standardised day in place: which features it carries, and those that are to be tamed.
+    def apply_fallback(self, mean: np.ndarray, std: np.ndarray) -> NDArray[np.int64]:
+        """Scale the raw cells with these statistics, clipped; missing becomes 0.
 
-    The values of features that it does not carry mean nothing.
-    """
-    flat = day.variance <= (1e-5 * np.abs(day.centre)) ** 2
-    carried = (day.count >= MIN_STOCKS) & ~flat
-    known, width = np.maximum(day.count, 1), day.values.shape[1]
-    # The cells beyond the clip are few, and what clipping does to a column's sums follows from them alone.
-    cells = np.flatnonzero((day.values > clip) | (day.values < -clip))
-    column = cells % width
-    z = day.values.reshape(-1)[cells].astype(np.float64)
-    clipped = np.copysign(clip, z)
-    mean = np.bincount(column, clipped - z, width) / known
-    square = 1 + np.bincount(column, clipped**2 - z**2, width) / known
-    off = np.flatnonzero(_too_far_off(mean, square) & carried)
-    wild = Wild(off, day.values[:, off].T, day.missing is not None and day.missing[:, off].T)
-    day.values.reshape(-1)[cells] = clipped
-    return carried, wild
+        Returns:
+            number of rows scaled so, for each feature.
+        """
+        rows = np.zeros(self.n_features, np.int64)
+        for raw in self._raw:
+            scaled = (raw.cells - mean[raw.seen]) / std[raw.seen]
+            np.clip(scaled, -self.clip, self.clip, out=scaled)
+            np.copyto(scaled, 0, where=np.isnan(scaled))
+            stocks = np.flatnonzero(self.present[raw.day])
+            self.blocks[raw.day][stocks[:, None], raw.seen] = scaled
+            rows[raw.features] += len(stocks)
+        return rows
 
+    def _standardize(self, days: range) -> None:
+        stocks = [np.flatnonzero(self.present[day]) for day in days]
+        self.n_rows += sum(map(len, stocks))
+        n_derived = self.n_features - self._width
+        derived = np.full((max(map(len, stocks)), len(days), n_derived), np.nan, np.float32)
+        outliers = []
+        for number, (day, rows) in enumerate(zip(days, stocks, strict=True)):
+            # Absent stocks would look like missing cells. Copied whole: memory is read fastest in one pass.
+            columns = DayColumns.of(self.blocks[day].copy()[rows, : self._width])
+            columns.standardize()
+            if self._derived:
+                derived[: len(rows), number] = self._derived.of_day(columns)
+            usable, day_outliers = clip_day(columns, self.clip)
+            outliers.append(day_outliers)
+            self._record(slice(day, day + 1), slice(self._width), columns)
+            self._store(day, rows, 0, columns.values, usable)
+            self.blocks[day][~self.present[day]] = 0
+        if self._derived:
+            self._derived.compare(derived)
+        # The derived features of several days, placed next to each other, are columns like any others.
+        columns = DayColumns.of(derived.reshape(len(derived), -1).copy())
+        columns.standardize()
+        usable, derived_outliers = clip_day(columns, self.clip)
+        self._record(slice(days.start, days.stop), slice(self._width, None), columns)
+        *clipped, clipped_derived = reclip([*outliers, derived_outliers], self.clip)
+        columns.values[:, derived_outliers.features] = clipped_derived.T
+        scores, usable = columns.values.reshape(derived.shape), usable.reshape(len(days), -1)
+        for number, (day, rows) in enumerate(zip(days, stocks, strict=True)):
+            block = self.blocks[day]
+            block[rows[:, None], outliers[number].features] = clipped[number].T
+            block[rows, self._width :] = derived[: len(rows), number]
+            self._store(day, rows, self._width, scores[: len(rows), number], usable[number])
 
-def tame(wild: Sequence[Wild], clip: float) -> list[Float32]:
-    """Clip the tail of each feature and standardise the rest again until |mean| and |std - 1| are small.
+    def _record(self, days: slice, features: slice, columns: DayColumns) -> None:
+        """Record the statistics of some days and features."""
+        for statistic, table in (
+            (columns.count, self.statistics.count),
+            (columns.centre, self.statistics.mean),
+            (columns.variance, self.statistics.variance),
+        ):
+            part = table[days, features]
+            part[...] = statistic.reshape(part.shape)
 
-    Returns:
-        `[features, stocks]` for each, 0 where unknown. What else is tamed in the same call changes no bit.
-    """
-    sizes = [day.cells.shape for day in wild]
-    rows, width = sum(n for n, _ in sizes), max((stocks for _, stocks in sizes), default=0)
-    cells, unknown = np.zeros((rows, width)), np.ones((rows, width), bool)
-    ends = np.cumsum([n for n, _ in sizes]).tolist()
-    for day, end, (n, stocks) in zip(wild, ends, sizes, strict=True):
-        cells[end - n : end, :stocks], unknown[end - n : end, :stocks] = day.cells, day.unknown
-    shift, scale = _fit_clipped(cells, np.count_nonzero(unknown, axis=1), clip)
-    cells -= shift[:, None]
-    cells /= scale[:, None]
-    tamed = np.clip(cells, -clip, clip, dtype=np.float32, casting="same_kind")
-    np.copyto(tamed, 0, where=unknown)
-    return [tamed[end - n : end, :stocks] for end, (n, stocks) in zip(ends, sizes, strict=True)]
-
-
-def _fit_clipped(cells: Floats, unknown: NDArray[np.intp], clip: float) -> tuple[Floats, Floats]:
-    """Shift and scale that leave each row of cells with mean 0 and deviation 1 once it is clipped.
-
-    With k cells beyond the clip (d more above than below) and the other m cells at mean u and
-    deviation s, the clipped row has mean 0 and deviation 1 after `(x - a) / b` where
-    `a = u + b clip d / m` and `b^2 = m s^2 / (n - clip^2 k - clip^2 d^2 / m)`. Who is beyond may
-    change by that, so it is solved again. A row of which only two values are left has no solution and
-    stays as the last pass found it.
-
-    Args:
-        cells: `[rows, cells]`, 0 where unknown.
-        unknown: how many are, `[rows]`.
-        clip: largest value that stays.
-    """
-    shift, scale = np.zeros(len(cells)), np.ones(len(cells))
-    rows = np.arange(len(cells))
-    for number in range(_MAX_PASSES):
-        part, absent, a, b = cells[rows], unknown[rows], shift[rows], scale[rows]
-        n = cells.shape[1] - absent
-        floor, ceiling = a - clip * b, a + clip * b
-        high = _write_where(part > ceiling[:, None], ceiling, part) - absent * (ceiling < 0)
-        low = _write_where(part < floor[:, None], floor, part) - absent * (floor > 0)
-        zero = np.clip(0.0, floor, ceiling)
-        total = np.einsum("rc->r", part) - absent * zero
-        square = np.einsum("rc,rc->r", part, part) - absent * zero**2
-        rest, excess = n - high - low, high - low
-        centre = (total - high * ceiling - low * floor) / np.maximum(rest, 1)
-        variance = (square - high * ceiling**2 - low * floor**2) / np.maximum(rest, 1) - centre**2
-        room = n - clip**2 * (high + low) - clip**2 * excess**2 / np.maximum(rest, 1)
-        go_on = (room > 0) & (variance > 1e-11 * centre**2)
-        if number:
-            go_on &= _too_far_off((total / n - a) / b, (square - 2 * a * total + n * a**2) / (n * b**2))
-        rows = rows[go_on]
-        if not len(rows):
-            break
-        scale[rows] = np.sqrt(rest[go_on] * variance[go_on] / room[go_on])
-        shift[rows] = centre[go_on] + scale[rows] * clip * excess[go_on] / rest[go_on]
-    return shift, scale
-
-
-def _write_where(flags: NDArray[np.bool_], values: Floats, cells: Floats) -> NDArray[np.intp]:
-    """Write each row's value where flags are set, in place, and count them: they are few."""
-    found = np.flatnonzero(flags)
-    rows = found // flags.shape[1]
-    cells.reshape(-1)[found] = values[rows]
-    return np.bincount(rows, minlength=len(flags))
-
-
-def _too_far_off(mean: np.ndarray, square: np.ndarray) -> NDArray[np.bool_]:
-    """Where a column's mean, or its deviation by its mean square, is too far from 0 and 1."""
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return (np.abs(mean) > 0.6 * TOLERANCE) | (np.abs(deviation - 1) > 0.6 * TOLERANCE)
+    def _store(
+        self, day: int, stocks: np.ndarray, first: int, scores: np.ndarray, usable: np.ndarray
+    ) -> None:
+        """Write a day's neighbouring features, from number `first` on; keep those raw that are not usable."""
+        block, after = self.blocks[day], first + len(usable)
+        if usable.all():
+            block[stocks, first:after] = scores
+            return
+        features = first + np.flatnonzero(~usable)
+        seen = features[self.statistics.count[day, features] > 0]
+        # Rows first: picking single cells costs more than reading the cells between them.
+        raw = block[stocks, features[0] : features[-1] + 1][:, seen - features[0]]
+        raw[~np.isfinite(raw)] = np.nan
+        block[stocks, first:after] = scores
+        block[stocks[:, None], seen] = raw
+        self._raw.append(_RawCells(day, features, seen, raw))

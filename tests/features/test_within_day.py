@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gogooku3.features.market import group_quantile, less_group_mean
+from gogooku3.features.within_day import group_quantile, less_group_mean
 
 SOME = np.float32([0, -0.0, 1, -1, 2.5, -3, np.nan, np.inf, -np.inf, 1e-40, -1e-40, 3e38])
 
