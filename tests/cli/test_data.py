@@ -43,7 +43,7 @@ def test_features_prints_the_whole_catalogue(capsys: pytest.CaptureFixture[str])
     code, text, _ = run(capsys, "data", "features")
     assert code == 0
     assert text.startswith("139 features")
-    assert "trading day before" in text
+    assert "close(t) / close(t - 1) - 1" in text
 
 
 def test_features_prints_one_family_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:

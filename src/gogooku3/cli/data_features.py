@@ -1,4 +1,4 @@
-"""`gogooku3 data features`: what each column of a data set means."""
+"""`gogooku3 data features`: the meaning of each column of a data set."""
 
 from typing import Annotated
 
@@ -14,11 +14,13 @@ EXTRA_COLUMNS = ("name", "family", "formula", "lookback", "known")
 def features(
     family: Annotated[str | None, typer.Option(help="Only this family, such as volatility.")] = None,
     extra: Annotated[
-        bool, typer.Option("--extra", help="Those beyond the 139 instead, and when each is known.")
+        bool, typer.Option("--extra", help="List the optional features instead, and when each is known.")
     ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """List the features of a data set: name, family, formula, lookback in trading days, unit.
+
+    In formulas, t is the day and t - 5 is five trading days before it.
 
     Example: `gogooku3 data features --family volatility`
     """
