@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gogooku3.system import available_cores, freed_memory_kept, one_heap
+from gogooku3.system import available_cores, freed_memory_kept
 
 GLIBC = hasattr(ctypes.CDLL(None), "mallopt")
 
@@ -60,7 +60,6 @@ def test_larger_blocks_go_back_at_once() -> None:
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
-    one_heap()
     with freed_memory_kept(largest=1):
         pass
 
@@ -68,37 +67,6 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failure_inside_is_passed_on() -> None:
     with pytest.raises(ValueError, match="inside"), freed_memory_kept():
         raise ValueError("inside")
-
-
-THREADS = """
-import sys
-from gogooku3.system import available_cores, freed_memory_kept, one_heap
-if sys.argv[1] == "one":
-    one_heap()
-import resource
-from concurrent.futures import ThreadPoolExecutor
-import torch
-
-def work(megabytes):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    # More than a part of a thread's own heap holds.
-    blocks = [torch.ones(10 * 250_000) for _ in range(megabytes // 10)]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-with freed_memory_kept():
-    work(400)
-    with ThreadPoolExecutor(1) as pool:
-        print(pool.submit(work, 400).result())
-"""
-
-
-@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
-def test_in_one_heap_a_thread_uses_what_another_freed() -> None:
-    own, shared = (
-        int(subprocess.run([sys.executable, "-c", THREADS, heap], capture_output=True, check=True).stdout)
-        for heap in ("own", "one")
-    )
-    assert shared < own / 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to a core")

@@ -3,10 +3,10 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 # From glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEEP, _USUAL = 2**30, 2**25
 """Bytes. glibc itself raises its thresholds up to 32 MiB for a program that frees large blocks."""
 
@@ -14,16 +14,6 @@ _KEEP, _USUAL = 2**30, 2**25
 def available_cores() -> int:
     """Cores this process may use, at least one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def one_heap() -> None:
-    """From now on every thread takes memory from one heap, so that what one frees serves the others.
-
-    glibc gives each thread a heap of its own, in parts of 64 MiB that it gives back when they are empty,
-    whatever `freed_memory_kept` says. To be called before there are threads; there is no way back.
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def test_the_quickstart_makes_its_market_where_it_is_missing(
     calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
-    monkeypatch.setattr(train, "ensure_demo_dataset", lambda path, meanwhile: made.append(path))
+    monkeypatch.setattr(train, "ensure_demo_dataset", made.append)
     run("train", "--config", "model/atft/quickstart")
     assert made == [DEMO_DATASET]
     assert calls[0]["data_path"] == DEMO_DATASET
@@ -107,7 +107,7 @@ def test_the_demo_trains_the_quickstart_on_the_market_in_the_data_folder(
     calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(demo.settings, "data_dir", tmp_path / "big disk")
-    monkeypatch.setattr(demo, "ensure_demo_dataset", lambda path, _: path)
+    monkeypatch.setattr(demo, "ensure_demo_dataset", lambda path: path)
     run("demo")
     (call,) = calls
     assert call["data_path"] == tmp_path / "big disk" / "demo" / "ml_dataset_full.parquet"
@@ -161,7 +161,7 @@ def test_resuming_a_complete_run_says_where_its_report_lies(
 def test_resuming_takes_no_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for other in ("model.hidden_dim=8", "--epochs=3", "--experiment=x"):
         told = refused(capsys, "train", "--resume", str(tmp_path), other)
-        assert told.startswith("error: --resume takes the settings of the run as they were")
+        assert told.startswith("error: --resume uses the run's own settings")
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,23 +1,25 @@
-"""`gogooku3 export`: a trained network as a file for other programs."""
+"""`gogooku3 export`: writes a trained network for other programs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gogooku3.cli.options import RunFolder
+
 
 def export(
-    run: Annotated[Path, typer.Option(metavar="DIR", help="Folder of a run that `gogooku3 train` wrote.")],
-    format: Annotated[str, typer.Option(metavar="onnx|torch", help="Kind of file.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file: .onnx, or .pt2 for torch.")],
+    run: RunFolder,
+    format: Annotated[str, typer.Option(metavar="onnx|torch", help="File format.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .onnx, or .pt2 for torch.")],
     fold: Annotated[int | None, typer.Option(help="Fold of the network; the newest by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Its seed, of several; the last by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the network; the last by default.")] = None,
 ) -> None:
-    """Write a trained network as ONNX or as PyTorch's exported program, with what serving it needs.
+    """Export one trained network as ONNX or as a PyTorch program, with the metadata to serve it.
 
-    The file takes any number of stocks, and holds the features, their normalisation and the graph's rules as
-    metadata. It is tried against the network itself on days of several numbers of stocks, and not written
-    if it differs. It is one network: neither LightGBM nor the average of several seeds.
+    The file accepts any number of stocks; its metadata holds the features, their normalisation and the
+    graph's rules. It is written only if its predictions match the network's on days with different numbers
+    of stocks. LightGBM and averages over seeds are not exported.
 
     Example: `gogooku3 export --run runs/train/20250101-090000 --format onnx --out network.onnx`
     """
@@ -25,10 +27,10 @@ def export(
     from gogooku3.inference.saved_fold import SavedFold
 
     saved = SavedFold.open(run, fold)
-    done = export_network(saved, format, out, seed)
-    others = [name for name in saved.networks if name != done.network]
-    beside = f"; not in it: {', '.join(others)}" if others else ""
+    exported = export_network(saved, format, out, seed)
+    others = [name for name in saved.networks if name != exported.network]
+    omitted = f"; not in it: {', '.join(others)}" if others else ""
     typer.echo(
-        f"{out}: fold {saved.number}, {done.network}{beside}; differs from PyTorch by at most "
-        f"{done.difference:.1e} on days of {', '.join(map(str, TEST_SIZES))} stocks"
+        f"{out}: fold {saved.number}, {exported.network}{omitted}; differs from PyTorch by at most "
+        f"{exported.difference:.1e} on days of {', '.join(map(str, TEST_SIZES))} stocks"
     )

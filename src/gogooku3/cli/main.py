@@ -1,12 +1,10 @@
-"""`gogooku3`: the commands put together, and what a failure looks like."""
+"""`gogooku3`: assembles the commands and turns failures into messages and exit codes."""
 
-import atexit
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -29,8 +27,8 @@ from gogooku3.errors import GogookuError, Interrupted, file_error
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 DEBUG = "GOGOOKU3_DEBUG"
-UsageError: Any = typer.BadParameter.__mro__[1]
-"""Base of what typer raises about a command's arguments; typer doesn't export it."""
+UsageError: Any = typer.BadParameter.__base__
+"""Raised by typer for bad arguments; typer exports only its subclasses."""
 
 app = typer.Typer(
     name="gogooku3",
@@ -44,24 +42,18 @@ data = typer.Typer(
     rich_markup_mode="markdown",
     help="Make, fetch, build, list and check data: synth, fetch, build, describe, features, validate.",
 )
-app.command()(train)
-app.command()(demo)
-app.command()(evaluate)
-app.command()(audit)
-app.command()(predict)
-app.command()(runs)
-app.command()(export)
+COMMANDS: tuple[Callable[..., None], ...] = (train, demo, evaluate, audit, predict, runs, export)
+DATA_COMMANDS: tuple[Callable[..., None], ...] = (synth, build, describe, features, validate)
+for command in COMMANDS:
+    app.command()(command)
 app.add_typer(data, name="data")
 data.add_typer(fetch, name="fetch")
-data.command()(synth)
-data.command()(build)
-data.command()(describe)
-data.command()(features)
-data.command()(validate)
+for command in DATA_COMMANDS:
+    data.command()(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"gogooku3 {__version__}")
         raise typer.Exit
 
@@ -72,16 +64,16 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Train stock return forecasts without leaks, and score them honestly.
+    """Train stock return forecasts without look-ahead and score them out of sample.
 
-    Start with `gogooku3 demo`: it makes a market, trains both models on it, writes a report.
+    Start with `gogooku3 demo`: it makes a market, trains both models on it and writes a report.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 2 something for the user to mend, 130 or 143 stopped, 1 a bug.
+    """Run a command and exit: 0 success, 2 an error the user can fix, 130 or 143 stopped, 1 a bug.
 
-    With `GOGOOKU3_DEBUG=1` in the environment every failure shows its traceback.
+    `GOGOOKU3_DEBUG=1` in the environment adds a traceback to every failure.
     """
     # Idle OpenMP threads must sleep, not spin; libraries read this once, when they are first loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -101,60 +93,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException as error:
-        # Polars' panics are no `Exception`; whoever wants to stop the process is to stop it.
+        # A panic of Polars is a BaseException; any other (such as SystemExit) passes.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if problem := file_error(error):
             _fail(f"error: {problem}", USER_ERROR)
         _fail(
             f"internal error: {type(error).__name__}: {error}\n"
-            f"This is a bug of ours or of the machine's; {DEBUG}=1 shows where it happened.",
+            f"This is a bug in gogooku3 or a fault of the machine; {DEBUG}=1 shows the traceback.",
             BUG,
         )
     if code == INTERRUPTED:
         _fail("interrupted", INTERRUPTED)
-    if arguments is None:
-        _leave(code or 0)
     sys.exit(code or 0)
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    """End as Ctrl-C does, so that half-written files are removed on the way out."""
+    """Stop as Ctrl-C does, so that half-written files are removed."""
     raise Interrupted(number)
 
 
-def _leave(code: int) -> NoReturn:
-    """Exit as the interpreter does, but don't take all modules apart, which takes 0.2 s with torch."""
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        # A reader that is gone; the interpreter has its own way to say so.
-        sys.exit(code)
-    os._exit(code)
-
-
 def _usage(error: Any) -> str:
-    """What is wrong with a command's arguments; without any, the command's help."""
+    """Describe bad arguments; without arguments, return the command's help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return str(error.format_message())
     command = error.ctx.command_path if error.ctx else "gogooku3"
-    return f"error: {_unreadable(error) or error.format_message().rstrip('.')}; see `{command} --help`"
+    return f"error: {_bad_value(error) or error.format_message().rstrip('.')}; see `{command} --help`"
 
 
-def _unreadable(error: Any) -> str | None:
-    """What was expected of an option's value and what came, for which typer has pydantic's words."""
+def _bad_value(error: Any) -> str | None:
+    """Describe an option's value that failed validation, in our words instead of pydantic's."""
     if not hasattr(error.__cause__, "errors"):
         return None
     from gogooku3.config.messages import EXPECTED
 
-    finding = error.__cause__.errors()[0]
-    if finding["type"] not in EXPECTED:
+    details = error.__cause__.errors()[0]
+    if details["type"] not in EXPECTED:
         return str(error.format_message()).replace("Value error, ", "").rstrip(".")
-    expected = EXPECTED[finding["type"]].format(**finding.get("ctx", {}))
-    return f"{error.param.opts[0]}: expected {expected}, came '{finding['input']}'"
+    expected = EXPECTED[details["type"]].format(**details.get("ctx", {}))
+    return f"{error.param.opts[0]}: expected {expected}, came '{details['input']}'"
 
 
 def _fail(message: str, code: int) -> NoReturn:

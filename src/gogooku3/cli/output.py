@@ -1,19 +1,23 @@
-"""How commands speak: results as tables on standard output, progress on standard error."""
+"""Output of the commands: tables on standard output, progress and warnings on standard error."""
 
+import json
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
+
+LEFT_TO_THE_REPORT = ("95% interval", "Turnover a day")
+"""Columns of the headline that don't fit in 80 characters."""
 
 
 class Progress(Protocol):
-    """Told what is being done and the share done so far, 0 to 1."""
+    """Called with the current step and the share done, 0 to 1."""
 
     def __call__(self, step: str, share: float) -> None: ...
 
 
 def split_names(text: str | None) -> list[str]:
-    """Names in an option, separated by commas.
+    """Split an option's comma-separated names.
 
     >>> split_names("a, b"), split_names(None)
     (['a', 'b'], [])
@@ -22,8 +26,13 @@ def split_names(text: str | None) -> list[str]:
 
 
 def say(message: str) -> None:
-    """Tell a person what happens now, where it doesn't mix with results."""
+    """Print to standard error, where it doesn't mix with results."""
     print(message, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON; dates and paths become text."""
+    print(json.dumps(value, indent=2, default=str))
 
 
 def print_table(
@@ -35,8 +44,8 @@ def print_table(
 ) -> None:
     """Print a table; the first `text` columns hold words, the others numbers, aligned right.
 
-    On a terminal the columns named in `wrapped` take the width that is left; in a pipe or a file nothing
-    is wrapped. Numbers are never cut.
+    On a terminal the columns named in `wrapped` share the remaining width; in a pipe or a file nothing
+    wraps. Numbers are never cut.
     """
     from rich import box
     from rich.console import Console
@@ -47,7 +56,7 @@ def print_table(
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
-        # Numbers need no second blank between them; eight columns of them then fit in 80 characters.
+        # One space between numbers, so that eight columns fit in 80 characters.
         padding=(0, 1 if wrapped else 0),
         collapse_padding=True,
         pad_edge=False,
@@ -63,18 +72,36 @@ def print_table(
     for row in rows:
         table.add_row(*row)
     console = Console(markup=False, highlight=False)
-    whole = max(Console(width=10_000).measure(table).maximum, len(title))
+    full_width = max(Console(width=10_000).measure(table).maximum, len(title))
     if not (console.is_terminal and wrapped):
-        # Too narrow a terminal would cut digits off; let it break the line instead.
-        console.width = max(console.width, whole) if console.is_terminal else whole
+        # A narrow terminal breaks the line rather than cutting digits.
+        console.width = max(console.width, full_width) if console.is_terminal else full_width
     console.print(table)
+
+
+def print_headline(scores: dict[str, Any]) -> None:
+    """Print the pooled scores of `score_predictions`, one row per model and horizon, and the verdict."""
+    from gogooku3.reporting.tables import headline_rows, verdict
+
+    rows = headline_rows(scores)
+    columns = [column for column in rows[0] if column not in LEFT_TO_THE_REPORT] if rows else []
+    span, cost = scores["rows"], scores["settings"]["cost_bps"]
+    print_table(
+        f"Out of sample, {span['first_date']} to {span['last_date']}, {span['n_stocks']} stocks, "
+        f"net of {cost:g} bp",
+        columns,
+        [[row[column] for column in columns] for row in rows],
+        text=2,
+    )
+    for sentence in verdict(scores):
+        print(sentence)
 
 
 @contextmanager
 def progress_bar(title: str, remaining: bool = False) -> Iterator[Progress]:
-    """Show a bar on standard error while the block runs; it yields what to tell about progress.
+    """Show a bar on standard error while the block runs; yields the function that moves it.
 
-    With `remaining`, the bar tells the time left instead of the time taken.
+    With `remaining`, the bar shows the time left instead of the time taken.
     """
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -85,7 +112,7 @@ def progress_bar(title: str, remaining: bool = False) -> Iterator[Progress]:
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
 
-        def tell(step: str, share: float) -> None:
+        def update(step: str, share: float) -> None:
             bar.update(task, description=f"{title}: {step}", completed=share)
 
-        yield tell
+        yield update

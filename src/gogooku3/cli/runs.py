@@ -1,4 +1,4 @@
-"""`gogooku3 runs`: the runs there are, and what sets some of them apart."""
+"""`gogooku3 runs`: lists runs and compares some of them."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gogooku3.cli.output import print_table, say
+from gogooku3.cli.options import AsJson, RunsFolder
+from gogooku3.cli.output import print_json, print_table, say
 from gogooku3.errors import ConfigError, DataError, choices
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ COLUMNS = {
 
 
 class Order(StrEnum):
-    """What runs can be sorted by."""
+    """Sort orders."""
 
     newest = "newest"
     ic_1d = "ic_1d"
@@ -35,33 +36,28 @@ class Order(StrEnum):
 def runs(
     compare: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="Runs to compare: folders, or names as the list has them."),
+        typer.Argument(metavar="RUN", help="Runs to compare: folders, or names as in the list."),
     ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of all runs, as of `train`; `runs` by default."),
-    ] = None,
-    experiment: Annotated[str | None, typer.Option(help="Only this experiment's.")] = None,
+    folder: RunsFolder = None,
+    experiment: Annotated[str | None, typer.Option(help="List only runs of this experiment.")] = None,
     sort: Annotated[
         Order,
         typer.Option(
             metavar="ORDER",
-            help="The best model's score by which the best comes first: "
-            f"{', '.join(list(Order)[1:])}; or newest.",
+            help=f"Sort by the best model's score, best first: {', '.join(list(Order)[1:])}; or newest.",
         ),
     ] = Order.newest,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Runs shown at most; all by default.")
+        int | None, typer.Option(min=1, metavar="N", help="Most runs to list; all by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List the runs with their headline scores, or compare some of them.
+    """List runs with their headline scores, or compare some of them.
 
     With runs named: their scores side by side, and the settings in which they differ.
 
-    Scores are pooled over folds: the IC one day ahead; rank IC, Sharpe and drawdown at the run's headline
-    horizon, after costs. All is read from the folders; one that is broken, failed or still at work is
-    listed as such.
+    Scores are pooled over folds: IC one day ahead; rank IC, Sharpe and drawdown at the run's headline
+    horizon, after costs. Broken, failed and running runs are listed with their status.
 
     Example: `gogooku3 runs --sort rank_ic --limit 10`
 
@@ -78,58 +74,62 @@ def runs(
             raise ConfigError(
                 "--experiment, --sort and --limit choose from the list; leave them out, or the runs"
             )
-        _compare([RunSummary.read(_place(name, home)) for name in compare], as_json)
+        _compare([RunSummary.read(_run_folder(name, home)) for name in compare], as_json)
         return
-    found = find_runs(home)
+    summaries = find_runs(home)
     if experiment is not None:
-        there = sorted({run.experiment for run in found})
-        found = [run for run in found if run.experiment == experiment]
-        if not found:
-            raise DataError(f"no run of an experiment '{experiment}' in {home}; there are: {choices(there)}")
+        experiments = sorted({run.experiment for run in summaries})
+        summaries = [run for run in summaries if run.experiment == experiment]
+        if not summaries:
+            raise DataError(
+                f"no run of an experiment '{experiment}' in {home}; there are: {choices(experiments)}"
+            )
     if sort is not Order.newest:
-        found = sorted_by(found, sort.value)
-    _list(found[:limit], len(found), home, as_json)
+        summaries = sorted_by(summaries, sort.value)
+    _list(summaries[:limit], len(summaries), home, as_json)
 
 
-def _place(name: str, home: Path) -> Path:
-    """The folder of a run that is named by its path, or by its path below the folder of all runs."""
+def _run_folder(name: str, home: Path) -> Path:
+    """Folder of a run given by its path, or by its path below the folder of all runs."""
     for path in (Path(name), home / name):
         if path.is_dir():
             return path.resolve()
     raise DataError(f"no run in {name}, nor in {home / name}; `gogooku3 runs` lists those there are")
 
 
-def _list(found: "Sequence[RunSummary]", total: int, home: Path, as_json: bool) -> None:
+def _list(summaries: "Sequence[RunSummary]", total: int, home: Path, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([run.to_dict() for run in found], indent=2))
+        print_json([run.to_dict() for run in summaries])
         return
-    if not found:
+    if not summaries:
         say(f"no runs in {home} yet; `gogooku3 demo` makes one, or name their folder with --out")
         return
-    rows = [row for run in found for row in _rows(run)]
-    shown = f"{len(found)} of {total}" if len(found) < total else f"{total}"
+    count = f"{len(summaries)} of {total}" if len(summaries) < total else f"{total}"
     print_table(
-        f"{shown} {'run' if total == 1 else 'runs'} in {home}",
+        f"{count} {'run' if total == 1 else 'runs'} in {home}",
         ["Run", "Status", "Data", "Audit", "Model", "Ahead", *COLUMNS],
-        rows,
+        [row for run in summaries for row in _rows(run)],
         text=5,
     )
-    _print_notes(found)
+    _print_notes(summaries)
 
 
 def _rows(run: "RunSummary") -> list[list[str]]:
-    """A row a model; what is the run's is said once."""
-    horizon = "-" if run.headline_horizon is None else f"{run.headline_horizon}d"
+    """One row per model; only the first carries the facts of the run."""
     models = [
-        [model, horizon, *(_cell(scores[key], form) for key, form in COLUMNS.values())]
+        [model, _ahead(run), *(_cell(scores[key], form) for key, form in COLUMNS.values())]
         for model, scores in run.scores.items()
-    ] or [["-"] * (2 + len(COLUMNS))]
-    first = [run.name, run.status, _data(run), run.audit or "-"]
-    return [[*(first if not number else [""] * len(first)), *cells] for number, cells in enumerate(models)]
+    ] or [["-", "-", *("-" for _ in COLUMNS)]]
+    facts = [run.name, run.status, _data(run), run.audit or "-"]
+    return [[*(facts if not number else [""] * len(facts)), *cells] for number, cells in enumerate(models)]
+
+
+def _ahead(run: "RunSummary") -> str:
+    return "-" if run.headline_horizon is None else f"{run.headline_horizon}d"
 
 
 def _data(run: "RunSummary") -> str:
-    """File and the fingerprint's first characters, by which two of one name are told apart."""
+    """Name of the data set and the start of its fingerprint."""
     if not run.data:
         return "-"
     return f"{Path(str(run.data.get('path'))).name} {str(run.data.get('fingerprint'))[:6]}"
@@ -139,46 +139,43 @@ def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _print_notes(found: "Sequence[RunSummary]") -> None:
-    for run in found:
+def _print_notes(summaries: "Sequence[RunSummary]") -> None:
+    for run in summaries:
         if run.note:
             say(f"{run.name}: {run.note}")
 
 
-def _compare(found: "Sequence[RunSummary]", as_json: bool) -> None:
+def _compare(summaries: "Sequence[RunSummary]", as_json: bool) -> None:
     from gogooku3.runs.listing import differing_settings
 
-    differences = differing_settings(found)
+    differences = differing_settings(summaries)
     if as_json:
-        told = {"runs": [run.to_dict() for run in found], "settings": differences}
-        typer.echo(json.dumps(told, indent=2, default=str))
+        print_json({"runs": [run.to_dict() for run in summaries], "settings": differences})
         return
-    names = [run.name for run in found]
+    names = [run.name for run in summaries]
     facts = [
-        ["status", *(run.status for run in found)],
-        ["data", *(_data(run) for run in found)],
-        ["audit", *(run.audit or "-" for run in found)],
-        ["headline", *("-" if (days := run.headline_horizon) is None else f"{days}d" for run in found)],
+        ["status", *(run.status for run in summaries)],
+        ["data", *map(_data, summaries)],
+        ["audit", *(run.audit or "-" for run in summaries)],
+        ["headline", *map(_ahead, summaries)],
     ]
-    models = sorted({model for run in found for model in run.scores})
     scores = [
-        [f"{model}: {title}", *(_cell(run.scores.get(model, {}).get(key), form) for run in found)]
-        for model in models
+        [f"{model}: {title}", *(_cell(run.scores.get(model, {}).get(key), form) for run in summaries)]
+        for model in sorted({model for run in summaries for model in run.scores})
         for title, (key, form) in COLUMNS.items()
     ]
     print_table("Scores", ["", *names], [*facts, *scores])
     if differences:
-        rows = [[key, *map(_value, values)] for key, values in differences.items()]
+        rows = [[key, *map(_spell, values)] for key, values in differences.items()]
         print()
         print_table("Settings that differ", ["Setting", *names], rows)
-    elif len(found) > 1 and all(run.settings for run in found):
+    elif len(summaries) > 1 and all(run.settings for run in summaries):
         print("\nThe settings do not differ.")
-    prints = {run.data.get("fingerprint") for run in found if run.data}
-    if len(prints) > 1:
-        say("warning: the runs are of different data; their scores can't be compared")
-    _print_notes(found)
+    if len({run.data.get("fingerprint") for run in summaries if run.data}) > 1:
+        say("warning: the runs use different data, so their scores can't be compared")
+    _print_notes(summaries)
 
 
-def _value(value: Any) -> str:
-    """A setting as YAML has it, nearly."""
+def _spell(value: Any) -> str:
+    """Spell a setting almost as in YAML."""
     return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,6 +1,6 @@
-"""What to compute: Hydra composes the YAML, typed schemas check it whole, before any data is read.
+"""Run configurations: YAML composed by Hydra and validated as a whole before any data is read.
 
-Where things lie on a machine is not decided here but in `settings`.
+Folders of a machine are set in `gogooku3.settings`.
 """
 
 from gogooku3.config.compose import load_config

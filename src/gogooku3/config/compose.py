@@ -1,4 +1,4 @@
-"""From a YAML file or a shipped name, and overrides, to a checked `RunConfig`. Leaves no global state."""
+"""Composes a `RunConfig` from a YAML file or shipped name and overrides; leaves no global state."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from gogooku3.errors import ConfigError, choices, did_you_mean
 from gogooku3.settings import shipped_configs
 
 NOT_OF_A_RUN = {"data/quality"}
-"""Shipped files that no run is configured with."""
+"""Shipped files that are not run configurations."""
 
 
 def load_config(
@@ -28,19 +28,19 @@ def load_config(
     values: Mapping[str, Any] | None = None,
     configs_dir: Path | None = None,
 ) -> RunConfig:
-    """Compose and check a configuration.
+    """Compose and validate a configuration.
 
     Args:
         config: a YAML file, or a name below `configs_dir` such as `model/atft/quickstart`, with or
-            without `.yaml` and a leading `configs/`; an existing file wins. A file of one's own may
-            name shipped ones in its `defaults:` list, as in `/model/atft/train`.
+            without `.yaml` and a leading `configs/`; an existing file wins. Your own file may name
+            shipped ones in its `defaults:` list, as in `/model/atft/train`.
         overrides: `group.key=value` in Hydra's grammar; a mapping or list replaces the whole value.
         values: `{"group.key": value}` as Python values, applied after `overrides`.
-        configs_dir: where names are looked up; the shipped folder by default.
+        configs_dir: folder of the named files; the shipped one by default.
 
     Raises:
-        ConfigError: the file is missing or no YAML, an override can't be read, or the settings are
-            wrong; all wrong settings are named at once.
+        ConfigError: the file is missing or not YAML, an override can't be parsed, or settings are
+            invalid; all invalid settings are listed at once.
 
     >>> load_config("model/atft/quickstart", ["split.embargo_days=30"]).split.embargo_days
     30
@@ -71,28 +71,32 @@ def load_config(
 
 
 def _find(config: str | Path, configs_dir: Path) -> Path:
-    """Resolve a file's path or a shipped name to an existing file, absolute."""
-    wanted = Path(config)
-    named = wanted if wanted.suffix in (".yaml", ".yml") else wanted.parent / f"{wanted.name}.yaml"
+    """Resolve a path or a shipped name to an existing file, absolute."""
+    given = Path(config)
+    named = given if given.suffix in (".yaml", ".yml") else given.parent / f"{given.name}.yaml"
     relative = named.parts[1:] if named.parts[:1] == ("configs",) else named.parts
-    for candidate in (wanted, named, configs_dir.joinpath(*relative)):
+    for candidate in (given, named, configs_dir.joinpath(*relative)):
         if candidate.is_file():
             return candidate.resolve()
-    found = {str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml")}
-    names = sorted(found - NOT_OF_A_RUN)
+    shipped = {str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml")}
+    names = sorted(shipped - NOT_OF_A_RUN)
     offer = did_you_mean(str(Path(*relative).with_suffix("")), names)
     raise ConfigError(
         f"no configuration '{config}', neither as a file nor by name{offer} the names are {choices(names)}"
-        + ("" if names else f", for {configs_dir} holds none; set GOGOOKU3_CONFIGS_DIR to a folder that does")
+        + (
+            ""
+            if names
+            else f": no YAML file in {configs_dir}; set GOGOOKU3_CONFIGS_DIR to a folder that has some"
+        )
     )
 
 
 def _compose(file: Path, configs_dir: Path) -> DictConfig:
-    """Compose one file; `defaults:` are sought beside it, then in its `configs` tree, then in the shipped."""
+    """Compose one file; its `defaults:` may be in its folder, its `configs` tree or the shipped one."""
     trees = [parent for parent in file.parents if parent.name == "configs"][:1]
     search = ",".join(_quoted(f"file://{folder}") for folder in (*trees, configs_dir.resolve()))
     with initialize_config_dir(str(file.parent), version_base="1.3"), warnings.catch_warnings():
-        # Without `_self_` a file's own values win over its defaults, as anyone would expect.
+        # Without `_self_` a file's own values win over its defaults, as users expect.
         warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
         composed = compose(file.name, overrides=[f"hydra.searchpath=[{search}]"])
     OmegaConf.set_struct(composed, False)
@@ -100,17 +104,17 @@ def _compose(file: Path, configs_dir: Path) -> DictConfig:
 
 
 def _parse(override: str) -> tuple[str, Any]:
-    """Read `group.key=value`; Hydra's sweeps and deletions make no sense for one run."""
+    """Parse `group.key=value`; a single run has no use for Hydra's sweeps and deletions."""
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException as error:
         raise ConfigError(
             f"can't read the override '{override}' ({_one_line(error)}); write group.key=value, as in "
-            "model.hidden_dim=64, and put a text with special characters in quotes"
+            "model.hidden_dim=64, with quotes around text that has special characters"
         ) from error
     if parsed.is_delete() or parsed.is_sweep_override():
         raise ConfigError(
-            f"the override '{override}' is no single value; write group.key=value, a list as "
+            f"the override '{override}' is not a single value; write group.key=value, a list as "
             '"key=[1,5]", and null for nothing'
         )
     if not parsed.key_or_group:

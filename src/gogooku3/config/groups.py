@@ -1,4 +1,4 @@
-"""The groups of settings: each field says its unit and why that default. Nothing is read here."""
+"""The groups of settings, with the unit of every field and the reason for its default."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -12,16 +12,16 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from gogooku3.config.messages import explain
 from gogooku3.errors import ConfigError
+from gogooku3.schema import HORIZONS
 
 
 def _as_day(value: object) -> object:
-    """Read text as an ISO date; anything else is left to the type check."""
+    """Parse text as an ISO date; leave anything else to the type check."""
     if not isinstance(value, str):
         return value
     try:
@@ -39,7 +39,7 @@ def _as_tuple(value: object) -> object:
 
 
 def by_horizon(value: object) -> object:
-    """Let `"5"` be the horizon 5: overrides and JSON spell keys as text. The later of two wins."""
+    """Turn keys such as `"5"`, as overrides and JSON spell them, into horizons; the later of two wins."""
     if not isinstance(value, Mapping):
         return value
     return {int(key) if str(key).isdecimal() else key: entry for key, entry in value.items()}
@@ -73,7 +73,7 @@ Label = Literal["raw", "zscore", "rank", "blend"]
 
 
 class Group(BaseModel):
-    """Base of every group: unknown keys refused, types exact, values fixed once made."""
+    """Base of every group: refuses unknown keys and inexact types; immutable."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -81,10 +81,10 @@ class Group(BaseModel):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], source: str = "the configuration") -> Self:
-        """Check nested settings; what is absent takes its default.
+        """Validate nested settings; absent ones take their defaults.
 
         Raises:
-            ConfigError: naming every problem found, each with its dotted path.
+            ConfigError: lists every problem with its dotted path.
         """
         try:
             return cls.model_validate(dict(mapping))
@@ -100,31 +100,31 @@ class ModelConfig(Group):
     """The network. The defaults give 5.6 million parameters."""
 
     name: Literal["atft_gat_fan"] = "atft_gat_fan"
-    """Which network; there is one."""
+    """Always `atft_gat_fan`."""
     input_dim: Positive | None = 145
-    """Features a step: the 139 of the data set and six quality features; null: as many as there are."""
+    """Features per step: the data set's 139 and six quality features; null takes as many as there are."""
     hidden_dim: Annotated[Positive, Field(le=65536)] = 256
     """Width of every hidden layer; a multiple of `num_heads`. 256 makes the 5.6 million parameters."""
     num_heads: Positive = 8
-    """Attention heads, temporal and graph alike; 8 leave 32 numbers a head."""
+    """Attention heads, temporal and graph; 8 give 32 numbers per head."""
     num_layers: Positive = 4
-    """Depth of the network's stack."""
+    """Layers of temporal attention."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Share of activations dropped in training; high, because returns are nearly noise."""
     prediction_horizons: Horizons | None = None
-    """Horizons predicted; null takes `time_series.prediction_horizons`, which any other value must equal."""
+    """Follows `time_series.prediction_horizons`; any other value must equal it."""
     num_frequencies: Positive = 5
-    """Bands the window's spectrum is split into."""
+    """Bands of the window's spectrum."""
     snapshot_dim: Positive | None = None
-    """Width of the direct path from today's features; null is `hidden_dim`. It runs once a sample: cheap."""
+    """Width of the direct path from today's features, which runs once per sample; null takes `hidden_dim`."""
     use_frequency_norm: bool = True
-    """Frequency-adaptive normalisation of the window; off hands it on as it is."""
+    """Frequency-adaptive normalisation of the window; off passes the window through unchanged."""
     use_temporal_attention: bool = True
-    """Attention over the window's days; off leaves what the LSTM remembers."""
+    """Attention over the window's days; off uses only the LSTM's last state."""
     use_graph_attention: bool = True
-    """Attention to correlated stocks; off leaves every stock alone."""
+    """Attention to correlated stocks; off treats every stock alone."""
     use_regime: bool = True
-    """The market's state sets how sharp attention is and how much each part of the state counts."""
+    """Let the market's state set the sharpness of attention and the weight of each part of the state."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -141,45 +141,45 @@ class TrainingConfig(Group):
     """The training loop."""
 
     epochs: Positive = 50
-    """Passes over a fold's training days at most; early stopping usually ends sooner."""
+    """Most passes over a fold's training days; early stopping usually ends sooner."""
     batch_size: Positive = 512
-    """Rows a step at most, packed from whole trading days; a day is never cut, so a larger one goes alone."""
+    """Most rows per step, in whole trading days; a day with more rows is a batch by itself."""
     learning_rate: Above0 = 1e-3
-    """Peak step size of AdamW without one-cycle."""
+    """Peak step size of AdamW; one-cycle uses `scheduler.max_lr` instead."""
     weight_decay: From0 = 1e-4
-    """Decoupled L2 decay a step, times the learning rate."""
+    """Decoupled L2 decay per step, times the learning rate."""
     gradient_clip_val: From0 = 1.0
-    """Largest gradient norm; 0 clips nothing."""
+    """Largest gradient norm; 0 turns clipping off."""
     mixed_precision: bool = True
-    """bfloat16 where the hardware has it, float32 elsewhere; needs no loss scaling."""
+    """bfloat16 where the hardware supports it, float32 elsewhere; needs no loss scaling."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     accumulate_grad_batches: Positive = 1
-    """Batches a step of the optimiser."""
+    """Batches per optimiser step."""
     seed: NotNegative = 42
-    """Start of every random generator; the same seed gives the same run."""
+    """Seed of every random generator; the same seed gives the same run."""
     seeds: Seeds | None = None
-    """Train one network a seed and average their daily ranks; null trains one, with `seed`."""
+    """Train one network per seed and average their daily ranks; null trains one, with `seed`."""
     linear_penalty: Above0 | None = 0.1
     """Ridge penalty of the linear path, solved before training, in feature variances; null: no path."""
     shrink_on_validation: bool = False
-    """Choose by horizon, on validation days, how much of what was learned the linear path takes on."""
+    """Scale the network's share of each horizon's prediction to fit the validation days best."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share that the average of the weights keeps a step; the average is validated and saved. 0: none."""
+    """Decay per step of the moving average of the weights, which is validated and saved; 0: no average."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of a fold's training days, the latest, that chooses the epoch; test days choose nothing."""
     label: Label = "zscore"
-    """How a day's targets are treated before the loss: not at all, standardised, ranked, or half of each."""
+    """A day's targets in the loss: as they are, standardised, ranked, or half of each."""
     checkpoint_minutes: Above0 = 10.0
-    """Minutes between two checkpoints within an epoch, for `--resume`; every epoch ends with one besides."""
+    """Minutes between checkpoints within an epoch, for `--resume`; every epoch ends with one as well."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    """Device; `auto` takes the best there is."""
+    """Device; `auto` takes the best available."""
     progress_bar: bool = True
-    """Show each epoch as a bar, or as a line where the output is no terminal."""
+    """Show each epoch as a bar, or as a line where the output is not a terminal."""
 
 
 class SchedulerConfig(Group):
-    """How the learning rate moves."""
+    """The learning rate's schedule."""
 
     type: Literal["cosine_annealing", "one_cycle"] = "cosine_annealing"
     """Cosine from the learning rate down to `eta_min`, or one cycle up to `max_lr` and down."""
@@ -190,14 +190,14 @@ class SchedulerConfig(Group):
     max_lr: Above0 = 1e-2
     """Learning rate at the top of one cycle."""
     warmup_steps: NotNegative = 0
-    """Steps of linear warm-up from near 0; none unless asked for."""
+    """Steps of linear warm-up from near 0; 0: no warm-up."""
 
 
 class LossConfig(Group):
-    """What training minimises."""
+    """The training loss."""
 
     type: Literal["multi_horizon_mse"] = "multi_horizon_mse"
-    """Weighted mean squared error, summed over horizons and divided by their number."""
+    """Always the weighted mean squared error, summed over horizons and divided by their number."""
     horizon_weights: Annotated[dict[Positive, From0], BeforeValidator(by_horizon)] = {
         1: 1.0,
         5: 0.7,
@@ -207,41 +207,41 @@ class LossConfig(Group):
     """Weight of each horizon; longer ones weigh less because their labels overlap. 1, 5, 10 and 20 may have a
     weight without being predicted."""
     correlation_weight: From0 = 0.0
-    """Weight of 1 - correlation of predictions and labels, by day; with ranked labels a rank correlation."""
+    """Weight of 1 - correlation of predictions and labels within the day; for ranked labels of ranks."""
 
 
 class EarlyStoppingConfig(Group):
-    """When a fold stops, and which epoch it keeps."""
+    """End of training, and choice of the epoch that a fold keeps."""
 
     enabled: bool = True
-    """Off: every epoch is trained and the last is kept; validation days are scored, and choose no epoch."""
+    """Off: train every epoch and keep the last; validation days are scored but choose nothing."""
     monitor: str = "val/rank_ic_5d"
     """`val/rank_ic_5d`, `val/ic_5d` or `val/sharpe_5d`, any horizon or, without one, the mean; `val/loss`."""
     patience: NotNegative = 10
-    """Epochs without improvement that are waited for."""
+    """Epochs without improvement before training stops."""
     min_delta: From0 = 0.001
     """Smallest improvement that counts, in units of the monitor."""
 
 
 class GraphConfig(Group):
-    """Which stocks attend to which: correlations of daily returns, as of."""
+    """Neighbours of each stock, from correlations of daily returns known at the time."""
 
     enabled: bool = True
-    """Without it every stock sees itself alone."""
+    """Off: no stock has neighbours."""
     correlation_window: Annotated[int, Field(ge=3)] = 60
-    """Trading days of returns a correlation rests on: three months."""
+    """Trading days of returns behind a correlation: three months."""
     include_negative_correlation: bool = True
-    """Whether opposites are neighbours too; they keep their sign."""
+    """Count negatively correlated stocks as neighbours too; their weight keeps its sign."""
     max_edges_per_node: Positive = 10
-    """Neighbours a stock at most, the strongest by |correlation|."""
+    """Most neighbours of a stock, the strongest by |correlation|."""
     correlation_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """|correlation| from which a neighbour counts."""
+    """Smallest |correlation| of a neighbour."""
     min_edges_per_node: NotNegative = 5
-    """Neighbours a stock takes even below the threshold, so that few stay alone."""
+    """Neighbours of a stock even below the threshold, so that few are isolated."""
     return_column: str | None = None
     """Feature that holds the one-day return; null takes `ret_1d`."""
     rebuild_every_epochs: Positive = 10
-    """Epochs after which the callback asks for the schedule anew."""
+    """Epochs between two rebuilds of the graphs."""
 
     @model_validator(mode="after")
     def _few_are_not_more_than_many(self) -> Self:
@@ -254,56 +254,56 @@ class GraphConfig(Group):
 
 
 class LoggingConfig(Group):
-    """Where the curves go."""
+    """Destinations of the training curves."""
 
     tensorboard: bool = True
     """Write TensorBoard events into the run's folder."""
     wandb: bool = False
-    """Send them to Weights & Biases too; needs `pip install 'gogooku3[wandb]'`."""
+    """Log to Weights & Biases too; needs `pip install 'gogooku3[wandb]'`."""
     wandb_project: str = "gogooku3"
-    """Project there."""
+    """Weights & Biases project."""
     mlflow: bool = False
-    """Send them to MLflow too; needs `pip install 'gogooku3[mlflow]'`."""
+    """Log to MLflow too; needs `pip install 'gogooku3[mlflow]'`."""
     mlflow_uri: str | None = None
-    """Where to: a server's address, or a folder as `file:/path`; null takes `mlruns` beside the network."""
+    """MLflow server, or a folder as `file:/path`; null takes `mlruns` in the network's folder."""
 
 
 class LightGBMConfig(Group):
-    """The baseline: one gradient-boosted model a horizon."""
+    """The baseline: one gradient-boosted model per horizon."""
 
     num_boost_round: Positive = 400
-    """Trees at most; early stopping on the tail of the training days usually keeps fewer."""
+    """Most trees; early stopping on the tail of the training days usually keeps fewer."""
     learning_rate: Above0 = 0.05
-    """Shrinkage a tree."""
+    """Shrinkage per tree."""
     num_leaves: Annotated[int, Field(ge=2)] = 31
-    """Leaves a tree; LightGBM's own default."""
+    """Leaves per tree; LightGBM's own default."""
     min_data_in_leaf: Positive = 200
-    """Rows a leaf at least: many, because one row says nearly nothing."""
+    """Fewest rows per leaf: many, because one row carries nearly no information."""
     feature_fraction: Fraction = 0.5
-    """Share of features a tree may use; features repeat one another."""
+    """Share of features per tree; features repeat one another."""
     bagging_fraction: Fraction = 0.8
-    """Share of rows a tree is grown on."""
+    """Share of rows per tree."""
     bagging_freq: NotNegative = 1
-    """Trees between two draws of rows; 0 draws never."""
+    """Trees between two draws of rows; 0 never draws."""
     lambda_l2: From0 = 5.0
     """L2 penalty on leaf values."""
     early_stopping_rounds: NotNegative = 40
-    """Trees without improvement that are waited for; 0 grows all."""
+    """Trees without improvement before boosting stops; 0 grows all."""
     label: Label = "rank"
-    """How a day's targets are treated: ranks, so that no jump of one stock steers the trees."""
+    """A day's targets: ranks, so that a single stock's jump doesn't dominate the trees."""
 
 
 class EvaluationConfig(Group):
-    """How predictions become portfolio figures."""
+    """Trading rules that turn predictions into portfolio returns."""
 
     cost_bps: From0 = 10.0
-    """Cost of trading in basis points of turnover, one way."""
+    """One-way cost of trading in basis points of turnover."""
     quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     """Share of the day's stocks held long, and as many short: fifths."""
     entry: Literal["close", "open"] = "close"
     """Trade at the close that the prediction uses, or at the next open, which needs `prices`."""
     borrow_rate: From0 = 0.0
-    """Lending fee for what is held short, a fraction a year: 0.01 is 1 %."""
+    """Lending fee for short positions, a fraction per year: 0.01 is 1 %."""
     prices: FilePath | None = None
     """Prices, as `data build` reads them: for entry at the open, capacity, size and sectors."""
     volume_share: Fraction = 0.01
@@ -313,19 +313,19 @@ class EvaluationConfig(Group):
     def _the_open_has_a_price(self) -> Self:
         if self.entry == "open" and self.prices is None:
             raise ValueError(
-                "evaluation.entry is open, but no prices say what that is; set evaluation.prices (`evaluate` "
-                "--prices) to the file that the data set was built from, or evaluation.entry=close"
+                "evaluation.entry is open, but there are no prices to trade at; set evaluation.prices "
+                "(`evaluate` --prices) to the file the data set was built from, or evaluation.entry=close"
             )
         return self
 
 
 class DatasetConfig(Group):
-    """Which rows and columns."""
+    """Rows and columns of the data set."""
 
     name: str = "jpx_production"
     """Name in reports."""
     data_path: FilePath = Path("data/raw/large_scale/ml_dataset_full.parquet")
-    """The data set's file; relative to the working directory. `gogooku3 data build` makes one."""
+    """The data set's file, relative to the working directory; made by `gogooku3 data build`."""
     target_columns: Annotated[dict[Positive, str], BeforeValidator(by_horizon)] | None = None
     """`{horizon: column}` where targets are not named `target_{h}d`; never guessed. 1 may be named
     without being predicted."""
@@ -340,65 +340,46 @@ class DatasetConfig(Group):
     def _the_start_is_not_after_the_end(self) -> Self:
         if self.start_date and self.end_date and self.start_date > self.end_date:
             raise ValueError(
-                f"dataset.start_date ({self.start_date}) lies after dataset.end_date ({self.end_date}); "
+                f"dataset.start_date ({self.start_date}) is after dataset.end_date ({self.end_date}); "
                 "swap them or drop one"
             )
         return self
 
 
 class TimeSeriesConfig(Group):
-    """The window behind every sample."""
+    """Windows and horizons."""
 
     sequence_length: Annotated[int, Field(ge=2)] = 60
-    """Trading days a window, the sample's own day included: three months."""
-    prediction_horizons: Horizons = (1, 5, 10, 20)
+    """Trading days per window, the sample's own day included: three months."""
+    prediction_horizons: Horizons = HORIZONS
     """Horizons to predict, in trading days: next day to next month."""
-    drop_historical_columns: bool = True
-    """Must stay true: the window lies in one cube, never as a lagged column a step."""
-    use_tensor_sequences: bool = True
-    """Must stay true: windows are cut from the cube when asked for, never stored one by one."""
-
-    @field_validator("drop_historical_columns", "use_tensor_sequences")
-    @classmethod
-    def _windows_are_cut_from_the_cube(cls, kept: bool) -> bool:
-        if not kept:
-            raise ValueError(
-                "expected true, came false: windows are always cut from the panel; stored or flattened ones "
-                "would take 60 times the memory for the same numbers"
-            )
-        return kept
+    drop_historical_columns: Literal[True] = True
+    """Always true: windows are cut from the panel; lagged columns would take 60 times the memory."""
+    use_tensor_sequences: Literal[True] = True
+    """Always true: windows are cut from the panel when needed; stored ones would take 60 times the memory."""
 
 
 class CrossSectionalConfig(Group):
-    """Standardise a day by that day's stocks alone."""
+    """Standardisation of a day's features across that day's stocks."""
 
     enabled: bool = True
-    """Off hands features on as they are in the file."""
+    """Off leaves the features as they are in the file."""
     method: Literal["polars_v2"] = "polars_v2"
-    """Mean and standard deviation of the day; the only way that knows nothing later."""
+    """Always the mean and standard deviation of the day, the only statistics without look-ahead."""
     robust_clip: Annotated[float, Field(gt=1)] = 5.0
-    """Largest size kept, in the day's standard deviations."""
+    """Largest absolute value, in the day's standard deviations."""
 
 
 class BatchNormConfig(Group):
-    """Stands here to be refused: a batch's statistics would carry one day into another."""
+    """Batch normalisation, which is refused: a batch's statistics would carry one day into another."""
 
-    enabled: bool = False
-    """Must stay false."""
-
-    @field_validator("enabled")
-    @classmethod
-    def _no_statistic_crosses_days(cls, enabled: bool) -> bool:
-        if enabled:
-            raise ValueError(
-                "expected false, came true: batch norm mixes the statistics of different days, so a "
-                "prediction would depend on what else is in the batch; use normalization.cross_sectional"
-            )
-        return enabled
+    enabled: Literal[False] = False
+    """Always false: batch norm mixes the statistics of different days, so a prediction would depend on the
+    rest of its batch; use normalization.cross_sectional."""
 
 
 class NormalizationConfig(Group):
-    """How features are brought to one scale."""
+    """Scaling of the features."""
 
     cross_sectional: CrossSectionalConfig = CrossSectionalConfig()
     """By day, across stocks."""
@@ -407,26 +388,26 @@ class NormalizationConfig(Group):
 
 
 class SplitConfig(Group):
-    """Folds forward in time."""
+    """Folds, forward in time."""
 
     method: Literal["walk_forward"] = "walk_forward"
-    """Train on the past, test on what follows."""
+    """Always train on the past and test on the days that follow."""
     n_splits: Positive = 5
     """Folds."""
     embargo_days: NotNegative = 20
-    """Trading days strictly between training and test: the longest horizon or more, so that labels close."""
+    """Trading days between training and test: the longest horizon or more, so that labels close in time."""
     min_train_days: Positive = 252
-    """Trading days the first fold trains on at least: a year."""
+    """Fewest trading days that the first fold trains on: a year."""
 
 
 class PerformanceConfig(Group):
-    """How much of the machine may be used."""
+    """Use of the machine."""
 
     use_polars_lazy: bool = True
-    """Scan the file instead of reading it whole."""
+    """Scan the file instead of reading it whole; the rows are the same."""
     memory_limit_gb: Above0 = 8.0
-    """Memory the run may take, in GB (10^9 bytes)."""
+    """Memory the run may use, in GB (10^9 bytes)."""
     threads: Positive | None = None
-    """CPU threads of torch; null takes the cores there are. The bits of a network depend on it."""
+    """CPU threads of torch; null takes the available cores. A network's last bits depend on their number."""
     column_projection: bool = True
-    """Read only the columns that are used."""
+    """Read only the columns that are used; the rows are the same."""

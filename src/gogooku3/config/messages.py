@@ -1,9 +1,10 @@
-"""What was expected, what came, what to try: pydantic's findings in words. Checks nothing itself."""
+"""Messages for pydantic's errors: what was expected, what came, what to try."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gogooku3.errors import choices, did_you_mean
@@ -28,11 +29,11 @@ EXPECTED = {
     "less_than_equal": "a number up to {le}",
     "literal_error": "{expected}",
 }
-"""What pydantic expected, by the type of its finding."""
+"""Expected value, by the type of pydantic's error."""
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
-    """Spell every problem in a line of its own, with dotted paths; `root` is the schema that was checked."""
+    """One line per problem, with dotted paths; `root` is the schema that was validated."""
     return [line for details in error.errors() for line in _lines(details, root)]
 
 
@@ -43,15 +44,20 @@ def _lines(details: ErrorDetails, root: type[BaseModel]) -> list[str]:
     if kind == "extra_forbidden":
         return [_unknown(keys, root)]
     if kind == "value_error":
-        # A group's own check names its settings itself; a field's check leaves that to us.
+        # A group's validator names its settings; a field's validator doesn't.
         prefix = "" if _schema_at(keys, root) else f"{path}: "
         return [prefix + line for line in str(context["error"]).split("\n")]
+    field = _field_at(keys, root)
+    if field is not None and is_fixed(field):
+        expected = _spelled(get_args(field.annotation)[0])
+        why = str(field.description).rstrip(".")
+        return [f"{path}: expected {expected}, came {_spelled(value)}; leave it out. {why}"]
     expected = EXPECTED.get(kind, details["msg"]).format(**context)
     return [f"{path}: expected {expected}, came {_spelled(value)}{_hint(kind, value, keys, root)}"]
 
 
 def _spelled(value: object) -> str:
-    """Show a value as YAML does, a text in quotes so that '64' and 64 differ."""
+    """Spell a value as YAML does, text in quotes so that '64' and 64 differ."""
     if isinstance(value, str):
         return f"'{_short(value)}'"
     if value is None or isinstance(value, bool):
@@ -64,7 +70,7 @@ def _short(text: str, limit: int = 80) -> str:
 
 
 def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) -> str:
-    """Say what to try: another spelling if the value nearly fits, else the default."""
+    """Advice: another spelling if the value nearly fits, else the default."""
     if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
         return "; write the number without quotes, and 1e-3 as 1.0e-3 or 0.001"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
@@ -75,10 +81,7 @@ def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) 
         return "; write false"
     if kind == "model_type":
         return "; leave it out, or write settings below it"
-    while len(keys) > 1 and keys[-1].isdigit():
-        keys = keys[:-1]
-    group = _schema_at(keys[:-1], root)
-    field = group.model_fields.get(keys[-1]) if group else None
+    field = _field_at(keys, root)
     if field is None:
         return ""
     return f"; the default is {_spelled(field.get_default(call_default_factory=True))}"
@@ -93,17 +96,24 @@ def _is_number(text: str) -> bool:
 
 
 def _unknown(keys: Sequence[str], root: type[BaseModel]) -> str:
-    """Name an unknown setting, the nearest known one, and all there are beside it."""
+    """Name an unknown setting, the nearest known one, and the settings of its group."""
     group, name, path = _schema_at(keys[:-1], root) or root, keys[-1], ".".join(keys)
-    siblings = list(group.model_fields)
+    siblings = [name for name, field in group.model_fields.items() if not is_fixed(field)]
     namesakes = [full for full in dotted_names(root) if full.rsplit(".", 1)[-1] == name]
     offer = f"; did you mean '{namesakes[0]}'?" if namesakes else did_you_mean(name, siblings)
-    owner = f"{'.'.join(keys[:-1])} has" if len(keys) > 1 else "the groups are"
-    return f"unknown setting '{path}'{offer} {owner}: {choices(siblings, limit=20)}"
+    if len(keys) == 1:
+        return f"unknown setting '{path}'{offer} the groups are: {choices(siblings, limit=20)}"
+    offer = "; remove it," if offer == ";" else offer
+    return f"unknown setting '{path}'{offer} {'.'.join(keys[:-1])} has: {choices(siblings, limit=20)}"
+
+
+def is_fixed(field: FieldInfo) -> bool:
+    """True for a setting with one legal value, which configurations may name but can't change."""
+    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
 
 
 def dotted_names(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield every setting below a schema, as `group.key`."""
+    """Every setting of a schema, as `group.key`."""
     for name, field in schema.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from dotted_names(field.annotation, f"{prefix}{name}.")
@@ -111,8 +121,16 @@ def dotted_names(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
+def _field_at(keys: Sequence[str], root: type[BaseModel]) -> FieldInfo | None:
+    """The field at a path, or at that of the list whose entry the path names; None for none."""
+    while len(keys) > 1 and keys[-1].isdigit():
+        keys = keys[:-1]
+    group = _schema_at(keys[:-1], root)
+    return group.model_fields.get(keys[-1]) if group else None
+
+
 def _schema_at(keys: Sequence[str], root: type[BaseModel]) -> type[BaseModel] | None:
-    """Find the group at a path, or None where a plain value stands."""
+    """The group at a path, or None for a plain value."""
     schema = root
     for key in keys:
         annotation = schema.model_fields[key].annotation if key in schema.model_fields else None

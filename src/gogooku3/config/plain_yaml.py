@@ -1,4 +1,4 @@
-"""Checks that a YAML file is plain data, before anything composes it: no tags, no anchors, no surprises."""
+"""Checks that a YAML file is plain data before it is composed: no tags, aliases or function calls."""
 
 import re
 from pathlib import Path
@@ -8,44 +8,44 @@ import yaml
 from gogooku3.errors import ConfigError
 
 LARGEST = 1 << 20
-"""Bytes of a configuration; ours have two thousand."""
+"""Most bytes of a configuration; the shipped ones have two thousand."""
 DEEPEST = 20
-"""Levels of lists and groups within each other; ours have three."""
+"""Most levels of nested lists and groups; the shipped ones have three."""
 _RESOLVER = re.compile(r"\$\{\s*[^}${:]*:")
-"""`${name:...}` calls a function of OmegaConf's; `${group.key}` is a reference and harmless."""
+"""`${name:...}` calls an OmegaConf resolver; `${group.key}` is a harmless reference."""
 
 
 def check_plain_yaml(path: Path) -> None:
-    """Refuse a file that is no single group of settings in plain YAML.
+    """Refuse a file that is not one group of settings in plain YAML.
 
-    Tags can build objects, aliases can swell without end, and functions such as `${oc.env:NAME}` copy the
+    Tags can build objects, aliases can expand without limit, and functions such as `${oc.env:NAME}` copy the
     environment into a run's files.
 
     Raises:
-        ConfigError: with the line, where there is one.
+        ConfigError: names the line where possible.
     """
     raw = path.read_bytes()
     if len(raw) > LARGEST:
-        raise ConfigError(f"{path} has {len(raw):,} bytes, and no configuration has; name a YAML file")
+        raise ConfigError(f"{path} has {len(raw):,} bytes, too many for a configuration; name a YAML file")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is no text in UTF-8 ({error.reason}); name a YAML file, or save it as UTF-8"
+            f"{path} is not text in UTF-8 ({error.reason}); name a YAML file, or save it as UTF-8"
         ) from None
     try:
         _check_events(path, text)
         _refuse_hydra(path, text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:200]
-        raise ConfigError(f"{path}: no YAML ({reason}); correct it, or take a shipped file") from None
+        raise ConfigError(f"{path}: not YAML ({reason}); correct it, or take a shipped file") from None
 
 
 def refuse_functions(value: object, where: str) -> None:
-    """Refuse `${name:...}` in a text, or anywhere in lists and groups of texts.
+    """Refuse `${name:...}` in a text, or anywhere in nested lists and groups.
 
     Raises:
-        ConfigError: naming the text.
+        ConfigError: names the text.
     """
     if isinstance(value, str):
         if _RESOLVER.search(value):
@@ -65,7 +65,7 @@ def refuse_functions(value: object, where: str) -> None:
 def _refuse_hydra(path: Path, text: str) -> None:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if isinstance(root, yaml.MappingNode) and any(key.value == "hydra" for key, _ in root.value):
-        raise ConfigError(f"{path}: the group 'hydra' is no setting of a run; remove it")
+        raise ConfigError(f"{path}: the group 'hydra' is not a setting of a run; remove it")
 
 
 def _check_events(path: Path, text: str) -> None:
@@ -86,7 +86,7 @@ def _check_events(path: Path, text: str) -> None:
         if documents > 1:
             raise ConfigError(f"{place}: a second document begins; keep one")
         if documents and not depth and isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent):
-            raise ConfigError(f"{path} holds no groups of settings; write it as 'model:', 'training:', ...")
+            raise ConfigError(f"{path} has no groups of settings; write it as 'model:', 'training:', ...")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise ConfigError(f"{place}: more than {DEEPEST} levels within each other; make it flat")
+            raise ConfigError(f"{place}: more than {DEEPEST} nested levels; make it flat")

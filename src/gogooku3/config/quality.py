@@ -1,4 +1,4 @@
-"""Thresholds of `gogooku3 data validate`, and how they are read from a YAML file. Checks nothing itself."""
+"""Thresholds of `gogooku3 data validate`, and their YAML file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,52 +19,52 @@ Above1 = Annotated[float, Field(gt=1)]
 
 
 class DayRules(Group):
-    """When a day of the market is suspicious."""
+    """Thresholds for a day of the market."""
 
     min_stocks: NotNegative = 10
-    """Stocks; a day with fewer carries no cross-section worth standardising."""
+    """Fewest stocks of a day whose cross-section can be standardised."""
     longest_pause: Positive = 14
-    """Calendar days between two trading days; Tokyo's longest holiday so far left 11."""
+    """Most calendar days between two trading days; Tokyo's longest holiday so far left 11."""
     last_day_share: Fraction = 0.8
     """The last day is incomplete with fewer stocks than this share of the 20 days before."""
     repeated_share: Fraction = 0.9
-    """A day repeats the one before if this share of its traded stocks has the same close and volume."""
+    """A day repeats the previous one if this share of its traded stocks has the same close and volume."""
 
 
 class ColumnRules(Group):
-    """When a column says too little, or something no column should."""
+    """Thresholds for a column of a data set."""
 
     null_share: Fraction = 0.5
-    """Share of unknown values above which a column is worth a look."""
+    """Share of missing values above which a column is reported."""
     largest_value: Above0 = 1.0e9
-    """|value| of a feature beyond which Float32 no longer tells neighbours apart in any useful way."""
+    """|value| of a feature beyond which Float32 is too coarse."""
     correlation: Fraction = 0.995
-    """|rank correlation| from which two features say the same."""
+    """|rank correlation| from which two features are redundant."""
     sample_rows: Annotated[int, Field(ge=100)] = 20000
-    """Rows, evenly spread, on which features are compared with each other."""
+    """Evenly spaced rows on which features are compared."""
     largest_return: Above0 = 5.0
     """A forward return beyond +500 % is nearly always a split or a bad tick."""
 
 
 class PriceRules(Group):
-    """When a stock's price moves, or stands still, as no price does."""
+    """Thresholds for moves and standstills of a stock's price."""
 
     jump: Above1 = 4.0
-    """A close that moves by more than this ratio, up or down, in a day is suspicious, whatever follows."""
+    """Ratio of two closes, up or down, that is suspicious by itself."""
     tick: Above1 = 1.4
-    """So is one that moves by more than this ratio and comes back the next day."""
+    """Ratio of two closes that is suspicious if the next day reverses the move."""
     reversion: Fraction = 0.8
-    """Share of a move, in logarithms, of which the next day undoes more: then it was a bad tick."""
+    """Share of a move, in logarithms; a larger reversal the next day marks a bad tick."""
     wick: Above1 = 2.0
-    """A high (low) this many times above (below) the day's open and close and the close before is a tick."""
+    """Ratio of a high (low) to the highest (lowest) of open, close and previous close that marks a tick."""
     smallest_split: Above1 = 1.4
-    """Moves below this ratio are never called a split: too many honest ones are as large."""
+    """Smallest ratio of a suspected split; many genuine moves are smaller."""
     split_tolerance: Fraction = 0.05
-    """How far the ratio of prices may lie from the factor, relatively; twice as far beyond `jump`."""
+    """Relative distance of the price ratio from a split's factor; doubled beyond `jump`."""
     split_calm: Above1 = 2.5
-    """Volume on the day over the median of the days after. Splits are calm days; real falls are not."""
+    """Most volume on the day of a split, over the median of the days after; real falls have more."""
     stale_days: Annotated[int, Field(ge=2)] = 5
-    """Days in a row with the same open, high, low and close, from which the price is stale."""
+    """Days in a row with the same open, high, low and close that make a price stale."""
 
 
 class QualityRules(Group):
@@ -79,16 +79,16 @@ class QualityRules(Group):
     columns: ColumnRules = ColumnRules()
     prices: PriceRules = PriceRules()
     examples: Positive = 20
-    """Rows named for each problem, at most."""
+    """Most rows listed per problem."""
     severity: Mapping[str, _Weight] = Field(default_factory=dict)
-    """Other weights than the usual, by name of the check: error, warning, note or off."""
+    """Severity by name of the check, where it differs from the default: error, warning, note or off."""
 
 
 def load_rules(path: Path | str | None = None) -> QualityRules:
-    """Read thresholds from a YAML file; what is absent takes its default. None: the shipped file.
+    """Read thresholds from a YAML file; absent ones take their defaults. None: the shipped file.
 
     Raises:
-        ConfigError: there is no such file, it is no plain YAML, or settings are unknown or wrong.
+        ConfigError: the file is missing or not plain YAML, or settings are unknown or invalid.
     """
     file = shipped_configs() / "data" / "quality.yaml" if path is None else Path(path)
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""The whole configuration of a run: every group, and what they must agree on."""
+"""The whole configuration of a run, and the checks across its groups."""
 
 from collections.abc import Iterator
 from typing import Self
@@ -29,7 +29,7 @@ from gogooku3.schema import HORIZONS, ONE_DAY
 
 
 class RunConfig(Group):
-    """Everything a run computes with, checked. The defaults are those of `model/atft/train`.
+    """All settings of a run, validated. The defaults are those of `model/atft/train`.
 
     >>> RunConfig.from_mapping({"split": {"n_splits": 2}}).split.n_splits
     2
@@ -61,7 +61,7 @@ class RunConfig(Group):
         return self
 
     def to_yaml(self) -> str:
-        """Spell every setting as YAML that `load_config` and `from_mapping` read back equal."""
+        """Every setting as YAML, which `load_config` and `from_mapping` read back equal."""
         plain = self.model_dump(mode="json")
         plain["loss"]["horizon_weights"] = by_horizon(plain["loss"]["horizon_weights"])
         plain["dataset"]["target_columns"] = by_horizon(plain["dataset"]["target_columns"])
@@ -69,7 +69,7 @@ class RunConfig(Group):
 
 
 def _contradictions(config: RunConfig) -> Iterator[str]:
-    """Name what two groups disagree about."""
+    """One message for each contradiction between two groups."""
     horizons = config.time_series.prediction_horizons
     if config.model.prediction_horizons not in (None, horizons):
         yield (
