@@ -1,4 +1,4 @@
-"""One thread, one seed, and a small embedded market, built once a session."""
+"""Shared fixtures: one thread, one seed, and a small synthetic market, built once per session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ SMALL_RUN = {
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """The bits of a test do not depend on the machine's cores."""
+    """Make results independent of the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -35,13 +35,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def one_seed() -> None:
-    """Nor on which tests ran before."""
+    """Make results independent of the tests that ran before."""
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def small_prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prices of 30 stocks over 230 days, with the oracle beside them."""
+    """Prices of 30 stocks over 230 days, with the oracle's file in the same folder."""
     path = tmp_path_factory.mktemp("market") / "prices.parquet"
     write_market(generate_market(SMALL_MARKET), path)
     return path
@@ -63,7 +63,7 @@ def small_frame(small_dataset: Path) -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def trained_results(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run with two seeds, a graph, and the market's state returned; treat its folder as read-only."""
+    """Results of a run with two seeds, a graph and the market state; treat its folder as read-only."""
     from gogooku3.training import SafeTrainingPipeline
 
     config = {**SMALL_RUN, "training": {**SMALL_RUN["training"], "seeds": [0, 1]}}
@@ -75,5 +75,5 @@ def trained_results(small_dataset: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def trained_run(trained_results: dict[str, Any]) -> Path:
-    """Folder of that run."""
+    """The folder of `trained_results`."""
     return Path(trained_results["run_dir"])

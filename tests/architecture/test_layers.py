@@ -1,4 +1,4 @@
-"""The rooms import one way only; the contracts stand in pyproject.toml."""
+"""Import contracts (in pyproject.toml) and the limit on file length."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_imports_go_one_way() -> None:
-    # In a process of its own: import-linter reconfigures logging and silences every logger there is.
+    # In a subprocess: import-linter reconfigures logging and silences all loggers.
     command = [
         sys.executable,
         "-c",

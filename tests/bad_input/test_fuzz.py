@@ -1,4 +1,4 @@
-"""Files cut, spliced and flipped at random: a right result or a refusal, never a crash, never half a file."""
+"""Files damaged at random give a correct result or an error for the user, never a crash."""
 
 import tempfile
 from collections.abc import Callable
@@ -50,7 +50,7 @@ DATASET = _bytes(
 
 @st.composite
 def damage(draw: st.DrawFn) -> Callable[[bytes], bytes]:
-    """A way to spoil a file: bytes flipped, cut out, doubled, or replaced by others altogether."""
+    """A function that damages a file: bytes flipped, cut, doubled, inserted or replaced."""
     kind = draw(st.sampled_from(["flip", "cut", "double", "insert", "noise"]))
     first, last = sorted((draw(st.floats(0, 1)), draw(st.floats(0, 1))))
     other = draw(st.binary(min_size=1, max_size=40))

@@ -1,4 +1,4 @@
-"""`gogooku3 audit`: exit codes, what is printed, what is written."""
+"""`gogooku3 audit`: exit codes, output and files."""
 
 import json
 import subprocess
@@ -41,12 +41,12 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_a_clean_pipeline_ends_with_0(small_prices: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clean_pipeline_exits_with_0(small_prices: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("my_pipelines:fair", "--prices", str(small_prices)) == 0
-    assert "clean: nothing moved that must not" in capsys.readouterr().out
+    assert "clean: no look-ahead found" in capsys.readouterr().out
 
 
-def test_a_leak_ends_with_3_and_leaves_a_program_that_shows_it(
+def test_a_leak_exits_with_3_and_writes_a_program_that_shows_it(
     small_prices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("my_pipelines:leaky", "--prices", str(small_prices), "--out", "found") == 3
@@ -63,20 +63,20 @@ def test_a_leak_ends_with_3_and_leaves_a_program_that_shows_it(
     [
         (["my_pipelines"], "'my_pipelines' is neither the folder of a run nor a pipeline"),
         (["my_pipelines:gone"], "my_pipelines has no gone; it has NUMBER, RETURN, fair, leaky"),
-        (["no_such_module:x"], "there is no module no_such_module"),
+        (["no_such_module:x"], "no module no_such_module"),
         (["my_pipelines:NUMBER"], "is a int; name a function of prices"),
-        (["my_pipelines:fair", "--probe", "magic"], "unknown probes: magic; there are altered"),
+        (["my_pipelines:fair", "--probe", "magic"], "unknown probes: magic; choose from altered"),
         (["my_pipelines:fair", "--frame", "spark"], "--frame is 'spark'; choose polars or pandas"),
     ],
 )
-def test_what_can_not_be_audited_ends_with_2(
+def test_an_invalid_pipeline_or_option_exits_with_2(
     arguments: list[str], message: str, small_prices: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments, "--prices", str(small_prices)) == 2
     assert message in capsys.readouterr().err
 
 
-def test_options_of_a_function_are_refused_with_a_run(
+def test_options_for_functions_are_refused_with_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(str(tmp_path), "--out", "found", "--probe", "altered") == 2

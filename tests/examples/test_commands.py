@@ -78,4 +78,4 @@ def test_the_tutorial_runs_from_prices_to_a_list(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert len((tmp_path / "tomorrow.csv").read_text().splitlines()) > 20
-    assert "clean: nothing moved that must not" in " ".join(done.stdout.split())
+    assert "clean: no look-ahead found" in " ".join(done.stdout.split())

@@ -1,5 +1,6 @@
-"""The leaks that were found in other projects, each as a small pipeline, and its clean twin."""
+"""Leaks found in other projects, each as a small pipeline, with a clean counterpart."""
 
+import numpy as np
 import polars as pl
 
 HORIZON = 20
@@ -8,7 +9,7 @@ FORWARD = pl.col("close").shift(-HORIZON).over("code", order_by="date") / pl.col
 
 
 def full_period_maximum(prices: pl.DataFrame) -> pl.DataFrame:
-    """RSR and StockMixer: a price over its maximum of the whole period."""
+    """RSR and StockMixer: price divided by its maximum over the whole period."""
     return prices.select(
         "date", "code", position=(pl.col("close") / pl.col("close").max().over("code")).log()
     )
@@ -20,7 +21,7 @@ def running_maximum(prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def neighbours_rows_in_a_window(prices: pl.DataFrame) -> pl.DataFrame:
-    """Qlib's MTSDatasetH: windows over the stacked rows, across the border from one stock to the next."""
+    """Qlib's MTSDatasetH: windows over the stacked rows reach from one stock into the next."""
     rows = prices.sort("code", "date").with_columns(ret=RETURN)
     return rows.select("date", "code", trend=pl.col("ret").rolling_mean(HORIZON, min_samples=1))
 
@@ -31,7 +32,7 @@ def own_rows_in_a_window(prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def neighbours_past_in_a_window(prices: pl.DataFrame) -> pl.DataFrame:
-    """Another stock's rows of the same day and earlier only: no look-ahead in time, and still wrong."""
+    """Uses another stock's rows up to the same day: no look-ahead in time, but wrong."""
     rows = prices.sort("date", "code").with_columns(ret=RETURN)
     return rows.select("date", "code", trend=pl.col("ret").rolling_mean(3, min_samples=1))
 
@@ -43,7 +44,7 @@ def scaler_of_the_whole_period(prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def scaler_of_the_day(prices: pl.DataFrame) -> pl.DataFrame:
-    """A day's other stocks are known by its close: no leak."""
+    """Not a leak: the other stocks of a day are known by its close."""
     rows = prices.sort("date", "code").with_columns(ret=RETURN)
     return rows.select(
         "date",
@@ -53,24 +54,24 @@ def scaler_of_the_day(prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def rows_with_a_label(prices: pl.DataFrame) -> pl.DataFrame:
-    """A label-conditioned mask: only stocks that will still trade are there."""
+    """A label-conditioned mask: keeps only stocks that still trade later."""
     rows = prices.with_columns(ret=RETURN, label=FORWARD).filter(pl.col("label").is_not_null())
     return rows.select("date", "code", "ret")
 
 
 def rows_without_crashes(prices: pl.DataFrame) -> pl.DataFrame:
-    """Another: what will fall too far is left out as an outlier."""
+    """A label-conditioned mask: drops later crashes as outliers."""
     rows = prices.with_columns(ret=RETURN, label=FORWARD).filter(pl.col("label").fill_null(0) > -0.1)
     return rows.select("date", "code", "ret")
 
 
 def price_level(prices: pl.DataFrame) -> pl.DataFrame:
-    """The level of a split-adjusted price knows of later splits."""
+    """The level of a split-adjusted price depends on later splits."""
     return prices.select("date", "code", level=pl.col("close").log())
 
 
 def no_gap_before_the_test(prices: pl.DataFrame) -> pl.DataFrame:
-    """Predictions refitted every 20 days on all labels that start before, though many close later."""
+    """Predictions refitted every 20 days on all labels that start before, even those that close later."""
     return _refitted(prices, gap=0)
 
 
@@ -79,7 +80,7 @@ def gap_before_the_test(prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def _refitted(prices: pl.DataFrame, gap: int) -> pl.DataFrame:
-    """Each block of days is predicted by the stocks' mean label up to `gap` days before the block."""
+    """Predicts each block of days by the stocks' mean label up to `gap` days before the block."""
     rows = prices.with_columns(label=FORWARD, day=pl.col("date").rank("dense").cast(pl.Int64) - 1)
     tables = []
     for start in range(HORIZON, int(rows["day"].max()) + 1, HORIZON):
@@ -90,11 +91,11 @@ def _refitted(prices: pl.DataFrame, gap: int) -> pl.DataFrame:
 
 
 def correlation_of_the_whole_period(prices: pl.DataFrame) -> pl.DataFrame:
-    """Each month's edges from the returns of all days there are."""
+    """Monthly edges from the returns of all days."""
     wide = prices.with_columns(ret=RETURN).pivot(on="code", index="date", values="ret").sort("date")
     codes = sorted(set(wide.columns) - {"date"})
     matrix = wide.select(codes).fill_null(0.0).to_numpy()
-    correlation = pl.DataFrame(__import__("numpy").corrcoef(matrix.T), schema=codes)
+    correlation = pl.DataFrame(np.corrcoef(matrix.T), schema=codes)
     pairs = correlation.with_columns(code=pl.Series(codes)).unpivot(
         index="code", variable_name="neighbour", value_name="weight"
     )

@@ -1,4 +1,4 @@
-"""Tables of folds are counted against the calendar; ours leave nothing to find, others' do."""
+"""Checks of fold tables against the calendar: the splitter's folds are clean, known faulty splits are not."""
 
 import datetime as dt
 
@@ -6,26 +6,22 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from market_table import weekdays
 
 from gogooku3.errors import DataError
 from gogooku3.safety import audit_folds
 from gogooku3.safety.walk_forward import plan_folds, split_tail
 
 
-def weekdays(n: int) -> list[dt.date]:
-    first = dt.date(2024, 1, 1)
-    return [first + dt.timedelta(days=day + 2 * (day // 5)) for day in range(n)]
-
-
 def spans(days: list[dt.date], **parts: range) -> pl.DataFrame:
     """One fold as a table."""
-    rows = [(days[place], 0, name) for name, places in parts.items() for place in places]
+    rows = [(days[number], 0, part) for part, numbers in parts.items() for number in numbers]
     return pl.DataFrame(rows, schema=["date", "fold", "part"], orient="row")
 
 
 @settings(max_examples=25, deadline=None)
 @given(n_splits=st.integers(1, 5), embargo=st.integers(20, 40), n_days=st.integers(320, 500))
-def test_our_folds_leave_nothing_to_find(n_splits: int, embargo: int, n_days: int) -> None:
+def test_folds_of_the_splitter_are_clean(n_splits: int, embargo: int, n_days: int) -> None:
     days = weekdays(n_days)
     tables = []
     for fold in plan_folds(n_days, n_splits, embargo, 252):
@@ -37,7 +33,7 @@ def test_our_folds_leave_nothing_to_find(n_splits: int, embargo: int, n_days: in
     assert audited.smallest_gap_days == embargo
 
 
-def test_a_gap_of_twenty_calendar_days_is_too_short_for_labels_of_twenty_trading_days() -> None:
+def test_a_gap_of_20_calendar_days_is_too_short_for_20_day_labels() -> None:
     days = weekdays(100)
     first_test = next(i for i, day in enumerate(days) if day > days[59] + dt.timedelta(days=20))
     audited = audit_folds(spans(days, train=range(60), test=range(first_test, 100)), days, embargo_days=20)
@@ -46,7 +42,7 @@ def test_a_gap_of_twenty_calendar_days_is_too_short_for_labels_of_twenty_trading
     assert [(f.column, f.rows) for f in audited.findings] == [("label overlap", 6), ("embargo", 1)]
 
 
-def test_a_split_that_loses_its_purge_is_found() -> None:
+def test_a_split_without_a_purge_is_found() -> None:
     """skfolio's WalkForward with a date offset."""
     days = weekdays(100)
     audited = audit_folds(spans(days, train=range(60), test=range(60, 100)), days, horizons=[1, 5])
@@ -56,7 +52,7 @@ def test_a_split_that_loses_its_purge_is_found() -> None:
 
 
 def test_validation_without_a_gap_before_it_is_found() -> None:
-    """Qlib's RollingGen: the gap before the test is there, that before validation is not."""
+    """Qlib's RollingGen: a gap before the test, but none before validation."""
     days = weekdays(120)
     parts = {"train": range(50), "validation": range(50, 70), "test": range(91, 120)}
     audited = audit_folds(spans(days, **parts), days, horizons=[20])
@@ -64,7 +60,7 @@ def test_validation_without_a_gap_before_it_is_found() -> None:
     assert finding.rows == 20 and "close inside the validation days" in finding.says
 
 
-def test_a_split_by_series_tests_days_that_it_trains_on() -> None:
+def test_a_split_by_series_tests_its_training_days() -> None:
     """pytorch-forecasting's data module splits at random by series."""
     days = weekdays(30)
     table = pl.DataFrame({"date": days}).join(pl.DataFrame({"code": ["A", "B", "C"]}), how="cross")
@@ -88,7 +84,7 @@ def test_training_after_the_test_and_rows_tested_twice_are_found() -> None:
     assert (finding.column, finding.rows, finding.first_day) == ("tested twice", 5, days[25])
 
 
-def test_what_is_no_table_of_folds_is_refused() -> None:
+def test_an_invalid_table_of_folds_is_refused() -> None:
     days = weekdays(10)
     with pytest.raises(DataError, match="needs the column part"):
         audit_folds(pl.DataFrame({"date": days, "fold": 0}))

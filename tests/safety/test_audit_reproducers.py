@@ -1,4 +1,4 @@
-"""An audit's shortest example is short, runs by itself and shows the leak."""
+"""The shortest example of a leak: minimal, runnable, and showing the leak."""
 
 import contextlib
 import io
@@ -14,13 +14,8 @@ from tests.safety import leaky_pipelines as leaky
 from gogooku3.safety import audit
 
 
-@pytest.fixture(scope="module")
-def prices(small_prices: Path) -> pl.DataFrame:
-    return pl.read_parquet(small_prices)
-
-
-def shown_by(program: str) -> str:
-    """What the program prints."""
+def output_of(program: str) -> str:
+    """The program's standard output."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(program, "reproducer.py", "exec"), {})
@@ -40,7 +35,7 @@ def shown_by(program: str) -> str:
         (leaky.rows_with_a_label, "removed", 21),
     ],
 )
-def test_the_example_is_as_short_as_it_can_be_and_shows_the_leak(
+def test_the_example_is_minimal_and_shows_the_leak(
     pipeline: Callable[..., pl.DataFrame], probe: str, rows: int, prices: pl.DataFrame
 ) -> None:
     report = audit(pipeline, prices, cuts=1, probes=[probe], reproduce_seconds=60)
@@ -48,17 +43,17 @@ def test_the_example_is_as_short_as_it_can_be_and_shows_the_leak(
     assert finding.reproducer is not None
     data = finding.reproducer.split('PRICES = """\\\n')[1].split('"""')[0]
     assert len(data.splitlines()) == rows + 1
-    said = shown_by(finding.reproducer)
-    before, after = said.rsplit(" became ", 1)
+    output = output_of(finding.reproducer)
+    before, after = output.rsplit(" became ", 1)
     assert "[" not in before or before[before.rindex("[") :] != after.strip()
-    assert "became" in said
+    assert "became" in output
 
 
-def test_one_leak_gets_one_example(prices: pl.DataFrame) -> None:
+def test_a_leak_found_by_several_probes_gets_one_example(prices: pl.DataFrame) -> None:
     report = audit(leaky.full_period_maximum, prices, cuts=1)
     assert [finding.reproducer is not None for finding in report.leaks] == [True, False, False]
-    silent = audit(leaky.full_period_maximum, prices, cuts=1, reproduce_seconds=0)
-    assert [finding.reproducer for finding in silent.leaks] == [None, None, None]
+    report = audit(leaky.full_period_maximum, prices, cuts=1, reproduce_seconds=0)
+    assert [finding.reproducer for finding in report.leaks] == [None, None, None]
 
 
 def test_a_function_that_can_t_be_imported_is_left_to_the_reader(prices: pl.DataFrame) -> None:
@@ -66,21 +61,20 @@ def test_a_function_that_can_t_be_imported_is_left_to_the_reader(prices: pl.Data
     assert "pipeline = ...  # yours" in (report.leaks[0].reproducer or "")
 
 
-def test_pandas_pipelines_are_audited_too(prices: pl.DataFrame, tmp_path: Path) -> None:
+def test_pandas_pipelines_are_audited(prices: pl.DataFrame, tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
-    (tmp_path / "theirs.py").write_text(
+    (tmp_path / "scaling.py").write_text(
         "import pandas as pd\n"
         "def scaled(prices: pd.DataFrame) -> pd.Series:\n"
         "    prices = prices.set_index(['date', 'code'])\n"
         "    return prices['close'] / prices.groupby('code')['close'].transform('max')\n"
     )
     program = (
-        "import polars as pl, sys; sys.path.insert(0, sys.argv[2]); from theirs import scaled\n"
+        "import polars as pl, sys; sys.path.insert(0, sys.argv[2]); from scaling import scaled\n"
         "from gogooku3.safety import audit\n"
         "report = audit(scaled, pl.read_parquet(sys.argv[1]), cuts=1, probes=['altered'])\n"
         "print(report); exec(report.leaks[0].reproducer, {})\n"
     )
-    (tmp_path / "prices.parquet").write_bytes(b"")
     prices.write_parquet(tmp_path / "prices.parquet")
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "prices.parquet"), str(tmp_path)],

@@ -1,9 +1,9 @@
-"""`gogooku3 audit`: does a pipeline, ours or anyone's, know what it could not have known?"""
+"""`gogooku3 audit`: check a run, or any pipeline, for look-ahead."""
 
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,17 +15,18 @@ from gogooku3.errors import ConfigError, DataError, choices
 if TYPE_CHECKING:
     import polars as pl
 
-    from gogooku3.safety import AuditReport
+    from gogooku3.pipeline.audit_tables import RunAudit
+    from gogooku3.safety import AuditReport, Finding
 
-LEAKS, INCOMPLETE = 3, 2
-"""Exit codes; 0 is clean."""
+EXIT_CODES = {"clean": 0, "incomplete": 2, "leaks": 3}
+"""Exit code of each verdict."""
 SHOWN = 12
-"""Findings printed; the file and --json have them all."""
+"""Number of findings printed; audit.json and --json have all."""
 
 _VERDICTS = {
-    "clean": "clean: nothing moved that must not",
-    "leaks": "LEAKS: {count} of them",
-    "incomplete": "incomplete: nothing leaked, but something could not be tried",
+    "clean": "clean: no look-ahead found",
+    "leaks": "LEAKS: {count} found",
+    "incomplete": "incomplete: no leak found, but a check could not run",
 }
 
 
@@ -33,15 +34,15 @@ def audit(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_OR_FUNCTION", help="A run's folder, or your pipeline, as in features:make_features."
+            metavar="RUN_OR_FUNCTION", help="A run's folder, or a pipeline such as features:make_features."
         ),
     ],
     prices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Prices to try it on: CSV or Parquet, or a folder.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Prices to run the pipeline on: CSV or Parquet, or a folder."),
     ] = None,
     as_is: Annotated[
-        bool,
-        typer.Option("--as-is", help="Give the pipeline the file's own columns, not the canonical ones."),
+        bool, typer.Option("--as-is", help="Pass the file's own columns, not the canonical ones.")
     ] = False,
     targets: Annotated[
         Path | None,
@@ -50,87 +51,79 @@ def audit(
         ),
     ] = None,
     probe: Annotated[
-        list[str] | None, typer.Option(help="Try this alone; may be repeated. All by default.")
+        list[str] | None, typer.Option(help="Run only this probe; repeatable. Default: all.")
     ] = None,
     cuts: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many days t the past is compared up to.")
+        int, typer.Option(min=1, metavar="N", help="Number of days t after which prices are changed.")
     ] = 3,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many random changes of each kind.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of random changes of each kind.")
+    ] = 1,
     tolerance: Annotated[
         float,
         typer.Option(
-            min=0.0,
-            metavar="SHARE",
-            help="How far the past may move, as a share of its size; 0: not by a bit.",
+            min=0.0, metavar="SHARE", help="Allowed relative change of outputs before t; 0: bit-identical."
         ),
     ] = 0.0,
     key: Annotated[
-        list[str] | None, typer.Option(help="Output column that tells rows of a stock and day apart.")
+        list[str] | None, typer.Option(help="Output column that distinguishes rows of one stock and day.")
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Output column not to compare.")] = None,
     frame: Annotated[
-        str | None, typer.Option(help="polars or pandas, where the annotation doesn't say.")
+        str | None, typer.Option(help="polars or pandas, if the pipeline has no annotation.")
     ] = None,
-    max_stocks: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Stocks of the prices to use, at most.")
-    ] = 60,
-    max_days: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Last days of the prices to use, at most.")
-    ] = 600,
+    max_stocks: Annotated[int, typer.Option(min=1, metavar="N", help="Largest number of stocks used.")] = 60,
+    max_days: Annotated[int, typer.Option(min=2, metavar="N", help="Number of last days used.")] = 600,
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A run's data set, if it lies elsewhere now.")
+        Path | None, typer.Option(metavar="FILE", help="A run's data set, if it has been moved.")
     ] = None,
     days: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Test days of each fold on which a run's models are tried."),
+        int, typer.Option(min=1, metavar="N", help="Test days per fold on which a run's models are checked.")
     ] = 3,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write audit.json and the shortest examples there.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for audit.json and the shortest examples of leaks."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole audit as JSON.")] = False,
 ) -> None:
-    """Change what a run or a pipeline must not see, and tell every output that moves.
+    """Perturb data a run or pipeline must not use; report every output that changes.
 
-    A run's folder: its embargo and labels are counted by the calendar, its scales and graphs dated, its rows
-    compared with the data set, its models tried on a future that was altered and removed. The result is
-    audit.json in the folder, and a section of its report.
+    RUN: check the embargo, label overlaps and graph dates against the calendar, refit the scalers, compare
+    the targets with the data set, and predict again with later rows altered and removed. Writes audit.json
+    into the run's folder and updates its report.
 
-    A function, as module:function, takes a frame of prices (Polars or pandas: date, code, open, high, low,
+    FUNCTION, as module:function: takes a frame of prices (Polars or pandas: date, code, open, high, low,
     close, volume) and returns a table with a date and a code: features, normalised values, predictions, or
-    edges with a column `neighbour`. It is looked for in the working directory, too. What is tried:
+    edges with a column `neighbour`. The module may be in the working directory. The probes:
 
-    later prices altered, removed, cut off on a day t (nothing up to t may move); whole histories rescaled
+    prices after a day t altered, removed, cut off (nothing up to t may change); whole histories rescaled
     (price x k, volume / k); stocks under other codes, in another order, with each other's rows; targets
     shuffled, for a pipeline with a parameter `targets`.
 
-    Exit code 0: clean. 3: something leaks. 2: it could not be found out.
+    Exit code 0: clean. 3: a leak was found. 2: the audit could not run completely.
 
     Example: `gogooku3 audit runs/train/20250101-090000`
 
     Example: `gogooku3 audit features:make_features --prices prices/ --out audit`
     """
     if ":" not in target or Path(target).is_dir():
-        of_functions: dict[str, object] = {
-            "--prices": prices,
-            "--targets": targets,
-            "--probe": probe,
-            "--key": key,
-            "--ignore": ignore,
-            "--frame": frame,
-            "--out": out,
-        }
-        given = [option for option, value in of_functions.items() if value]
+        names = ("prices", "targets", "probe", "key", "ignore", "frame", "out")
+        values = (prices, targets, probe, key, ignore, frame, out)
+        given = [f"--{name}" for name, value in zip(names, values, strict=True) if value]
         if given and Path(target).is_dir():
             raise ConfigError(
-                f"{choices(given)} can't be given with a run, whose audit is written into its folder; leave "
-                "out what is meant for functions"
+                f"{choices(given)} can't be given with a run, whose audit is written into its folder; "
+                "remove the options for functions"
             )
         _audit_run(Path(target), data, days, as_json)
         return
     if prices is None:
         raise ConfigError(f"{target} is audited on prices; name a file or folder of them with --prices")
+    if frame not in (None, "polars", "pandas"):
+        raise ConfigError(f"--frame is '{frame}'; choose polars or pandas")
+    pipeline = _load_pipeline(target)
     report = _audit_pipeline(
-        _load_pipeline(target),
+        pipeline,
         prices,
         as_is,
         targets,
@@ -140,23 +133,27 @@ def audit(
         tolerance=tolerance,
         keys=key or None,
         ignore=ignore or (),
-        library=_library(frame),
+        library=frame,
         max_stocks=max_stocks,
         max_days=max_days,
         name=target,
     )
+    examples = [finding.reproducer for finding in report.findings if finding.reproducer]
     if out is not None:
-        _write(report, out)
-    if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2))
-    else:
-        _print(report, out)
-    if report.verdict != "clean":
-        raise typer.Exit(LEAKS if report.verdict == "leaks" else INCOMPLETE)
+        _write(report, examples, out)
+    if not as_json:
+        _print_probes(report)
+        _print_findings(report.findings, "--out DIR or --json")
+        for run in report.failed:
+            print(f"could not run: {run.name}: {run.detail}")
+        if report.ignored:
+            print(f"not compared: {choices(report.ignored)}")
+        _print_examples(examples, out)
+    _finish(report, len(report.leaks), as_json)
 
 
 def _audit_run(run: Path, data: Path | None, days: int, as_json: bool) -> None:
-    """Audit a run's folder; `audit.json` and the report there are written anew."""
+    """Audit a run's folder; rewrites its `audit.json` and report."""
     if not run.is_dir():
         raise ConfigError(
             f"'{run}' is neither the folder of a run nor a pipeline; name a folder such as "
@@ -167,56 +164,46 @@ def _audit_run(run: Path, data: Path | None, days: int, as_json: bool) -> None:
     with progress_bar("auditing") as progress:
         audit = audit_run(run, data, days, progress=progress)
     write_audit(run, audit)
-    if as_json:
-        typer.echo(json.dumps(audit.to_dict(), indent=2))
-    else:
+    if not as_json:
         rows = [
             [c["name"], c["meaning"], c["outcome"], c["detail"]] for c in (*audit.controls, *audit.probes)
         ]
         columns = ["check", "what it does", "outcome", "detail"]
         print_table(str(run), columns, rows, text=4, wrapped=("what it does", "detail"))
-        for finding in audit.findings[:SHOWN]:
-            print(f"{finding.severity}: {finding.says}")
-        print(_VERDICTS[audit.verdict].format(count=len(audit.findings)))
-    if audit.verdict != "clean":
-        raise typer.Exit(LEAKS if audit.verdict == "leaks" else INCOMPLETE)
+        _print_findings(audit.findings, "audit.json or --json")
+    _finish(audit, len(audit.findings), as_json)
 
 
 def _load_pipeline(target: str) -> Callable[..., Any]:
-    """Import `module:function`, the working directory first."""
+    """Import `module:function`, from the working directory first."""
     module, _, name = target.partition(":")
     if not name:
         raise ConfigError(
-            f"'{target}' is no pipeline; name one as module:function, such as features:make_features"
+            f"'{target}' has no function name; name a pipeline as module:function, such as "
+            "features:make_features"
         )
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and not (module == error.name or module.startswith(f"{error.name}.")):
             raise DataError(
-                f"{module} can't be imported: it needs {error.name}, which isn't there"
+                f"{module} can't be imported: it needs {error.name}, which is not installed"
             ) from error
         raise ConfigError(
-            f"there is no module {module} in {Path.cwd()} or among the installed ones; install it, "
-            "or go to the folder where it lies"
+            f"no module {module} in {Path.cwd()} or among the installed ones; install it, "
+            "or change to its folder"
         ) from None
     except Exception as error:
         raise DataError(f"{module} can't be imported: {type(error).__name__}: {error}") from error
     for part in name.split("."):
-        if not hasattr(found, part):
-            functions = sorted(each for each in vars(found) if not each.startswith("_"))
-            raise ConfigError(f"{module} has no {part}; it has {choices(functions)}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise ConfigError(f"{target} is a {type(found).__name__}; name a function of prices")
-    return found
-
-
-def _library(frame: str | None) -> str | None:
-    if frame not in (None, "polars", "pandas"):
-        raise ConfigError(f"--frame is '{frame}'; choose polars or pandas")
-    return frame
+        if not hasattr(value, part):
+            public = sorted(each for each in vars(value) if not each.startswith("_"))
+            raise ConfigError(f"{module} has no {part}; it has {choices(public)}")
+        value = getattr(value, part)
+    if not callable(value):
+        raise ConfigError(f"{target} is a {type(value).__name__}; name a function of prices")
+    return value
 
 
 def _audit_pipeline(
@@ -224,20 +211,22 @@ def _audit_pipeline(
 ) -> "AuditReport":
     import gogooku3.safety as safety
     from gogooku3.data.prices import read_prices
+    from gogooku3.schema import KEYS, is_target_column
 
-    given = _read_table(prices) if as_is else read_prices(prices).frame
-    known = None if targets is None else _read_table(targets)
-    if known is not None:
-        from gogooku3.schema import KEYS, is_target_column
-
-        known = known.select(name for name in known.columns if name in KEYS or is_target_column(name))
+    rows = _read_table(prices) if as_is else read_prices(prices).frame
+    if targets is not None:
+        table = _read_table(targets)
+        columns = [name for name in table.columns if name in KEYS or is_target_column(name)]
+        options["targets"] = table.select(columns)
     say(f"auditing {options['name']} on {prices}")
     with progress_bar("auditing") as progress:
-        return safety.audit(pipeline, given, targets=known, progress=progress, **options)
+        return safety.audit(pipeline, rows, progress=progress, **options)
 
 
 def _read_table(path: Path) -> "pl.DataFrame":
-    """One file with its own columns; the keys in canonical types, under their own names."""
+    """Read one file with its own columns; the keys keep their names and get canonical types."""
+    import polars as pl
+
     from gogooku3.data.parsing import read_keys
     from gogooku3.files.tables import collect, scan_table
     from gogooku3.schema import KEYS, map_columns, require_columns
@@ -245,54 +234,53 @@ def _read_table(path: Path) -> "pl.DataFrame":
     if not path.is_file():
         raise DataError(f"no file at {path}; name a CSV or Parquet file")
     table = collect(scan_table(path, typed=True), path)
-    keys = {name: found for found, name in map_columns(table.columns, KEYS).items()}
+    keys = {name: column for column, name in map_columns(table.columns, KEYS).items()}
     require_columns(keys, KEYS, f"{path.name} (in any usual spelling)")
-    columns = read_keys(table.select(pl_alias(keys)), path.name)
-    return table.with_columns(column.alias(keys[column.name]) for column in columns)
+    canonical = table.select(pl.col(column).alias(name) for name, column in keys.items())
+    return table.with_columns(column.alias(keys[column.name]) for column in read_keys(canonical, path.name))
 
 
-def pl_alias(names: dict[str, str]) -> "list[pl.Expr]":
-    """Columns under canonical names."""
-    import polars as pl
-
-    return [pl.col(found).alias(name) for name, found in names.items()]
-
-
-def _write(report: "AuditReport", out: Path) -> None:
-    """`audit.json`, and a program for each shortest example."""
+def _write(report: "AuditReport", examples: Sequence[str], out: Path) -> None:
+    """Write `audit.json`, and a program for each shortest example."""
     from gogooku3.files.atomic import write_text_atomic
 
     write_text_atomic(out / "audit.json", json.dumps(report.to_dict(), indent=2) + "\n")
-    programs = [finding.reproducer for finding in report.findings if finding.reproducer]
-    for number, program in enumerate(programs, start=1):
+    for number, program in enumerate(examples, start=1):
         write_text_atomic(out / f"leak_{number}.py", program)
 
 
-def _print(report: "AuditReport", out: Path | None) -> None:
-    rows = [
-        [run.name, run.meaning, run.outcome, f"{run.runs}", f"{run.seconds:.1f}"] for run in report.probes
-    ]
-    seen = f"{len(report.columns)} outputs, {report.n_stocks} stocks, {report.n_days} days"
+def _print_probes(report: "AuditReport") -> None:
+    size = f"{len(report.columns)} outputs, {report.n_stocks} stocks, {report.n_days} days"
     print_table(
-        f"{report.name}: {seen}",
+        f"{report.name}: {size}",
         ["Probe", "What changes", "Outcome", "Runs", "Seconds"],
-        rows,
+        [[p.name, p.meaning, p.outcome, f"{p.runs}", f"{p.seconds:.1f}"] for p in report.probes],
         text=3,
         wrapped=("What changes",),
     )
-    for finding in report.findings[:SHOWN]:
+
+
+def _print_findings(findings: Sequence["Finding"], where: str) -> None:
+    for finding in findings[:SHOWN]:
         print(f"{finding.severity}: {finding.says}")
-    if len(report.findings) > SHOWN:
-        print(f"... and {len(report.findings) - SHOWN} more (--out DIR or --json has them all)")
-    for run in report.failed:
-        print(f"not tried: {run.name}: {run.detail}")
-    if report.ignored:
-        print(f"not compared: {choices(report.ignored)}")
-    programs = [finding.reproducer for finding in report.findings if finding.reproducer]
-    if programs and out is None:
-        print(f"\nThe shortest example (--out DIR writes all {len(programs)}):\n\n{programs[0]}")
-    elif out is not None:
-        print(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(programs)))}")
-        if programs:
+    if len(findings) > SHOWN:
+        print(f"... and {len(findings) - SHOWN} more ({where} has all)")
+
+
+def _print_examples(examples: Sequence[str], out: Path | None) -> None:
+    if out is not None:
+        print(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(examples)))}")
+        if examples:
             print(f"to see a leak: PYTHONPATH=. python {out / 'leak_1.py'}")
-    print(_VERDICTS[report.verdict].format(count=len(report.leaks)))
+    elif examples:
+        print(f"\nThe shortest example (--out DIR writes all {len(examples)}):\n\n{examples[0]}")
+
+
+def _finish(result: "AuditReport | RunAudit", count: int, as_json: bool) -> None:
+    """Print the verdict, or everything as JSON; exits with the verdict's code unless clean."""
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        print(_VERDICTS[result.verdict].format(count=count))
+    if code := EXIT_CODES[result.verdict]:
+        raise typer.Exit(code)

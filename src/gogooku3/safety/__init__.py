@@ -1,4 +1,4 @@
-"""The walk-forward splitter and the look-ahead audit. Never trains or scores; names load at first use."""
+"""Walk-forward splits and the look-ahead audit. No training or scoring; names load at first use."""
 
 from typing import TYPE_CHECKING
 

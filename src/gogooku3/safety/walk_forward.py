@@ -1,8 +1,7 @@
-"""Walk-forward folds with an embargo, counted in trading days. One function does the arithmetic.
+"""Walk-forward folds with an embargo, counted in trading days.
 
-A fold trains on every day up to a cut, skips `embargo_days`, and tests on the days after. Labels
-reach `max(horizons)` days ahead, so an embargo shorter than that is refused: every training label
-closes before the first test day.
+A fold trains on every day up to a cut, skips `embargo_days`, and tests on the days after. An embargo
+shorter than the longest horizon is refused, so every training label closes before the first test day.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from gogooku3.schema import DATE, HORIZONS, require_columns
 
 @dataclass(frozen=True)
 class Fold:
-    """Day numbers of one fold; `train` and `test` are half-open ranges over the market's calendar."""
+    """Day numbers of one fold: half-open ranges over the market's calendar."""
 
     number: int
     train: range
@@ -33,8 +32,8 @@ class Fold:
 def plan_folds(n_days: int, n_splits: int, embargo_days: int, min_train_days: int) -> list[Fold]:
     """Cut a calendar of `n_days` trading days into expanding folds.
 
-    The days after the first `min_train_days + embargo_days` are shared out to `n_splits` test
-    blocks of equal length (the first ones get a day more where it does not divide).
+    The days after the first `min_train_days + embargo_days` are divided into `n_splits` test blocks
+    of equal length; the first blocks get one more day each if there is a remainder.
 
     Raises:
         DataError: the calendar is too short.
@@ -42,17 +41,15 @@ def plan_folds(n_days: int, n_splits: int, embargo_days: int, min_train_days: in
     >>> [(f.train, f.test) for f in plan_folds(400, 2, 20, 252)]
     [(range(0, 252), range(272, 336)), (range(0, 316), range(336, 400))]
     """
-    spare = n_days - min_train_days - embargo_days
-    if spare < n_splits:
+    start = min_train_days + embargo_days
+    if n_days - start < n_splits:
         raise DataError(
             f"{n_days} trading days are too few: min_train_days {min_train_days} + embargo_days "
-            f"{embargo_days} + one test day for each of {n_splits} folds need "
-            f"{min_train_days + embargo_days + n_splits}; bring more days, or lower "
-            "split.min_train_days or split.n_splits"
+            f"{embargo_days} + one test day for each of {n_splits} folds need {start + n_splits}; "
+            "use more days, or lower split.min_train_days or split.n_splits"
         )
-    length, longer = divmod(spare, n_splits)
+    length, longer = divmod(n_days - start, n_splits)
     folds = []
-    start = min_train_days + embargo_days
     for number in range(n_splits):
         stop = start + length + (number < longer)
         folds.append(Fold(number, range(0, start - embargo_days), range(start, stop)))
@@ -61,13 +58,13 @@ def plan_folds(n_days: int, n_splits: int, embargo_days: int, min_train_days: in
 
 
 def split_tail(days: range, fraction: float, embargo_days: int) -> tuple[range, range]:
-    """Keep the tail of a day range for validation, behind an embargo of its own.
+    """Split off the last `fraction` of a day range for validation, after an embargo.
 
     Returns:
-        (fit days, validation days); `embargo_days` lie strictly between them.
+        (fit days, validation days), with `embargo_days` strictly between them.
 
     Raises:
-        DataError: the range is too short to leave a fit day.
+        DataError: the range is too short for a single fit day.
 
     >>> split_tail(range(0, 300), 0.2, 20)
     (range(0, 220), range(240, 300))
@@ -77,7 +74,7 @@ def split_tail(days: range, fraction: float, embargo_days: int) -> tuple[range, 
     if cut - embargo_days <= days.start:
         raise DataError(
             f"{len(days)} training days leave none to fit after {length} validation days and an "
-            f"embargo of {embargo_days}; bring more days, or lower training.validation_fraction"
+            f"embargo of {embargo_days}; use more days, or lower training.validation_fraction"
         )
     return range(days.start, cut - embargo_days), range(cut, days.stop)
 
@@ -88,7 +85,7 @@ class WalkForwardSplitterV2:
     Args:
         n_splits: number of folds.
         embargo_days: trading days strictly between a fold's last training day and first test day.
-        min_train_days: trading days in the first fold's training range (252: a year).
+        min_train_days: trading days in the first fold's training range (252: one year).
         horizons: label horizons, in trading days; the longest may not exceed the embargo.
 
     Raises:
@@ -130,31 +127,27 @@ class WalkForwardSplitterV2:
     def split(
         self, X: Any, y: object = None, groups: object = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield `(train_idx, test_idx)`: positions of rows, in the order of the rows.
+        """Yield `(train_idx, test_idx)`: row positions, ascending.
 
         Args:
-            X: a frame with a `date` column (Polars or pandas), or any array when `groups` holds
-                the date of each row.
+            X: a frame with a `date` column (Polars or pandas), or any array if `groups` holds the dates.
             y: ignored.
-            groups: dates, one a row; used instead of the frame's. Of a date with a time the day counts.
+            groups: one date per row, used instead of the frame's. Times of day are dropped.
 
         Raises:
-            DataError: no dates can be found, a row has none, or there are too few.
+            DataError: the rows have no dates, a date is missing, or there are too few days.
         """
         days, calendar = _day_numbers(X, groups)
         for fold in self.folds(len(calendar)):
-            yield (
-                np.flatnonzero((days >= fold.train.start) & (days < fold.train.stop)),
-                np.flatnonzero((days >= fold.test.start) & (days < fold.test.stop)),
-            )
+            yield _positions(days, fold.train), _positions(days, fold.test)
 
     def validate_split(self, X: Any, groups: object = None) -> dict[str, Any]:
-        """Count, from the rows that `split` yields, what could leak.
+        """Check the rows that `split` yields for training labels that close in the test days.
 
         Returns:
-            `overlaps`: one entry a training label that closes on or after its fold's first test
-            day (empty when the folds are safe); `smallest_gap_days`: trading days between train
-            and test; `folds`: first and last dates of each.
+            `overlaps`: one entry per training label that closes on or after its fold's first test
+            day (empty if the folds are safe); `smallest_gap_days`: trading days between train and
+            test; `folds`: first and last date of each part.
         """
         days, calendar = _day_numbers(X, groups)
         overlaps, folds, gaps = [], [], []
@@ -176,24 +169,29 @@ class WalkForwardSplitterV2:
         return {"overlaps": overlaps, "smallest_gap_days": min(gaps), "folds": folds}
 
 
+def _positions(days: np.ndarray, span: range) -> np.ndarray:
+    """Positions of the rows whose day number is in the span."""
+    return np.flatnonzero((days >= span.start) & (days < span.stop))
+
+
 def _day_numbers(X: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Day number of each row and the calendar it counts."""
+    """Day number of each row, and the calendar that the numbers index."""
     if groups is None:
         if not hasattr(X, "columns"):
             raise DataError(
-                "rows have no dates: pass a frame with a 'date' column, or groups=dates (one a row)"
+                "rows have no dates: pass a frame with a 'date' column, or groups=dates (one per row)"
             )
         require_columns(X.columns, [DATE], "a frame to split")
         groups = X[DATE]
-    # A trading day is one day, whatever the time that stands with it.
+    # Drop times of day: a trading day is one date.
     if isinstance(groups, np.ndarray):
         dates = groups.astype("datetime64[D]") if groups.dtype.kind == "M" else groups
     else:
         series = pl.Series(groups)
         dates = (series.dt.date() if isinstance(series.dtype, pl.Datetime) else series).to_numpy()
     if len(dates) == 0:
-        raise DataError("no rows to split: 0 came; give a frame or dates with some")
-    if dates.dtype.kind == "M" and (lost := int(np.isnat(dates).sum())):
-        raise DataError(f"{lost} rows to split have no date; leave them out")
+        raise DataError("no rows to split; pass a frame or dates with at least one row")
+    if dates.dtype.kind == "M" and (missing := int(np.isnat(dates).sum())):
+        raise DataError(f"{missing} rows to split have no date; remove them")
     calendar, days = np.unique(dates, return_inverse=True)
     return days, calendar

@@ -1,1 +1,1 @@
-"""Finds out whether a pipeline looks ahead, by changing what it should not be able to see."""
+"""The look-ahead audit: change data that a pipeline must not use, and compare its outputs."""

@@ -1,7 +1,7 @@
-"""`audit`: changes what a pipeline must not see, and reports every output that moves.
+"""`audit`: perturb data that a pipeline must not use, and report every output that changes.
 
-It finds look-ahead by its effect, whatever the code; it does not read code, and proves nothing about days
-or stocks that it did not try.
+It finds look-ahead by its effect and does not read code. It proves nothing about days or stocks that were
+not tried.
 """
 
 import datetime as dt
@@ -14,26 +14,23 @@ from typing import Any
 import polars as pl
 
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.safety.auditing.changes import (
-    LATER,
-    PROBES,
-    WARNINGS,
-    Change,
-    Market,
-    choose_cuts,
-    plan_changes,
-)
-from gogooku3.safety.auditing.differences import Moved, differences
-from gogooku3.safety.auditing.findings import ROWS, AuditReport, Finding, Outcome, ProbeRun, Severity
+from gogooku3.safety.auditing.changes import LATER, PROBES, WARNINGS, Change, choose_cuts, plan_changes
+from gogooku3.safety.auditing.differences import Difference, differences
+from gogooku3.safety.auditing.findings import ROWS, AuditReport, Finding, Outcome, ProbeRun
+from gogooku3.safety.auditing.market import Market
 from gogooku3.safety.auditing.outputs import Library, Pipeline, as_polars, output_table
 from gogooku3.safety.auditing.reproducer import program, shorten
 from gogooku3.safety.auditing.runner import Runner, first_run
 
 ROUNDING = 1e-9
-"""What a pipeline may differ by from call to call, as a share of its values; more is no rounding."""
+"""Largest relative difference between two runs on the same prices that counts as rounding."""
 
-Progress = Callable[[str, float], None]
-"""Called with the probe's name and the share done, 0 to 1."""
+_PROBLEMS = {
+    "rescaled": "depends on the price level, and so on later splits",
+    "swapped": "depends on which stock's rows are next to its own",
+    "renamed": "depends on the codes themselves",
+    "reordered": "depends on the order of rows",
+}
 
 
 def audit(
@@ -53,40 +50,40 @@ def audit(
     max_days: int = 600,
     reproduce_seconds: float = 5.0,
     name: str | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> AuditReport:
-    """Find out whether anything that a pipeline returns depends on what it could not have known.
+    """Find outputs of a pipeline that depend on data not known at their time.
 
-    What was known by the close of a day may be used on that day, other stocks' rows included: a z-score over
-    the day's stocks is no leak. A leak is a value or a row up to day t that moves when rows after t are
-    altered, removed or not there yet; a value that knows the level of a split-adjusted price; or one that
-    depends on which stock's rows stand next to its own.
+    Everything known by the close of a day may be used on that day, including other stocks' rows: a z-score
+    over the day's stocks is not a leak. A leak is a value or a row up to day t that changes when rows after t
+    are altered or removed; a value that depends on the level of a split-adjusted price; or a value that
+    depends on which stock's rows are next to its own.
 
     Args:
         pipeline: takes a frame of prices, returns a table with a date and a code: features, normalised
-            values, predictions, or edges (with a column `neighbour`). With a parameter `targets` it gets
-            those too.
-        prices: a Polars or pandas frame with date, code, close and what else the pipeline needs.
-        targets: `date, code` and a column such as `target_5d` a horizon, for a pipeline that takes them.
+            values, predictions, or edges (with a column `neighbour`). A parameter `targets` receives the
+            targets.
+        prices: a Polars or pandas frame with date, code, close and any other column the pipeline needs.
+        targets: `date, code` and one column per horizon, such as `target_5d`, for a pipeline that takes them.
         probes: some of `changes.PROBES`; None: all that apply.
         cuts: days t, or how many to choose in the second half of the calendar.
-        seeds: of the random changes.
-        tolerance: how far outputs before t may move, as a share of their size; 0: not by a bit, unless
-            the pipeline itself rounds otherwise from call to call (then `ROUNDING`).
-        scale_tolerance: the same where arithmetic may round anew: rescaled, swapped and reordered rows.
-        keys: output columns that identify a row beside date and code; None: `neighbour`, `horizon`, `model`,
-            `fold`, `step`, `feature`, where they are there.
-        ignore: outputs not to compare. Those called `target_{h}d` look ahead by right and never are.
-        library: "polars" or "pandas", where the pipeline's annotation doesn't say.
-        max_stocks, max_days: of the prices: stocks evenly spread over the codes, and the last days.
-        reproduce_seconds: time to look for a shortest example, a probe that finds a leak; 0: none.
-        name: of the pipeline, for the report.
-        progress: told how far it is.
+        seeds: seeds of the random changes.
+        tolerance: allowed relative change of outputs before t; 0: bit-identical, unless the pipeline itself
+            rounds differently from call to call (then `ROUNDING`).
+        scale_tolerance: the same where arithmetic may round differently: rescaled, swapped, reordered rows.
+        keys: output columns that identify a row in addition to date and code; None: `neighbour`, `horizon`,
+            `model`, `fold`, `step`, `feature`, if present.
+        ignore: outputs not to compare, in addition to `target_{h}d`, which look ahead by design.
+        library: "polars" or "pandas", if the pipeline has no annotation.
+        max_stocks, max_days: limits on the prices: stocks spread evenly over the codes, and the last days.
+        reproduce_seconds: time per probe to search for a shortest example of a leak; 0: no search.
+        name: name of the pipeline in the report.
+        progress: called with each probe's name and the share done, 0 to 1.
 
     Raises:
-        DataError: the prices or outputs are no table of stocks and days, the pipeline fails on unaltered
-            prices, or gives other values each time it is called.
-        ConfigError: an unknown probe, no seed, or a tolerance that is no share.
+        DataError: the prices or outputs are not a table of stocks and days, or the pipeline fails or is not
+            repeatable on unaltered prices.
+        ConfigError: an unknown probe, no seed, or a tolerance that is negative or not finite.
 
     >>> prices = pl.DataFrame({"date": pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 2, 9), eager=True)})
     >>> prices = prices.with_columns(code=pl.lit("A"), close=pl.int_range(1, 41) * 1.0)
@@ -97,185 +94,160 @@ def audit(
     started = time.perf_counter()
     if not seeds:
         raise ConfigError("seeds are empty; give the random changes at least one")
-    for share, value in (("tolerance", tolerance), ("scale_tolerance", scale_tolerance)):
-        # Nothing is farther away than NaN.
-        if not 0 <= value < math.inf:
-            raise ConfigError(f"{share} is {value}; give a share from 0 up, such as 1e-6")
-    market = Market.of(as_polars(prices, "prices")).kept(max_stocks, max_days)
-    chosen = choose_cuts(market.days, cuts)
+    for option, value in (("tolerance", tolerance), ("scale_tolerance", scale_tolerance)):
+        if not 0 <= value < math.inf:  # Also refuses NaN.
+            raise ConfigError(f"{option} is {value}; give a share from 0 up, such as 1e-6")
+    market = Market.from_frame(as_polars(prices, "prices")).limited_to(max_stocks, max_days)
+    cuts = choose_cuts(market.days, cuts)
     targets = None if targets is None else output_table(targets)
-    wanted = _wanted(probes, targets is not None, len(market.codes))
-    options = {
-        "targets": targets,
-        "keys": keys,
-        "ignore": tuple(ignore),
-        "tolerance": tolerance,
-        "scale_tolerance": scale_tolerance,
-    }
-    runner, before = first_run(pipeline, prices, market, library, **options)
-    _allow_for_unrest(runner, market, before)
-    findings: list[Finding] = []
+    probes = _applicable(probes, targets is not None, len(market.codes))
+    runner, before = first_run(
+        pipeline,
+        prices,
+        market,
+        library,
+        targets=targets,
+        keys=keys,
+        ignore=tuple(ignore),
+        tolerance=tolerance,
+        scale_tolerance=scale_tolerance,
+    )
+    _check_repeatable(runner, market, before)
+    found: list[tuple[Finding, Change]] = []
     runs: list[ProbeRun] = []
-    for place, probe in enumerate(wanted):
+    for number, probe in enumerate(probes):
         if progress:
-            progress(probe, place / len(wanted))
-        changes = plan_changes(market, [probe], chosen, seeds)
-        found, run = _probe(runner, market, before, probe, changes)
-        findings += _judged(found, findings)
+            progress(probe, number / len(probes))
+        worst, run = _run_probe(runner, market, before, probe, plan_changes(market, probe, cuts, seeds))
+        depend_on_codes = {finding.column for finding, _ in found if finding.probe == "renamed"}
+        for difference, change in worst:
+            # An output that depends on the codes also changes when stocks swap their rows.
+            is_warning = probe in WARNINGS or (probe == "swapped" and difference.column in depend_on_codes)
+            found.append((_finding(difference, change, market.days, is_warning), change))
         runs.append(run)
-    findings = _with_reproducers(runner, market, findings, reproduce_seconds, chosen, seeds)
+    findings = _with_reproducers(runner, market, found, reproduce_seconds)
     values, ignored = runner.value_columns(before)
     return AuditReport(
         name=name or str(getattr(pipeline, "__qualname__", type(pipeline).__name__)),
-        findings=tuple(sorted(findings, key=lambda each: each.severity == "warning")),
+        findings=tuple(sorted(findings, key=lambda finding: finding.severity == "warning")),
         probes=tuple(runs),
         columns=tuple(values),
         ignored=tuple(ignored),
         n_stocks=len(market.codes),
         n_days=len(market.days),
-        cuts=chosen,
+        cuts=cuts,
         tolerance=runner.tolerance,
         seconds=time.perf_counter() - started,
     )
 
 
-def _wanted(probes: Sequence[str] | None, has_targets: bool, n_stocks: int) -> list[str]:
+def _applicable(probes: Sequence[str] | None, has_targets: bool, n_stocks: int) -> list[str]:
     """The probes to run, in their order."""
     if unknown := sorted(set(probes or ()) - set(PROBES)):
-        raise ConfigError(f"unknown probes: {choices(unknown)}; there are {choices(PROBES)}")
+        raise ConfigError(f"unknown probes: {choices(unknown)}; choose from {choices(PROBES)}")
     if "targets" in (probes or ()) and not has_targets:
-        raise ConfigError("the probe 'targets' shuffles targets; give the audit a table of them")
-    possible = [
-        name for name in PROBES if (name != "targets" or has_targets) and (name != "swapped" or n_stocks > 1)
-    ]
-    # Codes that are read make swapped rows move too, so that is known first.
-    order = sorted(possible, key=lambda name: name == "swapped")
-    return [name for name in order if probes is None or name in probes]
+        raise ConfigError("the probe 'targets' shuffles targets; pass a table of them to the audit")
+    possible = {"targets": has_targets, "swapped": n_stocks > 1}
+    requested = PROBES if probes is None else probes
+    return [name for name in PROBES if name in requested and possible.get(name, True)]
 
 
-def _allow_for_unrest(runner: Runner, market: Market, before: pl.DataFrame) -> None:
-    """Run again on the same prices: sums may round by how threads share the work, no more may differ.
+def _check_repeatable(runner: Runner, market: Market, before: pl.DataFrame) -> None:
+    """Run again on the same prices, and allow `ROUNDING` if results differ: parallel sums may round.
 
     Raises:
-        DataError: more than rounding differs.
+        DataError: results differ by more than rounding.
     """
     values, _ = runner.value_columns(before)
     keys, again = runner.key_columns(before), runner.unaltered(market)
     if not differences(before, again, keys, values, runner.tolerance):
         return
-    moved = differences(before, again, keys, values, ROUNDING)
-    if moved:
+    if found := differences(before, again, keys, values, ROUNDING):
         raise DataError(
-            f"the pipeline gives other values for the same prices: {choices(each.column for each in moved)}; "
-            "fix its seeds, or allow for a tolerance"
+            f"the pipeline gives other values for the same prices: {choices(each.column for each in found)}; "
+            "fix its seeds, or set a tolerance"
         )
     runner.tolerance = max(runner.tolerance, ROUNDING)
 
 
-def _probe(
+def _run_probe(
     runner: Runner, market: Market, before: pl.DataFrame, probe: str, changes: Sequence[Change]
-) -> tuple[list[Finding], ProbeRun]:
-    """Run all changes of one kind; the worst of each column is a finding."""
+) -> tuple[list[tuple[Difference, Change]], ProbeRun]:
+    """Run all changes of one kind; returns the worst difference of each column."""
     started = time.perf_counter()
-    worst: dict[str, tuple[Moved, Change]] = {}
-    done, problem = 0, ""
+    worst: dict[str, tuple[Difference, Change]] = {}
+    runs, problem = 0, ""
     for change in changes:
         try:
-            moves = runner.moved(before, market, change)
-        except Exception as error:  # A pipeline may refuse a shorter history; that is told, not raised.
+            found = runner.differences(before, market, change)
+        except Exception as error:  # A pipeline may refuse a shorter history: reported, not raised.
             problem = problem or f"{type(error).__name__}: {error}".splitlines()[0]
             continue
-        done += 1
-        for move in moves:
-            kept = worst.get(move.column)
-            if kept is None or move.rows > kept[0].rows:
-                worst[move.column] = (move, change)
-    findings = [_finding(move, change, market.days) for move, change in worst.values()]
-    outcome: Outcome = "moved" if worst else "clean" if done else "failed"
+        runs += 1
+        for difference in found:
+            if difference.column not in worst or difference.rows > worst[difference.column][0].rows:
+                worst[difference.column] = (difference, change)
+    outcome: Outcome = "moved" if worst else "clean" if runs else "failed"
     seconds = time.perf_counter() - started
-    return findings, ProbeRun(probe, PROBES[probe], done, outcome, problem, seconds)
+    return list(worst.values()), ProbeRun(probe, PROBES[probe], runs, outcome, problem, seconds)
 
 
-def _finding(move: Moved, change: Change, calendar: Sequence[dt.date]) -> Finding:
-    severity: Severity = "warning" if change.probe in WARNINGS else "leak"
+def _finding(
+    difference: Difference, change: Change, calendar: Sequence[dt.date], is_warning: bool
+) -> Finding:
     return Finding(
         probe=change.probe,
-        severity=severity,
-        column=move.column,
-        says=_sentence(move, change, calendar),
-        rows=move.rows,
-        first_day=move.first_day,
-        last_day=move.last_day,
-        largest=move.largest,
-        relative=move.relative,
+        severity="warning" if is_warning else "leak",
+        column=difference.column,
+        says=_sentence(difference, change, calendar),
+        rows=difference.rows,
+        first_day=difference.first_day,
+        last_day=difference.last_day,
+        largest=difference.largest,
+        relative=difference.relative,
         cut=change.cut,
         seed=change.seed,
-        example=move.example,
+        example=difference.example or {},
     )
 
 
-def _sentence(move: Moved, change: Change, calendar: Sequence[dt.date]) -> str:
-    who = "which rows there are" if move.column == ROWS else f"'{move.column}'"
-    count = f"{move.rows:,} rows" if move.rows > 1 else "1 row"
+def _sentence(difference: Difference, change: Change, calendar: Sequence[dt.date]) -> str:
+    """A finding in words: column, problem, number of rows, size, cause and first day."""
+    column, cut = difference.column, change.cut
+    subject = "the set of rows" if column == ROWS else f"'{column}'"
+    rows = f"{difference.rows:,} rows" if difference.rows > 1 else "1 row"
     size = ""
-    verb = move.what or "moved"
-    if move.largest is not None:
-        deviations = "" if move.relative is None else f", {move.relative:.2g} deviations"
-        size = f" by up to {move.largest:.3g}{deviations}"
-    if change.cut is None:
-        why = {
-            "rescaled": "tells the level of prices, and so later splits",
-            "swapped": "depends on which stock's rows stand next to one's own",
-            "renamed": "depends on the codes themselves",
-            "reordered": "depends on the order of rows",
-        }[change.probe]
-        return f"{who} {why}: {count} {verb}{size} when {PROBES[change.probe]}, from {move.first_day} on"
-    reach = sum(move.first_day < day <= change.cut for day in calendar)
-    what = {
-        "altered": "values after {cut} were altered",
-        "removed": "rows after {cut} were removed",
-        "truncated": "the history ended on {cut}",
-        "targets": "targets not closed on {cut} were shuffled",
-    }[change.probe].format(cut=change.cut)
+    if difference.largest is not None:
+        size = f" by up to {difference.largest:.3g}"
+        if difference.relative is not None:
+            size += f" ({difference.relative:.2g} standard deviations)"
+    problem = _PROBLEMS.get(change.probe, "depends on the future")
+    cause = PROBES[change.probe].replace("day t", str(cut))
+    up_to, reach = "", ""
+    if cut is not None:
+        days = sum(difference.first_day < day <= cut for day in calendar)
+        up_to, reach = f" up to {cut}", f" ({days} trading days earlier)"
     return (
-        f"{who} depends on the future: {count} up to {change.cut} {verb}{size} when {what}, "
-        f"from {move.first_day} on ({reach} trading days before)"
+        f"{subject} {problem}: {rows}{up_to} {difference.kind}{size} when {cause}, "
+        f"from {difference.first_day} on{reach}"
     )
-
-
-def _judged(found: Sequence[Finding], before: Sequence[Finding]) -> list[Finding]:
-    """Where the codes are read, what follows them when stocks swap is no more than that."""
-    reads_codes = {finding.column for finding in before if finding.probe == "renamed"}
-    return [
-        replace(finding, severity="warning")
-        if finding.probe == "swapped" and finding.column in reads_codes
-        else finding
-        for finding in found
-    ]
 
 
 def _with_reproducers(
-    runner: Runner,
-    market: Market,
-    findings: Sequence[Finding],
-    seconds: float,
-    cuts: Sequence[dt.date],
-    seeds: Sequence[int],
+    runner: Runner, market: Market, found: Sequence[tuple[Finding, Change]], seconds: float
 ) -> list[Finding]:
-    """A shortest example for the first leak of each kind; a column that has one gets no second."""
-    shown: set[str] = set()
-    probes: set[str] = set()
-    told = []
-    for finding in findings:
+    """Add a shortest example to the first leak of each kind; at most one per column."""
+    columns: set[str] = set()
+    kinds: set[str] = set()
+    result = []
+    for finding, change in found:
         kind = "later" if finding.probe in LATER else finding.probe
-        if seconds and finding.severity == "leak" and kind not in probes and finding.column not in shown:
-            changes = plan_changes(market, [finding.probe], cuts, seeds)
-            change = next(c for c in changes if (c.cut, c.seed) == (finding.cut, finding.seed))
+        if seconds and finding.severity == "leak" and kind not in kinds and finding.column not in columns:
             case = shorten(runner, market, change, finding.column, seconds)
             text = case and program(case, runner)
             if text:
-                probes.add(kind)
-                shown.add(finding.column)
+                kinds.add(kind)
+                columns.add(finding.column)
                 finding = replace(finding, reproducer=text)
-        told.append(finding)
-    return told
+        result.append(finding)
+    return result

@@ -1,4 +1,4 @@
-"""What an audit found, as values: findings, and the report that gathers them."""
+"""Results of an audit: single findings, and the report that collects them."""
 
 import datetime as dt
 from dataclasses import asdict, dataclass, field
@@ -8,26 +8,26 @@ Severity = Literal["leak", "warning"]
 Outcome = Literal["clean", "moved", "failed", "skipped"]
 
 ROWS = "(rows)"
-"""In place of a column's name: rows appeared or vanished."""
+"""Stands for the column's name where whole rows appeared or vanished."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One output that moved though it must not.
+    """One output that changed although it must not.
 
     Attributes:
-        probe: which change of the prices moved it.
-        severity: "leak", or "warning" for what is no look-ahead by itself.
-        column: the output's column; `ROWS` where whole rows came or went.
-        says: one sentence.
-        rows: cells that moved, or rows that came or went, in the worst run.
-        first_day, last_day: of the rows that moved.
-        largest: the largest move, in the column's unit; None where it has none.
-        relative: the same in deviations of the column; None likewise.
+        probe: kind of change that caused it.
+        severity: "leak", or "warning" for a fragile output that does not look ahead.
+        column: the output's column; `ROWS` if whole rows appeared or vanished.
+        says: one sentence for the reader.
+        rows: number of changed rows in the worst run.
+        first_day, last_day: span of the changed rows.
+        largest: largest change, in the column's unit; None without one.
+        relative: largest change in standard deviations of the column; None without one.
         cut: outputs up to this day were compared; None: all of them.
-        seed: of the change.
-        example: key, value `before` and value `after` of the first cell that moved.
-        reproducer: a small program that shows it; None where none was made.
+        seed: seed of the change.
+        example: key, value `before` and value `after` of the first changed cell.
+        reproducer: a small program that shows the change; None if there is none.
     """
 
     probe: str
@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ProbeRun:
-    """One probe: how often it was run, what came of it, and the seconds it took."""
+    """Outcome of one probe: number of runs, the first error as `detail`, and seconds taken."""
 
     name: str
     meaning: str
@@ -63,18 +63,18 @@ class ProbeRun:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The outcome of an audit.
+    """Outcome of an audit.
 
     Attributes:
-        name: of what was audited.
+        name: name of the audited pipeline.
         findings: leaks first, then warnings.
-        probes: what was tried.
+        probes: the probes that ran.
         columns: outputs that were compared.
-        ignored: outputs that were not, as targets may look ahead.
-        n_stocks, n_days: of the prices that were used.
+        ignored: outputs that were not compared, such as targets, which may look ahead.
+        n_stocks, n_days: size of the prices used.
         cuts: days up to which outputs were compared.
-        tolerance: by which they might move; 0: not by a bit.
-        seconds: in all.
+        tolerance: allowed relative change; 0: bit-identical.
+        seconds: total time.
     """
 
     name: str
@@ -95,34 +95,22 @@ class AuditReport:
 
     @property
     def failed(self) -> tuple[ProbeRun, ...]:
-        """Probes that never ran to an end, so that they prove nothing."""
+        """Probes without a single successful run; they prove nothing."""
         return tuple(probe for probe in self.probes if probe.outcome == "failed")
 
     @property
     def verdict(self) -> Literal["leaks", "clean", "incomplete"]:
-        """ "incomplete": nothing leaked, but a probe could not be run."""
+        """ "incomplete": no leak found, but a probe could not run."""
         return "leaks" if self.leaks else "incomplete" if self.failed else "clean"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "name": self.name,
-            "verdict": self.verdict,
-            "findings": [finding.to_dict() for finding in self.findings],
-            "probes": [asdict(probe) for probe in self.probes],
-            "columns": list(self.columns),
-            "ignored": list(self.ignored),
-            "n_stocks": self.n_stocks,
-            "n_days": self.n_days,
-            "cuts": [str(cut) for cut in self.cuts],
-            "tolerance": self.tolerance,
-            "seconds": self.seconds,
-        }
+        """Plain values for JSON, dates as ISO text."""
+        return {"name": self.name, "verdict": self.verdict, **_plain(asdict(self))}
 
     def __str__(self) -> str:
-        """The verdict and a line a finding."""
-        seen = f"{len(self.columns)} outputs, {self.n_stocks} stocks, {self.n_days} days"
-        lines = [f"{self.name}: {self.verdict} ({seen})"]
+        """The verdict, and one line per finding."""
+        size = f"{len(self.columns)} outputs, {self.n_stocks} stocks, {self.n_days} days"
+        lines = [f"{self.name}: {self.verdict} ({size})"]
         lines += [f"  {finding.severity}: {finding.says}" for finding in self.findings]
         lines += [f"  not run: {probe.name}: {probe.detail}" for probe in self.failed]
         return "\n".join(lines)
@@ -130,5 +118,7 @@ class AuditReport:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,6 +1,6 @@
-"""Checks a table of folds against the calendar: whose labels close where, and which days chose what.
+"""Checks a table of folds against the market's calendar: label overlaps, order of the parts, embargo.
 
-It counts in the market's trading days and trusts nobody's arithmetic, ours included.
+It recomputes everything from the days in the table and does not use the splitter's arithmetic.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,7 @@ from gogooku3.safety.auditing.outputs import as_polars
 from gogooku3.schema import CODE, DATE, HORIZONS, require_columns
 
 PARTS = ("train", "validation", "test")
-
-Days = dict[str, np.ndarray]
-"""Day numbers of each part of a fold, ascending."""
+_NEVER = np.iinfo(np.int64).max
 
 _BORDERS = (
     ("train", "test", "training labels close inside the test days"),
@@ -30,11 +28,11 @@ _BORDERS = (
 
 @dataclass(frozen=True)
 class FoldAudit:
-    """What the calendar says of some folds.
+    """Result of checking folds against the calendar.
 
     Attributes:
-        findings: what leaks.
-        gaps: a row a border of a fold: `fold, from, to, days`, trading days strictly between.
+        findings: the leaks.
+        gaps: one row per border of a fold: `fold, from, to, days`, trading days strictly between.
     """
 
     findings: tuple[Finding, ...]
@@ -42,20 +40,20 @@ class FoldAudit:
 
     @property
     def smallest_gap_days(self) -> int | None:
-        """Fewest trading days between what is learned from and a test; None: nothing comes before one."""
+        """Fewest trading days between training or validation and a test; None: nothing precedes a test."""
         return min((gap["days"] for gap in self.gaps if gap["to"] == "test"), default=None)
 
 
 def audit_folds(
     table: Any, calendar: Any = None, horizons: Sequence[int] = HORIZONS, embargo_days: int = 0
 ) -> FoldAudit:
-    """Count what could leak between the parts of each fold, and between folds.
+    """Find leaks between the parts of each fold, and between folds.
 
     Args:
-        table: Polars or pandas, `date, fold, part` and, where rows of a day differ, `code`; a part is
+        table: Polars or pandas, with `date, fold, part` and, if rows of a day differ, `code`. A part is
             "train", "validation" or "test".
-        calendar: the market's trading days; None: the days in the table, which must then leave none out.
-        horizons: of the labels, in trading days. A label of day t closes on day t + h.
+        calendar: the market's trading days; None: the days in the table, which must then be complete.
+        horizons: label horizons in trading days. A label of day t closes on day t + h.
         embargo_days: trading days promised between the parts of a fold.
 
     Raises:
@@ -71,21 +69,76 @@ def audit_folds(
     rows = rows.with_columns(day=pl.Series(np.searchsorted(days, rows[DATE].to_numpy())))
     findings: list[Finding] = []
     gaps: list[dict[str, Any]] = []
-    for (fold,), group in rows.group_by("fold", maintain_order=True):
-        parts = {
-            name: np.unique(group.filter(pl.col("part") == name)["day"].to_numpy())
-            for name in PARTS
-            if name in group["part"]
-        }
-        findings += _overlaps(fold, parts, horizons, days)
-        findings += _out_of_order(fold, parts, days)
-        for border in _gaps(fold, parts):
-            gaps.append(border)
-            findings += _too_narrow(border, parts, embargo_days, days)
+    for (number,), group in rows.group_by("fold", maintain_order=True):
+        parts = {part: np.unique(group.filter(pl.col("part") == part)["day"].to_numpy()) for part in PARTS}
+        fold = _Fold(number, parts, days)
+        findings += [*fold.label_overlaps(horizons), *fold.days_out_of_order()]
+        for gap in fold.gaps():
+            gaps.append(gap)
+            findings += fold.narrow_gap(gap, embargo_days)
     return FoldAudit((*findings, *_tested_twice(rows)), tuple(gaps))
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """Day numbers of each part of a fold, ascending or empty, and the calendar that they index."""
+
+    number: Any
+    parts: dict[str, np.ndarray]
+    calendar: np.ndarray
+
+    def label_overlaps(self, horizons: Sequence[int]) -> Iterator[Finding]:
+        """Days whose label closes on or after a later day of the part that follows."""
+        for first, second, problem in _BORDERS:
+            days, later = self.parts[first], self.parts[second]
+            next_day = np.append(later, _NEVER)[np.searchsorted(later, days, side="right")]
+            for horizon in horizons:
+                overlap = days[days + horizon >= next_day]
+                yield from self._finding(
+                    "label overlap", f"{problem} at a horizon of {horizon} days", overlap
+                )
+
+    def days_out_of_order(self) -> Iterator[Finding]:
+        """Days that are in two parts, and training or validation days after a test day."""
+        train, validation, test = (self.parts[part] for part in PARTS)
+        for part, days in (("train", train), ("validation", validation)):
+            both = np.intersect1d(days, test)
+            yield from self._finding("test days used", f"test days are {part} days too", both)
+            later = np.setdiff1d(days[days > test.min(initial=_NEVER)], both)
+            yield from self._finding("order", f"{part} days come after its first test day", later)
+        both = np.intersect1d(train, validation)
+        yield from self._finding("validation days used", "validation days are trained on", both)
+
+    def gaps(self) -> Iterator[dict[str, Any]]:
+        """Trading days between the parts of the fold, one row per border."""
+        for first, second, _ in _BORDERS:
+            start = self.parts[second].min(initial=_NEVER)
+            before = self.parts[first][self.parts[first] < start]
+            if len(before) and start < _NEVER:
+                days = int(start - before[-1] - 1)
+                yield {"fold": self.number, "from": first, "to": second, "days": days}
+
+    def narrow_gap(self, gap: dict[str, Any], embargo_days: int) -> Iterator[Finding]:
+        """A gap that is shorter than the embargo."""
+        if gap["days"] < embargo_days:
+            problem = (
+                f"trading days lie between {gap['from']} and {gap['to']}, but the embargo is {embargo_days}"
+            )
+            yield from self._finding("embargo", problem, self.parts[gap["to"]][:1], gap["days"])
+
+    def _finding(
+        self, column: str, problem: str, days: np.ndarray, count: int | None = None
+    ) -> Iterator[Finding]:
+        """One finding about some days; none for no days. `count`: the number in its sentence."""
+        if len(days):
+            first, last = (self.calendar[day].astype("datetime64[D]").item() for day in (days[0], days[-1]))
+            number = len(days) if count is None else count
+            says = f"fold {self.number}: {number} {problem}, from {first} on"
+            yield Finding("folds", "leak", column, says, len(days), first, last)
+
+
 def _checked(table: Any) -> pl.DataFrame:
+    """The table with dates parsed; raises DataError for a missing column or an unknown part."""
     frame = as_polars(table, "a table of folds")
     require_columns(frame.columns, (DATE, "fold", "part"), "a table of folds")
     frame = frame.with_columns(
@@ -97,77 +150,19 @@ def _checked(table: Any) -> pl.DataFrame:
 
 
 def _calendar(rows: pl.DataFrame, calendar: Any) -> np.ndarray:
-    given = rows[DATE] if calendar is None else pl.Series(DATE, calendar).cast(pl.Date)
-    days = given.unique().sort()
+    dates = rows[DATE] if calendar is None else pl.Series(DATE, calendar).cast(pl.Date)
+    days = dates.unique().sort()
     if missing := sorted(set(rows[DATE].unique()) - set(days)):
         raise DataError(f"{len(missing)} days of the folds are not in the calendar, such as {missing[0]}")
     return days.to_numpy()
 
 
-def _overlaps(fold: Any, parts: Days, horizons: Sequence[int], days: np.ndarray) -> Iterator[Finding]:
-    """Days whose label closes on or after a later day of the part they must not touch."""
-    for first, second, what in _BORDERS:
-        if first not in parts or second not in parts:
-            continue
-        here, there = parts[first], parts[second]
-        following = np.append(there, np.iinfo(np.int64).max)[np.searchsorted(there, here, side="right")]
-        for horizon in horizons:
-            late = here[here + horizon >= following]
-            if len(late):
-                says = (
-                    f"fold {fold}: {len(late)} {what} at a horizon of {horizon} days, from {days[late[0]]} on"
-                )
-                yield _finding("label overlap", says, late, days)
-
-
-def _out_of_order(fold: Any, parts: Days, days: np.ndarray) -> Iterator[Finding]:
-    """Days that are tested and learned from, and days learned from that come after a test."""
-    for part in ("train", "validation"):
-        if part not in parts or "test" not in parts:
-            continue
-        both = np.intersect1d(parts[part], parts["test"])
-        if len(both):
-            says = f"fold {fold}: {len(both)} test days are {part} days too, from {days[both[0]]} on"
-            yield _finding("test days used", says, both, days)
-        later = np.setdiff1d(parts[part][parts[part] > parts["test"].min()], both)
-        if len(later):
-            says = f"fold {fold}: {len(later)} {part} days come after its first test day"
-            yield _finding("order", says, later, days)
-    both = np.intersect1d(parts.get("train", []), parts.get("validation", [])).astype(np.int64)
-    if len(both):
-        says = f"fold {fold}: {len(both)} validation days are trained on, from {days[both[0]]} on"
-        yield _finding("validation days used", says, both, days)
-
-
-def _gaps(fold: Any, parts: Days) -> Iterator[dict[str, Any]]:
-    for first, second, _ in _BORDERS:
-        if first in parts and second in parts:
-            before = parts[first][parts[first] < parts[second][0]]
-            if len(before):
-                days = int(parts[second][0] - before[-1] - 1)
-                yield {"fold": fold, "from": first, "to": second, "days": days}
-
-
-def _too_narrow(gap: dict[str, Any], parts: Days, embargo_days: int, days: np.ndarray) -> Iterator[Finding]:
-    if gap["days"] < embargo_days:
-        says = (
-            f"fold {gap['fold']}: {gap['days']} trading days lie between {gap['from']} and {gap['to']}, "
-            f"where {embargo_days} are promised"
-        )
-        yield _finding("embargo", says, parts[gap["to"]][:1], days)
-
-
 def _tested_twice(rows: pl.DataFrame) -> Iterator[Finding]:
-    """Rows (or, without codes, days) that more than one fold tests."""
+    """Rows (or, without codes, days) that are tested in more than one fold."""
     keys = [name for name in (DATE, CODE) if name in rows.columns]
     tested = rows.filter(pl.col("part") == "test").select(*keys, "fold").unique()
     twice = tested.group_by(keys).len().filter(pl.col("len") > 1).sort(keys)
     if twice.height:
-        what = "rows" if CODE in keys else "days"
-        says = f"{twice.height} {what} are tested in more than one fold, from {twice[DATE][0]} on"
+        unit = "rows" if CODE in keys else "days"
+        says = f"{twice.height} {unit} are tested in more than one fold, from {twice[DATE][0]} on"
         yield Finding("folds", "leak", "tested twice", says, twice.height, twice[DATE][0], twice[DATE][-1])
-
-
-def _finding(column: str, says: str, found: np.ndarray, days: np.ndarray) -> Finding:
-    first, last = (days[place].astype("datetime64[D]").item() for place in (found[0], found[-1]))
-    return Finding("folds", "leak", column, says, len(found), first, last)

@@ -1,11 +1,11 @@
-"""What a pipeline is given and what it gives back: Polars or pandas frames, made one shape to compare.
+"""Conversion of a pipeline's inputs and outputs: Polars or pandas frames, in one shape to compare.
 
-pandas is loaded only for a pipeline that wants it.
+pandas is imported only for a pipeline that takes pandas frames.
 """
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import polars as pl
@@ -20,59 +20,61 @@ Library = Literal["polars", "pandas"]
 NEIGHBOURS = ("neighbour", "neighbor", "neighbour_code", "neighbor_code")
 """Columns that name the other end of an edge."""
 FURTHER_KEYS = (*NEIGHBOURS, "horizon", "model", "fold", "step", "feature")
-"""Columns that tell rows of one stock and day apart, where a table has them."""
+"""Columns that distinguish rows of one stock and day, where a table has them."""
+
+_OUTPUT = "the pipeline's output"
 
 
 def output_table(result: Any, keys: Sequence[str] | None = None) -> pl.DataFrame:
-    """What a pipeline returned as a Polars table: keys first, sorted by them.
+    """Convert a pipeline's result to a Polars table: key columns first, sorted by them.
 
-    A Polars frame, or a pandas frame or series with the keys as columns or index. The keys are the date
-    (or `as_of`) and the code in their usual spellings, then those of `FURTHER_KEYS` that are there.
+    The result is a Polars frame, or a pandas frame or series with the keys as columns or index. The keys
+    are the date (or `as_of`) and the code in their usual spellings, then those of `FURTHER_KEYS` present.
 
     Args:
-        result: what the pipeline returned.
-        keys: the columns that identify a row beside date and code, in place of `FURTHER_KEYS`.
+        result: return value of the pipeline.
+        keys: columns that identify a row in addition to date and code, in place of `FURTHER_KEYS`.
 
     Raises:
-        DataError: it is no table, has no date or code, a key is missing or names two rows.
+        DataError: the result is not a table, has no date or code, or a key is missing, empty or duplicated.
 
     >>> output_table(pl.DataFrame({"Date": ["2024-01-04"], "Code": [7203], "x": [1.0]})).row(0)
     (datetime.date(2024, 1, 4), '7203', 1.0)
     """
-    frame = as_polars(result, "the pipeline's output")
+    frame = as_polars(result, _OUTPUT)
     mapping = map_columns(frame.columns, KEYS)
     if DATE not in mapping.values() and "as_of" in frame.columns:
         mapping["as_of"] = DATE
     if lacking := [key for key in KEYS if key not in mapping.values()]:
-        require_columns(frame.columns, lacking, "the pipeline's output")
+        require_columns(frame.columns, lacking, _OUTPUT)
     frame = frame.rename(mapping)
-    further = [name for name in (FURTHER_KEYS if keys is None else keys) if name in frame.columns]
     if keys is not None:
-        require_columns(frame.columns, [key for key in keys if key not in KEYS], "the pipeline's output")
-    what, advice = "the pipeline's output", "give every row its day and its code"
+        require_columns(frame.columns, [key for key in keys if key not in KEYS], _OUTPUT)
+    further = [name for name in (FURTHER_KEYS if keys is None else keys) if name in frame.columns]
+    advice = "give every row a date and a code"
     frame = frame.with_columns(
-        readable(parse_dates(frame[DATE]), DATE, what, advice),
-        readable(parse_codes(frame[CODE]), CODE, what, advice),
+        readable(parse_dates(frame[DATE]), DATE, _OUTPUT, advice),
+        readable(parse_codes(frame[CODE]), CODE, _OUTPUT, advice),
         *(pl.col(name).cast(pl.String) for name in further if name in NEIGHBOURS),
     )
     order = [*KEYS, *(name for name in further if name not in KEYS)]
     if nulls := sum(frame[key].null_count() for key in order):
-        raise DataError(f"the pipeline's output has {nulls:,} empty cells among {choices(order)}; {advice}")
+        raise DataError(f"{_OUTPUT} has {nulls:,} empty cells among {choices(order)}; {advice}")
     frame = frame.select(*order, pl.exclude(order)).sort(order)
     repeated = frame.select(order).is_duplicated()
     if repeated.any():
         raise DataError(
-            f"the pipeline's output has {int(repeated.sum()):,} rows that share {choices(order)}, such as "
-            f"{frame.filter(repeated).row(0)[: len(order)]}; name the columns that tell them apart as keys"
+            f"{_OUTPUT} has {int(repeated.sum()):,} rows that share {choices(order)}, such as "
+            f"{frame.filter(repeated).row(0)[: len(order)]}; name the columns that distinguish them as keys"
         )
     return frame
 
 
 def as_polars(frame: Any, what: str) -> pl.DataFrame:
-    """A Polars or pandas frame (or series) as Polars; named index levels become columns.
+    """Convert a Polars or pandas frame (or series) to Polars; named index levels become columns.
 
     Raises:
-        DataError: it is neither.
+        DataError: it is neither; `what` names it in the message.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
@@ -89,7 +91,7 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
 
 
 def _column(name: str, column: Any) -> pl.Series:
-    """One pandas column, without help from pyarrow."""
+    """Convert one pandas column without pyarrow."""
     values = column.to_numpy()
     if values.dtype.kind in "biuf":
         return pl.Series(name, values, nan_to_null=True)
@@ -100,26 +102,23 @@ def _column(name: str, column: Any) -> pl.Series:
 
 
 def as_library(frame: pl.DataFrame, library: Library) -> Any:
-    """A fresh frame for the pipeline, which may change it.
+    """A fresh frame for the pipeline, which may modify it.
 
     Raises:
-        DataError: pandas is wanted and not installed.
+        DataError: the pipeline takes pandas frames and pandas is not installed.
     """
     if library == "polars":
         return frame.clone()
     try:
         import pandas
     except ImportError:
-        raise DataError("the pipeline wants a pandas frame, but pandas is not installed") from None
+        raise DataError("the pipeline takes a pandas frame, but pandas is not installed") from None
     return pandas.DataFrame({column.name: column.to_numpy().copy() for column in frame})
 
 
-def wanted_library(pipeline: Pipeline, given: Any) -> Library | None:
-    """Which frame a pipeline takes: by its annotation, else that of the prices; None: to be tried."""
-    try:
-        first = next(iter(inspect.signature(pipeline).parameters.values()))
-    except (TypeError, ValueError, StopIteration):
-        first = None
+def library_of(pipeline: Pipeline, prices: Any) -> Library | None:
+    """The library of the pipeline's annotation, else of pandas prices; None: try both."""
+    first = next(iter(_parameters(pipeline).values()), None)
     if first is not None and first.annotation is not inspect.Parameter.empty:
         kind = first.annotation
         text = kind if isinstance(kind, str) else f"{getattr(kind, '__module__', '')}.{kind}"
@@ -127,12 +126,17 @@ def wanted_library(pipeline: Pipeline, given: Any) -> Library | None:
             return "pandas"
         if "polars" in text or text.startswith("pl."):
             return "polars"
-    return None if isinstance(given, pl.DataFrame | pl.LazyFrame) else "pandas"
+    return None if isinstance(prices, pl.DataFrame | pl.LazyFrame) else "pandas"
 
 
 def takes_targets(pipeline: Pipeline) -> bool:
-    """Whether a pipeline has a parameter called `targets`."""
+    """Return True if the pipeline has a parameter `targets`."""
+    return "targets" in _parameters(pipeline)
+
+
+def _parameters(pipeline: Pipeline) -> Mapping[str, inspect.Parameter]:
+    """The pipeline's parameters; none for a builtin without a signature."""
     try:
-        return "targets" in inspect.signature(pipeline).parameters
+        return inspect.signature(pipeline).parameters
     except (TypeError, ValueError):
-        return False
+        return {}
