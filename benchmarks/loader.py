@@ -108,7 +108,7 @@ def _ready(
     panel = made_up_panel(stocks, days, FEATURES)
     panel.mask[:, ::8] = every_eighth_listed
     batches = made_up_batches(panel, STEPS, 2 * FEATURES)
-    packs = DayBatchSampler(batches.samples_by_day, range(days), given.batch, seed=0).packs()[:20]
+    packs = DayBatchSampler(batches.samples_by_day, range(days), given.batch, seed=0).batches()[:20]
     batches.gather(packs[0])
     return batches, packs, torch.from_numpy(panel.values).view(-1, FEATURES)
 

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gogooku3.models import ATFTGATFANModel
-from gogooku3.models.history import History
 from gogooku3.system import freed_memory_kept
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.module import parameter_groups
@@ -113,9 +112,7 @@ class Job:
         batch = self.batches.gather([STEPS])
         self.optimizer.zero_grad()
         with self._precision():
-            found = self.model(
-                batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
-            )
+            found = self.model(*batch.inputs)
         self.loss(found.float(), batch.labels, batch.day_index, batch.n_days).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -169,8 +166,6 @@ class Job:
         """One part's forward and backward pass; gradients reach its inputs where they did in the step."""
 
         def fresh(part: Any) -> Any:
-            if isinstance(part, History):
-                return History(part.states.detach().requires_grad_())
             return part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
 
         def run() -> None:

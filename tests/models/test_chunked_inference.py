@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from gogooku3.models import ATFTGATFANModel, chunked_inference
-from gogooku3.models.chunked_inference import contributions_in_pieces, predict_in_pieces
+from gogooku3.models.atft_gat_fan import ModelInputs
+from gogooku3.models.chunked_inference import contributions_in_chunks, predict_in_chunks
 from gogooku3.models.graph_attention import Neighbours
 
 SAMPLES, STEPS, FEATURES, MARKET = 23, 8, 6, 4
 PARTS = [None, "frequency_norm", "temporal_attention", "graph_attention", "regime"]
 """What may be left out of the network."""
-Inputs = tuple[Tensor, Tensor, Tensor, Neighbours, int, Tensor]
 
 
 def network(**options: bool) -> ATFTGATFANModel:
@@ -24,7 +23,7 @@ def network(**options: bool) -> ATFTGATFANModel:
     return model
 
 
-def two_days() -> Inputs:
+def two_days() -> ModelInputs:
     """Windows with holes of two days, whose stocks hear each other."""
     mask = torch.rand(SAMPLES, STEPS) > 0.2
     mask[:, -1] = True
@@ -32,42 +31,42 @@ def two_days() -> Inputs:
     first = day * 11
     index = first[:, None] + torch.randint(11, (SAMPLES, 3))
     heard = Neighbours(index, torch.rand(SAMPLES, 3), torch.rand(SAMPLES, 3) > 0.3)
-    return torch.randn(SAMPLES, STEPS, FEATURES), mask, day, heard, 2, torch.randn(2, MARKET)
+    return ModelInputs(torch.randn(SAMPLES, STEPS, FEATURES), mask, day, heard, 2, torch.randn(2, MARKET))
 
 
 @pytest.mark.parametrize("off", PARTS)
 def test_pieces_predict_what_the_whole_predicts(off: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_inference, "PIECE", 5)
+    monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     model, inputs = network(**({f"use_{off}": False} if off else {})), two_days()
     with torch.inference_mode():
         whole = model(*inputs)
-        found = predict_in_pieces(model, *inputs, threads=2)
+        found = predict_in_chunks(model, inputs, threads=2)
     assert whole.std(0).min() > 0.01
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_inference, "PIECE", 5)
+    monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     model, inputs = network(), two_days()
     with torch.inference_mode():
-        found = [predict_in_pieces(model, *inputs, threads=threads) for threads in (1, 2, 3)]
+        found = [predict_in_chunks(model, inputs, threads=threads) for threads in (1, 2, 3)]
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
 def test_pieces_work_in_the_precision_that_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_inference, "PIECE", 5)
+    monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     model, inputs = network(), two_days()
     with torch.inference_mode():
-        exact = predict_in_pieces(model, *inputs)
+        exact = predict_in_chunks(model, inputs)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            whole, found = model(*inputs), predict_in_pieces(model, *inputs)
+            whole, found = model(*inputs), predict_in_chunks(model, inputs)
     assert not torch.equal(found, exact)
     torch.testing.assert_close(found, whole, rtol=0.05, atol=0.05)
 
 
 def test_nothing_of_the_pieces_asks_for_gradients() -> None:
     model, inputs = network(), two_days()
-    assert not predict_in_pieces(model, *inputs).requires_grad
+    assert not predict_in_chunks(model, inputs).requires_grad
 
 
 @pytest.mark.parametrize("off", PARTS)
@@ -75,19 +74,19 @@ def test_nothing_of_the_pieces_asks_for_gradients() -> None:
 def test_pieces_explain_what_the_whole_explains(
     off: str | None, horizon: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked_inference, "PIECE", 5)
-    monkeypatch.setattr(chunked_inference, "TRACED", 4)
+    monkeypatch.setattr(chunked_inference, "CHUNK", 5)
+    monkeypatch.setattr(chunked_inference, "GRADIENT_CHUNK", 4)
     model, inputs = network(**({f"use_{off}": False} if off else {})), two_days()
     whole = model.explain(*inputs, [horizon]).contributions[:, 0]
-    found = contributions_in_pieces(model, *inputs, horizon, threads=2)
+    found = contributions_in_chunks(model, inputs, horizon, threads=2)
     assert whole.abs().mean(0).min() > 1e-4
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_bits_of_an_explanation_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_inference, "PIECE", 5)
-    monkeypatch.setattr(chunked_inference, "TRACED", 4)
+    monkeypatch.setattr(chunked_inference, "CHUNK", 5)
+    monkeypatch.setattr(chunked_inference, "GRADIENT_CHUNK", 4)
     model, inputs = network(), two_days()
-    found = [contributions_in_pieces(model, *inputs, 5, threads=threads) for threads in (1, 2, 3)]
+    found = [contributions_in_chunks(model, inputs, 5, threads=threads) for threads in (1, 2, 3)]
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])

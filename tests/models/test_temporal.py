@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gogooku3.models.history import History
 from gogooku3.models.temporal import ATFTCore, HistoryAttention, Regime
 
 
@@ -48,7 +47,7 @@ def holes(samples: int, steps: int) -> Tensor:
 def test_folded_attention_equals_multi_head_attention_with_keys_and_values() -> None:
     layer = attention()
     state, history, absent = torch.randn(5, 8), torch.randn(5, 6, 8), holes(5, 6)
-    found, weights = layer(state, History(history), absent, torch.ones(5, 2))
+    found, weights = layer(state, history, absent, torch.ones(5, 2))
     torch.testing.assert_close(found, plain_attention(layer, state, history, absent), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(5, 2))
 
@@ -57,7 +56,7 @@ def test_without_a_mask_every_step_is_heard() -> None:
     layer = attention()
     state, history = torch.randn(5, 8), torch.randn(5, 6, 8)
     nobody = torch.zeros(5, 6, dtype=torch.bool)
-    found, weights = layer(state, History(history), None, torch.ones(5, 2))
+    found, weights = layer(state, history, None, torch.ones(5, 2))
     torch.testing.assert_close(found, plain_attention(layer, state, history, nobody), atol=1e-5, rtol=1e-5)
     assert (weights > 0).all()
 
@@ -65,10 +64,10 @@ def test_without_a_mask_every_step_is_heard() -> None:
 def test_absent_steps_get_no_weight_and_their_values_do_not_matter() -> None:
     layer = attention()
     state, history, absent = torch.randn(5, 8), torch.randn(5, 6, 8), holes(5, 6)
-    found, weights = layer(state, History(history), absent, torch.ones(5, 2))
+    found, weights = layer(state, history, absent, torch.ones(5, 2))
     assert (weights.transpose(1, 2)[absent] == 0).all()
     history[absent] = 100 * torch.randn(int(absent.sum()), 8)
-    torch.testing.assert_close(layer(state, History(history), absent, torch.ones(5, 2))[0], found)
+    torch.testing.assert_close(layer(state, history, absent, torch.ones(5, 2))[0], found)
 
 
 def test_the_lag_bias_adds_to_the_scores_of_its_head_and_lag() -> None:
@@ -77,7 +76,7 @@ def test_the_lag_bias_adds_to_the_scores_of_its_head_and_lag() -> None:
         layer.query.weight.zero_()
         layer.query.bias.zero_()
         layer.lag_bias.copy_(torch.tensor([[0.0, math.log(2), 0.0], [0.0, 0.0, 0.0]]))
-    _, weights = layer(torch.randn(1, 4), History(torch.randn(1, 3, 4)), None, torch.ones(1, 2))
+    _, weights = layer(torch.randn(1, 4), torch.randn(1, 3, 4), None, torch.ones(1, 2))
     torch.testing.assert_close(weights[0], torch.tensor([[0.25, 0.5, 0.25], [1 / 3, 1 / 3, 1 / 3]]))
 
 
@@ -86,7 +85,7 @@ def test_a_higher_sharpness_sharpens_its_own_head() -> None:
     state, history = torch.randn(5, 8), torch.randn(5, 6, 8)
 
     def entropy(sharpness: Tensor) -> Tensor:
-        _, weights = layer(state, History(history), None, sharpness)
+        _, weights = layer(state, history, None, sharpness)
         return -(weights * weights.clamp(min=1e-12).log()).sum(dim=-1)
 
     plain, sharp = entropy(torch.ones(5, 2)), entropy(torch.tensor([[2.0, 1.0]]).expand(5, 2))
@@ -238,10 +237,10 @@ def test_without_layers_the_state_is_what_the_lstm_remembers() -> None:
     state, weights = model(x)
     assert weights.shape == (7, 0, 2, 6)
     projected = model.input_projection(x)
-    remembered = model.lstm(projected.transpose(0, 1))[0][-1]
+    output = model.lstm(projected.transpose(0, 1))[0][-1]
     current = projected[:, -1]
-    fused = model.feature_fusion(torch.cat([remembered, current], dim=1))
-    torch.testing.assert_close(state, model.norm(remembered + current + fused))
+    fused = model.feature_fusion(torch.cat([output, current], dim=1))
+    torch.testing.assert_close(state, model.norm(output + current + fused))
 
 
 def test_the_regime_scales_the_state_and_sharpens_attention() -> None:
@@ -276,10 +275,10 @@ def test_the_encoded_current_step_joins_the_projected_one() -> None:
         torch.randn(7, 3),
     )
     projected = model.input_projection(x)
-    remembered = model.lstm(projected.transpose(0, 1))[0][-1]
+    output = model.lstm(projected.transpose(0, 1))[0][-1]
     current = projected[:, -1] + model.today(today)
-    fused = model.feature_fusion(torch.cat([remembered, current], dim=1))
-    torch.testing.assert_close(model(x, today=today)[0], model.norm(remembered + current + fused))
+    fused = model.feature_fusion(torch.cat([output, current], dim=1))
+    torch.testing.assert_close(model(x, today=today)[0], model.norm(output + current + fused))
     assert core().today is None, "without a width for it only the window is read"
 
 

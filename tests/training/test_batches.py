@@ -133,7 +133,7 @@ def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], 
     if not days:
         return
     graphs = schedule(market)
-    with patch.object(batches, "LONG_STRETCH", long):
+    with patch.object(batches, "LONG_RUN", long):
         batch = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs)).gather(days)
 
     expected = [(day, stock) for day in days for stock in range(STOCKS) if market.mask[day, stock]]

@@ -167,7 +167,7 @@ def test_without_early_stopping_every_epoch_is_trained_and_validation_days_choos
 ) -> None:
     # The rate overshoots, no improvement is large enough: early stopping would end it and keep another epoch.
     stopping = {"enabled": False, "patience": 0, "min_delta": 0.5}
-    config = settings(epochs=4, learning_rate=0.3, early_stopping=stopping)
+    config = settings(epochs=4, learning_rate=0.5, early_stopping=stopping)
     watcher, model = Watcher(), network()
     results = trainer(model, config=config, callbacks=[watcher], run_dir=tmp_path).fit()
     scores = [epoch["val/rank_ic_5d"] for epoch in results["history"]]

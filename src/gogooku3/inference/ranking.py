@@ -12,7 +12,7 @@ from gogooku3.evaluation.scores import PREFERRED_HORIZON
 from gogooku3.inference.predict import FoldPredictions
 from gogooku3.inference.prepare_days import DayInputs
 from gogooku3.inference.saved_fold import SavedFold
-from gogooku3.models.chunked_inference import contributions_in_pieces
+from gogooku3.models.chunked_inference import contributions_in_chunks
 from gogooku3.models.graph_attention import Neighbours
 from gogooku3.schema import CODE, DATE
 from gogooku3.training.batches import Batch
@@ -133,7 +133,7 @@ def explain_samples(fold: SavedFold, batch: Batch, requested: np.ndarray, horizo
             if part.x.is_cuda:
                 explained = model.to(part.x.device).explain(*part.inputs, [horizon]).contributions[:, 0]
             else:
-                explained = contributions_in_pieces(model, *part.inputs, horizon)
+                explained = contributions_in_chunks(model, part.inputs, horizon)
         contributions = explained.double().cpu().numpy()
         total += contributions[own_rows] - contributions.mean(axis=0)
     return total / len(fold.networks)

@@ -1,4 +1,4 @@
-"""ATFT-GAT-FAN: FAN -> LSTM and temporal attention -> graph attention -> one head a horizon."""
+"""ATFT-GAT-FAN: FAN -> LSTM and temporal attention -> graph attention -> one head per horizon."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,22 +9,46 @@ from torch import Tensor, nn
 
 from gogooku3.errors import ConfigError
 from gogooku3.graph.stock_graph import StockGraph
-from gogooku3.models.dropout import Dropout
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
 from gogooku3.models.linear_path import LinearPath
 from gogooku3.models.saving import load_model, network_folders, save_model
 from gogooku3.models.snapshot import SnapshotEncoder
-from gogooku3.models.temporal import ATFTCore, run_piece, zero_linear
+from gogooku3.models.temporal import ATFTCore, Encoded, maybe_checkpoint, zero_linear
 from gogooku3.schema import HORIZONS
 
 
+class ModelInputs(NamedTuple):
+    """Inputs of the network, in the order of `ATFTGATFANModel.forward`.
+
+    Shapes:
+        x float `[samples, steps, features]`, normalised, missing as 0;
+        step_mask bool `[samples, steps]`, true where the stock traded; None: everywhere;
+        day_index int `[samples]`, 0 .. n_days - 1, the day of each sample; None: one day;
+        neighbours: positions of each sample's neighbours among the samples of its day; None takes the
+        standing graph, or no neighbours without one;
+        n_days: days in the batch;
+        market float `[n_days, market_dim]`, raw statistics of the days; None: unknown, all 0.
+    """
+
+    x: Tensor
+    step_mask: Tensor | None = None
+    day_index: Tensor | None = None
+    neighbours: Neighbours | None = None
+    n_days: int = 1
+    market: Tensor | None = None
+
+    def windows(self, samples: slice) -> tuple[Tensor, Tensor | None]:
+        """Features and step mask of some samples."""
+        return self.x[samples], None if self.step_mask is None else self.step_mask[samples]
+
+
 class ModelOutput(NamedTuple):
-    """Predictions and what explains them.
+    """Predictions and their explanation.
 
     Shapes:
         predictions `[samples, horizons]`; temporal_attention `[samples, layers, heads, steps]`;
-        feature_importance `[samples, features]` (shares of one); graph_attention
+        feature_importance `[samples, features]`, summing to one; graph_attention
         `[samples, heads, 1 + K]`, the stock itself first; graph_embeddings `[samples, hidden]`;
         contributions `[samples, horizons, features]`, in units of the prediction.
     """
@@ -38,11 +62,11 @@ class ModelOutput(NamedTuple):
 
 
 class ATFTGATFANModel(nn.Module):
-    """Four horizons of relative return for the stocks of a day, from their windows.
+    """Predict relative returns over several horizons for the stocks of a day, from their windows.
 
-    A prediction is `linear(today) + learned_share * (direct(snapshot) + heads(state))`: a linear path, 0
-    until it is solved (`models.linear_path`), and what gradients learn beyond it, 0 at the start: from
-    today's features straight (`models.snapshot`), and from all parts together.
+    `prediction = linear(today) + learned_share * (direct(snapshot) + heads(state))`. The linear path is 0
+    until it is solved (`models.linear_path`); the learned part is 0 at initialisation and reads today's
+    features directly (`models.snapshot`) and the output of all other parts.
 
     Args:
         input_dim: features of a step.
@@ -50,17 +74,17 @@ class ATFTGATFANModel(nn.Module):
         num_heads: heads of temporal and graph attention.
         num_layers: temporal attention layers.
         prediction_horizons: trading days ahead, one output each.
-        graph_info: a stock graph, used when `forward` is given the windows of exactly its stocks
-            in its order; `update_graph` replaces it.
+        graph_info: standing stock graph, used when `forward` gets the windows of exactly its stocks in its
+            order and no neighbours; `update_graph` replaces it.
         sequence_length: steps of a window.
         dropout: share dropped in training.
         num_frequencies: bands of the FAN.
-        market_dim: raw statistics of a day that the market regime reads besides the day's states.
+        market_dim: raw statistics of a day that the market regime reads in addition to the day's states.
         snapshot_dim: width of the direct path from the current step; None is `hidden_dim`.
-        use_frequency_norm, use_temporal_attention, use_graph_attention, use_regime: parts of the
-            network; one that is off is left out, so that its worth can be measured.
-        gradient_checkpointing: keep the borders between pieces of the temporal part alone, and compute
-            what lies inside a piece again in the backward pass: less memory, more time.
+        use_frequency_norm, use_temporal_attention, use_graph_attention, use_regime: parts of the network;
+            switch one off to measure its value.
+        gradient_checkpointing: keep only the borders between chunks of the temporal part, and recompute the
+            inside of a chunk in the backward pass: less memory, more time.
 
     Raises:
         ConfigError: a size is out of range or `hidden_dim` is not a multiple of `num_heads`.
@@ -89,19 +113,6 @@ class ATFTGATFANModel(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        least = {"input_dim": 1, "num_heads": 1, "num_layers": 1, "sequence_length": 2, "num_frequencies": 1}
-        given = (input_dim, num_heads, num_layers, sequence_length, num_frequencies)
-        for (name, smallest), value in zip(least.items(), given, strict=True):
-            if value < smallest:
-                raise ConfigError(f"{name} is {value}; set it to {smallest} or more")
-        if hidden_dim < 1 or hidden_dim % num_heads:
-            raise ConfigError(
-                f"hidden_dim is {hidden_dim} and num_heads {num_heads}; set hidden_dim to a multiple"
-            )
-        if not prediction_horizons or len(set(prediction_horizons)) < len(prediction_horizons):
-            raise ConfigError(
-                f"prediction_horizons is {list(prediction_horizons)}; give at least one, and each once"
-            )
         self.settings: dict[str, Any] = {
             "input_dim": input_dim,
             "hidden_dim": hidden_dim,
@@ -118,6 +129,7 @@ class ATFTGATFANModel(nn.Module):
             "use_graph_attention": use_graph_attention,
             "use_regime": use_regime,
         }
+        _check_settings(self.settings)
         self.prediction_horizons = tuple(prediction_horizons)
         self.gradient_checkpointing = gradient_checkpointing
         self.frequency = (
@@ -147,7 +159,7 @@ class ATFTGATFANModel(nn.Module):
                 f"{horizon}d": nn.Sequential(
                     nn.Linear(hidden_dim, hidden_dim // 2),
                     nn.GELU(),
-                    Dropout(dropout),
+                    nn.Dropout(dropout),
                     zero_linear(hidden_dim // 2, 1),
                 )
                 for horizon in prediction_horizons
@@ -161,7 +173,7 @@ class ATFTGATFANModel(nn.Module):
             self.update_graph(graph_info)
 
     def update_graph(self, graph: StockGraph) -> None:
-        """Replace the standing graph that `forward` uses when it is given no neighbours."""
+        """Replace the standing graph, which `forward` uses when it gets no neighbours."""
         self.graph_info = graph
         self._standing = Neighbours(
             torch.from_numpy(graph.neighbours),
@@ -171,23 +183,23 @@ class ATFTGATFANModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: Path | str, fold: int | None = None) -> "ATFTGATFANModel":
-        """The trained network of a run, of one of its folds, or of a folder that `save_pretrained` wrote.
+        """Load the trained network of a run, of one of its folds, or of a `save_pretrained` folder.
 
-        Of a fold with several networks it is the last seed's. It comes in evaluation mode, on the CPU.
+        Of a fold with several networks, the last seed is loaded. It is in evaluation mode on the CPU.
 
         Args:
             path: the folder.
             fold: number of the run's fold; None takes the newest.
 
         Raises:
-            DataError: no such folder or fold, or a file that is not what it should be.
+            DataError: the folder or fold is missing, or a file is invalid.
         """
         return load_model(list(network_folders(path, fold).values())[-1], cls)[0]
 
     def save_pretrained(self, folder: Path | str) -> Path:
-        """Write weights and settings (`model.safetensors`, `model.json`) into a folder, which is made.
+        """Write weights and settings (`model.safetensors`, `model.json`) into a folder, created if missing.
 
-        The standing graph is not part of it. Returns the path of the weights.
+        The standing graph is not saved. Returns the path of the weights.
         """
         return save_model(Path(folder), self)
 
@@ -205,39 +217,12 @@ class ATFTGATFANModel(nn.Module):
         n_days: int = 1,
         market: Tensor | None = None,
     ) -> Tensor:
-        """Predict.
-
-        Args:
-            x: normalised features, float `[samples, steps, features]`, missing as 0.
-            step_mask: bool `[samples, steps]`, true where the stock traded; None: everywhere.
-            day_index: int `[samples]`, 0 .. n_days - 1: the day of each sample; None: one day.
-            neighbours: positions of each sample's neighbours among the samples of its day; None
-                takes the standing graph, or none when there is no standing graph.
-            n_days: days in the batch.
-            market: the days' raw statistics, float `[n_days, market_dim]`; None: unknown, all 0.
-
-        Returns:
-            `[samples, horizons]`.
+        """Predict `[samples, horizons]`; the arguments are those of `ModelInputs`.
 
         Raises:
-            ValueError: the standing graph has another number of stocks than there are samples.
+            ValueError: the standing graph's number of stocks differs from the number of samples.
         """
-        state, snapshot, _ = self._read(x, step_mask, day_index, n_days, market)
-        return self.conclude(state, snapshot, x[:, -1], neighbours)
-
-    def conclude(
-        self, state: Tensor, snapshot: Tensor, today: Tensor, neighbours: Neighbours | None
-    ) -> Tensor:
-        """From all samples' states to predictions: the graph and the heads, which take little time.
-
-        Args:
-            state: of the temporal part, `[samples, hidden]`.
-            snapshot: the encoded current step, `[samples, snapshot_dim]`.
-            today: the current step's features, `[samples, features]`.
-            neighbours: as for `forward`.
-        """
-        embedding, _ = self._listen(state, neighbours)
-        return self._predict(embedding, snapshot, today)
+        return self._run(ModelInputs(x, step_mask, day_index, neighbours, n_days, market)).predictions
 
     def explain(
         self,
@@ -249,62 +234,99 @@ class ATFTGATFANModel(nn.Module):
         market: Tensor | None = None,
         horizons: Sequence[int] | None = None,
     ) -> ModelOutput:
-        """`forward` in evaluation mode, with everything that explains it; same arguments.
-
-        `horizons` are those to be explained, which cost a backward pass each; None: all. Contributions and
-        importance are of these alone.
+        """Predict as `forward` does in evaluation mode, with attention weights and feature contributions.
 
         A contribution is gradient x input (Shrikumar, Greenside and Kundaje, 2017, "Learning Important
-        Features Through Propagating Activation Differences", sec. 2.2; the gradient alone: Simonyan, Vedaldi
-        and Zisserman, 2014), summed over the steps of the window: to first order, what a sample's feature
-        adds to the predictions of its day, its own and, through the graph, its neighbours', whichever way it
-        takes through the network. Importance is the size of the contributions, over all horizons, as a share;
-        0 where nothing contributes.
+        Features Through Propagating Activation Differences", sec. 2.2; the gradient only: Simonyan, Vedaldi
+        and Zisserman, 2014), summed over the steps of the window. To first order, it is the effect of a
+        sample's feature on the predictions of its day, its own and, through the graph, its neighbours'.
+        Importance is the absolute contribution summed over horizons, as a share; 0 without contributions.
 
         Parameters keep their gradients, the network its mode.
+
+        Args:
+            x, step_mask, day_index, neighbours, n_days, market: as in `ModelInputs`.
+            horizons: explained horizons, one backward pass each; None: all. Contributions and importance
+                cover only these.
         """
         training = self.training
         self.eval()
         try:
             # cuDNN's LSTM has a backward pass in training mode only.
             with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-                inputs = x.detach().requires_grad_()
-                state, snapshot, attention = self._read(inputs, step_mask, day_index, n_days, market)
-                embedding, graph_attention = self._listen(state, neighbours)
-                predictions = self._predict(embedding, snapshot, inputs[:, -1])
-                wanted = self.prediction_horizons if horizons is None else horizons
-                columns = [self.prediction_horizons.index(horizon) for horizon in wanted]
-                contributions = _contributions(predictions[:, columns], inputs)
+                x = x.detach().requires_grad_()
+                result = self._run(ModelInputs(x, step_mask, day_index, neighbours, n_days, market))
+                explained = self.prediction_horizons if horizons is None else horizons
+                columns = [self.prediction_horizons.index(horizon) for horizon in explained]
+                contributions = _contributions(result.predictions[:, columns], x)
         finally:
             self.train(training)
         size = contributions.abs().sum(dim=1)
         importance = size / size.sum(dim=1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
-        output = (predictions, attention, importance, graph_attention, embedding, contributions)
+        output = ModelOutput(
+            result.predictions,
+            result.temporal_attention,
+            importance,
+            result.graph_attention,
+            result.embedding,
+            contributions,
+        )
         return ModelOutput(*(part.detach() for part in output))
 
-    def _read(
-        self,
-        x: Tensor,
-        step_mask: Tensor | None,
-        day_index: Tensor | None,
-        n_days: int,
-        market: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Windows to one state a sample; the encoded current step, and temporal attention."""
-        recompute = self.gradient_checkpointing and torch.is_grad_enabled()
-        scaled = x if self.frequency is None else run_piece(self.frequency, x, recompute=recompute)
-        snapshot: Tensor = self.snapshot(x[:, -1])
-        state, attention = self.temporal(
-            scaled, step_mask, day_index, n_days, market, today=snapshot, recompute=recompute
-        )
-        return state, snapshot, attention
+    def encode(self, x: Tensor, step_mask: Tensor | None) -> tuple[Encoded, Tensor]:
+        """Encode windows sample by sample.
 
-    def _listen(self, state: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
-        """States to states that have heard their neighbours."""
+        Returns:
+            the temporal encoding, and the encoded current step `[samples, snapshot_dim]`.
+        """
+        recompute = self._recomputes
+        filtered = x
+        if self.frequency is not None:
+            filtered = maybe_checkpoint(self.frequency, x, recompute=recompute)
+        snapshot: Tensor = self.snapshot(x[:, -1])
+        return self.temporal.encode(filtered, step_mask, snapshot, recompute), snapshot
+
+    def graph_attend(self, state: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
+        """Add the neighbours' messages to the states of all samples.
+
+        Returns:
+            embedding `[samples, hidden]`, attention `[samples, heads, 1 + K]`.
+        """
         if self.graph is None:
             return state, state.new_ones(len(state), self.temporal.num_heads, 1)
-        heard, attention = self.graph(self.graph_norm(state), self._neighbours(state, neighbours))
-        return state + self.graph_output(heard), attention
+        message, attention = self.graph(self.graph_norm(state), self._neighbours(state, neighbours))
+        return state + self.graph_output(message), attention
+
+    def head(self, embedding: Tensor, snapshot: Tensor, today: Tensor) -> Tensor:
+        """Predictions `[samples, horizons]`: the linear path plus the learned part.
+
+        Args:
+            embedding: of `graph_attend`.
+            snapshot: the encoded current step.
+            today: features of the current step `[samples, features]`.
+        """
+        # Full precision: bfloat16 rounding would create ties in a day's ranking.
+        with torch.autocast(embedding.device.type, enabled=False):
+            precision = self.direct.weight.dtype
+            normed = self.heads_norm(embedding.to(precision))
+            learned = torch.cat([head(normed) for head in self.heads.values()], dim=1)
+            learned = learned + self.direct(snapshot.to(precision))
+            predictions: Tensor = self.linear(today) + self.learned_share * learned
+        return predictions
+
+    @property
+    def _recomputes(self) -> bool:
+        return self.gradient_checkpointing and torch.is_grad_enabled()
+
+    def _run(self, inputs: ModelInputs) -> "_Result":
+        encoded, snapshot = self.encode(inputs.x, inputs.step_mask)
+        factors = self.temporal.regime_factors(
+            encoded.current, inputs.day_index, inputs.n_days, inputs.market
+        )
+        state, attention = self.temporal.attend(encoded, inputs.step_mask, factors, self._recomputes)
+        embedding, graph_attention = self.graph_attend(state, inputs.neighbours)
+        predictions = self.head(embedding, snapshot, inputs.x[:, -1])
+        return _Result(predictions, attention, graph_attention, embedding)
 
     def _neighbours(self, state: Tensor, neighbours: Neighbours | None) -> Neighbours:
         if neighbours is not None:
@@ -318,23 +340,34 @@ class ATFTGATFANModel(nn.Module):
             )
         return Neighbours(*(part.to(state.device) for part in self._standing))
 
-    def _predict(self, embedding: Tensor, snapshot: Tensor, today: Tensor) -> Tensor:
-        """The linear path, and what was learned beyond it."""
-        # In bfloat16 a day's predictions would fall into few steps, and ranks into ties.
-        with torch.autocast(embedding.device.type, enabled=False):
-            precision = self.direct.weight.dtype
-            ready = self.heads_norm(embedding.to(precision))
-            learned = torch.cat([head(ready) for head in self.heads.values()], dim=1)
-            learned = learned + self.direct(snapshot.to(precision))
-            predictions: Tensor = self.linear(today) + self.learned_share * learned
-        return predictions
+
+class _Result(NamedTuple):
+    predictions: Tensor
+    temporal_attention: Tensor
+    graph_attention: Tensor
+    embedding: Tensor
 
 
-def _contributions(predictions: Tensor, inputs: Tensor) -> Tensor:
+def _check_settings(settings: dict[str, Any]) -> None:
+    least = {"input_dim": 1, "num_heads": 1, "num_layers": 1, "sequence_length": 2, "num_frequencies": 1}
+    for name, smallest in least.items():
+        if settings[name] < smallest:
+            raise ConfigError(f"{name} is {settings[name]}; set it to {smallest} or more")
+    hidden_dim, num_heads = settings["hidden_dim"], settings["num_heads"]
+    if hidden_dim < 1 or hidden_dim % num_heads:
+        raise ConfigError(
+            f"hidden_dim is {hidden_dim} and num_heads {num_heads}; set hidden_dim to a multiple"
+        )
+    horizons = settings["prediction_horizons"]
+    if not horizons or len(set(horizons)) < len(horizons):
+        raise ConfigError(f"prediction_horizons is {horizons}; give at least one, and each once")
+
+
+def _contributions(predictions: Tensor, x: Tensor) -> Tensor:
     """Gradient x input, summed over steps: `[samples, horizons, features]`."""
     last = predictions.shape[1] - 1
-    found = []
+    contributions = []
     for horizon in range(last + 1):
-        (gradient,) = torch.autograd.grad(predictions[:, horizon].sum(), inputs, retain_graph=horizon < last)
-        found.append((gradient * inputs.detach()).sum(dim=1))
-    return torch.stack(found, dim=1)
+        (gradient,) = torch.autograd.grad(predictions[:, horizon].sum(), x, retain_graph=horizon < last)
+        contributions.append((gradient * x.detach()).sum(dim=1))
+    return torch.stack(contributions, dim=1)

@@ -1,7 +1,7 @@
-"""Predicts and explains a large day on a CPU in pieces of samples that fit its caches. Nothing is trained.
+"""Predict and explain a large day on a CPU in chunks of samples that fit its caches.
 
-A library's LSTM that is given thousands of samples at once writes gigabytes of gates to memory and lets the
-threads of every small product wait for each other. Pieces that one thread each takes all the way do neither.
+An LSTM over thousands of samples at once writes gigabytes of gates to memory, and its threads wait for each
+other at every small product. Here each thread takes one chunk through the whole network instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,138 +11,120 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.graph_attention import Neighbours
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelInputs
+from gogooku3.models.temporal import Encoded, RegimeFactors
 
-PIECE = 128
-"""Samples a piece: fewer waste the multiplication's units, more the caches."""
-TRACED = 32
-"""Samples a piece where gradients are wanted, which hold far more memory."""
+CHUNK = 128
+"""Samples per chunk: fewer underuse the vector units, more exceed the caches."""
+GRADIENT_CHUNK = 32
+"""Samples per chunk with gradients, which take far more memory."""
 
 Result = TypeVar("Result")
-Readings = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.inference_mode()
-def predict_in_pieces(
-    model: ATFTGATFANModel,
-    x: Tensor,
-    step_mask: Tensor,
-    day_index: Tensor,
-    neighbours: Neighbours | None,
-    n_days: int,
-    market: Tensor | None,
-    threads: int | None = None,
-) -> Tensor:
-    """What `model(x, ...)` says in evaluation mode, to rounding, without gradients; same arguments.
+def predict_in_chunks(model: ATFTGATFANModel, inputs: ModelInputs, threads: int | None = None) -> Tensor:
+    """Predictions `[samples, horizons]` of a model in evaluation mode, without gradients.
 
-    The bits don't depend on the threads.
+    Equal to `model(*inputs)` up to rounding; bit-identical for any number of threads.
 
     Args:
-        threads: that take pieces; None: as many as torch uses.
+        model: in evaluation mode.
+        inputs: of the model.
+        threads: number of threads; None: as many as torch uses.
     """
-    pieces = _pieces(len(x), PIECE)
+    chunks = _chunks(len(inputs.x), CHUNK)
     threads = threads or torch.get_num_threads()
+    encoded = _map_threads(lambda chunk: model.encode(*inputs.windows(chunk)), chunks, threads)
+    current = torch.cat([part.current for part, _ in encoded])
+    factors = model.temporal.regime_factors(current, inputs.day_index, inputs.n_days, inputs.market)
 
-    def read(piece: slice) -> Readings:
-        return _readings(model, x[piece], step_mask[piece])
+    def attend(number: int) -> Tensor:
+        chunk = chunks[number]
+        scale = None if factors.scale is None else factors.scale[chunk]
+        own = RegimeFactors(factors.sharpness[chunk], scale)
+        return model.temporal.attend(encoded[number][0], inputs.windows(chunk)[1], own)[0]
 
-    found = _by_thread(read, pieces, threads)
-    sharpness, scale = model.temporal.mood(
-        torch.cat([current for _, _, current, _ in found]), day_index, n_days, market
-    )
-
-    def ask(number: int) -> Tensor:
-        piece = pieces[number]
-        history, state, current, _ = found[number]
-        scaled = None if scale is None else scale[piece]
-        fused, _ = model.temporal.ask(history, state, current, step_mask[piece], sharpness[piece], scaled)
-        return fused
-
-    state = torch.cat(_by_thread(ask, range(len(pieces)), threads))
-    return model.conclude(state, torch.cat([snapshot for *_, snapshot in found]), x[:, -1], neighbours)
+    state = torch.cat(_map_threads(attend, range(len(chunks)), threads))
+    embedding, _ = model.graph_attend(state, inputs.neighbours)
+    return model.head(embedding, torch.cat([snapshot for _, snapshot in encoded]), inputs.x[:, -1])
 
 
-def contributions_in_pieces(
-    model: ATFTGATFANModel,
-    x: Tensor,
-    step_mask: Tensor,
-    day_index: Tensor,
-    neighbours: Neighbours | None,
-    n_days: int,
-    market: Tensor | None,
-    horizon: int,
-    threads: int | None = None,
+def contributions_in_chunks(
+    model: ATFTGATFANModel, inputs: ModelInputs, horizon: int, threads: int | None = None
 ) -> Tensor:
-    """The contributions `[samples, features]` to one horizon that `model.explain` finds, to rounding.
+    """Contributions `[samples, features]` to one horizon, equal to `model.explain` up to rounding.
 
-    Windows are read piece by piece, and what the predictions owe to each piece's readings is taken back
-    through the piece alone, read again for that: what its gradient needs, 2 MB a sample, is not kept for all.
+    The windows are encoded without gradients, and the gradient of the predictions is taken for the encodings.
+    Then each chunk is encoded again to propagate its part to the windows, so that the activations of one
+    chunk per thread are in memory (2 MB per sample), not those of all.
 
     Args:
         model: in evaluation mode; its parameters keep their gradients.
-        x, step_mask, day_index, neighbours, n_days, market: as `model` takes them.
+        inputs: of the model.
         horizon: one of the model's.
-        threads: that take pieces; None: as many as torch uses.
+        threads: number of threads; None: as many as torch uses.
     """
     threads = threads or torch.get_num_threads()
 
-    def read(piece: slice) -> Readings:
-        return _readings(model, x[piece], step_mask[piece])
+    def encode(windows: Tensor, step_mask: Tensor | None) -> tuple[Tensor, ...]:
+        encoded, snapshot = model.encode(windows, step_mask)
+        return *encoded, snapshot
 
-    found = _by_thread(read, _pieces(len(x), PIECE), threads)
+    chunks = _chunks(len(inputs.x), CHUNK)
+    parts = _map_threads(lambda chunk: encode(*inputs.windows(chunk)), chunks, threads)
     with torch.enable_grad():
-        readings = [torch.cat(parts).requires_grad_() for parts in zip(*found, strict=True)]
-        history, state, current, snapshot = readings
-        today = x[:, -1].detach().requires_grad_()
-        mood = model.temporal.mood(current, day_index, n_days, market)
-        fused, _ = model.temporal.ask(history, state, current, step_mask, *mood)
-        predictions = model.conclude(fused, snapshot, today, neighbours)
-        asked = predictions[:, model.prediction_horizons.index(horizon)].sum()
-        *owed, at_once = torch.autograd.grad(
-            asked, [*readings, today], allow_unused=True, materialize_grads=True
+        leaves = [torch.cat(each).requires_grad_() for each in zip(*parts, strict=True)]
+        encoded, snapshot = Encoded(*leaves[:3]), leaves[3]
+        today = inputs.x[:, -1].detach().requires_grad_()
+        factors = model.temporal.regime_factors(
+            encoded.current, inputs.day_index, inputs.n_days, inputs.market
+        )
+        state, _ = model.temporal.attend(encoded, inputs.step_mask, factors)
+        embedding, _ = model.graph_attend(state, inputs.neighbours)
+        predictions = model.head(embedding, snapshot, today)
+        *grads, today_grad = torch.autograd.grad(
+            predictions[:, model.prediction_horizons.index(horizon)].sum(),
+            [*leaves, today],
+            allow_unused=True,
+            materialize_grads=True,
         )
 
-    def trace(piece: slice) -> Tensor:
-        windows = x[piece].detach().requires_grad_()
-        joined = torch.cat([part.flatten() for part in _readings(model, windows, step_mask[piece])])
-        debts = torch.cat([part[piece].flatten() for part in owed])
-        # A single number: for gradients by output torch would load SymPy, and several outputs joined on
-        # this thread would let the order of sums, and so the last bits, depend on which thread it is.
-        (gradient,) = torch.autograd.grad(joined @ debts, windows)
+    def propagate(chunk: slice) -> Tensor:
+        windows, step_mask = inputs.windows(chunk)
+        windows = windows.detach().requires_grad_()
+        flat = torch.cat([part.flatten() for part in encode(windows, step_mask)])
+        grad = torch.cat([part[chunk].flatten() for part in grads])
+        # A scalar output: with gradients per output, torch would import SymPy, and the order of sums (so the
+        # last bits) would depend on the thread.
+        (gradient,) = torch.autograd.grad(flat @ grad, windows)
         return (gradient * windows.detach()).sum(dim=1)
 
-    traced = torch.cat(_by_thread(trace, _pieces(len(x), TRACED), threads, gradients=True))
-    return traced + at_once * today.detach()
+    gradient_chunks = _chunks(len(inputs.x), GRADIENT_CHUNK)
+    through_windows = torch.cat(_map_threads(propagate, gradient_chunks, threads, gradients=True))
+    return through_windows + today_grad * today.detach()
 
 
-def _pieces(samples: int, most: int) -> list[slice]:
-    return [slice(start, start + most) for start in range(0, samples, most)]
+def _chunks(samples: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, samples, size)]
 
 
-def _readings(model: ATFTGATFANModel, windows: Tensor, step_mask: Tensor) -> Readings:
-    """What samples say without each other: history, state, current step, snapshot."""
-    snapshot: Tensor = model.snapshot(windows[:, -1])
-    scaled = windows if model.frequency is None else model.frequency(windows)
-    return *model.temporal.read(scaled, step_mask, snapshot), snapshot
-
-
-def _by_thread(
-    work: Callable[..., Result], pieces: Sequence[object], threads: int, gradients: bool = False
+def _map_threads(
+    work: Callable[..., Result], chunks: Sequence[object], threads: int, gradients: bool = False
 ) -> list[Result]:
-    """The work of each piece, on threads that use one core each, in the precision that is in force here."""
-    half, kind = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    """Apply `work` to every chunk, on threads that use one core each, in the caller's precision."""
+    enabled, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
-    def on_thread(piece: object) -> Result:
-        # What a thread may use, inference mode and autocast are its own; none is inherited.
+    def on_thread(chunk: object) -> Result:
+        # Number of threads, inference mode and autocast are per thread and not inherited.
         torch.set_num_threads(1)
-        with torch.inference_mode(not gradients), torch.autocast("cpu", dtype=kind, enabled=half):
-            return work(piece)
+        with torch.inference_mode(not gradients), torch.autocast("cpu", dtype=dtype, enabled=enabled):
+            return work(chunk)
 
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(on_thread, pieces))
+            return list(pool.map(on_thread, chunks))
     finally:
-        # The last number set is that of threads yet to come, too.
+        # `set_num_threads` also sets the default of future threads.
         torch.set_num_threads(before)

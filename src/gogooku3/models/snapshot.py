@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-from gogooku3.models.dropout import Dropout
-
 BLOCKS = 2
 """Residual blocks: two find interactions of features that one does not."""
 
@@ -21,7 +19,7 @@ class ResidualBlock(nn.Module):
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            Dropout(dropout),
+            nn.Dropout(dropout),
             nn.Linear(2 * width, width),
         )
 
@@ -48,7 +46,7 @@ class SnapshotEncoder(nn.Module):
     def __init__(self, num_features: int, width: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            Dropout(min(dropout, 0.2)),
+            nn.Dropout(min(dropout, 0.2)),
             nn.Linear(num_features, width),
             *(ResidualBlock(width, dropout) for _ in range(BLOCKS)),
             nn.LayerNorm(width),

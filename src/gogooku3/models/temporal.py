@@ -1,40 +1,70 @@
-"""ATFT core: an LSTM reads the window, the current step asks its history, the market's state sets
-how sharply. Only the input projection and the LSTM touch every step; the rest runs once a sample.
+"""ATFT core: an LSTM encodes the window, the current step attends to its history, a regime scales both.
+
+Only the input projection and the LSTM run at every step; everything else runs once per sample.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gogooku3.models.dropout import LSTM, Dropout
-from gogooku3.models.history import History
-
 FEEDFORWARD = 3.9
-"""Width inside a feed-forward step, in widths of the state."""
-
+"""Width of a feed-forward layer, in widths of the state."""
 
 State = tuple[Tensor, Tensor]
 """Hidden and cell state of the LSTM's layers, each `[layers, samples, hidden]`."""
 
 
-def run_piece(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
-    """Run a piece of the network; `recompute` keeps its inputs alone and runs it again for its gradient.
+class Encoded(NamedTuple):
+    """Windows encoded sample by sample.
 
-    Dropout draws the same masks again (Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost").
+    Shapes:
+        history `[samples, steps, hidden]`; state `[samples, hidden]`, the LSTM's output at the last step;
+        current `[samples, hidden]`, the projected last step.
+    """
+
+    history: Tensor
+    state: Tensor
+    current: Tensor
+
+
+class RegimeFactors(NamedTuple):
+    """Factors that the regime of a sample's day puts on attention and state.
+
+    Shapes:
+        sharpness `[samples, layers, heads]`; scale `[samples, hidden]`, None without a regime.
+    """
+
+    sharpness: Tensor
+    scale: Tensor | None
+
+
+def maybe_checkpoint(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
+    """Call a function; with `recompute`, keep only its inputs and run it again in the backward pass.
+
+    The second run draws the same dropout masks (Chen et al., 2016, "Training Deep Nets with Sublinear Memory
+    Cost").
     """
     return checkpoint(function, *inputs, use_reentrant=False) if recompute else function(*inputs)
 
 
-class Regime(nn.Module):
-    """The market's state today: how sharp attention is, and how much each part of the state counts.
+def zero_linear(width: int, outputs: int) -> nn.Linear:
+    """A zero-initialised linear layer."""
+    layer = nn.Linear(width, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
-    It reads a summary of the same day's cross-section and nothing later: the mean and the deviation over
-    the day's stocks of their current states and, where given, the day's raw statistics, which day-wise
-    normalisation takes out of the features. The order of stocks does not matter.
+
+class Regime(nn.Module):
+    """Market regime of a day: sharpness of every attention head, and scale of every state dimension.
+
+    `s = tanh(W [mean, std, market])`, `sharpness = exp(tanh(V s))`, `scale = 1 + U s`. Mean and standard
+    deviation run over the current states of the day's stocks, so their order does not matter and no later day
+    is used. `market` adds raw statistics of the day, which day-wise normalisation removes from the features.
 
     Args:
         hidden_dim: width of the states.
@@ -44,30 +74,30 @@ class Regime(nn.Module):
 
     Shapes:
         states `[samples, hidden]`, day_index int `[samples]`, market `[days, market_dim]` or None (all 0)
-        -> sharpness `[samples, outputs]` between 1/e and e, 1 at the start, and scale
-        `[samples, hidden]`, near 1 at the start.
+        -> sharpness `[samples, outputs]` between 1/e and e, initially 1, and scale `[samples, hidden]`,
+        initially near 1.
     """
 
     def __init__(self, hidden_dim: int, outputs: int, market_dim: int = 0, dropout: float = 0.3) -> None:
         super().__init__()
         self.market_dim = market_dim
         width = max(1, hidden_dim // 4)
-        read = nn.Linear(2 * hidden_dim + market_dim, width)
+        summary = nn.Linear(2 * hidden_dim + market_dim, width)
         if market_dim:
-            # As loud as the states, however few its numbers are; else what it says is found by luck.
-            nn.init.normal_(read.weight[:, 2 * hidden_dim :], std=market_dim**-0.5)
-        self.summary = nn.Sequential(Dropout(dropout), read, nn.Tanh())
+            # Output variance independent of market_dim; the default init would make the market's part faint.
+            nn.init.normal_(summary.weight[:, 2 * hidden_dim :], std=market_dim**-0.5)
+        self.summary = nn.Sequential(nn.Dropout(dropout), summary, nn.Tanh())
         self.sharpness = zero_linear(width, outputs) if outputs else None
-        # Not 0: the heads are at the start, and behind two zeros in a row no gradient would reach it.
+        # Not zero-initialised: the heads are zero, so this layer would get no gradient.
         self.scale = nn.Linear(width, hidden_dim)
         nn.init.zeros_(self.scale.bias)
 
     def forward(
         self, states: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        # Not `one_hot`: it looks at its numbers, for which a GPU would have to be waited for.
-        numbers = torch.arange(n_days, device=day_index.device)
-        member = (numbers[:, None] == day_index).to(states.dtype)
+        # `one_hot` reads its values on the host, which would wait for a GPU.
+        days = torch.arange(n_days, device=day_index.device)
+        member = (days[:, None] == day_index).to(states.dtype)
         share = member / member.sum(dim=1, keepdim=True).clamp(min=1)
         mean = share @ states
         deviation = (share @ (states - mean[day_index]).square() + 1e-6).sqrt()
@@ -80,24 +110,16 @@ class Regime(nn.Module):
         return self.sharpness(summary).tanh().exp().index_select(0, day_index), scale
 
 
-def zero_linear(width: int, outputs: int) -> nn.Linear:
-    """A layer that says 0 until it has learned."""
-    layer = nn.Linear(width, outputs)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 class HistoryAttention(nn.Module):
-    """One layer: the current state asks the history, then a feed-forward step.
+    """One layer: the current state attends to its history, then a feed-forward step.
 
-    With a single query no key or value tensors are needed: the key projection is folded into the
-    query, the value projection is applied after the weighted sum. Same maths as multi-head
-    attention (Vaswani et al., 2017, eq. 1) with a learned bias for each head and lag.
+    Multi-head attention (Vaswani et al., 2017, eq. 1) with a learned bias for each head and lag. A single
+    query needs no key or value tensors: `q . (K h) = (K^T q) . h`, and the value projection is applied after
+    the weighted sum.
 
     Shapes:
-        state `[samples, hidden]`, history of `[samples, steps, hidden]`, absent bool
-        `[samples, steps]` (steps that may not be attended to), sharpness `[samples, heads]`
+        state `[samples, hidden]`, history `[samples, steps, hidden]`, absent bool `[samples, steps]` (steps
+        excluded from attention) or None, sharpness `[samples, heads]`
         -> state `[samples, hidden]`, weights `[samples, heads, steps]`.
     """
 
@@ -117,48 +139,51 @@ class HistoryAttention(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(hidden_dim, feedforward_dim),
             nn.GELU(),
-            Dropout(dropout),
+            nn.Dropout(dropout),
             nn.Linear(feedforward_dim, hidden_dim),
         )
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, state: Tensor, history: History, absent: Tensor | None, sharpness: Tensor
+        self, state: Tensor, history: Tensor, absent: Tensor | None, sharpness: Tensor
     ) -> tuple[Tensor, Tensor]:
         samples, hidden = state.shape
         heads, head_dim = self.num_heads, self.head_dim
         query = self.query(self.attention_norm(state)).view(samples, heads, head_dim)
         folded = torch.einsum("nhd,hde->nhe", query, self.key.weight.view(heads, head_dim, hidden))
-        scores = history.scores(folded) * (head_dim**-0.5 * sharpness[:, :, None])
+        scores = torch.bmm(folded, history.transpose(1, 2)) * (head_dim**-0.5 * sharpness[:, :, None])
+        # Scores and softmax stay in float32 under autocast.
         scores = scores.float() + self.lag_bias
         if absent is not None:
             scores = scores.masked_fill(absent[:, None, :], float("-inf"))
         weights = scores.softmax(dim=-1)
-        summed = history.sums(weights)
-        value = torch.einsum("nhe,hde->nhd", summed, self.value.weight.view(heads, head_dim, hidden))
-        asked = self.output(value.reshape(samples, hidden) + self.value.bias)
-        state = state + self.dropout(asked)
+        mean = torch.bmm(weights.to(history.dtype), history)
+        value = torch.einsum("nhe,hde->nhd", mean, self.value.weight.view(heads, head_dim, hidden))
+        state = state + self.dropout(self.output(value.reshape(samples, hidden) + self.value.bias))
         return state + self.dropout(self.feedforward(self.feedforward_norm(state))), weights
 
 
 class ATFTCore(nn.Module):
-    """From a window of features to one state a sample.
+    """Encode a window of features into one state per sample.
+
+    `forward` runs three steps: `encode` (sample by sample), `regime_factors` (over all samples of a day) and
+    `attend` (sample by sample).
 
     Args:
         input_dim: features of a step.
         hidden_dim: width of the state; a multiple of `num_heads`.
         num_heads: attention heads.
         sequence_length: steps of a window (60 trading days).
-        num_layers: attention layers; 0 leaves what the LSTM remembers.
+        num_layers: attention layers; with 0 the state is the LSTM's output.
         dropout: share dropped after attention and feed-forward.
-        feedforward_dim: width inside a layer's feed-forward step; None is FEEDFORWARD x hidden, which
-            brings the default network to 5.6M parameters.
+        feedforward_dim: width of a feed-forward layer; None is FEEDFORWARD x hidden, which brings the default
+            network to 5.6M parameters.
         market_dim: raw statistics of a day that the regime reads; None leaves the regime out.
-        snapshot_dim: width of the encoded current step; None: only the window is read.
+        snapshot_dim: width of the encoded current step; None: the window is the only input.
 
     Shapes:
         x `[samples, steps, features]`, step_mask bool `[samples, steps]` (true: the stock
-        traded), day_index int `[samples]` (which samples share a day), market `[days, market_dim]`,
+        traded), day_index int `[samples]` (samples of one day share a number), market `[days, market_dim]`,
         today `[samples, snapshot_dim]` (the current step, encoded)
         -> state `[samples, hidden]`, attention `[samples, layers, heads, steps]`.
     """
@@ -183,7 +208,7 @@ class ATFTCore(nn.Module):
         self.num_layers = num_layers
         self.input_projection = nn.Linear(input_dim, hidden_dim)
         self.absent_step = nn.Parameter(torch.zeros(hidden_dim))
-        self.lstm = LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
+        self.lstm = nn.LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
         self.today = None if snapshot_dim is None else nn.Linear(snapshot_dim, hidden_dim)
         self.regime = (
             None if market_dim is None else Regime(hidden_dim, num_layers * num_heads, market_dim, dropout)
@@ -196,7 +221,7 @@ class ATFTCore(nn.Module):
         self.feature_fusion = nn.Sequential(
             nn.Linear(2 * hidden_dim, 2 * hidden_dim),
             nn.GELU(),
-            Dropout(dropout),
+            nn.Dropout(dropout),
             nn.Linear(2 * hidden_dim, hidden_dim),
         )
         self.norm = nn.LayerNorm(hidden_dim)
@@ -211,87 +236,78 @@ class ATFTCore(nn.Module):
         today: Tensor | None = None,
         recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        history, state, current = self.read(x, step_mask, today, recompute)
-        if day_index is None:
-            day_index = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
-        sharpness, scale = self.mood(current, day_index, n_days, market)
-        return self.ask(history, state, current, step_mask, sharpness, scale, recompute)
+        encoded = self.encode(x, step_mask, today, recompute)
+        factors = self.regime_factors(encoded.current, day_index, n_days, market)
+        return self.attend(encoded, step_mask, factors, recompute)
 
-    def read(
+    def encode(
         self, x: Tensor, step_mask: Tensor | None, today: Tensor | None, recompute: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """First of three steps, sample by sample: the history `[samples, steps, hidden]`, and what the LSTM
-        and the projection say of the last step, each `[samples, hidden]`."""
-        history, state, current = self._read(x, step_mask, recompute)
+    ) -> Encoded:
+        """Run the input projection and the LSTM along the windows.
+
+        With `recompute`, the steps run in chunks of about the square root of their number. The backward pass
+        then holds the borders of all chunks and the inside of one, which together are smallest.
+        """
+        by_step = x.transpose(0, 1)
+        present = None if step_mask is None else step_mask.t()[:, :, None]
+        chunk = math.isqrt(len(by_step)) if recompute else len(by_step)
+        lstm_state: State | None = None
+        histories = []
+        for start in range(0, len(by_step), chunk):
+            steps = slice(start, start + chunk)
+            mask = None if present is None else present[steps]
+            history, state, current, lstm_state = maybe_checkpoint(
+                self._encode_steps, by_step[steps], mask, lstm_state, recompute=recompute
+            )
+            histories.append(history)
+        history = histories[0] if len(histories) == 1 else torch.cat(histories)
         if self.today is not None and today is not None:
             current = current + self.today(today)
-        return history, state, current
+        return Encoded(history.transpose(0, 1), state, current)
 
-    def mood(
-        self, current: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Second, over all samples of the days: sharpness `[samples, layers, heads]`, and the scale."""
-        sharpness = current.new_ones(current.shape[0], self.num_layers * self.num_heads)
-        scale = None
+    def regime_factors(
+        self, current: Tensor, day_index: Tensor | None, n_days: int, market: Tensor | None
+    ) -> RegimeFactors:
+        """Factors of each sample's day; needs all samples of the day. `day_index` None: one day."""
+        samples = current.shape[0]  # not `len`, which export would fix to a constant
+        sharpness, scale = current.new_ones(samples, self.num_layers * self.num_heads), None
         if self.regime is not None:
+            if day_index is None:
+                day_index = torch.zeros(samples, dtype=torch.long, device=current.device)
             sharpness, scale = self.regime(current, day_index, n_days, market)
-        return sharpness.view(current.shape[0], self.num_layers, self.num_heads), scale
+        return RegimeFactors(sharpness.view(samples, self.num_layers, self.num_heads), scale)
 
-    def ask(
-        self,
-        history: Tensor,
-        state: Tensor,
-        current: Tensor,
-        step_mask: Tensor | None,
-        sharpness: Tensor,
-        scale: Tensor | None,
-        recompute: bool = False,
+    def attend(
+        self, encoded: Encoded, step_mask: Tensor | None, factors: RegimeFactors, recompute: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Third, sample by sample again: attention and fusion, to what `forward` returns."""
+        """Attention over the history and fusion; returns the same as `forward`."""
         absent = None if step_mask is None else ~step_mask
-        remembered = History(history)
-        attention = []
+        # Every layer multiplies by it twice; laid out once.
+        history = encoded.history.contiguous()
+        state, attention = encoded.state, []
         for number, layer in enumerate(self.temporal_attention):
-            state, weights = run_piece(
-                layer, state, remembered, absent, sharpness[:, number], recompute=recompute
+            state, weights = maybe_checkpoint(
+                layer, state, history, absent, factors.sharpness[:, number], recompute=recompute
             )
             attention.append(weights)
-        fused = state + current + self.feature_fusion(torch.cat([state, current], dim=1))
-        fused = self.norm(fused)
-        if scale is not None:
-            fused = fused * scale
+        fusion = self.feature_fusion(torch.cat([state, encoded.current], dim=1))
+        fused = self.norm(state + encoded.current + fusion)
+        if factors.scale is not None:
+            fused = fused * factors.scale
         if not attention:
             return fused, state.new_zeros(state.shape[0], 0, self.num_heads, history.shape[1])
         return fused, torch.stack(attention, dim=1)
 
-    def _read(self, x: Tensor, step_mask: Tensor | None, recompute: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """History `[samples, steps, hidden]`, and what was read and projected at the last step.
-
-        To be recomputed it is read in stretches of about the root of the steps: a stretch's inside and all
-        stretches' borders are then held at a time, which together are least.
-        """
-        by_step = x.transpose(0, 1)
-        present = None if step_mask is None else step_mask.t()[:, :, None]
-        stretch = math.isqrt(len(by_step)) if recompute else len(by_step)
-        state: State | None = None
-        parts = []
-        for start in range(0, len(by_step), stretch):
-            steps = slice(start, start + stretch)
-            mask = None if present is None else present[steps]
-            part, read, projected, state = run_piece(
-                self._read_stretch, by_step[steps], mask, state, recompute=recompute
-            )
-            parts.append(part)
-        history = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return history.transpose(0, 1), read, projected
-
-    def _read_stretch(
-        self, by_step: Tensor, present: Tensor | None, state: State | None
+    def _encode_steps(
+        self, by_step: Tensor, present: Tensor | None, lstm_state: State | None
     ) -> tuple[Tensor, Tensor, Tensor, State]:
-        """Some steps of the windows, `[steps, samples, ...]`, from the state that the steps before left."""
+        """Encode a chunk of steps `[steps, samples, ...]`, continuing from the state of the previous chunk.
+
+        Returns:
+            history `[steps, samples, hidden]`, LSTM output and projection of the last step, LSTM state.
+        """
         projected = self.input_projection(by_step)
         if present is not None:
             projected = torch.where(present, projected, self.absent_step.to(projected.dtype))
-        read, state = self.lstm(projected, state)
-        assert state is not None
-        return read + projected, state[0][-1], projected[-1], state
+        output, lstm_state = self.lstm(projected, lstm_state)
+        return output + projected, lstm_state[0][-1], projected[-1], lstm_state

@@ -1,7 +1,7 @@
-"""Batches of whole trading days, gathered from a panel that lives on the device.
+"""Batches of whole trading days, gathered from a panel on the device.
 
-The loader ships day numbers; windows are gathered where the panel is, into a buffer that is made
-once. Order derives from (seed, epoch) alone.
+The loader yields day numbers; windows are gathered on the panel's device into a reused buffer. The order
+derives from (seed, epoch) only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,18 +16,18 @@ from torch.utils.data import Sampler
 from gogooku3.data.panel import Panel
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.chunked_inference import predict_in_pieces
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelInputs
+from gogooku3.models.chunked_inference import predict_in_chunks
 from gogooku3.models.graph_attention import Neighbours
 
-LONG_STRETCH = 16
-"""Samples of neighbouring stocks from which on their windows are copied as one block, not row by row."""
+LONG_RUN = 16
+"""Mean length of contiguous stocks from which on windows are copied as blocks, not row by row."""
 
 
 class StackedGraphs(NamedTuple):
-    """Graph snapshots of a calendar, `[snapshots, stocks, K]`, and which serves each day `[days]`.
+    """Graph snapshots of a calendar `[snapshots, stocks, K]`, and the snapshot number of each day `[days]`.
 
-    A snapshot number of -1 means that the day has no graph.
+    The number is -1 for a day without a graph.
     """
 
     snapshot: np.ndarray
@@ -37,26 +37,26 @@ class StackedGraphs(NamedTuple):
 
 
 def stack_graphs(schedule: GraphSchedule) -> StackedGraphs:
-    """The monthly snapshots of a schedule, ready to be gathered from."""
+    """Arrays of a schedule's monthly snapshots."""
     return StackedGraphs(schedule.snapshot_index, schedule.neighbours, schedule.weights, schedule.valid)
 
 
 def standing_graph(graph: StockGraph, panel: Panel) -> StackedGraphs:
-    """One graph for the days from its own as-of day on; days before it have none.
+    """One graph for all days from its as-of day on; earlier days have none.
 
-    Stocks of the panel that the graph does not hold keep only themselves.
+    Stocks of the panel that are missing from the graph have no neighbours.
     """
-    held = set(panel.codes)
-    inside = graph.subset([code for code in graph.codes if code in held])
-    place = np.array([panel.codes.index(code) for code in inside.codes], dtype=np.int64)
+    codes = set(panel.codes)
+    inside = graph.subset([code for code in graph.codes if code in codes])
+    index = np.array([panel.codes.index(code) for code in inside.codes], dtype=np.int64)
     width = inside.neighbours.shape[1]
     neighbours = np.repeat(np.arange(panel.n_stocks, dtype=np.int64)[:, None], width, axis=1)
     weights = np.zeros((panel.n_stocks, width), dtype=np.float32)
     valid = np.zeros((panel.n_stocks, width), dtype=bool)
-    neighbours[place] = place[inside.neighbours]
-    weights[place], valid[place] = inside.weights, inside.valid
-    known = panel.dates >= np.datetime64(graph.as_of, "D") if graph.as_of else np.zeros(panel.n_days, bool)
-    return StackedGraphs(np.where(known, 0, -1), neighbours[None], weights[None], valid[None])
+    neighbours[index] = index[inside.neighbours]
+    weights[index], valid[index] = inside.weights, inside.valid
+    served = panel.dates >= np.datetime64(graph.as_of, "D") if graph.as_of else np.zeros(panel.n_days, bool)
+    return StackedGraphs(np.where(served, 0, -1), neighbours[None], weights[None], valid[None])
 
 
 class Batch(NamedTuple):
@@ -64,8 +64,8 @@ class Batch(NamedTuple):
 
     Shapes:
         x `[samples, steps, features]`; step_mask bool `[samples, steps]`; day_index int
-        `[samples]` counting the days of this batch; neighbours into the samples; labels
-        `[samples, horizons]`, NaN unknown; day and stock int `[samples]`: place in the panel;
+        `[samples]` counting the days of this batch; neighbours index the samples; labels
+        `[samples, horizons]`, NaN unknown; day and stock int `[samples]`: position in the panel;
         market float `[days of the batch, market_dim]` or None.
     """
 
@@ -80,35 +80,34 @@ class Batch(NamedTuple):
     market: Tensor | None
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Neighbours, int, Tensor | None]:
-        """What a network takes, in the order of its arguments."""
-        return self.x, self.step_mask, self.day_index, self.neighbours, self.n_days, self.market
+    def inputs(self) -> ModelInputs:
+        """Inputs of the network."""
+        return ModelInputs(self.x, self.step_mask, self.day_index, self.neighbours, self.n_days, self.market)
 
 
 def predict_batch(model: ATFTGATFANModel, batch: Batch) -> Tensor:
     """Predictions `[samples, horizons]` of a network in evaluation mode, without gradients.
 
-    On a CPU, bits depend on no number of threads.
+    On a CPU they are bit-identical for any number of threads.
     """
     if batch.x.is_cuda:
         with torch.inference_mode():
-            found: Tensor = model(*batch.inputs)
-            return found
-    return predict_in_pieces(model, *batch.inputs)
+            predictions: Tensor = model(*batch.inputs)
+            return predictions
+    return predict_in_chunks(model, batch.inputs)
 
 
 class DayBatchSampler(Sampler[list[int]]):
-    """Whole days, as many a batch as fit in `batch_size` samples whichever days they are.
+    """Batch sampler over whole trading days, at most `batch_size` samples, at least one day.
 
-    So no batch is larger than `batch_size`, except that a batch has at least one day; and every
-    epoch has the same number of batches, whatever its order, which the learning-rate schedule and
-    Lightning's loop count on.
+    Every batch has the same number of days, the number that fits for the largest days. So every epoch has the
+    same number of batches in any order, as the learning-rate schedule and Lightning's loop require.
 
     Args:
         samples_by_day: number of samples of each day of the calendar, `[days]`.
-        days: days to serve; those without samples are left out.
-        batch_size: samples a batch.
-        seed: of the order; None keeps the calendar's.
+        days: days to serve; days without samples are skipped.
+        batch_size: most samples per batch.
+        seed: of the order; None keeps the calendar's order.
     """
 
     def __init__(
@@ -120,42 +119,42 @@ class DayBatchSampler(Sampler[list[int]]):
         self.epoch = 0
         self._skipped = (0, 0)
         largest = int(samples_by_day[self.days].max(initial=1))
-        self.days_a_batch = max(1, batch_size // largest)
+        self.days_per_batch = max(1, batch_size // largest)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch; called by the loop."""
+        """Select the order of an epoch; called by Lightning's loop."""
         self.epoch = epoch
 
-    def packs(self) -> list[list[int]]:
-        """The batches of the current epoch, as lists of days."""
+    def batches(self) -> list[list[int]]:
+        """Batches of the current epoch, as lists of days."""
         days = self.days
         if self.seed is not None:
             days = np.random.default_rng((self.seed, self.epoch)).permutation(days)
-        size = self.days_a_batch
+        size = self.days_per_batch
         return [days[start : start + size].tolist() for start in range(0, len(days), size)]
 
     def skip(self, epoch: int, batches: int) -> None:
-        """Leave out the first batches of one epoch: a resumed training has had them."""
+        """Skip the first batches of one epoch, which a resumed training has already seen."""
         self._skipped = (epoch, batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, batches = self._skipped
-        return iter(self.packs()[batches if self.epoch == epoch else 0 :])
+        epoch, skipped = self._skipped
+        return iter(self.batches()[skipped if self.epoch == epoch else 0 :])
 
     def __len__(self) -> int:
-        return -(-len(self.days) // self.days_a_batch)
+        return -(-len(self.days) // self.days_per_batch)
 
 
 class PanelBatches:
-    """Gathers the samples of any days from a normalised panel.
+    """Gather the samples of any days from a normalised panel.
 
     Args:
         panel: normalised; its values are shared, not copied, while they stay on the CPU.
         labels: treated targets, float32 `[days, stocks, horizons]`.
         sequence_length: steps of a window.
-        graphs: as-of snapshots; None: nobody has neighbours.
-        samples: bool `[days, stocks]`, rows to serve; None: every row whose window lies in the data.
-        market: float32 `[days, market_dim]`, the market's state by day; None: not known.
+        graphs: as-of snapshots; None: no neighbours.
+        samples: bool `[days, stocks]`, rows to serve; None: every row with a full window.
+        market: float32 `[days, market_dim]`, the market's state by day; None: unknown.
     """
 
     def __init__(
@@ -178,7 +177,7 @@ class PanelBatches:
         self._mask = torch.from_numpy(panel.mask).view(-1)
         self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
         self._market = None if market is None else torch.from_numpy(market)
-        self._earlier = torch.arange(1 - sequence_length, 1) * self.n_stocks
+        self._step_offsets = torch.arange(1 - sequence_length, 1) * self.n_stocks
         self._buffers: dict[str, Tensor] = {}
         self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
         self.set_graphs(graphs)
@@ -187,10 +186,10 @@ class PanelBatches:
         """Replace the graph snapshots."""
         self._graphs = None
         if graphs is not None and graphs.neighbours.shape[0]:
-            # Nobody is stock number `n_stocks`; the last snapshot is of the days that have none.
-            nobody = np.full((1, *graphs.neighbours.shape[1:]), self.n_stocks)
-            index = np.concatenate([np.where(graphs.valid, graphs.neighbours, self.n_stocks), nobody])
-            weights = np.concatenate([graphs.weights, np.zeros(nobody.shape, np.float32)])
+            # Index `n_stocks` is padding (no neighbour); the last snapshot serves days without a graph.
+            padding = np.full((1, *graphs.neighbours.shape[1:]), self.n_stocks)
+            index = np.concatenate([np.where(graphs.valid, graphs.neighbours, self.n_stocks), padding])
+            weights = np.concatenate([graphs.weights, np.zeros(padding.shape, np.float32)])
             snapshot = graphs.snapshot.astype(np.int64) % len(index)
             self._graphs = (
                 torch.from_numpy(snapshot).to(self.device),
@@ -200,7 +199,7 @@ class PanelBatches:
 
     def to(self, device: torch.device) -> "PanelBatches":
         """Move the panel and the graphs to a device, in place."""
-        for name in ("_values", "_mask", "_labels", "_earlier"):
+        for name in ("_values", "_mask", "_labels", "_step_offsets"):
             setattr(self, name, getattr(self, name).to(device))
         self._stocks = torch.cat(self._stocks).to(device).split(self.samples_by_day.tolist())
         if self._market is not None:
@@ -214,7 +213,7 @@ class PanelBatches:
 
     @property
     def device(self) -> torch.device:
-        """Where the panel lies."""
+        """Device of the panel."""
         return self._values.device
 
     def today(self, day: int) -> tuple[Tensor, Tensor]:
@@ -225,17 +224,17 @@ class PanelBatches:
     def gather(self, days: Sequence[int]) -> Batch:
         """The samples of some days, ordered by day as given, then by stock.
 
-        `x` and `step_mask` stay valid until the next call: all batches share their memory. On a GPU the
-        host hands over the days' numbers and waits for nothing.
+        `x` and `step_mask` are valid until the next call, because all batches share their memory. On a GPU
+        the host sends the day numbers and waits for nothing.
         """
-        of_day = np.repeat(np.arange(len(days)), self.samples_by_day[list(days)])
-        numbers, day_index = (_to_device(part, self.device) for part in (np.asarray(days), of_day))
+        day_numbers = np.repeat(np.arange(len(days)), self.samples_by_day[list(days)])
+        numbers, day_index = (_to_device(part, self.device) for part in (np.asarray(days), day_numbers))
         day = numbers.index_select(0, day_index)
         stock = torch.cat([self._stocks[day] for day in days])
         today = day * self.n_stocks + stock
         neighbours = self._neighbours(len(days), day_index, day, stock)
         labels = self._labels.index_select(0, today)
-        # Last: it sweeps everything else out of the CPU's caches.
+        # Windows come last, because they evict everything else from the CPU's caches.
         x, step_mask = self._windows(days, today)
         return Batch(
             x=x.transpose(0, 1),
@@ -254,63 +253,63 @@ class PanelBatches:
 
         Args:
             days: as `gather` takes them.
-            today: place of each sample's last row in the panel.
+            today: index of each sample's last row in the flattened panel.
         """
         shape = self.sequence_length, len(today)
         size = shape[0] * shape[1]
         x = self._buffer("x", size * self.n_features, self._values.dtype).view(*shape, self.n_features)
         step_mask = self._buffer("step_mask", size, torch.bool).view(shape)
-        stretches = [] if today.is_cuda else self._stretches(days)
-        if not 0 < len(stretches) * LONG_STRETCH <= len(today):
+        runs = [] if today.is_cuda else self._contiguous_runs(days)
+        if not 0 < len(runs) * LONG_RUN <= len(today):
             rows = self._buffer("rows", size, torch.int64)
-            torch.add(self._earlier[:, None], today, out=rows.view(shape))
+            torch.add(self._step_offsets[:, None], today, out=rows.view(shape))
             torch.index_select(self._mask, 0, rows, out=step_mask.view(size))
             torch.index_select(self._values, 0, rows, out=x.view(size, self.n_features))
             return x, step_mask
         values = self._values.view(-1, self.n_stocks, self.n_features)
         traded = self._mask.view(-1, self.n_stocks)
-        place = 0
-        for day, first, n in stretches:
+        start = 0
+        for day, first, n in runs:
             window = slice(day - self.sequence_length + 1, day + 1), slice(first, first + n)
-            step_mask[:, place : place + n].copy_(traded[window])
-            x[:, place : place + n].copy_(values[window])
-            place += n
+            step_mask[:, start : start + n].copy_(traded[window])
+            x[:, start : start + n].copy_(values[window])
+            start += n
         return x, step_mask
 
-    def _stretches(self, days: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Samples of neighbouring stocks of the panel, in order: day, first stock, and how many."""
-        found = []
+    def _contiguous_runs(self, days: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Runs of samples with consecutive stock numbers, in order: day, first stock, length."""
+        runs = []
         for day in days:
             stocks = self._stocks[day].numpy()
             edges = [0, *(np.flatnonzero(np.diff(stocks) != 1) + 1).tolist(), len(stocks)]
-            found += [(day, int(stocks[first]), end - first) for first, end in pairwise(edges) if end > first]
-        return found
+            runs += [(day, int(stocks[first]), end - first) for first, end in pairwise(edges) if end > first]
+        return runs
 
     def _neighbours(self, n_days: int, day_index: Tensor, day: Tensor, stock: Tensor) -> Neighbours:
-        """Each sample's neighbours as positions among the samples of its own day."""
+        """Each sample's neighbours as indices of samples of the same day."""
         if self._graphs is None:
             return Neighbours.none(len(stock), stock.device)
         snapshots, indices, weights = self._graphs
         rows = snapshots.index_select(0, day) * self.n_stocks + stock
-        # A day's places, by stock; behind them that of nobody.
+        # Sample number by day and stock, -1 where absent; the last column of a day is the padding.
         first = day_index * (self.n_stocks + 1)
-        place = self._buffer("place", n_days * (self.n_stocks + 1), torch.int64).fill_(-1)
-        place.index_copy_(0, first + stock, torch.arange(len(stock), device=stock.device))
-        index = place.take(first[:, None] + indices.index_select(0, rows))
+        position = self._buffer("position", n_days * (self.n_stocks + 1), torch.int64).fill_(-1)
+        position.index_copy_(0, first + stock, torch.arange(len(stock), device=stock.device))
+        index = position.take(first[:, None] + indices.index_select(0, rows))
         present = index >= 0
         return Neighbours(index.clamp_(min=0), weights.index_select(0, rows) * present, present)
 
     def _buffer(self, name: str, size: int, dtype: torch.dtype) -> Tensor:
-        """Memory that every batch writes anew, `[size]`; made once, and again only for a larger batch."""
-        held = self._buffers.get(name)
-        if held is None or len(held) < size:
-            # Made outside inference mode even when predicting: training may write into it afterwards.
+        """Uninitialised memory `[size]`, reused by every batch; reallocated only for a larger one."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            # Outside inference mode even when predicting, because training may write to it later.
             with torch.inference_mode(False):
-                held = self._buffers[name] = torch.empty(size, device=self.device, dtype=dtype)
-        return held[:size]
+                buffer = self._buffers[name] = torch.empty(size, device=self.device, dtype=dtype)
+        return buffer[:size]
 
 
 def _to_device(numbers: np.ndarray, device: torch.device) -> Tensor:
-    """Numbers on a device; from pinned memory to a GPU, so that the host does not wait for the copy."""
-    held = torch.from_numpy(numbers)
-    return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held
+    """Copy to a device; to a GPU from pinned memory, so that the host does not wait."""
+    tensor = torch.from_numpy(numbers)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
