@@ -1,4 +1,4 @@
-"""Prices that can't be used, through `gogooku3 data build` and `data synth`."""
+"""Unusable prices through `gogooku3 data build` and `data synth`."""
 
 import datetime as dt
 import gzip
@@ -13,7 +13,7 @@ ROW = "2024-01-04,7203,10,12,9,11,500"
 
 
 def build(name: str, write: Callable[[Path], object]) -> Callable[[Path], Sequence[object]]:
-    """The command that builds a data set from a file that `write` makes."""
+    """Command that builds a data set from a file that `write` creates."""
 
     def make(folder: Path) -> Sequence[object]:
         write(folder / name)
@@ -23,18 +23,18 @@ def build(name: str, write: Callable[[Path], object]) -> Callable[[Path], Sequen
 
 
 def raw(name: str, content: bytes | str) -> Callable[[Path], Sequence[object]]:
-    """A file of these bytes."""
+    """Build from a file with this content."""
     data = content.encode() if isinstance(content, str) else content
     return build(name, lambda path: path.write_bytes(data))
 
 
 def csv(*rows: str, header: str = HEADER) -> Callable[[Path], Sequence[object]]:
-    """A CSV file of these lines."""
+    """Build from a CSV file with these lines."""
     return raw("p.csv", "\n".join([header, *rows]) + "\n")
 
 
 def parquet(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Path], Sequence[object]]:
-    """A Parquet file of changed prices."""
+    """Build from a Parquet file of changed prices."""
     return build("p.parquet", lambda path: change(prices()).write_parquet(path))
 
 
@@ -55,7 +55,7 @@ def folder_of(files: dict[str, bytes]) -> Callable[[Path], Sequence[object]]:
 def to(
     out: str, before: Callable[[Path], object] = lambda folder: None
 ) -> Callable[[Path], Sequence[object]]:
-    """Good prices, built to `out`."""
+    """Build valid prices to `out`."""
 
     def make(folder: Path) -> Sequence[object]:
         prices().write_parquet(folder / "p.parquet")
@@ -118,7 +118,7 @@ FILES = [
 ]
 
 TEXTS = [
-    Case("a header alone", csv(), ("p.csv", "no rows")),
+    Case("only a header", csv(), ("p.csv", "no rows")),
     Case("no header", csv(header=ROW), ("date, code",)),
     Case("semicolons", csv(ROW.replace(",", ";"), header=HEADER.replace(",", ";")), ("p.csv", ";")),
     Case("tabs", csv(ROW.replace(",", "\t"), header=HEADER.replace(",", "\t")), ("p.csv", "tab")),
@@ -139,7 +139,7 @@ TEXTS = [
     Case("day first with dots", csv(ROW.replace("2024-01-04", "31.01.2024")), ("'31.01.2024'", "2024-01-31")),
     Case("a month's name", csv(ROW.replace("2024-01-04", "4 Jan 2024")), ("'4 Jan 2024'", "2024-01-31")),
     Case("two-digit years", csv(ROW.replace("2024-01-04", "24-01-04")), ("'24-01-04'", "2024-01-31")),
-    Case("a day that isn't", csv(ROW.replace("2024-01-04", "2023-02-29")), ("'2023-02-29'",)),
+    Case("a day that does not exist", csv(ROW.replace("2024-01-04", "2023-02-29")), ("'2023-02-29'",)),
     Case("seconds since 1970", csv(ROW.replace("2024-01-04", "1704326400")), ("'1704326400'",)),
     Case("a spreadsheet's day numbers", csv(ROW.replace("2024-01-04", "45295")), ("'45295'",)),
     Case("a row without a date", csv(ROW, ROW.replace("2024-01-04", "")), ("date", "row 2")),
@@ -222,7 +222,7 @@ COLUMNS = [
 ]
 
 OUTPUTS = [
-    Case("an output that is no Parquet", to("out.csv"), ("out.csv", "out.parquet")),
+    Case("an output that is not Parquet", to("out.csv"), ("out.csv", "out.parquet")),
     Case("the prices as output", to("p.parquet"), ("p.parquet", "elsewhere")),
     Case(
         "an output among the prices",
@@ -253,5 +253,5 @@ OUTPUTS = [
 
 
 @table(FILES + TEXTS + COLUMNS + OUTPUTS)
-def test_unusable_prices_are_refused_with_what_to_do(case: Case, tmp_path: Path) -> None:
+def test_unusable_prices_are_refused_with_advice(case: Case, tmp_path: Path) -> None:
     refuse(case, tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from jquants_server import KEY, JQuantsServer, asked, serve
+from jquants_server import KEY, JQuantsServer, request_counts, serve
 
 from gogooku3.cli.main import main
 
@@ -44,7 +44,7 @@ def test_the_same_command_fetches_builds_and_updates(
     assert run(*command) == 0
     after = pl.read_parquet("tokyo.parquet")
     assert after["date"].max() == dt.date(2024, 2, 29)
-    assert asked(market)["/equities/bars/daily"] == 2
+    assert request_counts(market)["/equities/bars/daily"] == 2
     features = [name for name in before.columns if not name.startswith("target_")]
     assert (
         after.filter(pl.col("date") <= dt.date(2024, 2, 27)).select(features).equals(before.select(features))

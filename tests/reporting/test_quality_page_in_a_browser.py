@@ -1,4 +1,4 @@
-"""The page of `data validate` as a browser sees it: all drawn, nothing asked for, and it fits a phone.
+"""The page of `data validate` in a browser: all charts drawn, no requests, and it fits a phone.
 
 Without Chromium these tests are skipped.
 """
@@ -39,12 +39,12 @@ def screen(request: pytest.FixtureRequest, browser: Browser, page: Path) -> Brow
     return browser
 
 
-def test_the_page_has_no_error_and_asks_for_nothing(screen: Browser, page: Path) -> None:
+def test_the_page_has_no_errors_and_sends_no_requests(screen: Browser, page: Path) -> None:
     assert screen.complaints() == []
     assert screen.requests() == [page.as_uri()]
 
 
-def test_every_picture_is_drawn_and_every_problem_named(screen: Browser) -> None:
+def test_every_chart_is_drawn_and_every_problem_listed(screen: Browser) -> None:
     empty = """[...document.querySelectorAll('.chart')].filter(place =>
       !place.querySelector('.scatterlayer .trace, .barlayer .trace')).map(place => place.id)"""
     assert screen.run(empty) == []
@@ -53,7 +53,7 @@ def test_every_picture_is_drawn_and_every_problem_named(screen: Browser) -> None
     assert "Fail" in screen.run("document.querySelector('#verdict').textContent")
 
 
-def test_the_page_is_no_wider_than_the_screen(screen: Browser) -> None:
+def test_the_page_fits_the_screen(screen: Browser) -> None:
     screen.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     screen.settle()
     assert screen.run("document.documentElement.scrollWidth") <= screen.width
@@ -62,7 +62,7 @@ def test_the_page_is_no_wider_than_the_screen(screen: Browser) -> None:
     assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
 
-def test_the_page_is_light_or_dark_as_the_system_is(screen: Browser) -> None:
+def test_the_page_follows_the_light_or_dark_mode_of_the_system(screen: Browser) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     seen = {}
     for scheme in ("light", "dark"):

@@ -1,4 +1,4 @@
-"""A stand-in for the J-Quants API on this machine: real HTTP, a made-up market, and faults on request."""
+"""A local stand-in for the J-Quants API: real HTTP, a made-up market, and faults on request."""
 
 import datetime as dt
 import json
@@ -22,22 +22,22 @@ FUND = "13120"
 
 @dataclass
 class JQuantsServer:
-    """What the stand-in holds and how it misbehaves.
+    """Data of the stand-in, and its faults.
 
     Attributes:
-        codes: what is listed, five digits each.
-        page_rows: rows a page.
-        faults: by path, what happens to the next requests: a status, "cut", "slow" or "no json".
-        retry_after: seconds, said with every 429.
-        forbidden: paths that the plan does not hold.
+        codes: listed stocks, five digits each.
+        page_rows: rows per page.
+        faults: by path, faults of the next requests: a status, "cut", "slow" or "no json".
+        retry_after: seconds, sent with every 429.
+        forbidden: paths outside the plan.
         published: last day with bars.
-        renamed: columns of bars under another name.
-        added: columns of bars that nobody expects.
+        renamed: columns of bars with another name.
+        added: unexpected columns of bars.
         splits: by code and day, the adjustment factor on that day.
-        delisted: by code, the first day without it.
+        delisted: by code, the first day after its listing.
         statements: rows of /fins/summary.
         covered_from: first day of the plan; days before are refused.
-        requests: what was asked for, in order.
+        requests: in order, as path and date.
         times: of the requests, in seconds.
     """
 
@@ -86,7 +86,7 @@ class JQuantsServer:
         raise KeyError(path)
 
     def _bars(self, day: dt.date) -> list[dict[str, Any]]:
-        """As quoted on the day: later splits have not touched these prices."""
+        """Bars as quoted on the day, without adjustment for later splits."""
         if not is_session(day) or day > self.published:
             return []
         rows = []
@@ -115,7 +115,7 @@ class JQuantsServer:
 
 
 def _listed(code: str, day: dt.date) -> dict[str, str]:
-    """The first stock changes its industry in February."""
+    """Listing of a stock; the first one changes its industry in February."""
     moved = code == "13010" and day >= dt.date(2024, 2, 1)
     names = {"CoName": f"会社{code}", "CoNameEn": f"Company {code}", "S17": "1", "S17Nm": "食品"}
     rest = {"S33Nm": "", "ScaleCat": "-", "MktNm": "プライム", "Mrgn": "1", "MrgnNm": "", "ProdCat": "011"}
@@ -143,7 +143,7 @@ def _margin(code: str, day: dt.date) -> dict[str, Any]:
 
 
 def is_session(day: dt.date) -> bool:
-    """Whether stocks are traded."""
+    """Return True on trading days."""
     return day.weekday() < 5 and day not in HOLIDAYS
 
 
@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self._send(fault, {"message": f"fault {fault}"})
         elif fault == "no json":
-            self._raw(200, b"<html>not what you think</html>")
+            self._raw(200, b"<html>an error page</html>")
         elif fault == "slow":
             time.sleep(1.0)
             self._send(200, {"data": []})
@@ -208,12 +208,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Suppress the log."""
 
 
 @contextmanager
 def serve(market: JQuantsServer) -> Iterator[JQuantsServer]:
-    """Serve on a free port of this machine until the block ends."""
+    """Serve on a free local port until the block ends."""
     handler = type("Handler", (_Handler,), {"market": market})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -226,6 +226,6 @@ def serve(market: JQuantsServer) -> Iterator[JQuantsServer]:
         server.server_close()
 
 
-def asked(market: JQuantsServer) -> Counter[str]:
-    """How often each path was asked for."""
+def request_counts(market: JQuantsServer) -> Counter[str]:
+    """Number of requests per path."""
     return Counter(request.split()[0] for request in market.requests)

@@ -1,6 +1,7 @@
 """`gogooku3 data describe`: what a file or folder holds."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ def describe(
     if is_raw_store(path):
         held = raw_contents(RawStore(path))
         if as_json:
-            contents = {"path": str(path), "kind": "raw folder", "datasets": [one.to_dict() for one in held]}
+            contents = {"path": str(path), "kind": "raw folder", "datasets": [asdict(one) for one in held]}
             typer.echo(json.dumps(contents, indent=2))
         else:
             _print_store(path, held)

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,14 +88,8 @@ def jquants(
         )
     client = JQuantsClient(find_api_key(), REQUESTS_PER_MINUTE[plan], url=os.environ.get(API_URL))
     store = RawStore(out or settings.data_dir / "raw" / "jquants")
-    with progress_bar("fetching", remaining=True) as progress:
-        report = fetch_jquants(
-            store,
-            client,
-            *days,
-            datasets=names,
-            on_progress=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
-        )
+    with _progress() as on_progress:
+        report = fetch_jquants(store, client, *days, datasets=names, on_progress=on_progress)
     _print_report(report, store.folder)
     if missing_data := [name for name in ("bars", "master") if name not in store.datasets()]:
         if build:
@@ -140,18 +136,18 @@ def yfinance(
     days = _day("--from", first), _day("--to", last) if last else dt.date.today()
     names = read_tickers(tickers)
     folder = out or settings.data_dir / "raw" / "yfinance"
-    with progress_bar("fetching", remaining=True) as progress:
-        report = fetch_yahoo(
-            folder,
-            names,
-            *days,
-            download,
-            on_progress=lambda done, n: progress(f"{done:,} of {n:,}", done / n),
-        )
+    with _progress() as on_progress:
+        report = fetch_yahoo(folder, names, *days, download, on_progress)
     typer.echo(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already current")
     if report.empty:
         typer.echo(f"Yahoo has no data for {choices(report.empty)}; check the spelling and the days")
     _build(folder, build)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    with progress_bar("fetching", remaining=True) as progress:
+        yield lambda done, n: progress(f"{done:,} of {n:,}", done / n)
 
 
 def _print_report(report: "FetchReport", folder: Path) -> None:

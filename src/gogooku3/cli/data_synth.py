@@ -1,4 +1,4 @@
-"""`gogooku3 data synth`: prices of a market whose predictability is planted and known."""
+"""`gogooku3 data synth`: prices of a synthetic market with planted, known predictability."""
 
 import dataclasses
 from pathlib import Path
@@ -23,13 +23,13 @@ def synth(
     stocks: Annotated[int | None, typer.Option(help="Stocks ever listed, instead of the preset's.")] = None,
     days: Annotated[int | None, typer.Option(help="Trading days, instead of the preset's.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Start of every random number; same seed, same bits.")
+        int | None, typer.Option(help="Random seed; the same seed gives a bit-identical market.")
     ] = None,
 ) -> None:
-    """Make daily prices of an invented, Tokyo-like exchange, and write the best reachable IC beside them.
+    """Generate daily prices of a fictitious, Tokyo-like exchange, and print the best reachable IC.
 
-    Writes FILE, and beside it .oracle.parquet (the true expectations) and .oracle.json (what was planted).
-    The oracle IC printed is the ceiling: a model clearly above it has seen the future.
+    Writes FILE and, in the same folder, .oracle.parquet (the true expected returns) and .oracle.json (the
+    planted signals). The printed oracle IC is an upper bound: a model clearly above it has seen the future.
 
     Example: `gogooku3 data synth --preset demo --seed 1 --out data/demo/prices.parquet`
     """
@@ -38,28 +38,20 @@ def synth(
     if preset not in PRESETS:
         raise ConfigError(f"--preset is '{preset}', but the presets are {choices(PRESETS)}; choose one")
     check_output(out, ".parquet")
-    changes: dict[str, Any] = {"n_stocks": stocks, "n_days": days, "seed": seed}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    options = {"n_stocks": stocks, "n_days": days, "seed": seed}
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if changes.keys() & {"n_stocks", "n_days"}:
-        # The preset's exact number of rows belongs to the preset's size.
+        # The preset's exact number of rows is only reachable with the preset's size.
         changes["exact_rows"] = None
     config = dataclasses.replace(PRESETS[preset], **changes)
-    say(f"making {config.n_stocks} stocks x {config.n_days} days, seed {config.seed}")
+    say(f"generating {config.n_stocks} stocks x {config.n_days} days, seed {config.seed}")
     market = generate_market(config)
     prices, oracle, summary = write_market(market, out)
     overall, by_kind = market.summary["oracle_ic"], market.summary["oracle_ic_by_kind"]
-    print_table(
-        "Oracle IC, the best reachable",
-        ["planted", *overall],
-        [
-            ["all together", *(f"{ic:.3f}" for ic in overall.values())],
-            *(
-                [kind.replace("_", "-"), *(f"{ic:.3f}" for ic in ics.values())]
-                for kind, ics in by_kind.items()
-            ),
-        ],
-    )
+    named = {"all together": overall} | {kind.replace("_", "-"): ics for kind, ics in by_kind.items()}
+    rows = [[name, *(f"{ic:.3f}" for ic in ics.values())] for name, ics in named.items()]
+    print_table("Oracle IC, the best reachable", ["planted", *overall], rows)
     typer.echo(f"{market.prices.height:,} rows: {prices}\noracle: {oracle}, {summary}")
-    # The default data set of `train`, and not the prices' folder: that may be built as a whole some day.
+    # Suggest the default data set of `train`; the prices' folder may be built as a whole later.
     dataset = settings.data_dir / "raw/large_scale/ml_dataset_full.parquet"
     say(f"next: gogooku3 data build --prices {prices} --out {dataset}")

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 def validate(
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE_OR_FOLDER", help="Data set, or prices before a data set is built."),
+        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="Data set, or prices before a data set is built.")
     ],
     calendar: Annotated[
         str | None,

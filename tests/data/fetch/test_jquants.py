@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from jquants_server import KEY, JQuantsServer, asked, serve, sessions
+from jquants_server import KEY, JQuantsServer, request_counts, serve, sessions
 
 from gogooku3.data.fetch.jquants import DATASETS, FetchReport, fetch_jquants
 from gogooku3.data.fetch.jquants_client import JQuantsClient, NotInPlan
@@ -57,7 +57,7 @@ def test_each_trading_day_is_one_file_for_any_page_size(market: JQuantsServer, t
     assert (
         bars.schema["Date"] == pl.Date and bars.schema["C"] == pl.Float64 and bars.schema["Code"] == pl.String
     )
-    assert asked(market)[BARS] == 11 * 3
+    assert request_counts(market)[BARS] == 11 * 3
     assert store.read("topix")["C"].to_list()[0] == 2404.0
     assert set(store.datasets()) == {"calendar", *DATASETS}
 
@@ -67,9 +67,9 @@ def test_a_second_fetch_requests_only_new_days(market: JQuantsServer, tmp_path: 
     before = digest(tmp_path)
     market.requests.clear()
     fetch(market, tmp_path)
-    assert asked(market)[BARS] == 5
+    assert request_counts(market)[BARS] == 5
     # Every calendar day from the 13th: companies disclose on weekends, too.
-    assert asked(market)["/fins/summary"] == 7
+    assert request_counts(market)["/fins/summary"] == 7
     assert {name: digest(tmp_path)[name] for name in before} == before
 
 
@@ -88,7 +88,7 @@ def test_an_unfinished_month_is_completed_later(market: JQuantsServer, tmp_path:
     assert RawStore(tmp_path).read("topix")["Date"].max() == dt.date(2024, 1, 31)
     market.requests.clear()
     fetch(market, tmp_path, datasets=["topix"])
-    assert asked(market)["/indices/bars/daily/topix"] == 0
+    assert request_counts(market)["/indices/bars/daily/topix"] == 0
 
 
 @pytest.mark.parametrize("fault", [429, 500, 503, "cut", "no json", "slow"])
@@ -98,7 +98,7 @@ def test_passing_faults_are_retried(market: JQuantsServer, tmp_path: Path, fault
     market.faults[BARS] = deque([fault, fault])
     fetch(market, tmp_path / "faulty", datasets=["bars"], timeout_s=0.4 if fault == "slow" else 5.0)
     assert digest(tmp_path / "faulty") == digest(tmp_path / "sound")
-    assert asked(market)[BARS] == 11 + 2
+    assert request_counts(market)[BARS] == 11 + 2
 
 
 def test_after_a_429_all_threads_wait_as_long_as_the_server_asks(
@@ -139,7 +139,7 @@ def test_data_outside_the_plan_is_skipped_unless_prices_need_it(
     report = fetch(market, tmp_path)
     assert set(report.skipped) == {"margin", "flows"}
     assert "403" in report.skipped["margin"]
-    assert asked(market)["/markets/margin-interest"] < 11
+    assert request_counts(market)["/markets/margin-interest"] < 11
     market.forbidden = {BARS}
     with pytest.raises(NotInPlan, match="JQUANTS_API_KEY"):
         fetch(market, tmp_path / "other")

@@ -122,7 +122,7 @@ def test_a_stocks_missing_days_are_counted_between_its_first_and_last() -> None:
     hole = (pl.col("code") == "1305") & pl.col("date").is_between(days(12)[-1], days(14)[-1])
     late = (pl.col("code") == "1306") & (pl.col("date") < days(10)[-1])
     report = validate(dataset().filter(~hole & ~late))
-    gap = found(report, "missing days between")
+    gap = found(report, "missing days of a stock")
     assert (gap.count, gap.example) == (3, {"code": "1305", "value": "misses 3 days"})
 
 

@@ -1,4 +1,4 @@
-"""The embedded market: its shape, its rules, and that exactly what was planted can be found."""
+"""The embedded market: shape, exchange rules, and recovery of exactly the planted signals."""
 
 import dataclasses
 import datetime as dt
@@ -49,13 +49,13 @@ def small() -> SyntheticMarket:
 
 
 @pytest.fixture(scope="module")
-def wild() -> SyntheticMarket:
-    """So volatile that limits are hit, prices soar and split, and pennies consolidate."""
+def volatile() -> SyntheticMarket:
+    """A market so volatile that prices hit limits, split and consolidate."""
     return generate_market(dataclasses.replace(SMALL, n_stocks=100, own_volatility=0.05, split_share=0.99))
 
 
 def wide(frame: pl.DataFrame, column: str) -> np.ndarray:
-    """`[T, S]`, NaN where there is no row; dates and codes ascending."""
+    """One column as `[T, S]`, NaN without a row; dates and codes ascending."""
     table = frame.sort("date", "code").pivot(on="code", index="date", values=column).sort("date")
     return table.select(sorted(table.columns[1:])).cast(pl.Float64).to_numpy(writable=True)
 
@@ -81,7 +81,7 @@ def next_day_ic(score: np.ndarray, market: SyntheticMarket, first_day: int = 60)
 
 
 def as_quoted(market: SyntheticMarket) -> pl.DataFrame:
-    """Prices in yen of their own day: the summary's splits taken back out, with `base` and `ratio`."""
+    """Prices as quoted on their day: without the adjustment for the splits in the summary; adds `base`."""
     splits = pl.DataFrame(
         market.summary["splits"], schema={"code": pl.String, "date": pl.String, "ratio": pl.Float64}
     ).with_columns(pl.col("date").str.to_date())
@@ -91,10 +91,12 @@ def as_quoted(market: SyntheticMarket) -> pl.DataFrame:
     previous = pl.col("date").shift(1).over("code")
     frame = frame.with_columns(previous=previous)
     for code, date, ratio in splits.iter_rows():
-        mine = pl.col("code") == code
+        own_rows = pl.col("code") == code
         frame = frame.with_columns(
-            later=pl.when(mine & (pl.col("date") < date)).then(pl.col("later") * ratio).otherwise("later"),
-            since=pl.when(mine & (pl.col("date") >= date) & (pl.col("previous") < date))
+            later=pl.when(own_rows & (pl.col("date") < date))
+            .then(pl.col("later") * ratio)
+            .otherwise("later"),
+            since=pl.when(own_rows & (pl.col("date") >= date) & (pl.col("previous") < date))
             .then(pl.col("since") * ratio)
             .otherwise("since"),
         )
@@ -124,7 +126,7 @@ def test_a_stock_has_one_row_a_day_and_the_oracle_has_the_same_rows(small: Synth
     assert small.summary["rows"] == keys.height
 
 
-def test_open_and_close_lie_between_low_and_high_and_all_is_positive(small: SyntheticMarket) -> None:
+def test_open_and_close_are_between_low_and_high_and_prices_are_positive(small: SyntheticMarket) -> None:
     prices = small.prices
     assert prices.filter(pl.col("low") > pl.min_horizontal("open", "close")).is_empty()
     assert prices.filter(pl.col("high") < pl.max_horizontal("open", "close")).is_empty()
@@ -132,7 +134,7 @@ def test_open_and_close_lie_between_low_and_high_and_all_is_positive(small: Synt
     assert prices["volume"].min() == 0
 
 
-def test_a_day_without_trade_stands_at_the_last_close(small: SyntheticMarket) -> None:
+def test_a_day_without_trade_repeats_the_last_close(small: SyntheticMarket) -> None:
     rows = small.prices.with_columns(last=pl.col("close").shift(1).over("code"))
     idle = rows.filter((pl.col("volume") == 0) & pl.col("last").is_not_null())
     assert small.summary["rows_without_trade"] >= idle.height > 20
@@ -140,7 +142,7 @@ def test_a_day_without_trade_stands_at_the_last_close(small: SyntheticMarket) ->
         assert (idle[name] / idle["last"] - 1.0).abs().max() < 1e-12
 
 
-def test_stocks_come_go_and_are_suspended(small: SyntheticMarket) -> None:
+def test_stocks_are_listed_delisted_and_suspended(small: SyntheticMarket) -> None:
     present = np.isfinite(wide(small.prices, "close"))
     first, last = present.argmax(axis=0), len(present) - 1 - present[::-1].argmax(axis=0)
     assert small.summary["stocks"] == present.shape[1]
@@ -149,7 +151,7 @@ def test_stocks_come_go_and_are_suspended(small: SyntheticMarket) -> None:
     assert small.summary["suspended_days"] == (last - first + 1).sum() - present.sum() > 20
 
 
-def test_a_market_starts_on_any_date_asked_for() -> None:
+def test_a_market_starts_on_any_date() -> None:
     config = SyntheticMarketConfig(n_stocks=6, n_days=30, start_date=dt.date(2010, 5, 1))
     assert generate_market(config).prices["date"].min() == dt.date(2010, 5, 6)
 
@@ -168,42 +170,41 @@ def test_volume_rises_with_the_size_of_the_return(demo: SyntheticMarket) -> None
 # Rules
 
 
-def test_quoted_prices_keep_to_limits_and_ticks(wild: SyntheticMarket) -> None:
-    quoted = as_quoted(wild).drop_nulls("base")
+def test_quoted_prices_respect_limits_and_ticks(volatile: SyntheticMarket) -> None:
+    quoted = as_quoted(volatile).drop_nulls("base")
     low, high = tokyo_rules.price_limits(np.round(quoted["base"].to_numpy(), 6))
     for name in ("open", "high", "low", "close"):
         price = quoted[name].to_numpy()
-        # A suspended stock's split leaves a base off the tick grid, which a day without trade repeats.
+        # A split during a suspension leaves the base off the tick grid; a day without trade repeats it.
         traded = quoted["volume"].to_numpy() > 0
         np.testing.assert_allclose(price[traded], tokyo_rules.round_to_tick(price)[traded], rtol=1e-9)
         assert (price >= low - 1e-6).all()
         assert (price <= high + 1e-6).all()
-    assert wild.summary["closes_at_limit"] > 10
+    assert volatile.summary["closes_at_limit"] > 10
 
 
-def test_a_split_leaves_adjusted_prices_continuous(wild: SyntheticMarket) -> None:
-    splits = wild.summary["splits"]
+def test_a_split_leaves_adjusted_prices_continuous(volatile: SyntheticMarket) -> None:
+    splits = volatile.summary["splits"]
     assert {0.1, 2.0} <= {split["ratio"] for split in splits} <= {0.1, 2.0, 3.0, 5.0}
     change = pl.col("close") / pl.col("close").shift(1).over("code")
-    rows = wild.prices.with_columns(change=change, day=pl.col("date").cast(pl.String))
+    rows = volatile.prices.with_columns(change=change, day=pl.col("date").cast(pl.String))
     on_the_day = rows.join(pl.DataFrame(splits), left_on=["code", "day"], right_on=["code", "date"])
     assert on_the_day.height > 10
-    # A split halves the quoted price at least, a consolidation makes ten of one.
+    # A split at least halves the quoted price; a consolidation multiplies it by ten.
     assert on_the_day.filter(pl.col("ratio") > 1)["change"].is_between(0.66, 1.4).all()
     assert on_the_day.filter(pl.col("ratio") < 1)["change"].is_between(0.2, 3.0).all()
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 100), st.integers(0, 400))
-def test_exact_rows_are_met_exactly(seed: int, fewer: int) -> None:
+def test_exact_rows_are_reached_exactly(seed: int, fewer: int) -> None:
     config = dataclasses.replace(SMALL, n_stocks=24, n_days=60, listing_share=0.1, seed=seed)
     natural = generate_market(config).prices.height
-    wanted = dataclasses.replace(config, exact_rows=natural - fewer)
-    market = generate_market(wanted)
+    market = generate_market(dataclasses.replace(config, exact_rows=natural - fewer))
     assert market.prices.height == natural - fewer == market.summary["rows"]
 
 
-def test_rows_that_cannot_be_met_are_refused_with_what_can() -> None:
+def test_unreachable_exact_rows_are_refused_with_the_reachable_range() -> None:
     with pytest.raises(ConfigError, match="exact_rows is 8990, but this market has"):
         generate_market(dataclasses.replace(SMALL, exact_rows=8990))
 
@@ -211,7 +212,7 @@ def test_rows_that_cannot_be_met_are_refused_with_what_can() -> None:
 # What was planted
 
 
-def test_the_demo_holds_what_it_promises(demo: SyntheticMarket) -> None:
+def test_the_demo_has_the_promised_oracle_ic(demo: SyntheticMarket) -> None:
     overall = demo.summary["oracle_ic"]
     assert 0.14 < overall["1d"] < 0.18
     assert overall["5d"] > 0.12
@@ -223,9 +224,7 @@ def test_the_demo_holds_what_it_promises(demo: SyntheticMarket) -> None:
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 10, 20])
-def test_the_oracle_is_an_expectation_so_returns_rise_one_for_one_with_it(
-    demo: SyntheticMarket, horizon: int
-) -> None:
+def test_realised_returns_have_slope_one_on_the_oracle(demo: SyntheticMarket, horizon: int) -> None:
     closes, oracle = wide(demo.prices, "close"), wide(demo.oracle, f"oracle_{horizon}d")[:-horizon]
     target = closes[horizon:] / closes[:-horizon] - 1.0
     known = np.isfinite(target) & np.isfinite(oracle)
@@ -236,7 +235,7 @@ def test_the_oracle_is_an_expectation_so_returns_rise_one_for_one_with_it(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_alone_is_found_in_prices_alone(kind: str) -> None:
+def test_each_kind_of_signal_is_visible_in_prices(kind: str) -> None:
     strength = {f"{kind}_strength": 0.1}
     market = generate_market(SyntheticMarketConfig(n_stocks=90, n_days=260, **(SILENT | strength)))
     oracle_ic = market.summary["oracle_ic"]["1d"]
@@ -247,16 +246,16 @@ def test_each_kind_alone_is_found_in_prices_alone(kind: str) -> None:
     assert next_day_ic(visible_signal(kind, market), market) > 0.6 * oracle_ic
 
 
-def test_without_strengths_nothing_is_found() -> None:
+def test_without_strengths_there_is_no_signal() -> None:
     market = generate_market(SyntheticMarketConfig(n_stocks=90, n_days=260, **SILENT))
     assert set(market.summary["oracle_ic"].values()) == {0.0}
     for kind in KINDS:
-        # Four standard errors of 200 days x 90 stocks, more for the factors that they share.
+        # Four standard errors of 200 days x 90 stocks, widened for common factors.
         assert abs(next_day_ic(visible_signal(kind, market), market)) < 0.04
 
 
 def visible_signal(kind: str, market: SyntheticMarket) -> np.ndarray:
-    """What someone who sees prices alone would compute, `[T, S]`."""
+    """Signal computed only from prices, `[T, S]`."""
     moves = relative_returns(market)
     days = len(moves)
     out = np.zeros_like(moves)
@@ -276,13 +275,13 @@ def visible_signal(kind: str, market: SyntheticMarket) -> np.ndarray:
 
 
 def closest(moves: np.ndarray) -> np.ndarray:
-    """Each stock's five most correlated others, `[S, 5]`."""
+    """The five most correlated other stocks of each stock, `[S, 5]`."""
     spread = moves + 1e-9 * np.random.default_rng(0).standard_normal(moves.shape)
     correlation = np.corrcoef(spread.T) - 2.0 * np.eye(moves.shape[1])
     return np.argsort(-correlation, axis=1)[:, :5]
 
 
-def test_sixty_days_of_returns_show_who_the_peers_are() -> None:
+def test_sixty_days_of_returns_identify_the_peers() -> None:
     config = SyntheticMarketConfig(n_stocks=60, n_days=70, listing_share=0.0, suspension_rate=0.0)
     market = generate_market(config)
     codes = market.prices["code"].unique().sort().to_list()
@@ -294,7 +293,7 @@ def test_sixty_days_of_returns_show_who_the_peers_are() -> None:
 # Time and seeds
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+def test_equal_seeds_give_identical_markets_and_other_seeds_do_not() -> None:
     config = dataclasses.replace(SMALL, n_days=40)
     first, second = generate_market(config), generate_market(config)
     assert_frame_equal(first.prices, second.prices, check_exact=True)
@@ -308,7 +307,7 @@ def test_shocks_after_a_day_change_neither_its_oracle_nor_its_returns() -> None:
     day = 80
     random = draw_randomness(SMALL)
     future = np.random.default_rng(99)
-    # Listings are traits, not shocks; every random number that comes with a day is replaced.
+    # Listings depend on traits, not on shocks; replace every random number of the later days.
     changed = {
         field.name: np.concatenate([values[: day + 1], future.permuted(values[day + 1 :], axis=0)])
         for field in dataclasses.fields(random)
@@ -332,7 +331,7 @@ def test_a_longer_market_has_the_same_past() -> None:
 
 
 def assert_same_up_to_scale(left: pl.DataFrame, right: pl.DataFrame, as_of: dt.date) -> None:
-    """Equal prices and volumes up to `as_of`, but for the later splits that adjustment knows of."""
+    """Assert equal prices and volumes up to `as_of`, apart from the adjustment for later splits."""
     names = ("open", "high", "low", "close")
     scaled = [
         frame.filter(pl.col("date") <= as_of).with_columns(
@@ -354,7 +353,7 @@ def test_a_larger_market_has_the_same_shocks_for_the_stocks_of_a_smaller_one() -
 # Presets, errors, files
 
 
-def test_the_reference_preset_asks_for_the_reference_number_of_rows() -> None:
+def test_the_reference_preset_has_the_reference_number_of_rows() -> None:
     assert PRESETS["reference"].exact_rows == 606_127
     assert PRESETS["reference"].n_days == 959
 
@@ -385,12 +384,12 @@ def test_strengths_whose_echoes_would_not_die_away_are_refused() -> None:
         dataclasses.replace(SMALL, frequency_strength=0.4)
 
 
-def test_more_exact_rows_than_places_are_refused() -> None:
+def test_more_exact_rows_than_stock_days_are_refused() -> None:
     with pytest.raises(ConfigError, match="hold at most 9000"):
         dataclasses.replace(SMALL, exact_rows=9001)
 
 
-def test_writing_puts_prices_oracle_and_summary_side_by_side(tmp_path: Path, small: SyntheticMarket) -> None:
+def test_prices_oracle_and_summary_are_written_to_one_folder(tmp_path: Path, small: SyntheticMarket) -> None:
     path = tmp_path / "new" / "market.parquet"
     written = write_market(small, path)
     assert written == (path, *oracle_paths(path))
@@ -404,7 +403,7 @@ def test_writing_puts_prices_oracle_and_summary_side_by_side(tmp_path: Path, sma
     assert json.loads(written[2].read_text()) == small.summary
 
 
-def test_a_market_is_not_written_under_another_ending(tmp_path: Path, small: SyntheticMarket) -> None:
+def test_a_market_is_only_written_as_parquet(tmp_path: Path, small: SyntheticMarket) -> None:
     with pytest.raises(DataError, match=r"name it 'market\.parquet'"):
         write_market(small, tmp_path / "market.csv")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The signals and their expectation, by hand and against a slow twin."""
+"""The signals and their expectation, by hand and against a slow reimplementation."""
 
 import math
 
@@ -27,8 +27,8 @@ def after(signals: PlantedSignals, moves: np.ndarray, slow: np.ndarray) -> Signa
     return state
 
 
-def twin(moves: list[np.ndarray], slow: np.ndarray, strengths: dict[str, float]) -> np.ndarray:
-    """Tomorrow's expected part by kind, `[4, S]`, with one loop a sum and every filter written out."""
+def slow_expectation(moves: list[np.ndarray], slow: np.ndarray, strengths: dict[str, float]) -> np.ndarray:
+    """Expected return of the next day by kind, `[4, S]`, with a loop per sum and explicit filters."""
     out = np.zeros((4, len(VOLATILITY)))
     angle = 2 * math.pi / planted.BAND_PERIOD
     kernel = [planted.BAND_DECAY**lag * math.cos(angle * lag) for lag in range(1, 500)]
@@ -48,7 +48,7 @@ def twin(moves: list[np.ndarray], slow: np.ndarray, strengths: dict[str, float])
     return out
 
 
-def test_a_lone_move_echoes_on_the_third_to_fifth_day_and_never_else() -> None:
+def test_a_single_move_echoes_only_on_the_third_to_fifth_day() -> None:
     signals = make(temporal=0.3)
     move = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
     state = after(signals, move[None], SLOW_LEVEL[None])
@@ -60,7 +60,7 @@ def test_a_lone_move_echoes_on_the_third_to_fifth_day_and_never_else() -> None:
     assert expected == pytest.approx([0.0, 0.0, echo, echo, echo, 0.0, 0.0])
 
 
-def test_a_move_leads_its_peers_and_nobody_else() -> None:
+def test_a_move_leads_only_its_peers() -> None:
     signals = make(neighbour=0.2)
     state = after(signals, np.array([[1.0, 0.0, 0.0, 0.0, 0.0]]), SLOW_LEVEL[None])
     expected = signals.expected(state).sum(axis=0)
@@ -76,14 +76,14 @@ def test_the_forecast_equals_a_slow_recursion_with_zero_shocks() -> None:
     slow = rng.standard_normal((40, 5))
     forecast = signals.forecast(after(signals, moves, slow), (1, 4, 9))
 
-    known, trait, total = list(moves), slow[-1], np.zeros((4, 5))
+    past_moves, trait, total = list(moves), slow[-1], np.zeros((4, 5))
     by_hand = []
     for step in range(1, 10):
-        parts = twin(known, trait, strengths)
+        parts = slow_expectation(past_moves, trait, strengths)
         total = total + parts
         if step in (1, 4, 9):
             by_hand.append(total)
-        known.append(parts.sum(axis=0) / VOLATILITY)
+        past_moves.append(parts.sum(axis=0) / VOLATILITY)
         trait = SLOW_LEVEL + 0.5 ** (1 / planted.SLOW_HALF_LIFE) * (trait - SLOW_LEVEL)
     np.testing.assert_allclose(forecast, np.stack(by_hand), rtol=1e-10, atol=1e-15)
 
@@ -98,14 +98,14 @@ def test_forecasting_all_days_at_once_equals_one_day_at_a_time() -> None:
         peers=np.stack([s.peers for s in states]),
         slow=np.stack([s.slow for s in states]),
     )
-    alone = np.stack([signals.forecast(s, (1, 5)) for s in states], axis=2)
-    np.testing.assert_allclose(signals.forecast(together, (1, 5)), alone, rtol=1e-12)
+    separate = np.stack([signals.forecast(s, (1, 5)) for s in states], axis=2)
+    np.testing.assert_allclose(signals.forecast(together, (1, 5)), separate, rtol=1e-12)
 
 
 def test_each_filter_has_unit_variance_on_independent_moves() -> None:
     rng = np.random.default_rng(2)
     stocks, days = 2000, 120
-    group = np.arange(stocks)  # nobody has peers
+    group = np.arange(stocks)  # no stock has peers
     signals = PlantedSignals(
         dict.fromkeys(KINDS, 1.0), np.ones(stocks), 1.0, np.zeros(stocks), group, PEER_CORRELATION
     )
@@ -117,7 +117,7 @@ def test_each_filter_has_unit_variance_on_independent_moves() -> None:
     assert neighbour == 0.0
 
 
-def test_a_loop_gain_below_one_lets_every_echo_die_away() -> None:
+def test_echoes_die_away_if_the_loop_gain_is_below_one() -> None:
     strengths = {"temporal": 0.15, "frequency": 0.12, "neighbour": 0.1, "cross_sectional": 0.0}
     assert 0.5 < planted.loop_gain(strengths, 3, PEER_CORRELATION) < 1.0
     signals = make(**strengths)

@@ -1,4 +1,4 @@
-"""The exchange's calendar, limits and ticks, against the published ones."""
+"""Calendar, limits and ticks against the published ones."""
 
 import datetime as dt
 
@@ -15,14 +15,14 @@ from gogooku3.data.synthetic.tokyo_rules import (
 )
 
 
-def test_the_rules_give_the_exchange_its_holidays_of_2024() -> None:
+def test_the_holidays_of_2024_are_the_published_ones() -> None:
     published = ["01-01", "01-02", "01-03", "01-08", "02-12", "02-23", "03-20", "04-29", "05-03", "05-06"]
     published += ["07-15", "08-12", "09-16", "09-23", "10-14", "11-04", "12-31"]
     on_weekdays = [f"{day:%m-%d}" for day in closed_days(2024) if day.weekday() < 5]
     assert on_weekdays == published
 
 
-def test_a_year_has_as_many_trading_days_as_the_exchange_counted() -> None:
+def test_years_have_the_published_number_of_trading_days() -> None:
     for year, published in ((2022, 244), (2023, 246), (2024, 245)):
         days = trading_days(dt.date(year, 1, 1), 300)
         assert int((days < np.datetime64(f"{year + 1}-01-01")).sum()) == published
@@ -33,7 +33,7 @@ def test_a_day_between_two_holidays_is_closed() -> None:
     assert dt.date(2024, 9, 17) not in closed_days(2024)
 
 
-def test_more_days_leave_the_earlier_ones_as_they_were() -> None:
+def test_requesting_more_days_does_not_change_earlier_ones() -> None:
     long = trading_days(dt.date(1999, 12, 30), 1000)
     assert (trading_days(dt.date(1999, 12, 30), 400) == long[:400]).all()
     assert (np.diff(long) > np.timedelta64(0, "D")).all()
@@ -48,7 +48,7 @@ def test_the_limit_widens_at_the_published_bands() -> None:
 
 
 @given(st.floats(min_value=2.0, max_value=90_000.0))
-def test_limits_lie_on_ticks_around_the_base(price: float) -> None:
+def test_limits_are_on_ticks_around_the_base(price: float) -> None:
     base = np.array([price])
     low, high = price_limits(base)
     assert 1.0 <= low[0] < price < high[0]

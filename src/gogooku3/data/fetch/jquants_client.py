@@ -3,8 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -167,14 +166,13 @@ class _LimitedAdapter(HTTPAdapter):
         return super().send(*arguments, **options)
 
 
-def find_api_key(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
+def find_api_key() -> str:
     """The key from the environment, or from `.env` in the working directory.
 
     Raises:
         ConfigError: there is no key, or it can't be sent; the message does not repeat it.
     """
-    environment = os.environ if environment is None else environment
-    key = (environment.get(API_KEY) or read_dotenv(folder).get(API_KEY) or "").strip()
+    key = (os.environ.get(API_KEY) or read_dotenv().get(API_KEY) or "").strip()
     if not key:
         raise ConfigError(
             f"no J-Quants key: set {API_KEY} in the environment, or write {API_KEY}=... into a file .env "

@@ -2,9 +2,8 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gogooku3.data.fetch.jquants_data import CALENDAR, DATASETS, trading_days
 from gogooku3.data.fetch.store import RawStore, days_between, month_of
@@ -29,10 +28,6 @@ class RawContents:
     holes: tuple[str, ...] | None
     """Missing units between the first and the last; None if that takes a calendar and there is none."""
     bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def raw_contents(store: RawStore) -> list[RawContents]:

@@ -48,13 +48,11 @@ class RawStore:
         """File of each stored unit: the final one if it exists, else the open one."""
         return [self.path(dataset, unit, self.has(dataset, unit)) for unit in self.units(dataset)]
 
-    def write(self, dataset: str, unit: str, frame: pl.DataFrame, settled: bool = True) -> Path:
+    def write(self, dataset: str, unit: str, frame: pl.DataFrame, settled: bool = True) -> None:
         """Write a unit atomically; equal rows give equal bytes."""
-        path = self.path(dataset, unit, settled)
-        write_parquet_atomic(path, frame)
+        write_parquet_atomic(self.path(dataset, unit, settled), frame)
         if settled:
             self.path(dataset, unit, settled=False).unlink(missing_ok=True)
-        return path
 
     def read(self, dataset: str, columns: list[str] | None = None) -> pl.DataFrame:
         """All rows of a data set in order of units; columns missing in a file are null in its rows.

@@ -23,6 +23,7 @@ _REFUSED = "refused"
 _KEPT = "kept unchanged"
 _NULLED = "set to null"
 _READ_AS_NULL = "read as null"
+_COUNTED = "horizons count the days in the file"
 
 CHECKS: dict[str, Check] = {
     # Structure: can the table be read at all?
@@ -37,10 +38,7 @@ CHECKS: dict[str, Check] = {
     # Completeness: are stocks, days or values missing?
     "few_stocks": Check("too few stocks", "error", _REFUSED),
     "missing_stock_days": Check(
-        "missing days between a stock's first and last row",
-        "note",
-        "no row is added; windows mask the day",
-        "no action needed for suspensions",
+        "missing days of a stock", "note", "windows mask the day", "no action needed for suspensions"
     ),
     "mostly_null": Check("mostly null", "warning", _KEPT, "check why so many values are missing"),
     "empty_column": Check("all null", "warning", _KEPT, "drop the column: it has no information"),
@@ -49,66 +47,46 @@ CHECKS: dict[str, Check] = {
     "thin_day": Check(
         "days with few stocks",
         "warning",
-        "kept; normalised by training statistics",
-        "check for missing rows: days this thin are not standardised on their own",
+        "kept; normalised with training statistics",
+        "check for missing rows",
     ),
     "last_day_incomplete": Check(
         "last day incomplete", "warning", _KEPT, "wait for the missing rows, or leave the day out (end_date)"
     ),
-    "market_pause": Check(
-        "long gap between trading days",
-        "warning",
-        "kept; horizons count the days in the file",
-        "check for missing files",
-    ),
+    "market_pause": Check("long gap between trading days", "warning", _COUNTED, "check for missing files"),
     "future_day": Check("date in the future", "error", _KEPT, "correct the year, or remove the rows"),
     "repeated_day": Check(
-        "day identical to the previous day",
-        "warning",
-        _KEPT,
-        "likely a holiday filled with the previous day's prices: remove it",
+        "day identical to the previous day", "warning", _KEPT, "likely a filled holiday: remove it"
     ),
     "no_session": Check("not a session", "warning", _KEPT, "remove these days, or choose another calendar"),
-    "missing_session": Check(
-        "session without rows",
-        "warning",
-        "no row is added; horizons count the days in the file",
-        "check for missing files",
-    ),
+    "missing_session": Check("session without rows", "warning", _COUNTED, "check for missing files"),
     # Prices
     "bad_price": Check(
         "zero, negative or not finite",
         "warning",
-        "set to null; a row without a close counts as not traded and is dropped",
+        "set to null; rows without a close are dropped",
         "correct it at the source",
     ),
     "bad_volume": Check("negative or not finite", "warning", _NULLED, "correct it at the source"),
     "no_volume": Check(
         "zero volume", "note", "kept as a day without trades", "no action needed for days without trades"
     ),
-    "ohlc": Check(
-        "open, high, low and close contradict each other",
-        "warning",
-        "the contradicting prices are set to null; the close is kept",
-    ),
+    "ohlc": Check("prices contradict each other", "warning", "the contradicting ones are set to null"),
     "wick": Check("high or low far from other prices", "warning", _KEPT, "likely a bad tick: correct it"),
     "bad_tick": Check(
         "jump reversed the next day",
         "warning",
-        "kept, because the day itself can't know; counted if over 4 times",
+        "kept, as the day itself can't know; counted if over 4 times",
         "likely a bad tick: correct it",
     ),
     "suspected_split": Check(
-        "split without adjustment",
-        "warning",
-        "kept; counted if over 4 times",
-        "likely a split without adjustment: adjust the earlier prices",
+        "split without adjustment", "warning", "kept; counted if over 4 times", "adjust the earlier prices"
     ),
     "lasting_jump": Check(
         "jump not reversed",
         "warning",
         "kept; counted",
-        "not a usual split factor: check for a real move, a long gap or a change of units",
+        "not a split factor: check for a real move, a gap or other units",
     ),
     "stale_price": Check(
         "unchanged prices with volume", "warning", _KEPT, "likely filled or frozen: check the source"
@@ -126,19 +104,16 @@ CHECKS: dict[str, Check] = {
         "implausibly large value",
         "warning",
         "clipped at 5 standard deviations of its day",
-        "check for mixed units, or a division by nearly zero",
+        "check units and divisions by nearly zero",
     ),
     "absurd_return": Check(
         "implausible return",
         "warning",
         "used; labels are clipped or ranked",
-        "check the prices for bad ticks and splits without adjustment",
+        "check the prices for bad ticks and splits",
     ),
     "collinear": Check(
-        "nearly identical features",
-        "note",
-        _KEPT,
-        "keep one of them: duplicates don't hurt trees, but widen the network",
+        "nearly identical features", "note", _KEPT, "keep one: the others only widen the network"
     ),
     # Leaks
     "target_copy": Check("follows a target", "error", _REFUSED, "remove it: it contains the future"),

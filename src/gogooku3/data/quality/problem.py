@@ -92,13 +92,9 @@ def problem_at(
 ) -> list[Problem]:
     """Problem of the rows that a mask marks, with the first ones as examples; empty if there are none."""
     mask = mask.fill_null(False)
-    if not (count := int(mask.sum())):
-        return []
-    value = [] if column in KEYS else [pl.col(column).alias("value")]
-    first = frame[mask.arg_true().head(EXAMPLES)].select(*KEYS, *value)
-    return [
-        problem(name, column, count, examples=first.to_dicts(), check=check, advice=advice, rows=frame.height)
-    ]
+    keyed = frame.select(*KEYS, *([] if column in KEYS else [pl.col(column).alias("value")]))
+    first = keyed[mask.arg_true().head(EXAMPLES)]
+    return problem_of(name, column, first, check, advice, count=int(mask.sum()), rows=frame.height)
 
 
 def problem_of(
@@ -106,6 +102,7 @@ def problem_of(
     column: str,
     table: pl.DataFrame,
     check: str | None = None,
+    advice: str | None = None,
     count: int | None = None,
     rows: int | None = None,
 ) -> list[Problem]:
@@ -119,7 +116,7 @@ def problem_of(
         return []
     count = table.height if count is None else count
     examples = table.head(EXAMPLES).to_dicts()
-    return [problem(name, column, count, examples=examples, check=check, rows=rows)]
+    return [problem(name, column, count, examples=examples, check=check, advice=advice, rows=rows)]
 
 
 def format_example(example: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from gogooku3.config.quality import QualityRules
 from gogooku3.data.dataset import resolve_columns
 from gogooku3.data.parsing import parse_numbers
 from gogooku3.data.prices import COLUMNS, is_sorted_by, price_files
-from gogooku3.data.quality import features as feature_checks
+from gogooku3.data.quality import columns as column_checks
 from gogooku3.data.quality import prices as price_checks
 from gogooku3.data.quality.check_list import CHECKS
 from gogooku3.data.quality.days import calendar_problems, day_problems, repeated_days, stocks_by_day
@@ -20,7 +20,6 @@ from gogooku3.data.quality.keys import key_problems, read_keys, unreadable
 from gogooku3.data.quality.problem import Problem, problem
 from gogooku3.data.quality.report import ValidationReport
 from gogooku3.data.quality.trainable import stock_problems, target_problems
-from gogooku3.data.quality.values import missing_shares, value_problems
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.tables import collect, scan_table
 from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, map_columns
@@ -83,7 +82,7 @@ def validate(
     if findings.frame is not None:
         details = {
             "days": stocks_by_day(findings.frame),
-            "missing": missing_shares(findings.frame, findings.columns),
+            "missing": column_checks.missing_shares(findings.frame, findings.columns),
             "closes": _closes(findings.frame, problems),
         }
     kind: Literal["prices", "dataset"] = "dataset" if is_dataset else "prices"
@@ -128,13 +127,13 @@ def _check_dataset(
     loaded = keyed.select(*KEYS, pl.col(targets).cast(pl.Float32).fill_nan(None))
     problems += key_problems(keyed, KEYS)
     problems += day_problems(keyed, rules.days)
-    problems += value_problems(keyed, features, "feature", rules.columns)
-    problems += value_problems(keyed, targets, "target", rules.columns)
+    problems += column_checks.value_problems(keyed, features, "feature", rules.columns)
+    problems += column_checks.value_problems(keyed, targets, "target", rules.columns)
     problems += stock_problems(keyed)
     problems += target_problems(loaded, targets)
-    problems += feature_checks.copy_problems(keyed, features, targets)
-    problems += feature_checks.absurd_returns(keyed, targets, rules.columns)
-    problems += feature_checks.collinear_problems(keyed, features, rules.columns)
+    problems += column_checks.copy_problems(keyed, features, targets)
+    problems += column_checks.absurd_returns(keyed, targets, rules.columns)
+    problems += column_checks.collinear_problems(keyed, features, rules.columns)
     for name in columns.ignored:
         check = f"ignored ({frame.schema[name]})"
         problems.append(problem("ignored_column", name, frame.height, check=check))
@@ -173,7 +172,7 @@ def _check_prices(frame: pl.DataFrame, rules: QualityRules) -> _Findings:
     problems += key_problems(keyed, (CODE, DATE))
     problems += day_problems(keyed, rules.days)
     problems += price_checks.impossible_values(keyed, names)
-    problems += value_problems(possible, names, "price", rules.columns)
+    problems += column_checks.value_problems(possible, names, "price", rules.columns)
     if set(OHLCV) <= set(names):
         problems += _history_problems(possible, rules)
     return _Findings(problems, possible, names)

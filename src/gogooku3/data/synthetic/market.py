@@ -1,7 +1,6 @@
-"""The embedded market: a seeded, Tokyo-like exchange whose predictability is planted and known.
+"""The embedded market: prices of a seeded, Tokyo-like exchange with planted, known predictability.
 
-It makes prices and says how much of the future they hold; it imitates no real stock, and nothing
-measured on it says anything about a real market.
+It imitates no real stock, so results on it do not transfer to a real market.
 """
 
 import dataclasses
@@ -24,7 +23,7 @@ from gogooku3.data.synthetic.simulated_exchange import (
     draw_randomness,
     run_exchange,
 )
-from gogooku3.files.atomic import atomic_path, check_output, write_text_atomic
+from gogooku3.files.atomic import check_output, write_parquet_atomic, write_text_atomic
 from gogooku3.schema import CODE, DATE, HORIZONS, SECTOR
 
 __all__ = [
@@ -42,20 +41,20 @@ PRESETS: dict[str, SyntheticMarketConfig] = {
     "demo": SyntheticMarketConfig(n_stocks=120, n_days=500),
     "reference": SyntheticMarketConfig(n_stocks=669, n_days=959, n_sectors=17, exact_rows=606_127),
 }
-"""Named markets: one for minutes on a laptop, one of the reference data set's size."""
+"""Named markets: one for minutes on a laptop, one with the size of the reference data set."""
 
 
 @dataclass(frozen=True)
 class SyntheticMarket:
-    """Prices, what could be known of their future, and a summary.
+    """Prices, their expected returns, and a summary.
 
-    prices: `date, code, open, high, low, close, volume, sector`, sorted by (code, date), adjusted for
-        splits backwards, as vendors' files are; a suspended day has no row.
-    oracle: `date, code, oracle_{h}d`, sorted by (date, code): the expected return over h trading days
-        beyond the day's average, given all up to the close of `date`. It adds days up: compounding,
-        which lifts volatile stocks a little where moves continue, is left out, and so are later limits
-        and halts. Realised returns rise 1.01 for one with it over 1 and 5 days, 0.99 over 10, 0.94 over 20.
-    summary: JSON-ready: config, counts, splits, oracle IC by horizon, overall and by kind.
+    prices: `date, code, open, high, low, close, volume, sector`, sorted by (code, date), adjusted backwards
+        for splits as in vendors' files; a suspended day has no row.
+    oracle: `date, code, oracle_{h}d`, sorted by (date, code): expected return over h trading days beyond the
+        day's average, given everything up to the close of `date`. Days are summed, without compounding,
+        later limits and halts. Slope of realised returns on it: 1.01 over 1 and 5 days, 0.99 over 10, 0.94
+        over 20.
+    summary: for JSON: config, counts, splits, oracle IC by horizon, overall and by kind.
     """
 
     prices: pl.DataFrame
@@ -64,10 +63,10 @@ class SyntheticMarket:
 
 
 def generate_market(config: SyntheticMarketConfig) -> SyntheticMarket:
-    """Make the market of `config`, the same bits every time.
+    """Generate the market of `config`, bit-identical every time.
 
     Raises:
-        ConfigError: `exact_rows` can't be met by moving listings.
+        ConfigError: `exact_rows` can't be reached by moving listings.
 
     >>> market = generate_market(SyntheticMarketConfig(n_stocks=4, n_days=30))
     >>> market.prices.columns
@@ -77,28 +76,23 @@ def generate_market(config: SyntheticMarketConfig) -> SyntheticMarket:
 
 
 def write_market(market: SyntheticMarket, path: Path | str) -> tuple[Path, Path, Path]:
-    """Write `X.parquet` and beside it `X.oracle.parquet` and `X.oracle.json`; returns the three paths.
+    """Write `X.parquet`, `X.oracle.parquet` and `X.oracle.json`, and return the three paths.
 
-    Each file appears whole or not at all, the prices last.
+    Each file is written atomically, the prices last.
 
     Raises:
-        DataError: `path` is no place for a Parquet file.
+        DataError: no Parquet file can be written to `path`.
     """
     prices_path = check_output(path, ".parquet")
     oracle_path, summary_path = oracle_paths(prices_path)
     write_text_atomic(summary_path, json.dumps(market.summary, indent=2) + "\n")
-    for frame, target in ((market.oracle, oracle_path), (market.prices, prices_path)):
-        with atomic_path(target) as temporary:
-            frame.write_parquet(temporary, compression="zstd")
+    write_parquet_atomic(oracle_path, market.oracle)
+    write_parquet_atomic(prices_path, market.prices)
     return prices_path, oracle_path, summary_path
 
 
 def simulate(config: SyntheticMarketConfig, random: Randomness) -> SyntheticMarket:
-    """The market that these random numbers make.
-
-    Raises:
-        ConfigError: `exact_rows` can't be met by moving listings.
-    """
+    """Market of given random numbers; raises as `generate_market`."""
     history = run_exchange(config, random)
     row = history.row
     per_day = np.maximum(row.sum(axis=-1), 1)[:, None]
@@ -124,7 +118,7 @@ def simulate(config: SyntheticMarketConfig, random: Randomness) -> SyntheticMark
 def _describe(
     config: SyntheticMarketConfig, history: History, days: npt.NDArray[np.datetime64]
 ) -> dict[str, Any]:
-    """Seed, config, counts and the splits within listed life, ready for JSON."""
+    """Seed, config, counts and the splits of listed stocks, for JSON."""
     row = history.row
     listed = np.cumsum(row, axis=0).astype(bool) & np.cumsum(row[::-1], axis=0)[::-1].astype(bool)
     stocks = row.any(axis=0)
@@ -154,7 +148,7 @@ def _describe(
 
 
 def _scores(forecast: FloatArray, closes: FloatArray) -> dict[str, Any]:
-    """Oracle IC by horizon, overall and for each kind's own part; 0 where a part expects nothing."""
+    """Oracle IC by horizon, overall and for each kind's part; 0 for a part without a signal."""
     overall: dict[str, float] = {}
     by_kind: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
     for h, horizon in enumerate(HORIZONS):
@@ -167,7 +161,7 @@ def _scores(forecast: FloatArray, closes: FloatArray) -> dict[str, Any]:
 
 
 def _mean_daily_ic(score: FloatArray, target: FloatArray) -> float:
-    """Mean over days of the Pearson correlation across stocks, `[T, S]` each, NaN targets left out."""
+    """Mean over days of the Pearson correlation across stocks, `[T, S]` each, without NaN targets."""
     known = np.isfinite(target)
     count = np.maximum(known.sum(axis=1), 1)
 
@@ -177,7 +171,7 @@ def _mean_daily_ic(score: FloatArray, target: FloatArray) -> float:
 
     score, target = centred(score), centred(target)
     spread = np.sqrt((score**2).sum(axis=1) * (target**2).sum(axis=1))
-    # Below this a day's scores or targets are equal but for rounding.
+    # Below this, a day's scores or targets are equal except for rounding errors.
     usable = (spread > 1e-12) & (known.sum(axis=1) >= 3)
     if not usable.any():
         return 0.0

@@ -1,10 +1,10 @@
-"""Where the files lie that tell what is known of a synthetic market's future; they are read by others."""
+"""Names of the files with the oracle of a synthetic market; also read by rooms that never simulate."""
 
 from pathlib import Path
 
 
 def oracle_paths(path: Path | str) -> tuple[Path, Path]:
-    """Where the oracle table and its summary lie beside a Parquet file.
+    """Paths of the oracle table and its summary for a Parquet file.
 
     >>> [p.name for p in oracle_paths("data/demo.parquet")]
     ['demo.oracle.parquet', 'demo.oracle.json']

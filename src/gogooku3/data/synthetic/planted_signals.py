@@ -1,12 +1,13 @@
-"""What can be known of tomorrow in the embedded market: four linear signals and their expectation.
+"""The four planted signals of the embedded market, and the expected returns that follow from them.
 
-Every signal is linear in *moves* that the market has already made (a stock's return beyond market
-and sector, in units of its usual daily volatility) or in a slow trait that runs by itself. Hence
-the expected return over any horizon is this recursion run ahead with all future shocks at zero.
+Every signal is linear in past *moves* (a stock's return beyond market and sector, in units of its usual daily
+volatility) or in an independent slow trait. Hence the expected return over any horizon is this recursion run
+ahead with all future shocks at zero.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,18 @@ FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
 
 KINDS = ("temporal", "frequency", "neighbour", "cross_sectional")
-"""The planted kinds of predictability, in the order of every `kind` axis."""
+"""Planted kinds of predictability, in the order of every `kind` axis."""
 
 ECHO_LAGS = (3, 4, 5)
-"""Temporal: a move echoes on the 3rd to 5th trading day after it; when it happened is what counts."""
+"""Temporal: a move echoes on the 3rd to 5th trading day after it."""
 BAND_PERIOD = 20.0
 """Frequency: period of the resonance in trading days (3 cycles in a 60-day window)."""
 BAND_DECAY = 0.92
-"""Frequency: what is left of the resonance after a day; sets the width of the band."""
+"""Frequency: share of the resonance that is left after a day; sets the width of the band."""
 PEER_DECAY = 0.5
-"""Neighbour: weight of the peers' move of the day before against yesterday's."""
+"""Neighbour: weight of the peers' move per further day back."""
 SLOW_HALF_LIFE = 60.0
-"""Cross-sectional: trading days in which a stock's volatility goes half the way back to its own level."""
+"""Cross-sectional: trading days in which a stock's volatility reverts half-way to its level."""
 SLOW_DECAY = 0.5 ** (1.0 / SLOW_HALF_LIFE)
 
 _POLE = BAND_DECAY * np.exp(2j * np.pi / BAND_PERIOD)
@@ -35,7 +36,7 @@ _BAND_NORM = float(np.sqrt(np.sum(np.real(_POLE ** np.arange(1, 500)) ** 2)))
 
 @dataclass(frozen=True)
 class SignalState:
-    """All that the signals remember at a close; `...` is nothing or a day axis, S the stocks.
+    """Memory of the signals at a close; `...` is empty or a day axis, S the stocks.
 
     moves: `[5, ..., S]`, the latest first, in units of the stock's usual volatility.
     band: `[..., S]` complex, the resonance.
@@ -49,46 +50,39 @@ class SignalState:
     slow: FloatArray
 
 
+@dataclass(frozen=True)
 class PlantedSignals:
-    """Expected relative returns, kind by kind, from what is known at a close.
+    """Expected relative returns by kind, from what is known at a close.
 
-    A `strength` is, to first order, the correlation of that kind's part with the stock's relative
-    return of the next day; every filter below has unit variance on independent unit moves.
+    A strength is, to first order, the correlation of that kind's part with the stock's relative return of the
+    next day; every filter below has unit variance on independent unit moves.
 
-    Args:
-        strengths: one value a kind, without unit.
-        volatility: `[S]`, each stock's usual daily volatility beyond market and sector, as a fraction.
-        typical_volatility: the market's median of it, the scale of the cross-sectional part.
-        slow_level: `[S]`, where the slow trait returns to.
-        group: `[S]` of int, ascending: peers share a number.
-        peer_correlation: of two peers' moves on the same day; it sets the neighbour filter's scale.
+    strengths: one per kind, without unit.
+    volatility: `[S]`, usual daily volatility beyond market and sector, as a fraction.
+    typical_volatility: its median over the market, the scale of the cross-sectional part.
+    slow_level: `[S]`, the level to which the slow trait reverts.
+    group: `[S]` of int, ascending: peers share a number.
+    peer_correlation: of two peers' moves on the same day; sets the scale of the neighbour filter.
     """
 
-    def __init__(
-        self,
-        strengths: Mapping[str, float],
-        volatility: FloatArray,
-        typical_volatility: float,
-        slow_level: FloatArray,
-        group: npt.NDArray[np.int64],
-        peer_correlation: float,
-    ) -> None:
-        self._strengths = {kind: float(strengths[kind]) for kind in KINDS}
-        self._volatility = volatility
-        self._typical_volatility = typical_volatility
-        self._slow_level = slow_level
-        self._group = group
-        self._starts = np.flatnonzero(np.diff(group, prepend=-1))
-        others = np.maximum(np.bincount(group)[group] - 1, 1)
-        self._others = others.astype(np.float64)
-        self._peer_norm = peer_norm(self._others, peer_correlation)
+    strengths: Mapping[str, float]
+    volatility: FloatArray
+    typical_volatility: float
+    slow_level: FloatArray
+    group: npt.NDArray[np.int64]
+    peer_correlation: float
+
+    @cached_property
+    def _peers(self) -> FloatArray:
+        """Number of peers, `[S]`; 1 for a stock without any."""
+        return np.maximum(np.bincount(self.group)[self.group] - 1, 1).astype(np.float64)
 
     def start(self) -> SignalState:
-        """The state before the first day: no moves yet, every slow trait at its level."""
-        stocks = self._volatility.shape[0]
+        """State before the first day: no moves, every slow trait at its level."""
+        stocks = self.volatility.shape[0]
         nothing = np.zeros(stocks)
         moves = np.zeros((max(ECHO_LAGS), stocks))
-        return SignalState(moves, nothing.astype(np.complex128), nothing, self._slow_level)
+        return SignalState(moves, nothing.astype(np.complex128), nothing, self.slow_level)
 
     def expected(self, state: SignalState) -> FloatArray:
         """Expected relative return of the next day by kind, `[4, ..., S]`, as a fraction.
@@ -102,15 +96,15 @@ class PlantedSignals:
         """
         echo = sum(state.moves[lag - 1] for lag in ECHO_LAGS) / np.sqrt(len(ECHO_LAGS))
         parts = {
-            "temporal": self._volatility * echo,
-            "frequency": self._volatility * np.real(_POLE * state.band) / _BAND_NORM,
-            "neighbour": self._volatility * state.peers / self._peer_norm,
-            "cross_sectional": -self._typical_volatility * state.slow,
+            "temporal": self.volatility * echo,
+            "frequency": self.volatility * np.real(_POLE * state.band) / _BAND_NORM,
+            "neighbour": self.volatility * state.peers / peer_norm(self._peers, self.peer_correlation),
+            "cross_sectional": -self.typical_volatility * state.slow,
         }
-        return np.stack([self._strengths[kind] * parts[kind] for kind in KINDS])
+        return np.stack([self.strengths[kind] * parts[kind] for kind in KINDS])
 
     def advance(self, state: SignalState, move: FloatArray, slow: FloatArray) -> SignalState:
-        """The state one day on, after `move` and with the new `slow` trait, both `[..., S]`."""
+        """State of the next day, after `move` and with the new `slow` trait, both `[..., S]`."""
         return SignalState(
             moves=np.concatenate([move[None], state.moves[:-1]]),
             band=_POLE * state.band + move,
@@ -121,9 +115,9 @@ class PlantedSignals:
     def forecast(self, state: SignalState, horizons: Sequence[int]) -> FloatArray:
         """Expected relative return over each horizon by kind, `[H, 4, ..., S]`, as a fraction.
 
-        Runs the recursion ahead with zero shocks and adds the days up. A kind's part is what its
-        own term adds on those days, so the kinds add up to the whole. Exact for returns that are added
-        up; compounding adds products of daily returns, which count from about 20 days on.
+        Runs the recursion ahead with zero shocks and sums the days. A kind's part is the sum of its own
+        term, so the kinds sum to the total. Exact for summed returns; compounding adds products of daily
+        returns, which matter from about 20 days.
         """
         total = np.zeros((len(KINDS), *state.slow.shape))
         by_horizon = {}
@@ -132,18 +126,19 @@ class PlantedSignals:
             total += parts
             if step in horizons:
                 by_horizon[step] = total.copy()
-            slow = self._slow_level + SLOW_DECAY * (state.slow - self._slow_level)
-            state = self.advance(state, parts.sum(axis=0) / self._volatility, slow)
+            slow = self.slow_level + SLOW_DECAY * (state.slow - self.slow_level)
+            state = self.advance(state, parts.sum(axis=0) / self.volatility, slow)
         return np.stack([by_horizon[horizon] for horizon in horizons])
 
     def _mean_of_peers(self, move: FloatArray) -> FloatArray:
-        sums = np.add.reduceat(move, self._starts, axis=-1)
-        means: FloatArray = (sums[..., self._group] - move) / self._others
+        """Mean move of a stock's peers, `[..., S]`; 0 without peers."""
+        sums = np.add.reduceat(move, np.flatnonzero(np.diff(self.group, prepend=-1)), axis=-1)
+        means: FloatArray = (sums[..., self.group] - move) / self._peers
         return means
 
 
 def peer_norm(others: FloatArray | float, peer_correlation: float) -> FloatArray:
-    """Standard deviation of the decayed mean move of `others` peers, when moves have unit variance."""
+    """Standard deviation of the decayed mean move of `others` peers, for moves of unit variance."""
     variance = peer_correlation + (1.0 - peer_correlation) / np.asarray(others)
     return np.sqrt(variance / (1.0 - PEER_DECAY**2))
 
@@ -151,7 +146,7 @@ def peer_norm(others: FloatArray | float, peer_correlation: float) -> FloatArray
 def loop_gain(strengths: Mapping[str, float], group_size: int, peer_correlation: float) -> float:
     """Largest amplification, over all frequencies, of a move by the signals that follow it.
 
-    Moves cause moves; below one the echoes die away, whatever the shocks (small-gain theorem).
+    Below one, echoes of moves die away for any shocks (small-gain theorem).
 
     >>> loop_gain(dict.fromkeys(KINDS, 0.0), group_size=6, peer_correlation=0.5)
     0.0

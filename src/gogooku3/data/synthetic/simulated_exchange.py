@@ -1,7 +1,6 @@
-"""The embedded market's days: who is listed, what shocks come, which prices are quoted.
+"""Simulation of the embedded market: listings, shocks and quoted prices, as arrays.
 
-Prices follow the exchange's rules; what can be known of them in advance is `planted_signals`'
-alone. Nothing here is a table.
+Prices follow the exchange's rules; only `planted_signals` makes them predictable.
 """
 
 import datetime as dt
@@ -23,11 +22,11 @@ BoolArray = npt.NDArray[np.bool_]
 DAYS_PER_YEAR = 245
 FIRST_CODE, CODE_SPAN, CODE_STEP = 1301, 8699, 13
 LISTING_SPAN = 250
-"""Late listings fall on the first 250 trading days, however long the market runs."""
+"""Late listings are within the first 250 trading days, for any length of the market."""
 LOT = 100
 """Shares in a trading unit."""
 
-_DRIFT = 2e-4  # of every stock and day, so that it separates no stocks
+_DRIFT = 2e-4  # the same for every stock and day, so it has no effect on ranks
 _CALM_DAYS, _TURBULENT_DAYS, _TURBULENCE = 120.0, 25.0, 1.8
 _LEVEL_SPREAD, _DEVIATION_SPREAD = 0.30, 0.20  # of log volatility: between stocks, over time
 _SLOW_SPREAD = float(np.hypot(_LEVEL_SPREAD, _DEVIATION_SPREAD))
@@ -37,35 +36,35 @@ _SUSPENSION_CONTINUES = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticMarketConfig:
-    """Size, hazards and planted strengths of a market; checked when it is made.
+    """Size, hazards and signal strengths of a market.
 
-    Without `exact_rows`, extending `n_days` leaves all earlier days as they were, but for the split
-    adjustment; and the stocks of a smaller market have the same shocks in a larger one.
+    Without `exact_rows`, a larger `n_days` changes earlier days only by the split adjustment, and the stocks
+    of a smaller market have the same shocks in a larger one.
 
     Raises:
-        ConfigError: a value is out of its range, or the signals together would not die away.
+        ConfigError: a value is out of range, or the signals amplify themselves.
     """
 
     n_stocks: int
-    """Stocks that are ever listed (a late one may fall after the last day of a short market)."""
+    """Stocks ever listed (in a short market, some may be listed only after the last day)."""
     n_days: int
     """Trading days; 30 or more, so that the longest horizon has rows."""
     seed: int = 7
-    """Of every random number; the same seed and config give the same bits."""
+    """The same seed and config give a bit-identical market."""
     start_date: dt.date = dt.date(2021, 1, 4)
-    """First day, or the next trading day after it."""
+    """First day, or the next trading day."""
     n_sectors: int = 10
-    """Industries, up to the 33 of the exchange; 10 leave a dozen stocks each in the demo."""
+    """Industries, up to 33; with 10, each has a dozen stocks in the demo."""
     group_size: int = 6
-    """Stocks that move together and lead one another; 6 give each the graph's minimum of 5 peers."""
+    """Stocks that move together and lead one another; 6 gives each the graph's minimum of 5 peers."""
     temporal_strength: float = 0.06
     """Correlation (no unit) of the 3-to-5-day echo with the next day's relative return."""
     frequency_strength: float = 0.06
     """The same for the resonance at 20 trading days."""
     neighbour_strength: float = 0.08
-    """The same for yesterday's move of a stock's peers."""
+    """The same for the previous day's move of a stock's peers."""
     cross_sectional_strength: float = 0.04
-    """The same for low volatility; small, because what lasts adds up over a horizon."""
+    """The same for low volatility; small, because a lasting signal accumulates over a horizon."""
     market_volatility: float = 0.008
     """Daily standard deviation of the market factor, as a fraction."""
     sector_volatility: float = 0.004
@@ -73,19 +72,19 @@ class SyntheticMarketConfig:
     own_volatility: float = 0.016
     """Median over stocks of the daily standard deviation beyond market and sector, as a fraction."""
     peer_correlation: float = 0.55
-    """Of two peers' own moves; their returns then correlate by about 0.65, other stocks' by 0.2."""
+    """Of two peers' own moves; their returns then correlate by about 0.65, those of other stocks by 0.2."""
     listing_share: float = 0.08
-    """Share of stocks that are listed after the first day, within the first 250 trading days."""
+    """Share of stocks listed after the first day, within the first 250 trading days."""
     delisting_share: float = 0.02
-    """Share of the listed stocks that leave within a year, 60 days after listing at the earliest."""
+    """Share of listed stocks that are delisted within a year, 60 days after listing at the earliest."""
     suspension_rate: float = 0.001
-    """Chance a stock and day that a suspension begins: no rows, 2.5 days on average."""
+    """Probability per stock and day that a suspension (no rows) begins; it lasts 2.5 days on average."""
     no_trade_rate: float = 0.0005
-    """Chance a stock and day that nobody trades: a row at the last close with volume 0."""
+    """Probability per stock and day of no trade: a row at the last close with volume 0."""
     split_share: float = 0.4
-    """Share of the stocks above 5,000 yen that split within a year; below 100 yen they consolidate."""
+    """Share of stocks above 5,000 yen that split within a year; below 100 yen they consolidate."""
     exact_rows: int | None = None
-    """Rows wanted, exactly: listings move later, the latest first, until they are met; None: as it comes."""
+    """Exact number of rows, reached by moving listings later, the latest first; None: any number."""
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
@@ -119,8 +118,8 @@ class SyntheticMarketConfig:
         gain = planted_signals.loop_gain(self.strengths, self.group_size, self.peer_correlation)
         if gain >= 0.9:
             raise ConfigError(
-                f"the strengths {self.strengths} amplify moves by up to {gain:.2f} at some frequency, "
-                "so that echoes hardly die away; lower them until that is below 0.9"
+                f"the strengths {self.strengths} amplify moves by up to {gain:.2f} at some frequency, so "
+                "echoes hardly die away; lower them until that is below 0.9"
             )
 
     @property
@@ -150,7 +149,7 @@ class Randomness:
 
 @dataclass(frozen=True)
 class _Stocks:
-    """What a stock is from the start, `[S]` each."""
+    """Fixed properties of the stocks, `[S]` each."""
 
     code: npt.NDArray[np.str_]
     group: npt.NDArray[np.int64]
@@ -164,13 +163,13 @@ class _Stocks:
 
 @dataclass(frozen=True)
 class _Walk:
-    """What happened day by day, `[T, S]` each, in yen as quoted on the day."""
+    """Simulated days, `[T, S]` each, in yen as quoted on the day."""
 
     base: FloatArray  # last close, after the day's split
     close: FloatArray
     splits: FloatArray  # product of all split ratios up to the day
     volatility: FloatArray  # of the day's own shocks
-    states: SignalState  # at each close
+    forecast: FloatArray  # [H, 4, T, S]
 
 
 @dataclass(frozen=True)
@@ -178,11 +177,11 @@ class History:
     """A finished market as arrays: T days, S stocks, H horizons, 4 kinds.
 
     code, sector: `[S]`, four digits; an industry's name.
-    row, trading: `[T, S]`, whether there is a row, and whether it traded.
+    row, trading: `[T, S]`, True if there is a row, and if it traded.
     quotes: open, high, low, close, volume, `[T, S]` each, adjusted for splits up to the last day.
-    splits: `[T, S]`, new shares for an old one that became effective on the day, mostly 1.
-    at_limit: `[T, S]`, whether the close is the lowest or highest price the day allowed.
-    forecast: `[H, 4, T, S]`, expected relative return beyond each close, by kind.
+    splits: `[T, S]`, new shares per old share that became effective on the day, mostly 1.
+    at_limit: `[T, S]`, True if the close is at a price limit.
+    forecast: `[H, 4, T, S]`, expected relative return after each close, by kind.
     """
 
     code: npt.NDArray[np.str_]
@@ -196,26 +195,18 @@ class History:
 
 
 def run_exchange(config: SyntheticMarketConfig, random: Randomness) -> History:
-    """The market that these random numbers make; what a day shows depends on no later number.
+    """Simulate a market from its random numbers. No day depends on later numbers.
 
-    (Adjusted prices do know of later splits, as vendors' do; returns and forecasts don't. With
-    `exact_rows`, which listing moves depends on the number of rows, but on no price.)
+    (Adjusted prices depend on later splits, as those of vendors do; returns and forecasts don't. With
+    `exact_rows`, moved listings depend on the number of rows, but not on prices.)
 
     Raises:
-        ConfigError: `exact_rows` can't be met by moving listings.
+        ConfigError: `exact_rows` can't be reached by moving listings.
     """
     stocks = _describe_stocks(config, random.traits)
-    signals = PlantedSignals(
-        config.strengths,
-        stocks.volatility,
-        config.own_volatility,
-        stocks.slow_level,
-        stocks.group,
-        config.peer_correlation,
-    )
     row, trading = _presence(config, random)
     regime = _regime(random.regime)
-    walk = _walk(config, random, stocks, signals, trading, regime)
+    walk = _walk(config, random, stocks, trading, regime)
     low, high = tokyo_rules.price_limits(walk.base)
     return History(
         code=stocks.code,
@@ -225,14 +216,14 @@ def run_exchange(config: SyntheticMarketConfig, random: Randomness) -> History:
         quotes=_quotes(walk, trading, random, stocks, regime),
         splits=walk.splits / np.vstack([np.ones_like(walk.splits[:1]), walk.splits[:-1]]),
         at_limit=trading & ((walk.close <= low) | (walk.close >= high)),
-        forecast=signals.forecast(walk.states, HORIZONS),
+        forecast=walk.forecast,
     )
 
 
 def draw_randomness(config: SyntheticMarketConfig) -> Randomness:
-    """Draw every random number, each component and each of its members from a stream of its own.
+    """Draw all random numbers, with a separate stream per component and member.
 
-    A component's stream goes by its place below: append new ones, or every market changes.
+    A component's stream depends on its position below: append new ones at the end, or every market changes.
     """
     days, stocks = config.n_days, config.n_stocks
     groups = -(-stocks // config.group_size)
@@ -290,7 +281,7 @@ def _describe_stocks(config: SyntheticMarketConfig, traits: FloatArray) -> _Stoc
 
 
 def _presence(config: SyntheticMarketConfig, random: Randomness) -> tuple[BoolArray, BoolArray]:
-    """Which stocks have a row and which of these trade, `[T, S]` each; known before any price is."""
+    """Masks of rows and of rows that trade, `[T, S]` each; independent of prices."""
     days = np.arange(config.n_days)[:, None]
     late, lifetime = random.traits[:, 4], random.traits[:, 5]
     share = config.listing_share
@@ -309,14 +300,14 @@ def _presence(config: SyntheticMarketConfig, random: Randomness) -> tuple[BoolAr
     return row, row & (random.halt <= 1.0 - config.no_trade_rate)
 
 
-def _trim_rows(row: BoolArray, listing: FloatArray, wanted: int) -> BoolArray:
-    """Move listings later, the latest first, none by more than half of its rows, until `wanted` are left."""
+def _trim_rows(row: BoolArray, listing: FloatArray, target: int) -> BoolArray:
+    """Move listings later, the latest first, each by at most half of its rows, to leave `target` rows."""
     counts = row.sum(axis=0)
-    excess = int(counts.sum()) - wanted
+    excess = int(counts.sum()) - target
     if not 0 <= excess <= int((counts // 2).sum()):
         raise ConfigError(
-            f"exact_rows is {wanted}, but this market has {int(counts.sum())} rows and moving listings "
-            f"can bring it down to {int((counts - counts // 2).sum())}; change n_stocks or n_days"
+            f"exact_rows is {target}, but this market has {int(counts.sum())} rows, and moving listings "
+            f"can reduce them to {int((counts - counts // 2).sum())}; change n_stocks or n_days"
         )
     cut = np.zeros_like(counts)
     for stock in np.argsort(-listing, kind="stable"):
@@ -327,17 +318,17 @@ def _trim_rows(row: BoolArray, listing: FloatArray, wanted: int) -> BoolArray:
 
 
 def _regime(uniform: FloatArray) -> FloatArray:
-    """Volatility multiple by day, `[T]`: calm, or turbulent for weeks (a two-state Markov chain)."""
-    multiple = np.empty_like(uniform)
+    """Volatility factor per day, `[T]`: calm, or turbulent for weeks (a two-state Markov chain)."""
+    factor = np.empty_like(uniform)
     turbulent = False
     for day, chance in enumerate(uniform):
         turbulent = chance >= 1.0 / _TURBULENT_DAYS if turbulent else chance < 1.0 / _CALM_DAYS
-        multiple[day] = _TURBULENCE if turbulent else 1.0
-    return multiple
+        factor[day] = _TURBULENCE if turbulent else 1.0
+    return factor
 
 
 def _deviations(shocks: FloatArray) -> FloatArray:
-    """Log volatility around each stock's own level, `[T, S]`: a slow, stationary autoregression."""
+    """Log volatility around each stock's level, `[T, S]`: a slow, stationary autoregression."""
     scale = _DEVIATION_SPREAD * np.sqrt(1.0 - SLOW_DECAY**2)
     path = np.empty_like(shocks)
     path[0] = _DEVIATION_SPREAD * shocks[0]
@@ -347,17 +338,12 @@ def _deviations(shocks: FloatArray) -> FloatArray:
 
 
 def _walk(
-    config: SyntheticMarketConfig,
-    random: Randomness,
-    stocks: _Stocks,
-    signals: PlantedSignals,
-    trading: BoolArray,
-    regime: FloatArray,
+    config: SyntheticMarketConfig, random: Randomness, stocks: _Stocks, trading: BoolArray, regime: FloatArray
 ) -> _Walk:
-    """Day by day: expected part, shocks, limit and tick, and the move that tomorrow will remember.
+    """Simulate each day: expected return, shocks, price limit and tick, and the move that later signals use.
 
-    The move is the realised one, after limit and tick, so that it can be read off the prices. A
-    stock that doesn't trade stands still and makes no move.
+    The move is the realised one, after limit and tick, so that it is visible in the prices. A stock that
+    doesn't trade keeps its price and has no move.
     """
     deviation = _deviations(random.slow)
     volatility = stocks.volatility * np.exp(deviation) * regime[:, None]
@@ -367,36 +353,44 @@ def _walk(
     common = _DRIFT + market + config.sector_volatility * (regime[:, None] * random.sector)[:, stocks.sector]
     slow = stocks.slow_level + deviation / _SLOW_SPREAD
 
+    signals = PlantedSignals(
+        config.strengths,
+        stocks.volatility,
+        config.own_volatility,
+        stocks.slow_level,
+        stocks.group,
+        config.peer_correlation,
+    )
     state = signals.start()
     last, ratio, product = stocks.first_price, np.ones(config.n_stocks), np.ones(config.n_stocks)
     bases, closes, products = np.empty((3, config.n_days, config.n_stocks))
     states: list[SignalState] = []
     for day in range(config.n_days):
         base, product = last / ratio, product * ratio
-        wanted = base * (1.0 + common[day] + signals.expected(state).sum(axis=0) + shocks[day])
+        target = base * (1.0 + common[day] + signals.expected(state).sum(axis=0) + shocks[day])
         low, high = tokyo_rules.price_limits(base)
-        close = np.clip(tokyo_rules.round_to_tick(np.maximum(wanted, low)), low, high)
+        close = np.clip(tokyo_rules.round_to_tick(np.maximum(target, low)), low, high)
         last = np.where(trading[day], close, base)
         move = np.where(trading[day], (last / base - 1.0 - common[day]) / stocks.volatility, 0.0)
         state = signals.advance(state, move, slow[day])
         ratio = np.where(trading[day], _split_ratio(last, random.split[day], config.split_share), 1.0)
         bases[day], closes[day], products[day] = base, last, product
         states.append(state)
-    remembered = SignalState(
+    all_states = SignalState(
         moves=np.stack([s.moves for s in states], axis=1),
         band=np.stack([s.band for s in states]),
         peers=np.stack([s.peers for s in states]),
         slow=slow,
     )
-    return _Walk(bases, closes, products, volatility, remembered)
+    return _Walk(bases, closes, products, volatility, signals.forecast(all_states, HORIZONS))
 
 
 def _split_ratio(price: FloatArray, chance: FloatArray, yearly_share: float) -> FloatArray:
-    """New shares for an old one from the next day on, `[S]`; 1 where nothing happens."""
+    """New shares per old share from the next day, `[S]`; 1 without a split."""
     hazard = -np.log1p(-yearly_share) / DAYS_PER_YEAR
     split = np.select([price >= 15_000, price >= 9_000, price >= 5_000], [5.0, 3.0, 2.0], 1.0)
     ratio = np.where(chance < hazard, split, 1.0)
-    # A penny stock's tick would drown its signals: it consolidates within weeks.
+    # Penny stocks consolidate within weeks, because their tick would hide the signals.
     return np.where((price < 100.0) & (chance < 0.05) & (yearly_share > 0), 0.1, ratio)
 
 

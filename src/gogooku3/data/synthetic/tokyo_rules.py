@@ -1,7 +1,7 @@
-"""Rules of a Tokyo-like exchange: trading days, price limits, ticks. No random numbers, no data.
+"""Rules of a Tokyo-like exchange: trading days, price limits, ticks.
 
-The rules follow Tokyo's as they stand; one-off changes (moved holidays of 2021, outages, ad hoc
-wider limits) are left out.
+The rules are Tokyo's current ones, without one-off changes (moved holidays of 2021, outages, ad hoc wider
+limits).
 """
 
 import datetime as dt
@@ -11,42 +11,18 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+# fmt: off
 SECTORS = (
-    "Foods",
-    "Electric Appliances",
-    "Banks",
-    "Transportation Equipment",
-    "Retail Trade",
-    "Chemicals",
-    "Information & Communication",
-    "Machinery",
-    "Real Estate",
-    "Pharmaceutical",
-    "Wholesale Trade",
-    "Construction",
-    "Services",
-    "Iron & Steel",
-    "Land Transportation",
-    "Insurance",
-    "Electric Power & Gas",
-    "Precision Instruments",
-    "Nonferrous Metals",
-    "Marine Transportation",
-    "Glass & Ceramics Products",
-    "Securities & Commodity Futures",
-    "Oil & Coal Products",
-    "Rubber Products",
-    "Metal Products",
-    "Textiles & Apparels",
-    "Other Products",
-    "Pulp & Paper",
-    "Air Transportation",
-    "Mining",
-    "Warehousing & Harbor Transportation",
-    "Other Financing Business",
-    "Fishery, Agriculture & Forestry",
+    "Foods", "Electric Appliances", "Banks", "Transportation Equipment", "Retail Trade", "Chemicals",
+    "Information & Communication", "Machinery", "Real Estate", "Pharmaceutical", "Wholesale Trade",
+    "Construction", "Services", "Iron & Steel", "Land Transportation", "Insurance", "Electric Power & Gas",
+    "Precision Instruments", "Nonferrous Metals", "Marine Transportation", "Glass & Ceramics Products",
+    "Securities & Commodity Futures", "Oil & Coal Products", "Rubber Products", "Metal Products",
+    "Textiles & Apparels", "Other Products", "Pulp & Paper", "Air Transportation", "Mining",
+    "Warehousing & Harbor Transportation", "Other Financing Business", "Fishery, Agriculture & Forestry",
 )
-"""The 33 industry names of the exchange, familiar ones first."""
+"""The 33 industries of the exchange, familiar ones first."""
+# fmt: on
 
 # Price band (exclusive upper end, yen) -> half-width of the day's range around the base price, yen.
 _LIMIT_BANDS = np.array(
@@ -55,7 +31,7 @@ _LIMIT_BANDS = np.array(
 _LIMIT_WIDTHS = np.array(
     [30, 50, 80, 100, 150, 300, 400, 500, 700, 1e3, 1.5e3, 3e3, 4e3, 5e3, 7e3, 1e4, 1.5e4, 3e4]
 )
-# Price band (inclusive upper end, yen) -> tick, yen: the finer table, which large stocks have.
+# Price band (inclusive upper end, yen) -> tick, yen: the finer table, for large stocks.
 _TICK_BANDS = np.array([1e3, 3e3, 1e4, 3e4, 1e5])
 _TICKS = np.array([0.1, 0.5, 1.0, 5.0, 10.0, 50.0])
 
@@ -74,10 +50,10 @@ def trading_days(start: dt.date, count: int) -> npt.NDArray[np.datetime64]:
 
 
 def closed_days(year: int) -> list[dt.date]:
-    """Days of `year` without trading, besides weekends: public holidays by rule and the New Year.
+    """Public holidays and New Year closures of `year`, also those on weekends.
 
-    A holiday on a Sunday moves to the next free day; a day between two holidays is one itself.
-    The equinoxes come from the usual approximation, right for 1980-2099.
+    A holiday on a Sunday moves to the next free day; a day between two holidays becomes one. The equinoxes
+    come from the usual approximation, valid for 1980 to 2099.
 
     >>> dt.date(2026, 9, 22) in closed_days(2026)  # between Respect for the Aged and the equinox
     True
@@ -93,8 +69,8 @@ def closed_days(year: int) -> list[dt.date]:
             while day in days:
                 day += dt.timedelta(days=1)
             moved.add(day)
-    two, one = dt.timedelta(days=2), dt.timedelta(days=1)
-    between = {day + one for day in days if day + two in days and (day + one).weekday() != 6}
+    one = dt.timedelta(days=1)
+    between = {day + one for day in days if day + 2 * one in days and (day + one).weekday() != 6}
     new_year = {dt.date(year, 1, 2), dt.date(year, 1, 3), dt.date(year, 12, 31)}
     return sorted(days | moved | between | new_year)
 
@@ -116,8 +92,8 @@ def tick_size(price: FloatArray) -> FloatArray:
 def price_limits(base: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Lowest and highest price of a day, in yen and on a tick, around the `base` price.
 
-    The base is the last close, divided by the ratio of a split that becomes effective that day.
-    No price falls below one yen.
+    The base is the last close, divided by the ratio of a split that becomes effective that day. The minimum
+    is one yen.
 
     >>> low, high = price_limits(np.array([150.0, 2000.0]))
     >>> low.tolist(), high.tolist()
@@ -125,7 +101,7 @@ def price_limits(base: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     width = _LIMIT_WIDTHS[np.searchsorted(_LIMIT_BANDS, base, side="right")]
     low, high = np.maximum(base - width, 1.0), base + width
-    # The small number keeps a bound that lies on a tick where it is, whatever its last bit.
+    # The tolerance keeps a bound that is on a tick there despite rounding errors.
     low_tick, high_tick = tick_size(low), tick_size(high)
     low = np.ceil(low / low_tick - 1e-6) * low_tick
     high = np.floor(high / high_tick + 1e-6) * high_tick
@@ -133,7 +109,7 @@ def price_limits(base: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def round_to_tick(price: FloatArray) -> FloatArray:
-    """`price` on the nearest tick, in yen.
+    """Nearest tick to `price`, in yen.
 
     >>> round_to_tick(np.array([100.26, 4000.4])).tolist()
     [100.3, 4000.0]
