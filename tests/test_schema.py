@@ -1,4 +1,4 @@
-"""Names of columns: the usual spellings are found, and two claims to one name are refused."""
+"""Column names: usual spellings are mapped, and two columns for one name are refused."""
 
 import pytest
 
@@ -15,14 +15,14 @@ from gogooku3.schema import (
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)
-def test_a_targets_name_is_recognised_as_one(horizon: int) -> None:
+def test_target_names_are_recognised(horizon: int) -> None:
     assert is_target_column(target_column(horizon))
 
 
 @pytest.mark.parametrize(
     "name", ["returns_5d", "target_5", "target_d", "my_target_5d", "target_5d_rank", "date"]
 )
-def test_nothing_else_is_taken_for_a_target(name: str) -> None:
+def test_other_names_are_not_targets(name: str) -> None:
     assert not is_target_column(name)
 
 
@@ -40,16 +40,16 @@ def test_the_usual_spellings_of_the_code_are_found(found: str) -> None:
     assert map_columns(["x", found], KEYS) == {found: "code"}
 
 
-def test_an_exact_name_wins_over_another_spelling() -> None:
+def test_an_exact_name_takes_precedence() -> None:
     assert map_columns(["Ticker", "code", "Date", "date"], KEYS) == {"code": "code", "date": "date"}
 
 
-def test_two_columns_that_claim_one_name_are_refused_by_name() -> None:
+def test_two_columns_for_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="columns Date, DATE could each be 'date'"):
         map_columns(["Date", "DATE"], KEYS)
 
 
-def test_split_adjusted_prices_are_taken_where_every_price_has_one() -> None:
+def test_split_adjusted_prices_are_used_if_every_price_has_one() -> None:
     columns = ["Date", "Code", "O", "H", "L", "C", "Vo", "AdjO", "AdjH", "AdjL", "AdjC", "AdjVo"]
     assert map_columns(columns, (*KEYS, *OHLCV)) == {
         "Date": "date",
@@ -62,7 +62,7 @@ def test_split_adjusted_prices_are_taken_where_every_price_has_one() -> None:
     }
 
 
-def test_one_adjusted_price_alone_is_not_mixed_with_raw_ones() -> None:
+def test_one_adjusted_price_is_not_mixed_with_raw_ones() -> None:
     mapping = map_columns(["Open", "High", "Low", "Close", "Adj Close", "Volume"], OHLCV)
     assert mapping == {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
 
@@ -71,18 +71,18 @@ def test_an_absent_name_is_not_in_the_mapping() -> None:
     assert map_columns(["date"], KEYS) == {"date": "date"}
 
 
-def test_a_missing_column_is_named_beside_those_that_exist() -> None:
+def test_the_error_names_the_missing_and_the_existing_columns() -> None:
     with pytest.raises(
-        DataError, match="the frame needs the column close, which is not there; it has date, code"
+        DataError, match="the frame needs the column close, which is missing; it has date, code"
     ):
         require_columns(["date", "code"], ["date", "close"], "the frame")
-    with pytest.raises(DataError, match=r"rsi_14, which is not there; did you mean 'rsi_14d'\? it has"):
+    with pytest.raises(DataError, match=r"rsi_14, which is missing; did you mean 'rsi_14d'\? it has"):
         require_columns(["date", "rsi_14d"], ["rsi_14"], "the frame")
-    with pytest.raises(DataError, match="the columns high, low, which are not there"):
+    with pytest.raises(DataError, match="the columns high, low, which are missing"):
         require_columns(["date"], ["high", "low"], "the frame")
 
 
-def test_nothing_missing_is_nothing_said() -> None:
+def test_no_missing_column_is_no_error() -> None:
     require_columns(["date", "code"], ["code"], "the frame")
 
 
@@ -92,6 +92,6 @@ def test_long_lists_of_names_are_shortened_and_counted() -> None:
 
 
 @pytest.mark.parametrize("kind", [DataError, ConfigError])
-def test_the_users_errors_are_one_family(kind: type[Exception]) -> None:
+def test_user_errors_share_one_base_class(kind: type[Exception]) -> None:
     assert issubclass(kind, GogookuError)
     assert issubclass(kind, ValueError)

@@ -9,19 +9,19 @@ from gogooku3 import settings
 from gogooku3.settings import Settings, load_settings, shipped_configs
 
 
-def test_the_package_hands_out_the_object_not_the_module() -> None:
+def test_gogooku3_settings_is_the_object_not_the_module() -> None:
     assert isinstance(settings, Settings)
     assert gogooku3.settings is settings
 
 
-def test_without_environment_everything_lies_in_the_working_directory(tmp_path: Path) -> None:
+def test_defaults_are_in_the_working_directory(tmp_path: Path) -> None:
     found = load_settings({}, tmp_path)
     assert found == Settings()
     assert found.data_dir / "raw/large_scale" == Path("data/raw/large_scale")
     assert found.configs_dir == shipped_configs()
 
 
-def test_the_environment_wins_over_the_dotenv_file(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_dotenv_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("GOGOOKU3_DATA_DIR=/from/file\nGOGOOKU3_RUNS_DIR='/runs of/file'\n")
     found = load_settings({"GOGOOKU3_DATA_DIR": "/from/environment"}, tmp_path)
     assert found.data_dir == Path("/from/environment")
@@ -32,7 +32,7 @@ def test_an_empty_variable_counts_as_absent(tmp_path: Path) -> None:
     assert load_settings({"GOGOOKU3_DATA_DIR": ""}, tmp_path).data_dir == Path("data")
 
 
-def test_the_cache_follows_the_data_unless_told_otherwise(tmp_path: Path) -> None:
+def test_the_cache_is_in_the_data_folder_by_default(tmp_path: Path) -> None:
     assert load_settings({"GOGOOKU3_DATA_DIR": "/big"}, tmp_path).cache_dir == Path("/big/cache")
     assert load_settings({"GOGOOKU3_CACHE_DIR": "/fast"}, tmp_path).cache_dir == Path("/fast")
 
@@ -43,11 +43,11 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_dotenv_of_any_usual_editor_is_read(tmp_path: Path, encoding: str) -> None:
+def test_a_dotenv_may_be_utf_8_or_utf_16(tmp_path: Path, encoding: str) -> None:
     (tmp_path / ".env").write_text("GOGOOKU3_DATA_DIR=/big/データ\n", encoding=encoding)
     assert load_settings({}, tmp_path).data_dir == Path("/big/データ")
 
 
-def test_a_bad_line_of_a_dotenv_leaves_the_others(tmp_path: Path) -> None:
+def test_a_bad_line_of_a_dotenv_does_not_affect_the_others(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\x81\nGOGOOKU3_DATA_DIR=/big\n")
     assert load_settings({}, tmp_path).data_dir == Path("/big")

@@ -1,4 +1,4 @@
-"""Freed memory is kept inside, and given back afterwards; counted in the kernel's page faults."""
+"""Freed memory is kept inside the context and returned afterwards, measured in page faults."""
 
 import ctypes
 import os
@@ -26,16 +26,16 @@ def faults():
 
 usual = faults()
 with freed_memory_kept():
-    # It may take some until one fits into what was freed.
+    # The first allocations may not fit into the freed blocks.
     faults()
     kept, inside = faults(), psutil.Process().memory_info().rss
 print(usual, kept, inside, psutil.Process().memory_info().rss)
 """
 
 
-@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
-def test_a_block_taken_again_costs_no_new_pages_inside_and_is_given_back_afterwards() -> None:
-    # In a process of its own: what others took and freed changes where blocks are taken from.
+@pytest.mark.skipif(not GLIBC, reason="only glibc can keep freed memory")
+def test_freed_blocks_are_reused_inside_and_returned_afterwards() -> None:
+    # In a separate process: earlier allocations change which blocks are reused.
     done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, check=True)
     usual, kept, inside, afterwards = map(int, done.stdout.split())
     assert kept < usual / 4
@@ -52,8 +52,8 @@ with freed_memory_kept(largest=50_000_000):
 """
 
 
-@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to keep freed memory")
-def test_larger_blocks_go_back_at_once() -> None:
+@pytest.mark.skipif(not GLIBC, reason="only glibc can keep freed memory")
+def test_larger_blocks_are_returned_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", LARGER], capture_output=True, check=True)
     assert int(done.stdout) < 50_000_000
 
@@ -64,12 +64,12 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_a_failure_inside_is_passed_on() -> None:
+def test_an_exception_inside_propagates() -> None:
     with pytest.raises(ValueError, match="inside"), freed_memory_kept():
         raise ValueError("inside")
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to a core")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin a process to a core")
 def test_a_process_pinned_to_one_core_has_one() -> None:
     before = os.sched_getaffinity(0)
     try:

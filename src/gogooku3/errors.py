@@ -1,8 +1,7 @@
-"""Errors that a user can act on: what was expected, what came, what to try.
+"""Errors the user can fix; the CLI prints the message and exits with 2.
 
-Anything raised from here is the user's to mend (exit code 2 at the command line, no
-traceback), and so is a full disk or a file that may not be read. Every other exception is a
-bug of ours (exit code 1).
+The same goes for a full disk or an unreadable file (`file_error`). Any other exception is a bug
+(exit code 1).
 """
 
 import difflib
@@ -13,11 +12,11 @@ from pathlib import Path
 
 
 class GogookuError(ValueError):
-    """Base of every error that asks the user for a change."""
+    """Base of the errors that the user can fix."""
 
 
 class DataError(GogookuError):
-    """A file, frame or column is not what the data contract says."""
+    """A file, frame or column violates the data contract."""
 
 
 class ConfigError(GogookuError):
@@ -25,14 +24,14 @@ class ConfigError(GogookuError):
 
 
 class Interrupted(BaseException):
-    """A run was asked to stop, by Ctrl-C or by the system, and did; what was finished is kept.
+    """A run stopped on request, by Ctrl-C or by the system; finished parts are kept.
 
     Args:
         signal: number of the signal.
-        message: what to tell the person, with how to go on.
+        message: for the user, with how to continue.
 
     Attributes:
-        exit_code: of the process, by the shells' custom: 128 and the signal's number.
+        exit_code: of the process, by shell convention: 128 plus the signal's number.
     """
 
     def __init__(self, signal: int, message: str = "interrupted") -> None:
@@ -48,34 +47,34 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission is denied; change the permissions, or choose another folder",
     errno.EPERM: "permission is denied; change the permissions, or choose another folder",
-    errno.ENOENT: "it is not there (any more); bring it back, or name another",
+    errno.ENOENT: "it does not exist; restore it, or choose another",
     errno.ENOTDIR: "a part of its path is a file, not a folder; choose another folder",
-    errno.EISDIR: "it is a folder; name a file",
+    errno.EISDIR: "it is a folder; choose a file",
     errno.EEXIST: "something else has this name; choose another",
     errno.ENOTEMPTY: "something else has this name; choose another",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-    errno.ELOOP: "its links lead in a circle; name the file itself",
+    errno.ELOOP: "its symbolic links form a loop; give the path of the file itself",
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.EIO: "the disk reports an input/output error; check the disk",
 }
 
 
 def file_error(error: BaseException, path: Path | str | None = None) -> DataError | None:
-    """What a failure of the disk means to the user; None for any other failure.
+    """Explain a disk failure to the user; None for any other failure.
 
-    Polars and safetensors tell the system's error number in their text alone, so that is read too.
+    Polars and safetensors put the system's error number only in the message, so that is parsed too.
 
     Args:
-        error: as it was raised.
-        path: file that was being written; an `OSError` about another file names its own.
+        error: the exception.
+        path: file that was being written; by default the one that an `OSError` names.
 
     >>> file_error(OSError(errno.ENOSPC, "No space left on device"), "runs/a.json")
     DataError('runs/a.json: no space is left on the disk; free some, or choose another folder')
     >>> file_error(ZeroDivisionError())
     """
     number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
-        number = int(found[1])
+    if number is None and (match := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(match[1])
     reason = _REASONS.get(number or 0)
     if reason is None:
         return None
@@ -84,7 +83,7 @@ def file_error(error: BaseException, path: Path | str | None = None) -> DataErro
 
 
 def choices(names: object, limit: int = 12) -> str:
-    """Spell the existing names for a message: the first `limit` of them, and of a long one its start.
+    """List existing names for a message: at most `limit`, long names shortened.
 
     >>> choices(["b", "a"])
     'b, a'
@@ -98,10 +97,10 @@ def choices(names: object, limit: int = 12) -> str:
 
 
 def did_you_mean(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
-    """Offer the closest existing name, in the middle of a message; a bare semicolon where none is close.
+    """Suggest the closest existing name, for the middle of a message; a semicolon if none is close.
 
     Args:
-        cutoff: how alike two names must be, from 0 to 1, to be taken for one with a typing error.
+        cutoff: similarity, from 0 to 1, at which a name counts as a misspelling of another.
 
     >>> did_you_mean("hiden_dim", ["hidden_dim", "dropout"])
     "; did you mean 'hidden_dim'?"
@@ -113,6 +112,6 @@ def did_you_mean(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
 
 
 def _short(name: str, limit: int = 80) -> str:
-    """A name that fits on a line: no line breaks or control characters, and not too long."""
+    """Shorten a name to fit on a line, without line breaks or control characters."""
     plain = "".join(character if character.isprintable() else "?" for character in name)
     return plain if len(plain) <= limit else plain[: limit - 3] + "..."

@@ -1,4 +1,4 @@
-"""Public names that load their module at first use, so that importing a package costs nothing."""
+"""Load the modules of public names on first use, so that importing a package is cheap."""
 
 import importlib
 import sys
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 def lazy_names(
     package: str, homes: Mapping[str, str]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Make a package's `__getattr__` and `__dir__` from `{public name: module that defines it}`.
+    """Create a package's `__getattr__` and `__dir__` from `{public name: module that defines it}`.
 
-    A name is looked up once and then kept in the package, so later uses cost a plain attribute.
+    A name is resolved once and then stored in the package as a plain attribute.
 
     >>> load, names = lazy_names("gogooku3.lazy", {"sqrt": "math"})
     >>> load("sqrt")(4.0)

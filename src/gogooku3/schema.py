@@ -1,4 +1,4 @@
-"""The names of columns and the shapes of tables that rooms hand to one another. No data here."""
+"""Column names shared by all packages, and their usual spellings in files."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,16 +19,16 @@ ONE_DAY = 1
 """Horizon of the returns that portfolios earn from one close to the next."""
 
 MIN_STOCKS = 10
-"""Stocks that a day's cross-section takes to be standardised by itself."""
+"""Stocks that a day needs to be standardised with its own cross-section."""
 
 OHLCV = ("open", "high", "low", "close", "volume")
 SECTOR = "sector"
 INDEX_CLOSE = "index_close"
 KNOWN_FACT = "known_"
-"""Columns of prices that start so hold facts known at the close of their day; features may come of them."""
+"""Prefix of price columns with facts known at the close of their day, from which features may be computed."""
 
 PREDICTION_COLUMNS = (DATE, CODE, "fold", "model", "horizon", "prediction", "target")
-"""The prediction table: one row a stock, day, model and horizon; the only thing scoring reads."""
+"""The prediction table: one row per stock, day, model and horizon; the only input of scoring."""
 ONE_DAY_RETURN = "return_1d"
 """Further column of a prediction table without horizon 1: the realised return of the next trading day."""
 
@@ -62,7 +62,7 @@ def target_column(horizon: int) -> str:
 
 
 def is_target_column(name: str) -> bool:
-    """Whether a column is named as a target.
+    """Return True if a column has the name of a target.
 
     >>> is_target_column("target_10d"), is_target_column("returns_5d")
     (True, False)
@@ -71,7 +71,7 @@ def is_target_column(name: str) -> bool:
 
 
 def feature_columns(schema: "pl.Schema") -> list[str]:
-    """Columns that can be features: numeric, neither key nor target, in the table's order.
+    """List the columns that can be features: numeric, neither key nor target, in the table's order.
 
     >>> import polars as pl
     >>> feature_columns(pl.Schema({"date": pl.Date, "target_1d": pl.Float32, "x": pl.Int8}))
@@ -84,52 +84,52 @@ def feature_columns(schema: "pl.Schema") -> list[str]:
     ]
 
 
-def map_columns(columns: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:
-    """Map the spellings found in a file to canonical names: `{found: canonical}`.
+def map_columns(columns: Iterable[str], requested: Sequence[str]) -> dict[str, str]:
+    """Map the column names of a file to canonical names: `{name: canonical}`.
 
-    Exact canonical names win, then split-adjusted prices where every price has one, then the
-    usual spellings regardless of case. A name that is absent is simply not in the result.
+    Exact canonical names take precedence, then split-adjusted prices if every price has one, then the
+    usual spellings regardless of case. An absent name is not in the result.
 
     Raises:
-        DataError: two columns claim the same canonical name.
+        DataError: two columns match the same canonical name.
 
     >>> map_columns(["Date", "Code", "x"], KEYS)
     {'Date': 'date', 'Code': 'code'}
     """
-    found = list(columns)
+    names = list(columns)
     by_lower: dict[str, list[str]] = {}
-    for name in found:
+    for name in names:
         by_lower.setdefault(name.strip().lower(), []).append(name)
     adjusted = all(any(a in by_lower for a in _ADJUSTED[p]) for p in ("open", "high", "low", "close"))
     mapping: dict[str, str] = {}
-    for canonical in wanted:
+    for canonical in requested:
         spellings = _ALIASES.get(canonical, (canonical,))
         if adjusted and canonical in _ADJUSTED:
             spellings = _ADJUSTED[canonical] + spellings
-        elif canonical in found:
+        elif canonical in names:
             mapping[canonical] = canonical
             continue
         for spelling in spellings:
-            claims = by_lower.get(spelling, [])
-            if len(claims) > 1:
-                raise DataError(f"columns {choices(claims)} could each be '{canonical}'; keep one of them")
-            if claims:
-                mapping[claims[0]] = canonical
+            matches = by_lower.get(spelling, [])
+            if len(matches) > 1:
+                raise DataError(f"columns {choices(matches)} could each be '{canonical}'; keep one of them")
+            if matches:
+                mapping[matches[0]] = canonical
                 break
     return mapping
 
 
 def require_columns(present: Iterable[str], needed: Iterable[str], what: str) -> None:
-    """Refuse a table that lacks columns, listing those it has.
+    """Check that a table has the needed columns.
 
     Raises:
-        DataError: naming the missing and the existing columns, and the one that may be meant.
+        DataError: with the missing and the existing columns, and the closest match of the first missing one.
     """
-    have = list(present)
-    missing = [name for name in needed if name not in have]
+    existing = list(present)
+    missing = [name for name in needed if name not in existing]
     if missing:
+        plural, verb = ("s", "are") if len(missing) > 1 else ("", "is")
         raise DataError(
-            f"{what} needs the column{'s' if len(missing) > 1 else ''} {choices(missing)}, which "
-            f"{'are' if len(missing) > 1 else 'is'} not there{did_you_mean(missing[0], have, 0.85)} it has "
-            f"{choices(have)}"
+            f"{what} needs the column{plural} {choices(missing)}, which {verb} missing"
+            f"{did_you_mean(missing[0], existing, 0.85)} it has {choices(existing)}"
         )

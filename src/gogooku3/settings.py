@@ -1,7 +1,7 @@
-"""Where things lie on this machine: paths alone, from the environment. What to compute is `config`'s.
+"""Paths on this machine, from the environment; run settings are in `config`.
 
-`GOGOOKU3_DATA_DIR`, `GOGOOKU3_RUNS_DIR`, `GOGOOKU3_CONFIGS_DIR` and `GOGOOKU3_CACHE_DIR` set a
-path; a file `.env` in the working directory may hold the same names and yields to the environment.
+`GOGOOKU3_DATA_DIR`, `GOGOOKU3_RUNS_DIR`, `GOGOOKU3_CONFIGS_DIR` and `GOGOOKU3_CACHE_DIR` each set a
+path; a file `.env` in the working directory may set the same names, and the environment overrides it.
 """
 
 import codecs
@@ -17,7 +17,7 @@ PREFIX = "GOGOOKU3_"
 
 
 def shipped_configs() -> Path:
-    """Folder of the YAML files that ship with the package: inside the wheel, or at a checkout's root.
+    """Folder of the YAML files shipped with the package: inside the wheel, or at a checkout's root.
 
     >>> (shipped_configs() / "model" / "atft" / "train.yaml").is_file()
     True
@@ -29,27 +29,27 @@ def shipped_configs() -> Path:
 
 @dataclass
 class Settings:
-    """The folders the package reads and writes; relative ones are taken from the working directory.
+    """Folders that the package reads and writes; relative paths start at the working directory.
 
     >>> Settings().data_dir / "raw" / "prices.parquet"
     PosixPath('data/raw/prices.parquet')
     """
 
     data_dir: Path = Path("data")
-    """Data sets and raw prices; beside the project, because they belong to it and not to the machine."""
+    """Data sets and raw prices; by default in the project, to which they belong."""
     runs_dir: Path = Path("runs")
-    """One folder a training run."""
+    """One folder per training run."""
     configs_dir: Path = field(default_factory=shipped_configs)
-    """Where a name such as `model/atft/quickstart` is looked up: the files shipped with the package."""
+    """Folder in which names such as `model/atft/quickstart` are looked up; by default the shipped files."""
     cache_dir: Path = Path("data/cache")
-    """What can be made again: everything in it may be deleted."""
+    """Files that can be recomputed; everything in it may be deleted."""
 
 
 def load_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
-    """Read the paths from `environment` and, where it is silent, from `.env` in `folder`.
+    """Read the paths from `environment`, then from `.env` in `folder`.
 
     An empty variable counts as absent; `~` is the home folder. Without `GOGOOKU3_CACHE_DIR` the
-    cache lies in the data folder. Defaults: the process's environment and the working directory.
+    cache is in the data folder. Defaults: the process's environment and the working directory.
 
     >>> load_settings({"GOGOOKU3_DATA_DIR": "/big/disk"}, Path("/nowhere")).data_dir
     PosixPath('/big/disk')
@@ -73,10 +73,10 @@ def load_settings(environment: Mapping[str, str] | None = None, folder: Path | N
 
 
 def read_dotenv(folder: Path | None = None) -> dict[str, str | None]:
-    """The names and values in `.env` of a folder, the working directory by default; none without the file.
+    """Read the names and values in a folder's `.env` (by default the working directory's); {} without one.
 
-    UTF-8, or UTF-16 with its mark, as some Windows editors write. Bytes that are neither become U+FFFD, so
-    that one bad line doesn't take the others with it.
+    UTF-8, or UTF-16 with a byte order mark, as some Windows editors write. Invalid bytes become U+FFFD, so
+    that one bad line doesn't affect the others.
 
     >>> read_dotenv(Path("/nowhere"))
     {}

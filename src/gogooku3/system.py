@@ -1,4 +1,4 @@
-"""The process and its machine: usable cores, and how glibc reuses freed memory (no effect without glibc)."""
+"""Usable cores, and glibc's reuse of freed memory (no effect without glibc)."""
 
 import ctypes
 import os
@@ -18,14 +18,14 @@ def available_cores() -> int:
 
 @contextmanager
 def freed_memory_kept(largest: int = _KEEP) -> Iterator[None]:
-    """Inside, blocks of up to 1 GiB are reused when freed, not given back to the system and faulted in anew.
+    """Keep freed blocks of up to 1 GiB for reuse instead of returning them to the system.
 
-    A step of training frees and takes the same hundreds of megabytes again. Fresh pages for them take about a
-    sixth of its processor time (`benchmarks/training_step.py`); keeping them raises peak memory.
-    Afterwards everything freed goes back to the system. Where there is no glibc, nothing happens.
+    A training step frees and allocates the same hundreds of megabytes again and again. Fresh pages for them
+    take about a sixth of its processor time (`benchmarks/training_step.py`); keeping them raises peak memory.
+    On exit all freed memory returns to the system. No effect without glibc.
 
     Args:
-        largest: bytes; larger blocks go back to the system when freed.
+        largest: bytes; larger blocks return to the system when freed.
     """
     try:
         library = ctypes.CDLL(None)

@@ -106,7 +106,7 @@ def test_named_target_columns_are_renamed_and_never_features(tmp_path: Path) -> 
 def test_target_columns_must_exist_be_numeric_and_not_clash(tmp_path: Path) -> None:
     path = write(tmp_path, market())
     for target_columns, message in (
-        ({5: "nothing"}, "nothing, which is not there"),
+        ({5: "nothing"}, "nothing, which is missing"),
         ({5: "ret_1d"}, "5-day target has two columns, target_5d and ret_1d"),
         ({10: "ret_1d", 20: "ret_1d"}, "one column two horizons"),
         ({10: "sector"}, r"target columns must be numeric; not so are sector \(String\)"),
@@ -130,7 +130,7 @@ def test_listed_features_come_alone_and_in_their_order(tmp_path: Path) -> None:
     for features, message in (
         (["target_1d"], r"target_1d \(a target\)"),
         (["code"], r"code \(a key\)"),
-        (["ret_2d"], "ret_2d, which is not there; it has date"),
+        (["ret_2d"], "ret_2d, which is missing; it has date"),
         (["sector"], r"feature columns must be numeric; not so are sector"),
         (["ret_1d", "ret_1d"], "distinct names"),
         ([], "distinct names"),

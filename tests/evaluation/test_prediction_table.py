@@ -36,7 +36,7 @@ def test_a_missing_target_may_be_nan(market):
 
 
 def test_missing_columns_and_wrong_types_are_named(market):
-    with pytest.raises(DataError, match="fold, target, which are not there"):
+    with pytest.raises(DataError, match="fold, target, which are missing"):
         check_predictions(market.drop("fold", "target"))
     wrong = market.with_columns(pl.col("date").cast(pl.String), pl.col("horizon").cast(pl.Float64))
     with pytest.raises(DataError, match=r"date is String, not Date; horizon is Float64, not an integer"):

@@ -1,4 +1,4 @@
-"""A small, dirty market: late listings, holes, missing highs and lows, days without volume."""
+"""A small synthetic market with late listings, gaps, missing highs and lows, and days without volume."""
 
 import datetime as dt
 from collections.abc import Callable

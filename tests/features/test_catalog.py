@@ -1,4 +1,4 @@
-"""The catalogue is complete, unique and speaks for itself."""
+"""The catalogue is complete and documented, and its names are unique."""
 
 import re
 
@@ -32,10 +32,10 @@ def test_no_feature_is_named_like_a_target_or_a_price() -> None:
 
 
 @pytest.mark.parametrize("feature", [f for f in CATALOG if f.family != "calendar"], ids=lambda f: f.name)
-def test_a_name_tells_a_lookback_that_the_entry_reaches(feature) -> None:
+def test_the_lookback_covers_the_days_in_the_name(feature) -> None:
     days = [int(number) for number in re.findall(r"(?<![a-z])(\d+)d", feature.name)]
     assert days and feature.lookback >= max(days) - 1
 
 
-def test_the_graph_and_the_baseline_find_the_columns_they_count_on() -> None:
+def test_the_columns_that_the_graph_and_the_baseline_need_exist() -> None:
     assert {"ret_1d", "ret_5d", "ret_20d", "vol_20d"} <= set(FEATURE_NAMES)

@@ -1,4 +1,4 @@
-"""Features of facts: worked by hand, past-only, free of the price level, and only where asked for."""
+"""Optional features: values worked out by hand, and independence of the future."""
 
 import datetime as dt
 
@@ -14,7 +14,7 @@ FACTS = sorted({fact for feature in EXTRA for fact in feature.facts})
 
 
 def prices(n_days: int = 300, n_stocks: int = 3, seed: int = 1) -> pl.DataFrame:
-    """Rows in no order, with holes, of facts that are sometimes unknown."""
+    """Shuffled rows with gaps and some unknown facts."""
     random = np.random.default_rng(seed)
     days = [dt.date(2020, 1, 1) + dt.timedelta(n) for n in range(n_days)]
     rows = [(day, f"{1000 + s}") for day in days for s in range(n_stocks) if random.random() > 0.1]
@@ -34,7 +34,7 @@ def one_stock(**facts: list[float | None]) -> dict[str, list[float | None]]:
     )
 
 
-def test_ratios_are_what_their_names_say() -> None:
+def test_ratios_match_their_names() -> None:
     made = one_stock(
         market_cap=[200.0],
         net_profit_ttm=[10.0],
@@ -58,7 +58,7 @@ def test_ratios_are_what_their_names_say() -> None:
     assert {name: made[name][0] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_negative_or_unknown_denominator_gives_unknown() -> None:
+def test_a_negative_or_unknown_denominator_gives_null() -> None:
     assert one_stock(equity=[-5.0])["return_on_equity_ttm"] == [None]
     assert one_stock(market_cap=[None])["earnings_yield_ttm"] == [None]
     assert one_stock(margin_short_share=[0.0])["margin_balance"] == [None]
@@ -73,7 +73,7 @@ def test_changes_and_means_count_trading_days() -> None:
     assert one_stock(sales_ttm=sales)["sales_growth_250d"][249:] == [None, pytest.approx(0.1)]
 
 
-def test_later_rows_change_no_bit_of_earlier_ones() -> None:
+def test_later_rows_change_no_bit_of_earlier_rows() -> None:
     whole = prices()
     cut = dt.date(2020, 9, 1)
     changed = whole.with_columns(
@@ -87,7 +87,7 @@ def test_later_rows_change_no_bit_of_earlier_ones() -> None:
     assert before.null_count().sum_horizontal().item() < before.height * before.width / 2
 
 
-def test_a_family_brings_its_own_features_under_names_of_their_own() -> None:
+def test_a_family_adds_only_its_own_features_and_names_are_unique() -> None:
     made = compute_extra(prices(), ["margin"])
     assert made.columns == ["date", "code", *(f.name for f in EXTRA if f.family == "margin")]
     assert made.select("date", "code").equals(prices().select("date", "code").sort("date", "code"))
@@ -96,7 +96,7 @@ def test_a_family_brings_its_own_features_under_names_of_their_own() -> None:
     assert all(feature.formula and feature.known for feature in EXTRA)
 
 
-def test_an_unknown_family_and_missing_facts_are_named() -> None:
+def test_an_unknown_family_or_a_missing_fact_is_an_error() -> None:
     with pytest.raises(
         DataError, match="unknown feature family: news; choose among statements, margin, flows"
     ):

@@ -1,4 +1,4 @@
-"""No feature sees a later day, another stock's rows or the price level."""
+"""No feature depends on a later day, another stock's rows or the price level."""
 
 import datetime as dt
 
@@ -46,7 +46,7 @@ def test_changing_or_removing_every_later_row_changes_no_bit(make_prices, varian
     same_bits(compute_features(altered).filter(past), expected)
 
 
-def test_a_stock_that_lists_later_changes_nothing_before(make_prices) -> None:
+def test_a_later_listing_changes_no_earlier_value(make_prices) -> None:
     prices = make_prices(n_stocks=5)
     day = prices["date"].unique().sort()[80]
     newcomer = prices.filter((pl.col("code") == "S00") & (pl.col("date") > day)).with_columns(
@@ -64,7 +64,7 @@ def test_rescaling_a_history_by_a_power_of_two_changes_no_bit_of_scale_free_arit
     make_prices, variant, factor
 ) -> None:
     prices = make_prices(seed=3, **variant)
-    # Logs of rescaled volumes round anew; everything else is exact.
+    # Logs of rescaled volumes round differently; everything else is exact.
     exact = [name for name in FEATURE_NAMES if name not in LOGGED]
     columns = ["date", "code", *exact]
     left, right = compute_features(prices), compute_features(rescaled(prices, "S02", factor))
@@ -74,7 +74,7 @@ def test_rescaling_a_history_by_a_power_of_two_changes_no_bit_of_scale_free_arit
 
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6), factor=st.floats(0.001, 1000))
-def test_rescaling_a_history_changes_no_feature_beyond_rounding(make_prices, seed, factor) -> None:
+def test_rescaling_a_history_changes_features_only_by_rounding(make_prices, seed, factor) -> None:
     prices = make_prices(seed=seed, sectors=2)
     assert_frame_equal(
         compute_features(rescaled(prices, "S01", factor)),
@@ -84,14 +84,14 @@ def test_rescaling_a_history_changes_no_feature_beyond_rounding(make_prices, see
     )
 
 
-def test_prices_on_a_tick_grid_survive_rescaling_too(make_prices) -> None:
+def test_prices_on_a_tick_grid_may_be_rescaled_too(make_prices) -> None:
     prices = make_prices(seed=5).with_columns(pl.col(PRICES).mul(0.05).round(2))
     assert_frame_equal(
         compute_features(rescaled(prices, "S01", 3.0)), compute_features(prices), rel_tol=1e-5, abs_tol=1e-5
     )
 
 
-def test_a_stock_reaches_others_through_market_and_sector_alone(make_prices) -> None:
+def test_a_stock_affects_others_only_through_market_and_sector(make_prices) -> None:
     prices = make_prices()
     factor = pl.when(pl.col("code") == "S00").then(1 + pl.col("date").dt.day() % 3).otherwise(1)
     changed = compute_features(prices.with_columns(pl.col("close") * factor))
@@ -99,7 +99,7 @@ def test_a_stock_reaches_others_through_market_and_sector_alone(make_prices) -> 
     same_bits(changed.filter(others).select(columns), compute_features(prices).filter(others).select(columns))
 
 
-def test_with_an_index_and_no_sectors_in_common_a_stock_reaches_nobody(make_prices) -> None:
+def test_with_an_index_and_separate_sectors_a_stock_affects_no_other(make_prices) -> None:
     prices = make_prices(index=True, sectors=6)
     one = prices.filter(pl.col("code") == "S00")
     calendar = compute_features(one)
@@ -111,14 +111,14 @@ def test_the_order_of_rows_changes_nothing(make_prices) -> None:
     same_bits(compute_features(prices.sample(fraction=1, shuffle=True, seed=1)), compute_features(prices))
 
 
-def test_how_many_stocks_are_computed_together_changes_nothing(make_prices, monkeypatch) -> None:
+def test_the_block_size_changes_nothing(make_prices, monkeypatch) -> None:
     prices = make_prices()
     expected = compute_features(prices)
     monkeypatch.setattr(compute, "BLOCK_CELLS", 1)
     same_bits(compute_features(prices), expected)
 
 
-def test_no_feature_of_a_stock_without_holes_looks_further_back_than_it_says(make_prices) -> None:
+def test_no_feature_looks_further_back_than_its_lookback(make_prices) -> None:
     longest = max(feature.lookback for feature in CATALOG) + STALE_DAYS
     prices = make_prices(n_days=longest + 60, n_stocks=2, dirt=0.0)
     days = prices["date"].unique().sort()
@@ -127,7 +127,7 @@ def test_no_feature_of_a_stock_without_holes_looks_further_back_than_it_says(mak
     same_bits(compute_features(tail).filter(last), compute_features(prices).filter(last))
 
 
-def test_a_bad_tick_is_forgotten_bit_for_bit_by_rolling_features_and_soon_by_recursive_ones(
+def test_a_bad_tick_leaves_no_trace_after_the_window_or_the_decay(
     make_prices,
 ) -> None:
     prices = make_prices(n_days=700, n_stocks=2, dirt=0.0)
@@ -144,7 +144,7 @@ def test_a_bad_tick_is_forgotten_bit_for_bit_by_rolling_features_and_soon_by_rec
     assert_frame_equal(dirty.filter(much_later), clean.filter(much_later), rel_tol=1e-5, abs_tol=1e-6)
 
 
-def test_a_bad_tick_moves_a_rolling_volatility_by_no_more_than_the_clip(make_prices) -> None:
+def test_the_clip_limits_the_effect_of_a_bad_tick_on_volatility(make_prices) -> None:
     prices = make_prices(n_stocks=1, dirt=0.0)
     days = prices["date"].unique().sort()
     ticked = prices.with_columns(
@@ -157,7 +157,7 @@ def test_a_bad_tick_moves_a_rolling_volatility_by_no_more_than_the_clip(make_pri
     assert volatility.max() < 0.3
 
 
-def test_a_hole_leaves_indicators_as_if_the_days_had_not_been(make_prices) -> None:
+def test_indicators_skip_missing_days(make_prices) -> None:
     prices = make_prices(n_days=120, n_stocks=2, dirt=0.0)
     days = prices["date"].unique().sort()
     hole = (pl.col("code") == "S01") & pl.col("date").is_between(days[60], days[62])
@@ -172,7 +172,7 @@ def test_a_hole_leaves_indicators_as_if_the_days_had_not_been(make_prices) -> No
     )
 
 
-def test_nothing_is_infinite_or_nan(make_prices) -> None:
+def test_no_value_is_infinite_or_nan(make_prices) -> None:
     flat = make_prices(n_stocks=2, dirt=0.0).with_columns(
         pl.when(pl.col("code") == "S01").then(10.0).otherwise(pl.col(c)).alias(c) for c in PRICES
     )

@@ -1,4 +1,4 @@
-"""Six quality features: counted by hand, by the slow twin, and the same from frame and cube."""
+"""The six quality features: by hand, against a slow implementation, and equal from frame and cube."""
 
 from collections.abc import Callable
 
@@ -62,12 +62,12 @@ def dataset(n_days: int = 4, n_stocks: int = 30, n_features: int = 7, seed: int 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("sigma", [1.0, 2.0])
-def test_a_block_equals_the_slow_twin(seed: int, sigma: float) -> None:
+def test_a_block_equals_the_slow_implementation(seed: int, sigma: float) -> None:
     values = day_values(seed=seed)
     np.testing.assert_allclose(quality_block(values, sigma, False), slow(values, sigma), rtol=1e-4, atol=1e-5)
 
 
-def test_quantiles_lie_inside_zero_and_one_and_ties_share_theirs() -> None:
+def test_quantiles_are_between_zero_and_one_and_ties_share_them() -> None:
     values = np.float32([[0, 0], [0, 0], [0, 9]])
     got = quality_block(values)
     assert got[:, 2].tolist() == pytest.approx([2 / 6, 2 / 6, 5 / 6])
@@ -82,7 +82,7 @@ def test_exactly_six_float32_columns_are_added_and_the_rest_is_untouched() -> No
     assert got.select(frame.columns).equals(frame)
 
 
-def test_the_order_of_rows_changes_no_row() -> None:
+def test_the_order_of_rows_changes_no_value() -> None:
     frame = dataset()
     generator = QualityFinancialFeaturesGenerator()
     shuffled = frame.sample(fraction=1, shuffle=True, seed=3)
@@ -92,7 +92,7 @@ def test_the_order_of_rows_changes_no_row() -> None:
     assert got.sort("date", "code").equals(expected)
 
 
-def test_quantiles_of_any_numbers_are_mean_ranks_and_unknown_ones_have_none() -> None:
+def test_quantiles_are_average_ranks_and_nan_stays_nan() -> None:
     rng = np.random.default_rng(3)
     values = rng.choice(
         np.float32([-np.inf, -2.5, -1e-40, -0.0, 0.0, 1e-40, 3.0, np.inf, np.nan, -np.nan]), (20, 9)
@@ -107,7 +107,7 @@ def test_quantiles_of_any_numbers_are_mean_ranks_and_unknown_ones_have_none() ->
 
 
 @pytest.mark.parametrize("as_quantiles", [True, False])
-def test_a_cube_gives_the_frames_numbers_bit_for_bit(as_quantiles: bool) -> None:
+def test_a_cube_and_a_frame_give_bit_identical_values(as_quantiles: bool) -> None:
     frame = dataset()
     features = [f"f{i}" for i in range(7)]
     codes, dates = frame["code"].unique().sort(), frame["date"].unique().sort()
@@ -126,7 +126,7 @@ def test_a_cube_gives_the_frames_numbers_bit_for_bit(as_quantiles: bool) -> None
     assert np.isnan(got[~mask]).all()
 
 
-def test_a_panel_gets_them_in_its_reserved_columns_alone() -> None:
+def test_a_panel_changes_only_in_its_reserved_columns() -> None:
     frame = dataset()
     features = [f"f{i}" for i in range(7)]
     panel = Panel.from_frame(frame, features, reserve=NAMES)
@@ -136,7 +136,7 @@ def test_a_panel_gets_them_in_its_reserved_columns_alone() -> None:
     np.testing.assert_array_equal(panel.values[..., 7:], quality_cube(raw, panel.mask))
 
 
-def test_one_pass_gives_the_bits_of_adding_them_and_normalising_after() -> None:
+def test_one_pass_is_bit_identical_to_adding_then_normalising() -> None:
     features = [f"f{i}" for i in range(7)]
     # Days of 25 and of 26 stocks.
     frame = dataset(n_days=20).filter(pl.int_range(pl.len()) % 7 > 0).with_columns(f6=pl.lit(3.0))
@@ -153,7 +153,7 @@ def test_one_pass_gives_the_bits_of_adding_them_and_normalising_after() -> None:
 
 
 @pytest.mark.parametrize("step", [add_quality, normalize_with_quality])
-def test_a_panel_without_room_for_them_is_refused(step: Callable[[Panel], object]) -> None:
+def test_a_panel_without_reserved_columns_is_refused(step: Callable[[Panel], object]) -> None:
     with pytest.raises(DataError, match=r"last columns must be reserved for quality_coverage.*they are f1"):
         step(Panel.from_frame(dataset(), [f"f{i}" for i in range(7)]))
 
@@ -169,7 +169,7 @@ def test_another_day_and_the_targets_change_nothing() -> None:
     assert generator.generate_quality_features(altered).filter(first).select(NAMES).equals(left)
 
 
-def test_a_row_with_nothing_known_has_no_coverage_and_nothing_else() -> None:
+def test_a_row_without_values_has_coverage_zero_and_nulls() -> None:
     frame = dataset(n_days=1).with_columns(
         pl.when(pl.int_range(pl.len()) == 2).then(None).otherwise(pl.col(f"f{i}")).alias(f"f{i}")
         for i in range(7)
@@ -184,16 +184,16 @@ def test_infinities_count_as_unknown() -> None:
     np.testing.assert_array_equal(quality_block(infinite), quality_block(values))
 
 
-def test_a_lone_stock_is_no_outlier() -> None:
+def test_a_single_stock_is_not_an_outlier() -> None:
     assert quality_block(np.float32([[1, 2, 3]]), 2.0, False).tolist() == [[1, 0, 0, 0, 0, 0]]
 
 
-def test_a_large_level_hides_no_spread() -> None:
+def test_a_large_mean_does_not_hide_the_spread() -> None:
     values = (1e4 + np.random.default_rng(0).normal(size=(50, 3))).astype(np.float32)
     np.testing.assert_allclose(quality_block(values, 1.0, False), slow(values, 1.0), rtol=2e-3, atol=1e-3)
 
 
-def test_what_the_generator_refuses() -> None:
+def test_the_generator_refuses_bad_settings_and_columns() -> None:
     frame = dataset()
     with pytest.raises(ConfigError, match="sigma_threshold"):
         QualityFinancialFeaturesGenerator(sigma_threshold=0)

@@ -1,4 +1,4 @@
-"""Rolling kernels against the slow and obvious twin."""
+"""Rolling kernels against a slow, obvious implementation."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def column(n: int, seed: int = 0) -> np.ndarray:
 
 
 @given(n=st.integers(1, 40), window=st.integers(1, 50))
-def test_sums_and_maxima_equal_the_slow_twin(n: int, window: int) -> None:
+def test_sums_and_maxima_equal_the_slow_implementation(n: int, window: int) -> None:
     values = column(n)
     slices = [values[max(0, day - window + 1) : day + 1] for day in range(n)]
     np.testing.assert_allclose(rolling_sum(values, window), [s.sum(axis=0) for s in slices], atol=1e-12)
@@ -29,12 +29,12 @@ def test_sums_and_maxima_equal_the_slow_twin(n: int, window: int) -> None:
 
 
 @given(window=st.integers(1, 30))
-def test_a_window_depends_on_nothing_but_its_own_days(window: int) -> None:
+def test_a_window_depends_only_on_its_own_days(window: int) -> None:
     values = column(60)
-    wild = values.copy()
-    wild[:20] = 1e300
+    changed = values.copy()
+    changed[:20] = 1e300
     np.testing.assert_array_equal(
-        rolling_sum(wild, window)[20 + window :], rolling_sum(values, window)[20 + window :]
+        rolling_sum(changed, window)[20 + window :], rolling_sum(values, window)[20 + window :]
     )
     np.testing.assert_array_equal(
         rolling_sum(values[10:], window)[window:], rolling_sum(values, window)[10 + window :]
@@ -42,7 +42,7 @@ def test_a_window_depends_on_nothing_but_its_own_days(window: int) -> None:
 
 
 @given(n=st.integers(1, 30), window=st.integers(1, 12))
-def test_days_since_the_maximum_equal_the_slow_twin(n: int, window: int) -> None:
+def test_days_since_the_maximum_equal_the_slow_implementation(n: int, window: int) -> None:
     values = column(n).round(0)
     for day in range(n):
         got = days_since_max(values, window)[day]
@@ -61,14 +61,14 @@ def test_an_exponential_sum_equals_the_recursion_up_to_its_tolerance() -> None:
     np.testing.assert_allclose(exponential_sum(values, alpha), slow, rtol=1e-10, atol=1e-12)
 
 
-def test_an_exponential_mean_forgets_after_its_terms() -> None:
+def test_an_exponential_mean_drops_days_after_its_terms() -> None:
     values = column(800)
-    wild = values.copy()
-    wild[:100] = 1e200
+    changed = values.copy()
+    changed[:100] = 1e200
     alpha = 2 / 27
     after = 100 + ema_terms(alpha)
     np.testing.assert_array_equal(
-        exponential_sum(wild, alpha)[after:], exponential_sum(values, alpha)[after:]
+        exponential_sum(changed, alpha)[after:], exponential_sum(values, alpha)[after:]
     )
 
 
@@ -77,6 +77,6 @@ def test_an_exponential_mean_needs_its_first_bars() -> None:
 
 
 @pytest.mark.parametrize("days", [0, 1, 5, 9])
-def test_a_shift_beyond_the_data_is_all_unknown(days: int) -> None:
+def test_a_shift_beyond_the_data_is_all_nan(days: int) -> None:
     got = shift(column(5), days)
     assert got.shape == (5, 2) and np.isnan(got[:days]).all()

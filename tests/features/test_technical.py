@@ -7,7 +7,7 @@ import pytest
 from gogooku3.features.catalog import CATALOG
 from gogooku3.features.price_grid import build_grid
 
-talib = pytest.importorskip("talib", reason="TA-Lib, the oracle for indicators, is not installed")
+talib = pytest.importorskip("talib", reason="TA-Lib, the reference for indicators, is not installed")
 
 INDICATORS = {
     "rsi_6d": lambda o, h, lo, c, v: talib.RSI(c, 6),
@@ -43,7 +43,7 @@ def bars(make_prices):
     return make_prices(n_days=1200, n_stocks=1, dirt=0.0, seed=4)
 
 
-def test_every_indicator_has_its_oracle() -> None:
+def test_every_indicator_has_a_reference() -> None:
     assert set(INDICATORS) == {f.name for f in CATALOG if f.family == "technical"}
 
 
@@ -56,12 +56,12 @@ def test_an_indicator_agrees_with_talib(name, bars) -> None:
     theirs = INDICATORS[name](*columns)
     known = np.isfinite(theirs)
     assert known.sum() > 1100
-    # MACD's line alone is known before its signal; nothing of ours is missing.
+    # Our MACD line starts before TA-Lib's, which waits for its signal; no value of ours is missing.
     assert np.isfinite(ours[known]).all()
     np.testing.assert_allclose(ours[known], theirs[known], rtol=1e-9, atol=1e-9)
 
 
-def test_a_close_without_high_and_low_feeds_close_indicators_alone(bars) -> None:
+def test_a_day_with_only_a_close_counts_for_close_indicators_only(bars) -> None:
     part = bars.head(100)
     gone = part.with_columns(
         pl.when(pl.int_range(pl.len()) == 90).then(None).otherwise(pl.col(c)).alias(c)

@@ -1,4 +1,4 @@
-"""Values that one can work out by hand, or the slow and obvious way."""
+"""Values worked out by hand, or by a slow, obvious implementation."""
 
 import datetime as dt
 import math
@@ -23,7 +23,7 @@ def one_stock(close: list[float | None], **columns: list[float | None]) -> pl.Da
 
 
 def with_calendar(prices: pl.DataFrame) -> pl.DataFrame:
-    """Add a second stock that trades every day, so that the first one's missing days are market days."""
+    """Add a second stock that trades every day, so that the first stock's missing days are market days."""
     every = one_stock([50.0] * 40).with_columns(code=pl.lit("Z"))
     return pl.concat([prices, every])
 
@@ -43,7 +43,7 @@ def test_a_return_is_close_over_close() -> None:
     assert values(prices, "ret_1d_lag1") == approx([None, None, 0.1, -0.1])
 
 
-def test_a_hole_of_up_to_five_days_is_bridged_by_the_last_close() -> None:
+def test_a_gap_of_up_to_five_days_is_bridged_by_the_last_close() -> None:
     close = [100.0, *[None] * 4, 110.0, *[None] * 5, 121.0]
     prices = with_calendar(one_stock([1.0] * 12).with_columns(close=pl.Series(close)).drop_nulls("close"))
     assert values(prices, "ret_1d") == approx([None, 0.1, None])
@@ -62,7 +62,7 @@ def test_gap_and_intraday_make_up_the_return() -> None:
     assert values(prices, "intraday_1d") == approx([100 / 90 - 1, 110 / 105 - 1])
 
 
-def test_the_candles_parts_are_shares_of_its_range() -> None:
+def test_candle_parts_are_shares_of_the_range() -> None:
     prices = one_stock([14.0], open=[12.0], high=[20.0], low=[10.0])
     got = compute_features(prices).row(0, named=True)
     assert got["body_1d"] == pytest.approx(0.2)
@@ -108,14 +108,14 @@ def test_a_constant_price_has_no_volatility_and_no_correlation() -> None:
     assert got["skew_60d"] is None and got["autocorr_lag1_60d"] is None and got["rsi_14d"] is None
 
 
-def test_a_streak_is_signed_broken_by_a_turn_and_capped_at_ten() -> None:
+def test_a_streak_is_signed_ends_at_a_turn_and_is_capped_at_ten() -> None:
     close = [100.0, 101.0, 102.0, 101.0, 100.0, 100.0, *[100.0 + i for i in range(1, 14)]]
     assert values(one_stock(close), "streak_10d") == approx(
         [None, 1, 2, -1, -2, 0, *range(1, 11), 10, 10, 10]
     )
 
 
-def test_volume_features_take_a_day_without_volume_as_it_is() -> None:
+def test_a_day_without_volume_has_ratio_zero_and_no_log() -> None:
     volume = [100.0] * 19 + [0.0]
     got = compute_features(one_stock([10.0 + 0.1 * i for i in range(20)], volume=volume)).row(-1, named=True)
     assert got["volume_ratio_1d_20d"] == 0
@@ -167,7 +167,7 @@ def test_a_stock_without_a_sector_has_no_sector_features() -> None:
     assert got["sector_rank_ret_1d"].to_list() == approx([0.25, 0.75, None, 0.5])
 
 
-def test_the_calendar_comes_from_the_date_alone() -> None:
+def test_calendar_features_depend_only_on_the_date() -> None:
     got = compute_features(one_stock([1.0] * 31))
     assert got["weekday"].to_list()[:7] == [0, 1, 2, 3, 4, 5, 6]
     assert got["turn_of_month"].to_list() == [1.0] * 3 + [0.0] * 25 + [1.0] * 3
@@ -188,7 +188,7 @@ def test_zero_and_negative_prices_count_as_missing() -> None:
         (lambda p: p.with_columns(code=pl.lit(None, pl.String)), "no code"),
     ],
 )
-def test_a_table_that_is_no_price_table_is_refused(broken, message) -> None:
+def test_a_table_without_valid_prices_is_refused(broken, message) -> None:
     with pytest.raises(DataError, match=message):
         compute_features(broken(one_stock([1.0, 2.0])))
 

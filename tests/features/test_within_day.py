@@ -1,4 +1,4 @@
-"""Comparisons within a day and group, against slow twins."""
+"""Comparisons within a day and group, against slow implementations."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ SOME = np.float32([0, -0.0, 1, -1, 2.5, -3, np.nan, np.inf, -np.inf, 1e-40, -1e-
 
 
 def each_group(values: np.ndarray, group: np.ndarray):
-    """Cells of one day and group."""
+    """The cells of each day and group."""
     for day in range(len(values)):
         for number in range(group.max() + 1):
             cells = np.flatnonzero((group[day] == number) & np.isfinite(values[day]))
@@ -19,7 +19,7 @@ def each_group(values: np.ndarray, group: np.ndarray):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (37, 9)])
-def test_ranks_and_means_are_those_of_each_day_and_group_alone(shape: tuple[int, int], seed: int) -> None:
+def test_ranks_and_means_depend_only_on_the_day_and_group(shape: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, group = rng.choice(SOME, shape), rng.integers(-1, 3, shape).astype(np.int32)
     ranks, means = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -27,7 +27,7 @@ def test_ranks_and_means_are_those_of_each_day_and_group_alone(shape: tuple[int,
         own = values[day, cells].astype(np.float64)
         below = (own[None] < own[:, None]).sum(axis=1)
         ranks[day, cells] = (below + (own[None] == own[:, None]).sum(axis=1) / 2) / len(own)
-        # Added one after the other, as the bits are to be.
+        # Added in order, since the bits must match.
         means[day, cells] = own - np.cumsum(own)[-1] / len(own)
     np.testing.assert_array_equal(group_quantile(values, group), ranks)
     np.testing.assert_array_equal(less_group_mean(values, group), means)

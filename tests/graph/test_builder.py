@@ -1,4 +1,4 @@
-"""Edges by hand, against a slow twin, in any order of stocks, and blind to the future."""
+"""Edges by hand and against a slow implementation; no effect of stock order or of the future."""
 
 import datetime as dt
 
@@ -34,7 +34,7 @@ def weekdays(n_days: int, start: dt.date = dt.date(2023, 1, 2)) -> list[dt.date]
 
 
 def market(seed: int, n_days: int, n_stocks: int, missing: float = 0.0) -> NDArray[np.float64]:
-    """Returns with a market factor, and every third stock against it."""
+    """Returns with a market factor; every third stock moves against it."""
     rng = np.random.default_rng(seed)
     beta = np.where(np.arange(n_stocks) % 3 == 0, -1.0, 1.0)
     returns = 0.01 * rng.normal(size=(n_days, 1)) * beta + 0.01 * rng.normal(size=(n_days, n_stocks))
@@ -47,7 +47,7 @@ def names(n_stocks: int) -> list[str]:
 
 
 def frame(returns: NDArray[np.floating], column: str = "ret_1d") -> pl.DataFrame:
-    """One row a stock and day, without the missing ones."""
+    """One row per stock and day, without missing returns."""
     n_days, n_stocks = returns.shape
     return pl.DataFrame(
         {
@@ -90,7 +90,7 @@ def test_four_stocks_by_hand() -> None:
     assert graph.as_of == dt.date(2024, 1, 4)
 
 
-def test_without_negative_correlation_only_stocks_that_move_together_are_joined() -> None:
+def test_without_negative_correlation_only_stocks_that_move_together_have_edges() -> None:
     together = hand_builder(include_negative_correlation=False, min_edges_per_node=2)
     graph = together.edges_from_returns(HAND, "ABCD")
     assert set(edges(graph)) == {("B", "A"), ("A", "B"), ("D", "B"), ("B", "D")}
@@ -114,7 +114,7 @@ def test_a_correlation_of_zero_is_never_an_edge() -> None:
     assert generous.edges_from_returns(HAND[:, [1, 3]], "BD").n_edges == 2
 
 
-def test_ties_go_to_the_smaller_code_wherever_it_stands() -> None:
+def test_ties_go_to_the_smaller_code_in_any_order() -> None:
     twins = HAND[:, [0, 1, 1, 1]]
     one = hand_builder(max_edges_per_node=1)
     assert ("M", "A") in edges(one.edges_from_returns(twins, ["A", "Z", "M", "N"]))
@@ -122,7 +122,7 @@ def test_ties_go_to_the_smaller_code_wherever_it_stands() -> None:
 
 
 def slow_edges(builder: FinancialGraphBuilder, returns: NDArray[np.float64], codes: list[str]) -> dict:  # type: ignore[type-arg]
-    """The rule as the docstring says it, one stock at a time."""
+    """The rule of the docstring, one stock at a time."""
     correlation = masked_correlation(returns)
     found = {}
     for i, receiver in enumerate(codes):
@@ -149,7 +149,7 @@ def slow_edges(builder: FinancialGraphBuilder, returns: NDArray[np.float64], cod
     missing=st.sampled_from([0.0, 0.1, 0.4]),
 )
 @settings(max_examples=60, deadline=None)
-def test_it_equals_the_rule_applied_one_stock_at_a_time(
+def test_edges_equal_the_rule_applied_to_one_stock_at_a_time(
     seed: int, n_stocks: int, most: int, least: int, threshold: float, negative: bool, missing: float
 ) -> None:
     builder = FinancialGraphBuilder(30, negative, most, threshold, min(least, most))
@@ -204,7 +204,7 @@ def test_a_window_of_fewer_than_twenty_days_carries_no_edges() -> None:
     assert FinancialGraphBuilder().edges_from_returns(np.empty((0, 12)), names(12)).n_edges == 0
 
 
-def test_fifty_stocks_make_a_plausible_number_of_edges() -> None:
+def test_fifty_stocks_have_a_plausible_number_of_edges() -> None:
     graph = FinancialGraphBuilder().build_graph(frame(market(3, 80, 60)), names(60)[:50], "2024-12-31")
     assert graph["n_nodes"] == 50
     assert 250 <= graph["n_edges"] <= 500
@@ -222,7 +222,7 @@ def test_exactly_the_last_window_of_market_days_is_used() -> None:
     assert shorter == FinancialGraphBuilder(30).edges_from_returns(returns[50:80], names(12), as_of=days[79])
 
 
-def test_the_end_may_be_text_a_weekend_or_past_the_data() -> None:
+def test_date_end_may_be_text_a_weekend_or_past_the_data() -> None:
     data = frame(market(5, 40, 8))
     build = FinancialGraphBuilder(30).build_graph
     friday = build(data, names(8), dt.date(2023, 2, 17))
@@ -233,7 +233,7 @@ def test_the_end_may_be_text_a_weekend_or_past_the_data() -> None:
     assert build(data).as_of == weekdays(40)[-1]
 
 
-def test_prices_give_the_same_graph_as_the_returns_made_of_them() -> None:
+def test_prices_give_the_same_graph_as_their_returns() -> None:
     returns = market(6, 70, 10)
     prices = 100 * np.cumprod(1 + returns, axis=0)
     from_prices = FinancialGraphBuilder().build_graph(frame(prices, "close"))
@@ -264,7 +264,7 @@ def test_rescaling_a_stocks_whole_history_of_prices_changes_no_edge() -> None:
 
 @pytest.mark.parametrize("column", ["ret_1d", "close"])
 @pytest.mark.parametrize("future", ["altered", "removed", "a new stock", "a new day"])
-def test_the_future_moves_no_bit_of_a_graph(column: str, future: str) -> None:
+def test_the_future_changes_no_bit_of_a_graph(column: str, future: str) -> None:
     values = market(9, 100, 12, 0.05)
     data = frame(100 * np.exp(values) if column == "close" else values, column)
     cut = weekdays(100)[69]
@@ -301,12 +301,12 @@ def test_stock_codes_may_be_a_series_a_generator_or_left_out() -> None:
     assert build(data, names(8)) == build(data, (code for code in names(8))) == build(data)
 
 
-def test_wrong_stock_codes_are_named() -> None:
+def test_wrong_stock_codes_are_refused() -> None:
     data = frame(market(12, 30, 4))
     build = FinancialGraphBuilder().build_graph
-    with pytest.raises(DataError, match="unknown stock codes: 9999, X; choose among the frame's, 1301, 1308"):
+    with pytest.raises(DataError, match="unknown stock codes: 9999, X; the frame has 1301, 1308"):
         build(data, ["1301", "X", "9999"])
-    with pytest.raises(DataError, match="come twice: 1301"):
+    with pytest.raises(DataError, match="repeated stock codes: 1301"):
         build(data, ["1301", "1308", "1301"])
     with pytest.raises(DataError, match="single string '1301'"):
         build(data, "1301")
@@ -314,7 +314,7 @@ def test_wrong_stock_codes_are_named() -> None:
         build(data, [])
 
 
-def test_missing_returns_list_the_columns_and_the_way_out() -> None:
+def test_the_error_for_missing_returns_lists_the_columns_and_a_fix() -> None:
     data = frame(market(13, 30, 4), "momentum")
     with pytest.raises(DataError, match=r"'ret_1d' or 'close' .* date, code, momentum; .* return_column"):
         FinancialGraphBuilder().build_graph(data)
@@ -323,10 +323,10 @@ def test_missing_returns_list_the_columns_and_the_way_out() -> None:
     assert FinancialGraphBuilder(return_column="momentum").build_graph(data).n_edges > 0
 
 
-def test_a_frame_it_cannot_read_says_why() -> None:
+def test_an_unreadable_frame_is_refused_with_the_reason() -> None:
     data = frame(market(14, 30, 4))
     build = FinancialGraphBuilder().build_graph
-    with pytest.raises(DataError, match=r"needs the column code, which is not there; it has date"):
+    with pytest.raises(DataError, match=r"needs the column code, which is missing; it has date"):
         build(data.drop("code"))
     with pytest.raises(DataError, match="not a number"):
         build(data.with_columns(pl.col("ret_1d").cast(pl.String)))
@@ -334,11 +334,11 @@ def test_a_frame_it_cannot_read_says_why() -> None:
         build(data.with_columns(pl.col("date").cast(pl.String)))
     with pytest.raises(DataError, match="1301 has two rows on 2023-01-02"):
         build(pl.concat([data, data.head(1)]))
-    with pytest.raises(DataError, match="no dated row"):
+    with pytest.raises(DataError, match="no row with a date"):
         build(data.clear())
 
 
-def test_an_end_before_the_data_or_unreadable_is_refused() -> None:
+def test_a_date_end_before_the_data_or_unreadable_is_refused() -> None:
     data = frame(market(15, 30, 4))
     with pytest.raises(DataError, match="is 2022-12-30 but the frame runs from 2023-01-02 to 2023-02-10"):
         FinancialGraphBuilder().build_graph(data, date_end="2022-12-30")
@@ -349,7 +349,7 @@ def test_an_end_before_the_data_or_unreadable_is_refused() -> None:
 def test_codes_must_match_the_columns_of_returns() -> None:
     with pytest.raises(DataError, match="4 columns but there are 3 codes"):
         FinancialGraphBuilder().edges_from_returns(HAND, "ABC")
-    with pytest.raises(DataError, match="come twice: A"):
+    with pytest.raises(DataError, match="repeated stock codes: A"):
         FinancialGraphBuilder().edges_from_returns(HAND, "ABCA")
 
 
@@ -373,7 +373,7 @@ def test_a_bad_rule_fails_at_construction(rule: dict[str, object], message: str)
         FinancialGraphBuilder(**rule)  # type: ignore[arg-type]
 
 
-def test_how_many_stocks_choose_their_edges_at_a_time_changes_nothing(
+def test_the_number_of_stocks_per_block_changes_no_edge(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     returns = market(5, n_days=60, n_stocks=23)

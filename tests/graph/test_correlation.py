@@ -1,4 +1,4 @@
-"""Pairwise-complete correlation: by hand, against a slow twin, and where it must stay silent."""
+"""Pairwise-complete correlation: by hand, against a slow implementation, and where it is undefined."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from gogooku3.graph.correlation import default_min_overlap, masked_correlation
 NAN = float("nan")
 
 
-def slow_twin(returns: NDArray[np.float64], min_overlap: int) -> NDArray[np.float64]:
+def slow_correlation(returns: NDArray[np.float64], min_overlap: int) -> NDArray[np.float64]:
     """np.corrcoef, one pair at a time."""
     n_stocks = returns.shape[1]
     result = np.full((n_stocks, n_stocks), np.nan)
@@ -39,33 +39,33 @@ def test_three_days_by_hand() -> None:
     np.testing.assert_allclose(masked_correlation(returns), [[1, r], [r, 1]], rtol=1e-6)
 
 
-def test_a_missing_day_leaves_both_stocks_of_the_pair() -> None:
-    # The fourth day would spoil the perfect line, but the first stock did not trade on it.
+def test_a_missing_day_is_ignored_for_both_stocks_of_the_pair() -> None:
+    # The fourth day would break the perfect correlation, but the first stock did not trade on it.
     returns = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0], [NAN, -90.0]])
     assert masked_correlation(returns)[0, 1] == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("missing", "dtype"), [(0.0, np.float32), (0.01, np.float64), (0.3, np.float32)])
-def test_it_equals_corrcoef_pair_by_pair(missing: float, dtype: type) -> None:
+def test_correlations_equal_corrcoef_for_each_pair(missing: float, dtype: type) -> None:
     returns = noise(1, 60, 70, missing)
     returns[:, 7] = np.nan
     returns[:, 8] = 0.25
     returns = returns.astype(dtype)
-    twin = slow_twin(returns.astype(np.float64), 40)
-    np.testing.assert_allclose(masked_correlation(returns), twin, atol=2e-7)
+    expected = slow_correlation(returns.astype(np.float64), 40)
+    np.testing.assert_allclose(masked_correlation(returns), expected, atol=2e-7)
 
 
 @given(seed=st.integers(0, 10_000), n_days=st.integers(3, 30), missing=st.floats(0, 0.6))
 @settings(max_examples=40, deadline=None)
-def test_it_equals_corrcoef_at_any_size(seed: int, n_days: int, missing: float) -> None:
+def test_correlations_equal_corrcoef_at_any_size(seed: int, n_days: int, missing: float) -> None:
     returns = noise(seed, n_days, 6, missing)
-    twin = slow_twin(returns, default_min_overlap(n_days))
-    np.testing.assert_allclose(masked_correlation(returns), twin, atol=1e-6)
+    expected = slow_correlation(returns, default_min_overlap(n_days))
+    np.testing.assert_allclose(masked_correlation(returns), expected, atol=1e-6)
 
 
 @given(seed=st.integers(0, 10_000), missing=st.sampled_from([0.0, 0.1, 0.4]))
 @settings(max_examples=25, deadline=None)
-def test_it_is_symmetric_to_the_bit_and_within_one(seed: int, missing: float) -> None:
+def test_the_matrix_is_exactly_symmetric_and_within_one(seed: int, missing: float) -> None:
     result = masked_correlation(noise(seed, 20, 70, missing))
     np.testing.assert_array_equal(result, result.T)
     assert np.nanmax(np.abs(result)) <= 1.0
@@ -79,7 +79,7 @@ def test_neither_level_nor_scale_of_the_returns_matters() -> None:
     )
 
 
-def test_a_pair_with_fewer_common_days_than_asked_is_unknown() -> None:
+def test_a_pair_with_too_few_common_days_is_nan() -> None:
     returns = noise(3, 60, 2)
     returns[:10, 0] = np.nan
     returns[50:, 1] = np.nan
@@ -91,7 +91,7 @@ def test_a_pair_with_fewer_common_days_than_asked_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e-9, 3.7e5])
-def test_a_stock_that_does_not_vary_is_unknown_to_all(constant: float) -> None:
+def test_a_constant_stock_has_no_correlations(constant: float) -> None:
     returns = noise(4, 60, 3)
     returns[:, 1] = constant
     result = masked_correlation(returns)
@@ -99,7 +99,7 @@ def test_a_stock_that_does_not_vary_is_unknown_to_all(constant: float) -> None:
     assert result[0, 0] == 1.0 and np.isfinite(result[0, 2])
 
 
-def test_a_stock_that_varies_only_outside_the_common_days_is_unknown_to_that_pair() -> None:
+def test_a_stock_that_is_constant_on_the_common_days_is_nan_for_that_pair() -> None:
     returns = noise(5, 60, 3)
     returns[:45, 0] = 0.003
     returns[45:, 1] = np.nan
@@ -117,23 +117,23 @@ def test_infinite_returns_count_as_missing() -> None:
 
 
 @pytest.mark.parametrize("n_days", [0, 1, 2])
-def test_fewer_than_three_days_say_nothing(n_days: int) -> None:
+def test_fewer_than_three_days_give_no_correlation(n_days: int) -> None:
     assert np.isnan(masked_correlation(noise(7, n_days, 3))).all()
 
 
-def test_the_input_is_left_as_it_was() -> None:
+def test_the_input_is_not_modified() -> None:
     returns = noise(8, 30, 5, 0.2)
     before = returns.copy()
     masked_correlation(returns)
     np.testing.assert_array_equal(returns, before)
 
 
-def test_how_many_stocks_are_handled_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     returns = noise(8, n_days=30, n_stocks=23)
     returns[3, [0, 5, 11]] = np.nan
     whole = masked_correlation(returns)
     monkeypatch.setattr(correlation, "_BLOCK", 2)
     monkeypatch.setattr(correlation, "_COMPLETE_BLOCK", 3)
-    found = masked_correlation(returns)
-    np.testing.assert_allclose(found, whole, atol=1e-6)
-    assert np.array_equal(found, found.T)
+    blocked = masked_correlation(returns)
+    np.testing.assert_allclose(blocked, whole, atol=1e-6)
+    assert np.array_equal(blocked, blocked.T)

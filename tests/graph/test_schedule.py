@@ -1,4 +1,4 @@
-"""Monthly snapshots: which days they see, which days they serve, and that later data moves nothing."""
+"""Monthly snapshots: the days they use and are used on; later data changes no earlier snapshot."""
 
 import datetime as dt
 
@@ -27,7 +27,7 @@ def noise(n_days: int, n_stocks: int = 9, seed: int = 0) -> NDArray[np.float32]:
     return returns.astype(np.float32)
 
 
-def test_a_day_is_served_by_the_snapshot_of_its_month() -> None:
+def test_a_day_uses_the_snapshot_of_its_month() -> None:
     dates = trading_days(150)
     schedule = GraphSchedule.build(dates, CODES, noise(150), BUILDER)
     months = dates.astype("datetime64[M]")
@@ -46,7 +46,7 @@ def test_a_snapshot_is_the_graph_of_the_window_before_its_month() -> None:
     assert schedule.graph_for(dt.date(2023, 6, 30)) == expected
 
 
-def test_every_snapshot_is_known_before_the_first_day_it_serves() -> None:
+def test_every_snapshot_is_known_before_the_first_day_that_uses_it() -> None:
     dates = trading_days(150)
     schedule = GraphSchedule.build(dates, CODES, noise(150), BUILDER)
     for month, graph in enumerate(schedule.graphs[1:], start=1):
@@ -80,7 +80,7 @@ def test_the_last_day_before_the_month_does_matter() -> None:
 
 
 @pytest.mark.parametrize("n_first", [60, 83, 84, 120])
-def test_appended_days_leave_earlier_snapshots_bit_for_bit(n_first: int) -> None:
+def test_appended_days_change_no_bit_of_earlier_snapshots(n_first: int) -> None:
     dates, returns = trading_days(150), noise(150)
     whole = GraphSchedule.build(dates, CODES, returns, BUILDER)
     part = GraphSchedule.build(dates[:n_first], CODES, returns[:n_first], BUILDER)
@@ -88,7 +88,7 @@ def test_appended_days_leave_earlier_snapshots_bit_for_bit(n_first: int) -> None
     assert whole.snapshot_index[:n_first].tolist() == part.snapshot_index.tolist()
 
 
-def test_a_later_listing_leaves_earlier_snapshots_bit_for_bit() -> None:
+def test_a_later_listing_changes_no_bit_of_earlier_snapshots() -> None:
     dates, returns = trading_days(150), noise(150)
     listed = np.full((150, 1), np.nan, dtype=np.float32)
     listed[100:] = 0.02 * np.random.default_rng(5).normal(size=(50, 1))
@@ -119,7 +119,7 @@ def test_stacked_arrays_hold_every_snapshot() -> None:
         np.testing.assert_array_equal(schedule.valid[i], graph.valid)
 
 
-def test_the_summary_has_a_row_a_snapshot() -> None:
+def test_the_summary_has_one_row_per_snapshot() -> None:
     schedule = GraphSchedule.build(trading_days(150), CODES, noise(150), BUILDER)
     table = schedule.summary()
     assert table.columns == [
@@ -141,12 +141,12 @@ def test_the_summary_has_a_row_a_snapshot() -> None:
     assert table["negative_share"][0] is None and table["mean_abs_correlation"][0] is None
 
 
-# Over twenty days A and B move as one, C against them, and D has no returns.
+# Over twenty days A and B move together, C against them, and D has no returns.
 _MOVES = np.tile([[1.0, 1.0, -1.0, np.nan], [-1.0, -1.0, 1.0, np.nan]], (16, 1))
 
 
 def hand_schedule(second_month: tuple[int, ...] = (0, 1, 2, 3), **changes: object) -> GraphSchedule:
-    """32 days in January and February, one in March; from day 20 on the stocks may change places."""
+    """32 days in January and February, one in March; from day 20 on the stocks may be permuted."""
     dates = np.append(trading_days(32, "2024-01-02"), np.datetime64("2024-03-01"))
     returns = np.vstack([_MOVES, _MOVES[:1]])
     returns[20:] = returns[20:, second_month]
@@ -158,19 +158,19 @@ def test_the_summary_by_hand() -> None:
     table = hand_schedule().summary()
     assert table["month"].to_list() == ["2024-01", "2024-02", "2024-03"]
     assert table["days"].to_list() == [22, 10, 1]
-    assert table["n_edges"].to_list() == [0, 6, 6]  # A, B and C hear one another
+    assert table["n_edges"].to_list() == [0, 6, 6]  # A, B and C are connected
     assert table["turnover"].to_list() == [None, 1.0, 0.0]
     assert table["n_stocks_with_edges"].to_list() == [0, 3, 3]
     assert table["negative_share"].to_list() == [None, pytest.approx(4 / 6), pytest.approx(4 / 6)]
     assert table["mean_abs_correlation"].to_list() == [None, pytest.approx(1), pytest.approx(1)]
 
 
-def test_means_are_over_the_months_with_edges_that_serve_the_days() -> None:
-    schedule = hand_schedule(second_month=(3, 1, 2, 0))  # in March, A is silent and D takes its place
+def test_means_are_over_the_months_with_edges_in_the_given_days() -> None:
+    schedule = hand_schedule(second_month=(3, 1, 2, 0))  # in March, D replaces A
     assert schedule.means() == {
         "snapshots": 2,
         "edges": 6.0,
-        "turnover": pytest.approx(4 / 6),  # only B and C still hear each other
+        "turnover": pytest.approx(4 / 6),  # only the edges between B and C remain
         "negative_share": pytest.approx(4 / 6),
         "mean_abs_correlation": pytest.approx(1.0),
         "isolated": 1.0,
@@ -179,7 +179,7 @@ def test_means_are_over_the_months_with_edges_that_serve_the_days() -> None:
     assert set(schedule.means(range(5)).values()) == {0}
     assert str(schedule) == (
         "3 monthly graphs of 4 stocks, 2 with edges: 6 edges on average, 67% negative, |correlation| 1.00, "
-        "1.0 stocks alone, 67% of edges new each month"
+        "1.0 stocks without edges, 67% of edges new each month"
     )
 
 
@@ -192,7 +192,7 @@ def test_turnover_against_another_schedule_is_the_mean_over_common_months() -> N
     assert both.edge_turnover(later) == 0.0
 
 
-def test_a_schedule_knows_the_rules_that_made_it() -> None:
+def test_a_schedule_keeps_its_builder() -> None:
     assert GraphSchedule.build(trading_days(50), CODES, noise(50), BUILDER).builder == BUILDER
 
 
@@ -201,11 +201,11 @@ def test_a_day_outside_the_schedule_is_refused() -> None:
     assert schedule.graph_for(np.datetime64("2023-02-12")) is schedule.graphs[1]  # a Sunday
     with pytest.raises(DataError, match="from 2023-01 to 2023-03; build it from data"):
         schedule.graph_for(dt.date(2023, 4, 1))
-    with pytest.raises(DataError, match="no graph serves 2022-12-30"):
+    with pytest.raises(DataError, match="no graph for 2022-12-30"):
         schedule.graph_for(dt.date(2022, 12, 30))
 
 
-def test_a_calendar_or_a_shape_that_is_wrong_is_refused() -> None:
+def test_a_wrong_calendar_or_shape_is_refused() -> None:
     dates = trading_days(50)
     with pytest.raises(DataError, match=r"\[49, 9\]; expected \[50 days, 9 stocks\]"):
         GraphSchedule.build(dates, CODES, noise(49), BUILDER)

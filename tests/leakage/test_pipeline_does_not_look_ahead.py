@@ -1,4 +1,4 @@
-"""The whole way from prices to predictions: the future is altered, and the past stays bit for bit."""
+"""From prices to predictions: changing the future changes no bit of the past."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def before(prices: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pl
 
 
 @pytest.mark.parametrize("change", ["altered", "removed"])
-def test_no_prediction_moves_when_later_prices_are(
+def test_later_prices_change_no_prediction(
     change: str, prices: pl.DataFrame, before: pl.DataFrame, tmp_path: Path
 ) -> None:
     as_of = prices["date"].unique().sort()[-25]
@@ -48,7 +48,7 @@ def test_no_prediction_moves_when_later_prices_are(
             low=pl.min_horizontal("open", "high", "low", "close"),
         )
     else:
-        # One stock alone goes on: the calendar, and with it the fold, stays as long.
+        # One stock keeps trading, so that the calendar and the fold keep their length.
         changed = prices.filter(~later | (pl.col("code") == prices["code"][0]))
     after = predictions(changed, tmp_path / "run")
     past = pl.col("date") <= as_of

@@ -1,4 +1,4 @@
-"""Each day is standardised with its own cross-section; what training taught serves only in need."""
+"""Each day is standardised with its own cross-section; training statistics are only a fallback."""
 
 import datetime as dt
 import json
@@ -63,7 +63,7 @@ def until(frame: pl.DataFrame, last: int) -> pl.DataFrame:
 
 
 def garbled(frame: pl.DataFrame, after: int, seed: int) -> pl.DataFrame:
-    """Every row after a day gets other values, and some of those rows go."""
+    """Change every row after a day, and remove some of them."""
     rng = np.random.default_rng(seed)
     later = pl.col("date") > day(after)
     other = frame.with_columns(
@@ -91,7 +91,7 @@ def test_pooled_statistics_equal_those_of_all_rows() -> None:
     np.testing.assert_allclose(std, rows.std(axis=0))
 
 
-def test_a_feature_never_seen_has_mean_0_and_deviation_1() -> None:
+def test_a_feature_without_values_has_mean_0_and_deviation_1() -> None:
     mean, std = DayStatistics.empty(3, 1).pooled(slice(0, 3))
     assert (mean.item(), std.item()) == (0, 1)
 
@@ -99,19 +99,19 @@ def test_a_feature_never_seen_has_mean_0_and_deviation_1() -> None:
 # --- frames ----------------------------------------------------------------------------------------------
 
 
-def test_every_normal_day_of_a_frame_is_standardised_and_the_rest_of_it_stays() -> None:
+def test_every_regular_day_of_a_frame_is_standardised_and_other_columns_stay() -> None:
     frame = market(1)
     normalizer = CrossSectionalNormalizerV2()
     done = normalizer.fit_transform(frame)
     assert normalizer.columns == tuple(FEATURES)
     assert done.columns == frame.columns
     assert done.drop(FEATURES).equals(frame.drop(FEATURES))
-    found = normalizer.validate_transform(done)
-    assert found["ok"], found
-    assert found["days"] == 12
-    assert found["max_abs_mean"] < 0.05
-    assert found["max_std_error"] < 0.05
-    assert found["max_abs_value"] <= 5
+    result = normalizer.validate_transform(done)
+    assert result["ok"], result
+    assert result["days"] == 12
+    assert result["max_abs_mean"] < 0.05
+    assert result["max_std_error"] < 0.05
+    assert result["max_abs_value"] <= 5
 
 
 def test_targets_and_keys_are_never_normalised() -> None:
@@ -133,7 +133,7 @@ def test_changing_every_row_after_a_day_changes_no_normalised_value_up_to_it(
     assert until(before, last).equals(until(after, last))
 
 
-def test_the_future_may_even_be_removed_or_turn_infinite() -> None:
+def test_the_future_may_be_removed_or_infinite() -> None:
     frame = market(5)
     normalizer = CrossSectionalNormalizerV2().fit(until(frame, 4))
     known = until(normalizer.transform(frame), 7)
@@ -144,7 +144,7 @@ def test_the_future_may_even_be_removed_or_turn_infinite() -> None:
     assert known.equals(until(normalizer.transform(infinite), 7))
 
 
-def test_the_fallback_comes_from_training_rows_alone() -> None:
+def test_the_fallback_comes_from_training_rows_only() -> None:
     frame = market(6)
     normalizer = CrossSectionalNormalizerV2().fit(until(frame, 5))
     train = cells(until(frame, 5)).astype(np.float64)
@@ -156,7 +156,7 @@ def test_the_fallback_comes_from_training_rows_alone() -> None:
     np.testing.assert_array_equal(normalizer.fallback_std, std)
 
 
-def test_a_feature_that_all_stocks_share_is_served_by_the_fallback_and_reported() -> None:
+def test_a_feature_equal_for_all_stocks_takes_the_fallback_and_is_reported() -> None:
     frame = market(7)
     train = until(frame, 5)
     normalizer = CrossSectionalNormalizerV2().fit(train)
@@ -178,22 +178,24 @@ def test_the_log_names_the_features_that_took_the_fallback(caplog: pytest.LogCap
 
 def test_the_fallback_is_clipped_too() -> None:
     frame = market(7)
-    wild = frame.with_columns(pl.when(pl.col("date") > day(5)).then(1e9).otherwise("market").alias("market"))
-    done = CrossSectionalNormalizerV2().fit(until(frame, 5)).transform(wild)
+    outlier = frame.with_columns(
+        pl.when(pl.col("date") > day(5)).then(1e9).otherwise("market").alias("market")
+    )
+    done = CrossSectionalNormalizerV2().fit(until(frame, 5)).transform(outlier)
     assert done.filter(pl.col("date") > day(5))["market"].unique().to_list() == [5.0]
 
 
-def test_values_whose_squares_are_no_numbers_are_clipped_and_leave_the_others_apart() -> None:
+def test_values_whose_squares_overflow_are_clipped_and_the_others_stay_distinct() -> None:
     frame = market(7)
-    wild = (pl.col("date") > day(5)) & pl.col("code").is_in(frame["code"].unique().sort()[:2].to_list())
+    outlier = (pl.col("date") > day(5)) & pl.col("code").is_in(frame["code"].unique().sort()[:2].to_list())
     done = (
         CrossSectionalNormalizerV2()
         .fit(until(frame, 5))
-        .transform(frame.with_columns(pl.when(wild).then(3e38).otherwise("tailed").alias("tailed")))
+        .transform(frame.with_columns(pl.when(outlier).then(3e38).otherwise("tailed").alias("tailed")))
     )
     assert np.isfinite(cells(done)).all()
-    assert done.filter(wild)["tailed"].unique().to_list() == [5.0]
-    assert done.filter((pl.col("date") > day(5)) & ~wild)["tailed"].n_unique() > 100
+    assert done.filter(outlier)["tailed"].unique().to_list() == [5.0]
+    assert done.filter((pl.col("date") > day(5)) & ~outlier)["tailed"].n_unique() > 100
 
 
 def test_missing_becomes_0_and_stays_visible_in_the_mask() -> None:
@@ -211,7 +213,7 @@ def test_missing_becomes_0_and_stays_visible_in_the_mask() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, NAN])
-def test_a_value_that_is_not_finite_is_missing_and_spoils_nothing(bad: float) -> None:
+def test_a_value_that_is_not_finite_counts_as_missing(bad: float) -> None:
     frame = market(9, missing=0)
     spoiled = frame.with_columns(
         pl.when(pl.int_range(pl.len()) % 17 == 3).then(bad).otherwise(pl.col(name)).alias(name)
@@ -238,7 +240,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     np.testing.assert_allclose(cells(done.sort("row")), cells(plain), atol=1e-4)
 
 
-def test_the_frame_given_is_not_written_to() -> None:
+def test_the_input_frame_is_not_modified() -> None:
     frame = market(11).with_columns(pl.col(FEATURES).cast(pl.Float32).fill_null(NAN))
     kept = frame.clone()
     before = cells(frame).copy()
@@ -247,7 +249,7 @@ def test_the_frame_given_is_not_written_to() -> None:
     assert frame.equals(kept)
 
 
-def test_one_stock_a_day_is_served_by_the_fallback() -> None:
+def test_one_stock_per_day_takes_the_fallback() -> None:
     train = market(12)
     alone = until(train, 3).unique("date", keep="first", maintain_order=True)
     normalizer = CrossSectionalNormalizerV2().fit(train)
@@ -268,7 +270,7 @@ def test_a_row_without_a_date_is_refused() -> None:
         CrossSectionalNormalizerV2().fit(frame).transform(lost)
 
 
-def test_another_clip_is_kept() -> None:
+def test_another_clip_is_applied() -> None:
     frame = market(13)
     normalizer = CrossSectionalNormalizerV2(robust_clip=3.0)
     done = normalizer.fit_transform(frame)
@@ -276,7 +278,7 @@ def test_another_clip_is_kept() -> None:
     assert normalizer.validate_transform(done)["ok"]
 
 
-def test_a_normaliser_comes_back_from_text() -> None:
+def test_a_normaliser_survives_json() -> None:
     frame = market(14)
     normalizer = CrossSectionalNormalizerV2(robust_clip=4.0).fit(until(frame, 4))
     again = CrossSectionalNormalizerV2.from_dict(json.loads(json.dumps(normalizer.to_dict())))
@@ -285,19 +287,19 @@ def test_a_normaliser_comes_back_from_text() -> None:
     assert again.transform(frame).equals(normalizer.transform(frame))
 
 
-# --- what validate_transform finds -------------------------------------------------------------------------
+# --- validate_transform -----------------------------------------------------------------------------------
 
 
-def test_a_frame_that_was_never_normalised_is_found_out_feature_by_feature() -> None:
+def test_validation_reports_a_raw_frame_by_feature() -> None:
     frame = market(15, missing=0)
     normalizer = CrossSectionalNormalizerV2().fit(frame)
-    found = normalizer.validate_transform(frame)
-    assert not found["ok"]
-    assert found["violations"]["calm"] == found["violations"]["skewed"] == 12
-    assert found["max_abs_mean"] > 1e5
+    result = normalizer.validate_transform(frame)
+    assert not result["ok"]
+    assert result["violations"]["calm"] == result["violations"]["skewed"] == 12
+    assert result["max_abs_mean"] > 1e5
 
 
-def test_one_broken_day_is_found() -> None:
+def test_validation_reports_a_single_bad_day() -> None:
     frame = market(16)
     normalizer = CrossSectionalNormalizerV2()
     done = normalizer.fit_transform(frame)
@@ -311,17 +313,17 @@ def test_one_broken_day_is_found() -> None:
     assert normalizer.validate_transform(squeezed)["violations"] == {"calm": 1}
 
 
-def test_a_value_beyond_the_clip_or_unknown_is_found() -> None:
+def test_validation_reports_values_beyond_the_clip_and_nulls() -> None:
     frame = market(16)
     normalizer = CrossSectionalNormalizerV2()
     done = normalizer.fit_transform(frame).with_row_index()
-    wild = done.with_columns(pl.when(pl.col("index") == 0).then(9.0).otherwise("rare").alias("rare"))
-    assert not normalizer.validate_transform(wild)["ok"]
+    outlier = done.with_columns(pl.when(pl.col("index") == 0).then(9.0).otherwise("rare").alias("rare"))
+    assert not normalizer.validate_transform(outlier)["ok"]
     for hole in (None, NAN):
         holed = done.with_columns(pl.when(pl.col("index") == 0).then(hole).otherwise("rare").alias("rare"))
-        found = normalizer.validate_transform(holed)
-        assert not found["ok"]
-        assert found["violations"] == {"rare": 1}
+        result = normalizer.validate_transform(holed)
+        assert not result["ok"]
+        assert result["violations"] == {"rare": 1}
 
 
 # --- errors ------------------------------------------------------------------------------------------------
@@ -330,7 +332,7 @@ def test_a_value_beyond_the_clip_or_unknown_is_found() -> None:
 def test_a_missing_column_is_named() -> None:
     frame = market(17)
     normalizer = CrossSectionalNormalizerV2().fit(frame)
-    with pytest.raises(DataError, match="needs the column tailed, which is not there"):
+    with pytest.raises(DataError, match="needs the column tailed, which is missing"):
         normalizer.transform(frame.drop("tailed"))
     with pytest.raises(DataError, match="needs the column date"):
         normalizer.transform(frame.drop("date"))
@@ -340,7 +342,7 @@ def test_a_missing_column_is_named() -> None:
         normalizer.validate_transform(frame.drop("rare"))
 
 
-def test_transforming_before_fitting_and_fitting_nothing_are_refused() -> None:
+def test_transforming_before_fitting_or_fitting_nothing_is_refused() -> None:
     frame = market(17)
     with pytest.raises(DataError, match="call fit"):
         CrossSectionalNormalizerV2().transform(frame)
@@ -351,7 +353,7 @@ def test_transforming_before_fitting_and_fitting_nothing_are_refused() -> None:
 
 
 @pytest.mark.parametrize("clip", [1.0, 0.0, -5.0, NAN])
-def test_a_clip_that_leaves_nothing_is_refused(clip: float) -> None:
+def test_a_clip_of_1_or_less_is_refused(clip: float) -> None:
     with pytest.raises(ConfigError, match="robust_clip"):
         CrossSectionalNormalizerV2(robust_clip=clip)
 
@@ -385,7 +387,7 @@ def test_stocks_that_do_not_trade_are_0_in_a_normalised_panel() -> None:
     assert np.isfinite(panel.values).all()
 
 
-def test_a_later_fold_rewrites_the_fallback_cells_alone() -> None:
+def test_a_later_fold_rewrites_only_the_fallback_cells() -> None:
     panel = to_panel(market(21))
     normalizer = PanelNormalizer(panel)
     normalizer.fit_fold(range(4))
@@ -406,7 +408,7 @@ def test_test_days_change_nothing_in_a_folds_training_days() -> None:
     np.testing.assert_array_equal(normalizers[0].fallback_std, normalizers[1].fallback_std)
 
 
-def test_the_normaliser_of_a_fold_serves_frames_of_later_days() -> None:
+def test_the_normaliser_of_a_fold_transforms_frames_of_later_days() -> None:
     frame = market(23)
     panel = to_panel(frame)
     state = PanelNormalizer(panel).fit_fold(range(6)).to_dict()
@@ -417,15 +419,17 @@ def test_the_normaliser_of_a_fold_serves_frames_of_later_days() -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_what_each_day_said_is_kept_on_request_and_undoes_the_transformation(kept: bool) -> None:
+def test_day_statistics_are_kept_on_request_and_undo_the_transformation(kept: bool) -> None:
     frame = market(6, missing=0).sort("date", "code")
     normalizer = CrossSectionalNormalizerV2(cache_stats=kept, feature_columns=["calm"])
     normalized = normalizer.fit_transform(frame)
     if not kept:
         assert normalizer.day_statistics is None
         return
-    said = normalizer.day_statistics
-    assert said is not None
+    statistics = normalizer.day_statistics
+    assert statistics is not None
     number = frame["date"].rank("dense").to_numpy() - 1
-    back = normalized["calm"].to_numpy() * np.sqrt(said.variance[number, 0]) + said.mean[number, 0]
+    back = (
+        normalized["calm"].to_numpy() * np.sqrt(statistics.variance[number, 0]) + statistics.mean[number, 0]
+    )
     np.testing.assert_allclose(back, frame["calm"].to_numpy(), rtol=1e-4)

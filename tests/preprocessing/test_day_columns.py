@@ -1,4 +1,4 @@
-"""A day's columns less their means: against a slow twin in double precision."""
+"""A day's columns less their means, against a slow implementation in double precision."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ def block(share_missing: float, level: float, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("share_missing", [0.0, 0.02, 0.6])
 @pytest.mark.parametrize("level", [0.0, 3000.0])
-def test_counts_means_variances_and_scores_equal_a_slow_twin(share_missing: float, level: float) -> None:
+def test_counts_means_variances_and_scores_equal_the_slow_implementation(
+    share_missing: float, level: float
+) -> None:
     values = block(share_missing, level)
     exact = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     day = DayColumns.of(values.copy())
@@ -29,7 +31,7 @@ def test_counts_means_variances_and_scores_equal_a_slow_twin(share_missing: floa
     np.testing.assert_array_equal(np.sort(day.cells), np.flatnonzero(~np.isfinite(values)))
 
 
-def test_a_part_of_a_wider_block_stays_as_it_is_and_strides_change_no_bit() -> None:
+def test_a_strided_block_is_not_modified_and_gives_the_same_bits() -> None:
     values = block(0.02, 10.0)
     wide = np.full((50, 20), np.nan, np.float32)
     wide[:, 3:12] = values
@@ -40,14 +42,14 @@ def test_a_part_of_a_wider_block_stays_as_it_is_and_strides_change_no_bit() -> N
     np.testing.assert_array_equal(one.values, other.values)
 
 
-def test_a_column_that_nobody_knows_has_count_and_mean_0() -> None:
+def test_a_column_without_values_has_count_and_mean_0() -> None:
     day = DayColumns.of(np.full((4, 1), np.nan, np.float32))
     assert (day.count[0], day.mean[0], day.variance[0]) == (0, 0, 0)
     assert not day.standardize().any()
 
 
 @pytest.mark.parametrize("value", [1e20, 3.4e38])
-def test_a_column_too_wild_for_its_squares_is_as_a_constant_one_and_spoils_no_other(value: float) -> None:
+def test_a_column_whose_squares_overflow_counts_as_constant(value: float) -> None:
     values = block(0.02, 10.0)
     plain = DayColumns.of(values.copy())
     values[3:5, 4] = value

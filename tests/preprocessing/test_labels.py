@@ -1,4 +1,4 @@
-"""Labels are treated by day alone: ranks and z-scores against twins, the future without a say."""
+"""Labels are treated day by day: ranks and z-scores against slow implementations, no effect of the future."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_a_blend_is_half_the_z_score_and_half_the_rank() -> None:
     np.testing.assert_allclose(treat_labels(one_day(0, 1, 5), "blend")[0, :, 0], expected, rtol=1e-6)
 
 
-def test_raw_keeps_returns_and_what_is_unknown() -> None:
+def test_raw_keeps_returns_and_nan() -> None:
     values = targets(1)
     np.testing.assert_array_equal(treat_labels(values, "raw"), values)
 
@@ -69,7 +69,7 @@ def test_ranks_equal_scipys(seed: int, missing: float) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), missing=st.floats(0, 0.9))
-def test_z_scores_equal_a_twin(seed: int, missing: float) -> None:
+def test_z_scores_equal_a_slow_implementation(seed: int, missing: float) -> None:
     values = targets(seed, missing)
     treated = treat_labels(values, "zscore")
     for day in range(values.shape[0]):
@@ -80,7 +80,7 @@ def test_z_scores_equal_a_twin(seed: int, missing: float) -> None:
             np.testing.assert_allclose(treated[day, :, horizon], np.clip(expected, -5, 5), atol=1e-4)
 
 
-def test_one_wild_return_is_clipped_at_five_deviations() -> None:
+def test_one_outlier_is_clipped_at_five_deviations() -> None:
     values = np.zeros((1, 100, 1), dtype=np.float32)
     values[0, 0] = 50
     assert treat_labels(values, "zscore").max() == 5
@@ -110,19 +110,19 @@ def test_other_days_do_not_matter(how: LabelTreatment) -> None:
 
 
 @pytest.mark.parametrize("how", TREATMENTS)
-def test_the_targets_themselves_stay(how: LabelTreatment) -> None:
+def test_the_targets_are_not_modified(how: LabelTreatment) -> None:
     values = targets(5)
     kept = values.copy()
     assert treat_labels(values, how).dtype == np.float32
     np.testing.assert_array_equal(values, kept)
 
 
-def test_an_unknown_treatment_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_treatment_is_refused() -> None:
     with pytest.raises(ConfigError, match="label is 'gauss'; expected raw, zscore, rank or blend"):
         treat_labels(targets(1), "gauss")  # type: ignore[arg-type]
 
 
-def test_one_bad_tick_does_not_flatten_the_others() -> None:
+def test_one_bad_tick_does_not_compress_the_others() -> None:
     values = np.random.default_rng(0).normal(0, 0.02, size=(1, 100, 1)).astype(np.float32)
     calm = treat_labels(values, "zscore")
     values[0, 0] = 50

@@ -1,4 +1,4 @@
-"""A day's features are standardised by what the day's own stocks say."""
+"""A day's features are standardised with the statistics of its own stocks."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ NAN = float("nan")
 
 
 def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Standardise one day in place; its count, mean and variance, and the features left to the fallback."""
+    """Standardise one day in place; return count, mean, variance and the features that stay raw."""
     n_stocks, n_features = block.shape
     days = StandardizedDays([block], [np.ones(n_stocks, bool)], n_features, clip)
     kept, statistics = block.copy(), days.statistics
@@ -23,12 +23,12 @@ def standardize_day(block: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndar
 def test_a_day_by_hand() -> None:
     # Ten stocks, five at 1 and five at 3: mean 2, deviation 1. The eleventh is missing.
     block = np.array([1, 3] * 5 + [NAN], dtype=np.float32)[:, None]
-    count, mean, variance, helpless = standardize_day(block, clip=5.0)
+    count, mean, variance, raw = standardize_day(block, clip=5.0)
     np.testing.assert_array_equal(block[:, 0], [-1, 1] * 5 + [0])
-    assert (count.item(), mean.item(), variance.item(), helpless.item()) == (10, 2, 1, False)
+    assert (count.item(), mean.item(), variance.item(), raw.item()) == (10, 2, 1, False)
 
 
-def test_a_lone_outlier_stands_at_the_clip_and_does_not_flatten_the_others() -> None:
+def test_a_single_outlier_is_clipped_and_does_not_compress_the_others() -> None:
     rng = np.random.default_rng(0)
     bulk = rng.normal(size=99).astype(np.float32)
     block = np.append(bulk, np.float32(1e4))[:, None]
@@ -39,7 +39,7 @@ def test_a_lone_outlier_stands_at_the_clip_and_does_not_flatten_the_others() -> 
     assert np.corrcoef(block[:-1, 0], bulk)[0, 1] > 0.9999
 
 
-def test_an_outlier_on_each_side_stands_at_each_clip() -> None:
+def test_outliers_on_both_sides_are_clipped() -> None:
     block = np.append(np.random.default_rng(0).normal(size=98), [1e4, -1e3]).astype(np.float32)[:, None]
     standardize_day(block, clip=5.0)
     assert (block[-2, 0], block[-1, 0]) == (5, -5)
@@ -47,26 +47,26 @@ def test_an_outlier_on_each_side_stands_at_each_clip() -> None:
     assert abs(block.std() - 1) < 0.05
 
 
-def test_a_rare_flag_is_clipped_since_no_scale_could_make_it_normal() -> None:
+def test_a_rare_flag_is_clipped_although_no_scale_gives_deviation_1() -> None:
     block = np.zeros((200, 1), dtype=np.float32)
     block[7] = 1
-    _, _, _, helpless = standardize_day(block, clip=5.0)
-    assert not helpless[0]
+    _, _, _, raw = standardize_day(block, clip=5.0)
+    assert not raw[0]
     assert block[7, 0] == 5
     assert len(np.unique(block)) == 2
 
 
-def test_few_values_or_no_spread_leave_a_column_as_it_came() -> None:
+def test_a_column_with_few_values_or_no_spread_stays_raw() -> None:
     block = np.full((20, 3), 7, dtype=np.float32)
     block[:, 1] = np.where(np.arange(20) < MIN_STOCKS - 1, np.arange(20), NAN)
     block[:, 2] = np.arange(20)
     kept = block.copy()
-    _, _, _, helpless = standardize_day(block, clip=5.0)
-    assert helpless.tolist() == [True, True, False]
+    _, _, _, raw = standardize_day(block, clip=5.0)
+    assert raw.tolist() == [True, True, False]
     np.testing.assert_array_equal(block[:, :2], kept[:, :2])
 
 
-def test_a_large_level_does_not_swallow_a_small_spread() -> None:
+def test_a_large_mean_does_not_hide_a_small_spread() -> None:
     rng = np.random.default_rng(3)
     block = (1e4 + rng.normal(size=(300, 1))).astype(np.float32)
     expected = (block.astype(np.float64) - block.mean(dtype=np.float64)) / block.std(dtype=np.float64)
@@ -92,10 +92,10 @@ def test_after_clipping_a_days_mean_is_near_0_and_its_deviation_near_1(
     block[rng.random(block.shape) < missing] = NAN
     block = (block * 10.0**exponent).astype(np.float32)
     absent = np.isnan(block)
-    count, _, _, helpless = standardize_day(block, clip=5.0)
+    count, _, _, raw = standardize_day(block, clip=5.0)
     np.testing.assert_array_equal(count, (~absent).sum(axis=0))
-    np.testing.assert_array_equal(helpless, count < MIN_STOCKS)
-    for column in np.flatnonzero(~helpless):
+    np.testing.assert_array_equal(raw, count < MIN_STOCKS)
+    for column in np.flatnonzero(~raw):
         known = block[~absent[:, column], column].astype(np.float64)
         assert abs(known.mean()) < 0.05
         assert abs(known.std() - 1) < 0.05

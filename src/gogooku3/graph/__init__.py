@@ -1,4 +1,1 @@
-"""Correlations to edges, one as-of graph per month.
-
-Never uses returns after the first day of the month it serves.
-"""
+"""Correlations to edges, one graph per month, built only from returns before that month."""

@@ -1,4 +1,4 @@
-"""From daily returns to a graph of stocks. Uses no day after `date_end`, whatever the frame holds."""
+"""Build a graph of stocks from daily returns; days after `date_end` are never used."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ from gogooku3.graph.stock_graph import StockGraph, refuse_repeats
 from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns
 
 MIN_HISTORY_DAYS = 20
-"""Market days below which a window carries no edges (or the whole window, where that is shorter)."""
+"""Market days that a window needs to have edges (or the whole window, if that is shorter)."""
 
 _ROWS = 128
-"""Stocks whose edges are chosen at a time: what is sorted stays in the cache."""
+"""Stocks whose edges are selected at a time: the sorted arrays stay in the cache."""
 
 _RETURN = "ret_1d"
 _CLOSE = "close"
@@ -25,13 +25,13 @@ _CLOSE = "close"
 
 @dataclass(frozen=True)
 class FinancialGraphBuilder:
-    """Joins each stock to the stocks whose returns moved most like it, or most against it.
+    """Connect each stock to the stocks whose returns correlate most with its own, in either direction.
 
-    A stock receives from its `max_edges_per_node` strongest by |correlation| at or above the
-    threshold; one with fewer than `min_edges_per_node` also takes its strongest below it, up to
-    that number. Negative correlations keep their sign. A correlation of exactly 0 is no edge,
-    and a stock without enough history has none. Ties go to the smaller code, so that the order
-    of stocks changes nothing.
+    A stock receives edges from the strongest `max_edges_per_node` stocks with |correlation| at or
+    above the threshold; below `min_edges_per_node` edges, the strongest correlations under the
+    threshold fill up to that number. Negative correlations keep their sign. A correlation of exactly
+    0 makes no edge, and a stock without enough history has none. Ties go to the smaller code, so that
+    the order of stocks changes nothing.
 
     Raises:
         ConfigError: a value is out of range or contradicts another.
@@ -40,15 +40,15 @@ class FinancialGraphBuilder:
     correlation_window: int = 60
     """Market days of returns, up to and including the as-of day: about three months."""
     include_negative_correlation: bool = True
-    """Whether stocks that move against each other are joined too."""
+    """Also connect stocks that move against each other."""
     max_edges_per_node: int = 10
-    """Most edges a stock receives from (`K`)."""
+    """Largest number of edges a stock receives (`K`)."""
     correlation_threshold: float = 0.5
-    """|correlation| from which an edge stands on its own."""
+    """|correlation| at or above which an edge is kept regardless of `min_edges_per_node`."""
     min_edges_per_node: int = 5
-    """Edges that a stock gets even below the threshold."""
+    """Edges that a stock receives even below the threshold."""
     return_column: str | None = None
-    """Column of daily returns; None: `ret_1d`, or else made from `close`."""
+    """Column of daily returns; None: `ret_1d`, or else computed from `close`."""
 
     def __post_init__(self) -> None:
         _require_whole("correlation_window", self.correlation_window, 3, "two days always correlate")
@@ -61,13 +61,13 @@ class FinancialGraphBuilder:
             )
         if not 0.0 <= self.correlation_threshold <= 1.0:
             raise ConfigError(
-                f"correlation_threshold is {self.correlation_threshold}; it is compared with |correlation|, "
+                f"correlation_threshold is {self.correlation_threshold}; it applies to |correlation|, "
                 "so choose a number from 0 to 1"
             )
         if self.return_column == _CLOSE:
             raise ConfigError(
-                f"return_column is {_CLOSE!r}, which is a price, not a return; leave it out (null) and "
-                "returns are made from it"
+                f"return_column is {_CLOSE!r}, which is a price, not a return; leave it out (null) to "
+                "compute returns from it"
             )
         if self.return_column is not None and is_target_column(self.return_column):
             raise ConfigError(
@@ -82,29 +82,29 @@ class FinancialGraphBuilder:
         date_end: str | dt.date | None = None,
         date_window: int | None = None,
     ) -> StockGraph:
-        """The graph of `stock_codes` as of the last market day up to and including `date_end`.
+        """Build the graph of `stock_codes` as of the last market day up to and including `date_end`.
 
         A market day is a date on which any stock in `data` has a row. Rows after `date_end`
-        change nothing. Where fewer days than the window exist, those that exist are used.
+        change nothing. If fewer days than the window exist, all of them are used.
 
         Args:
-            data: a data set (`date`, `code`, `ret_1d`, ...) or prices (`date`, `code`, `close`,
-                of which close(t) / close(previous market day) - 1 is taken).
+            data: a data set (`date`, `code`, `ret_1d`, ...) or prices (`date`, `code`, `close`;
+                returns are close(t) / close(previous market day) - 1).
             stock_codes: nodes, in this order; None for every code in `data`, sorted.
             date_end: a date or "YYYY-MM-DD"; None, or a day past the data, for the last day.
             date_window: market days of returns, in place of `correlation_window`.
 
         Raises:
-            DataError: columns are missing, a code is unknown or comes twice, a (date, code) comes
-                twice, or `date_end` lies before the first day.
+            DataError: columns are missing, a code is unknown or repeated, a (date, code) is
+                repeated, or `date_end` is before the first day.
         """
         if date_window is not None:
             return replace(self, correlation_window=date_window).build_graph(data, stock_codes, date_end)
         rows, is_price = self._keyed_rows(data)
         codes = _checked_codes(rows, stock_codes)
         # The oldest return needs the price of the day before.
-        days = _window_days(rows, date_end, self.correlation_window + (1 if is_price else 0))
-        values = _to_cube(rows, days, codes)
+        days = _window_days(rows, date_end, self.correlation_window + is_price)
+        values = _dense(rows, days, codes)
         if is_price:
             values = _returns_from_close(values)
         return self.edges_from_returns(values[-self.correlation_window :], codes, as_of=days[-1])
@@ -112,56 +112,49 @@ class FinancialGraphBuilder:
     def edges_from_returns(
         self, returns: NDArray[np.floating], codes: Sequence[str], as_of: dt.date | None = None
     ) -> StockGraph:
-        """The graph of one window of returns, `[days, stocks]`, NaN where a stock did not trade.
+        """Build the graph of one window of returns, `[days, stocks]`, NaN where a stock did not trade.
 
-        A stock counts as known from two thirds of the window's days on. A window shorter than
-        `MIN_HISTORY_DAYS` (or than `correlation_window`, where that is less) carries no edges.
+        A stock needs returns on two thirds of the window's days. A window shorter than
+        `MIN_HISTORY_DAYS` (or than `correlation_window`, if that is less) has no edges.
 
         Raises:
-            DataError: `codes` doesn't match the columns, or holds a code twice.
+            DataError: `codes` doesn't match the columns, or repeats a code.
         """
         n_days, n_stocks = returns.shape
         if n_stocks != len(codes):
             raise DataError(
-                f"returns have {n_stocks} columns but there are {len(codes)} codes; pass one code a column"
+                f"returns have {n_stocks} columns but there are {len(codes)} codes; pass one code per column"
             )
         refuse_repeats(codes)
         neighbours = np.repeat(np.arange(n_stocks, dtype=np.int64)[:, None], self.max_edges_per_node, axis=1)
         weights = np.zeros(neighbours.shape, dtype=np.float32)
-        valid = np.zeros(neighbours.shape, dtype=np.bool_)
-        # Stocks without history leave before the products, so that a later listing can't move a bit.
+        # Stocks without history are dropped before the matrix products: a later listing can't change a bit.
         known_days = np.isfinite(returns).sum(axis=0)
         by_code = np.argsort(np.array(list(codes), dtype=np.str_), kind="stable")
         nodes = by_code[known_days[by_code] >= default_min_overlap(n_days)]
         if n_days >= min(MIN_HISTORY_DAYS, self.correlation_window) and len(nodes) >= 2:
-            sources, found = self._strongest(masked_correlation(returns[:, nodes]))
-            slots = slice(found.shape[1])
-            neighbours[nodes, slots] = np.where(found != 0.0, nodes[sources], nodes[:, None])
-            weights[nodes, slots] = found
-            valid[nodes, slots] = found != 0.0
-        return StockGraph(tuple(codes), neighbours, weights, valid, as_of)
+            correlation = masked_correlation(returns[:, nodes])
+            for start in range(0, len(nodes), _ROWS):
+                receivers = nodes[start : start + _ROWS]
+                sources, strongest = self._strongest(correlation[start : start + _ROWS], start)
+                slots = slice(sources.shape[1])
+                neighbours[receivers, slots] = np.where(strongest != 0.0, nodes[sources], receivers[:, None])
+                weights[receivers, slots] = strongest
+        return StockGraph(tuple(codes), neighbours, weights, weights != 0.0, as_of)
 
-    def _strongest(self, correlation: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Sources and signed weights of each row's edges, `[N, k]`, strongest first; weight 0 is no edge.
-
-        A float32's bits order as the number does where it isn't negative. With the (reversed)
-        column behind them they make unique whole numbers that sort by strength, then by column.
-        """
-        blocks = [
-            self._strongest_of_rows(correlation[start : start + _ROWS], start)
-            for start in range(0, len(correlation), _ROWS)
-        ]
-        sources, weights = zip(*blocks, strict=True)
-        return np.concatenate(sources), np.concatenate(weights)
-
-    def _strongest_of_rows(
+    def _strongest(
         self, correlation: NDArray[np.float32], first: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The same of some rows `[rows, N]`, of which the first stands at place `first` of all."""
+        """Sources and signed weights of some stocks' edges, `[rows, k]`, strongest first; weight 0: none.
+
+        `correlation` is `[rows, N]`; its first row belongs to stock `first`.
+        """
         n_stocks = correlation.shape[1]
         strength = np.abs(correlation) if self.include_negative_correlation else np.maximum(correlation, 0.0)
         np.copyto(strength, 0.0, where=~np.isfinite(strength))
         np.fill_diagonal(strength[:, first:], 0.0)
+        # The bits of a non-negative float32 sort like its value. With the reversed column below them they are
+        # unique integers that sort by strength, and ties by the smaller column.
         ranking = strength.view(np.uint32).astype(np.uint64)
         ranking <<= np.uint64(32)
         ranking |= np.arange(n_stocks - 1, -1, -1, dtype=np.uint64)
@@ -177,13 +170,12 @@ class FinancialGraphBuilder:
         return sources, np.where(accepted, signed, np.float32(0))
 
     def _keyed_rows(self, data: pl.DataFrame) -> tuple[pl.LazyFrame, bool]:
-        """`date, code, value` with canonical keys, and whether the value is a price."""
-        mapping = {name: found for found, name in map_columns(data.columns, (*KEYS, _CLOSE)).items()}
+        """Rows as `date, code, value`, and True if the value is a price."""
+        mapping = {canonical: name for name, canonical in map_columns(data.columns, (*KEYS, _CLOSE)).items()}
         require_columns(mapping, KEYS, "a graph")
-        column, is_price = self.return_column, False
+        column = self.return_column
         if column is None:
             column = _RETURN if _RETURN in data.columns else mapping.get(_CLOSE)
-            is_price = column is not None and column != _RETURN
         if column is None or column not in data.columns:
             looked_for = repr(self.return_column) if self.return_column else f"'{_RETURN}' or '{_CLOSE}'"
             raise DataError(
@@ -200,7 +192,7 @@ class FinancialGraphBuilder:
             pl.col(mapping[CODE]).cast(pl.String).alias(CODE),
             pl.col(column).cast(pl.Float64).alias("value"),
         )
-        return rows, is_price
+        return rows, column not in (self.return_column, _RETURN)
 
 
 def _require_whole(name: str, value: int, least: int, why: str) -> None:
@@ -209,19 +201,17 @@ def _require_whole(name: str, value: int, least: int, why: str) -> None:
 
 
 def _checked_codes(rows: pl.LazyFrame, stock_codes: Iterable[str] | None) -> list[str]:
-    """The nodes as strings, each known to the frame and named once."""
-    known = rows.select(pl.col(CODE).unique().sort()).collect().get_column(CODE).drop_nulls().to_list()
+    """The nodes as strings, each in the frame and named once."""
+    existing = rows.select(pl.col(CODE).unique().sort()).collect().get_column(CODE).drop_nulls().to_list()
     if stock_codes is None:
-        return known
+        return existing
     if isinstance(stock_codes, str):
         raise DataError(f"stock_codes is the single string {stock_codes!r}; pass a list of codes")
     codes = [str(code) for code in stock_codes]
-    if unknown := sorted(set(codes).difference(known)):
-        raise DataError(
-            f"unknown stock codes: {choices(unknown)}; choose among the frame's, {choices(known)}"
-        )
+    if unknown := sorted(set(codes).difference(existing)):
+        raise DataError(f"unknown stock codes: {choices(unknown)}; the frame has {choices(existing)}")
     if not codes:
-        raise DataError("stock_codes is empty; pass the codes to join, or None for every code in the frame")
+        raise DataError("stock_codes is empty; pass some codes, or None for every code in the frame")
     refuse_repeats(codes)
     return codes
 
@@ -230,7 +220,7 @@ def _window_days(rows: pl.LazyFrame, date_end: str | dt.date | None, n_days: int
     """The last `n_days` market days up to and including `date_end`."""
     days = rows.select(pl.col(DATE).drop_nulls().unique().sort()).collect().get_column(DATE)
     if days.is_empty():
-        raise DataError("the frame has no dated row; a graph needs daily returns or prices")
+        raise DataError("the frame has no row with a date; a graph needs daily returns or prices")
     end = _as_date(date_end)
     past = days if end is None else days.filter(days <= end)
     if past.is_empty():
@@ -249,31 +239,30 @@ def _as_date(value: str | dt.date | None) -> dt.date | None:
     return value.date() if isinstance(value, dt.datetime) else value
 
 
-def _to_cube(rows: pl.LazyFrame, days: list[dt.date], codes: list[str]) -> NDArray[np.float64]:
-    """`[days, codes]` of the frame's values; NaN where there is no row, a null or an infinity."""
+def _dense(rows: pl.LazyFrame, days: list[dt.date], codes: list[str]) -> NDArray[np.float64]:
+    """The frame's values as `[days, codes]`; NaN where a row is missing, or its value null or infinite."""
     columns = pl.LazyFrame(
         {CODE: codes, "column": range(len(codes))}, schema={CODE: pl.String, "column": pl.Int64}
     )
-    row_of_day = pl.lit(pl.Series(days)).search_sorted(pl.col(DATE)).alias("row")
     window = (
         rows.filter(pl.col(DATE).is_between(days[0], days[-1]))
         .join(columns, on=CODE, how="inner")
-        .select(DATE, CODE, "value", "column", row_of_day)
+        .with_columns(row=pl.lit(pl.Series(days)).search_sorted(pl.col(DATE)))
         .collect()
     )
-    if window.height != window.n_unique([DATE, CODE]):
-        example = window.filter(window.select(DATE, CODE).is_duplicated()).row(0)
-        raise DataError(f"code {example[1]} has two rows on {example[0]}; keep one row a stock and day")
-    cube = np.full((len(days), len(codes)), np.nan)
-    cube[window["row"].to_numpy(), window["column"].to_numpy()] = window["value"].to_numpy()
-    cube[~np.isfinite(cube)] = np.nan
-    return cube
+    if (repeated := window.select(DATE, CODE).is_duplicated()).any():
+        date, code = window.filter(repeated).select(DATE, CODE).row(0)
+        raise DataError(f"code {code} has two rows on {date}; keep one row per stock and day")
+    dense = np.full((len(days), len(codes)), np.nan)
+    dense[window["row"].to_numpy(), window["column"].to_numpy()] = window["value"].to_numpy()
+    dense[~np.isfinite(dense)] = np.nan
+    return dense
 
 
 def _returns_from_close(close: NDArray[np.float64]) -> NDArray[np.float64]:
     """close(t) / close(previous market day) - 1 by row; NaN unless both days have a price above 0.
 
-    The first row has no previous day and stays NaN, so that one row a day remains.
+    The first row has no previous day and is NaN.
     """
     price = np.where(close > 0.0, close, np.nan)
     returns = np.full_like(price, np.nan)

@@ -1,4 +1,4 @@
-"""Correlations of daily returns over one window. It is told which window; it never chooses one."""
+"""Correlations of daily returns over one window, which the caller chooses."""
 
 from contextlib import AbstractContextManager
 from functools import cache
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 _BLOCK = 64
-"""Stocks handled at a time where days are missing: keeps the intermediate products in the cache."""
+"""Stocks per block where days are missing: the intermediate products stay in the cache."""
 
 _COMPLETE_BLOCK = 256
-"""Stocks handled at a time where no day is missing, with a single product."""
+"""Stocks per block where no day is missing, which takes a single product."""
 
 _MIN_VARIANCE = 1e-10
-"""Share of a stock's own variance below which a pair's common days hold only rounding error."""
+"""Share of a stock's own variance below which its variance on a pair's common days is rounding error."""
 
 
 def default_min_overlap(n_days: int) -> int:
-    """Common days a pair needs: two thirds of the window, and 3 at the least.
+    """Common days a pair needs: two thirds of the window, at least 3.
 
-    Two points always lie on a line, so fewer than 3 say nothing.
+    Two days always correlate perfectly, so fewer than 3 carry no information.
 
     >>> default_min_overlap(60), default_min_overlap(4), default_min_overlap(2)
     (40, 3, 3)
@@ -29,14 +29,14 @@ def default_min_overlap(n_days: int) -> int:
 
 
 def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = None) -> NDArray[np.float32]:
-    """Pearson correlation of each pair of stocks over the days that both traded.
+    """Pearson correlation of each pair of stocks over the days on which both traded.
 
     Each pair uses its own means and variances over its common days (pairwise complete, as in
-    `pandas.DataFrame.corr`). The result is exactly symmetric and lies in [-1, 1].
+    `pandas.DataFrame.corr`). The result is exactly symmetric and within [-1, 1].
 
     Args:
         returns: `[days, stocks]`, one window; NaN (or infinite) where a return is unknown.
-        min_overlap: common days that a pair needs; by default two thirds of the window.
+        min_overlap: common days that a pair needs; `default_min_overlap` if None.
 
     Returns:
         `[stocks, stocks]` float32. NaN where a pair has fewer common days, or where one of the
@@ -54,6 +54,7 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
         return np.full((n_stocks, n_stocks), np.nan, dtype=np.float32)
     present = np.isfinite(returns)
     complete = present.all(axis=0)
+    # Stocks with missing days first, so that both kinds of pairs are contiguous blocks.
     gaps_first = np.argsort(complete, kind="stable")
     n_gaps = n_stocks - int(complete.sum())
 
@@ -75,17 +76,17 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     in_order = np.empty_like(correlation)
     for start in range(0, n_stocks, _COMPLETE_BLOCK):
         rows = slice(start, start + _COMPLETE_BLOCK)
-        # Clipping changes no place, for all exist; it lets NumPy write without a copy of its own.
+        # mode="clip" lets NumPy write into `out` without a copy; all indices are valid, so none is clipped.
         np.take(correlation[back[rows]], back, axis=1, out=in_order[rows], mode="clip")
     return in_order
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """Products stay in the thread that asks for them, in the whole process, until the context ends.
+    """Run matrix products in the calling thread, in the whole process, until the context ends.
 
-    They take a millisecond each: handing them to BLAS threads costs more than it saves (ten times more where
-    the cores are busy), and one thread keeps the bits the same anywhere. Threads of our own enter it once,
-    around them all, since each exit restores what its entry found.
+    A product takes a millisecond: BLAS threads cost more than they save (ten times more on busy cores), and
+    one thread gives the same bits on every machine. Enter it once around a thread pool, not in each thread:
+    each exit restores the limit found at its entry.
     """
     limit: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
     return limit
@@ -93,18 +94,18 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """The thread pools of the loaded libraries; looking for them costs a millisecond, so once."""
+    """The thread pools of the loaded libraries; finding them takes a millisecond, so it is done once."""
     return ThreadpoolController()
 
 
 def _standardised(returns: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Each stock's returns at mean 0 and variance 1 over its own days; 0 where missing or constant."""
+    """Scale each stock's returns to mean 0 and variance 1 over its own days; 0 where missing or constant."""
     values = np.where(present, returns, 0.0).astype(np.float64)
     count = np.maximum(present.sum(axis=0), 1)
     largest = np.abs(values).max(axis=0)
     values = np.where(present, values - values.sum(axis=0) / count, 0.0)
     deviation = np.sqrt((values * values).sum(axis=0) / count)
-    # The mean of equal numbers is rounded, so "constant" is measured against their size.
+    # The mean of equal numbers is rounded, so "constant" is relative to their size.
     varies = deviation > 1e-12 * largest
     scaled: NDArray[np.float64] = values * np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
     return scaled
@@ -117,10 +118,10 @@ def _fill_rows_with_gaps(
     n_gaps: int,
     min_overlap: int,
 ) -> None:
-    """Fill, in place, every pair in which one of the first `n_gaps` stocks takes part.
+    """Fill, in place, every pair with one of the first `n_gaps` stocks.
 
     With sums over common days, cov = Sxy - Sx Sy / n and var = Sxx - Sx^2 / n; each sum is a
-    product of (masked scores or their squares) with the mask, so that BLAS does the work.
+    matrix product of scores, squared scores or the mask.
     """
     mask = present.astype(np.float64)
     squares = scores * scores
@@ -137,6 +138,7 @@ def _fill_rows_with_gaps(
         row_variance -= row_sum * row_sum * per_day
         column_variance = mask[:, rows].T @ squares[:, rest]
         column_variance -= column_sum * column_sum * per_day
+        # The scores have variance 1, so the floor is a share of a stock's own variance, times the days.
         floor = _MIN_VARIANCE * days
         enough &= (row_variance > floor) & (column_variance > floor)
         row_variance *= column_variance
@@ -146,7 +148,7 @@ def _fill_rows_with_gaps(
 
 
 def _fill_complete_rows(correlation: NDArray[np.float32], scores: NDArray[np.float64], n_gaps: int) -> None:
-    """Fill, in place, every pair of two stocks without gaps, which come after the first `n_gaps`."""
+    """Fill, in place, every pair of stocks without gaps, which come after the first `n_gaps`."""
     n_days, n_stocks = scores.shape
     for start in range(n_gaps, n_stocks, _COMPLETE_BLOCK):
         covariance = scores[:, start : start + _COMPLETE_BLOCK].T @ scores[:, start:]
@@ -154,10 +156,11 @@ def _fill_complete_rows(correlation: NDArray[np.float32], scores: NDArray[np.flo
         _fill_both_ways(correlation, start, covariance)
 
 
-def _fill_both_ways(correlation: NDArray[np.float32], start: int, found: NDArray[np.float64]) -> None:
-    """Write what was found of some stocks with themselves and all after them, `[rows, rest]`; mirror it."""
-    among_rows = found[:, : len(found)]
-    np.copyto(among_rows, among_rows.T.copy(), where=np.tri(len(found), k=-1, dtype=bool))
-    rows, rest = slice(start, start + len(found)), slice(start, None)
-    correlation[rows, rest] = found
-    correlation[rest, rows] = found.T
+def _fill_both_ways(correlation: NDArray[np.float32], start: int, block: NDArray[np.float64]) -> None:
+    """Write `[rows, rest]`, the correlations of some stocks with themselves and all later ones; mirror it."""
+    among_rows = block[:, : len(block)]
+    # Exactly symmetric: the upper triangle replaces the lower, which may differ by rounding.
+    np.copyto(among_rows, among_rows.T.copy(), where=np.tri(len(block), k=-1, dtype=bool))
+    rows, rest = slice(start, start + len(block)), slice(start, None)
+    correlation[rows, rest] = block
+    correlation[rest, rows] = block.T

@@ -1,4 +1,4 @@
-"""Which graph serves which day: one snapshot a calendar month, from days before that month only."""
+"""Monthly graphs: one snapshot per calendar month, from days before that month only."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ _WORKERS = 2
 
 @dataclass(frozen=True, eq=False)
 class GraphSchedule:
-    """Monthly snapshots of the graph, each known before the first trading day it serves.
+    """Monthly snapshots of the graph, each known before the first trading day that uses it.
 
-    A day in month m is served by the snapshot made of returns up to the last trading day before
-    m. So no day sees its own return, and data appended later moves no earlier snapshot by a bit.
+    Days in month m use the snapshot built from returns up to the last trading day before m. So no
+    day sees its own return, and data appended later changes no bit of an earlier snapshot.
     """
 
     months: NDArray[np.datetime64]
     """Calendar months with a trading day, datetime64[M] `[M]`, ascending."""
     graphs: list[StockGraph]
-    """One snapshot a month, over the same codes in the same order, `[M]`."""
+    """One snapshot per month, over the same codes in the same order, `[M]`."""
     snapshot_index: NDArray[np.int64]
-    """Position in `graphs` of the snapshot that serves each day, `[D]`."""
+    """Index in `graphs` of each day's snapshot, `[D]`."""
     builder: FinancialGraphBuilder
-    """Rules that made the edges."""
+    """Rules for the edges."""
 
     @classmethod
     def build(
@@ -45,7 +45,7 @@ class GraphSchedule:
         builder: FinancialGraphBuilder,
         days: range | None = None,
     ) -> "GraphSchedule":
-        """A snapshot for each calendar month in `dates`, or in some of them.
+        """Build a snapshot for each calendar month in `dates`, or of some of its days.
 
         The first months, with too few days before them for a correlation, get graphs without
         edges; the very first has `as_of` None.
@@ -55,11 +55,11 @@ class GraphSchedule:
             codes: stocks, `[S]`.
             returns: one-day returns known at each day's close, `[D, S]`; NaN where missing.
             builder: window and rules for edges.
-            days: positions in `dates` of the days to serve; the others only lend returns, and
-                `snapshot_index` counts from the first of these. None: all.
+            days: indices in `dates` of the days that need a snapshot; the others only provide
+                returns, and `snapshot_index` starts at the first of these. None: all.
 
         Raises:
-            DataError: shapes disagree, or the dates don't ascend.
+            DataError: shapes differ, or the dates don't ascend.
         """
         if returns.shape != (len(dates), len(codes)):
             raise DataError(
@@ -99,26 +99,26 @@ class GraphSchedule:
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
-        """Where an edge stands in every snapshot, bool `[M, S, K]`."""
+        """True at the edges of every snapshot, False at padding, bool `[M, S, K]`."""
         return np.stack([graph.valid for graph in self.graphs])
 
     def graph_for(self, date: dt.date | np.datetime64) -> StockGraph:
-        """The snapshot that serves a day (any day of a month in the schedule).
+        """Return the snapshot for a day (any day of a month in the schedule).
 
         Raises:
             DataError: the schedule has no trading day in that month.
         """
         month = np.asarray(date, dtype="datetime64[D]").astype("datetime64[M]")
-        position = int(np.searchsorted(self.months, month))
-        if position == len(self.months) or self.months[position] != month:
+        index = int(np.searchsorted(self.months, month))
+        if index == len(self.months) or self.months[index] != month:
             raise DataError(
-                f"no graph serves {date}: the schedule runs from {self.months[0]} to {self.months[-1]}; "
-                "build it from data that reaches that month"
+                f"no graph for {date}: the schedule runs from {self.months[0]} to {self.months[-1]}; "
+                "build it from data that includes that month"
             )
-        return self.graphs[position]
+        return self.graphs[index]
 
     def edge_turnover(self, before: "GraphSchedule") -> float:
-        """Share of edges changed since another schedule, the mean over the months that both have; else 0."""
+        """Mean share of edges changed since another schedule, over the months in both; 0 without any."""
         earlier = dict(zip(before.months.tolist(), before.graphs, strict=True))
         changed = [
             graph.edge_turnover(earlier[month])
@@ -128,53 +128,47 @@ class GraphSchedule:
         return float(np.mean(changed)) if changed else 0.0
 
     def summary(self) -> pl.DataFrame:
-        """One row a snapshot: when it was made, whom it serves, and what it holds.
+        """Summarise the snapshots, one row per month.
 
         Returns:
-            `month`, `as_of`, `days` (trading days it serves), `n_edges`, `turnover` (share of edges
+            `month`, `as_of`, `days` (trading days that use it), `n_edges`, `turnover` (share of edges
             changed since the snapshot before, null for the first), `n_stocks_with_edges` (stocks that
-            hear another), and over the edges `negative_share` and `mean_abs_correlation` (null without).
+            receive an edge), and over the edges `negative_share` and `mean_abs_correlation` (null without).
         """
+        n_months = len(self.graphs)
         turnover = [now.edge_turnover(before) for before, now in pairwise(self.graphs)]
         weights = [graph.edge_weight for graph in self.graphs]
+        n_stocks = [int(graph.valid.any(axis=1).sum()) for graph in self.graphs]
+        negative = [float((w < 0).mean()) if len(w) else None for w in weights]
+        strength = [float(np.abs(w).mean()) if len(w) else None for w in weights]
         return pl.DataFrame(
-            {
-                "month": [str(month) for month in self.months],
-                "as_of": [graph.as_of for graph in self.graphs],
-                "days": np.bincount(self.snapshot_index, minlength=len(self.graphs)).tolist(),
-                "n_edges": [graph.n_edges for graph in self.graphs],
-                "turnover": [None, *turnover],
-                "n_stocks_with_edges": [int(graph.valid.any(axis=1).sum()) for graph in self.graphs],
-                "negative_share": [float((w < 0).mean()) if len(w) else None for w in weights],
-                "mean_abs_correlation": [float(np.abs(w).mean()) if len(w) else None for w in weights],
-            },
-            schema={
-                "month": pl.String,
-                "as_of": pl.Date,
-                "days": pl.Int64,
-                "n_edges": pl.Int64,
-                "turnover": pl.Float64,
-                "n_stocks_with_edges": pl.Int64,
-                "negative_share": pl.Float64,
-                "mean_abs_correlation": pl.Float64,
-            },
+            [
+                pl.Series("month", [str(month) for month in self.months], pl.String),
+                pl.Series("as_of", [graph.as_of for graph in self.graphs], pl.Date),
+                pl.Series("days", np.bincount(self.snapshot_index, minlength=n_months), pl.Int64),
+                pl.Series("n_edges", [graph.n_edges for graph in self.graphs], pl.Int64),
+                pl.Series("turnover", [None, *turnover], pl.Float64),
+                pl.Series("n_stocks_with_edges", n_stocks, pl.Int64),
+                pl.Series("negative_share", negative, pl.Float64),
+                pl.Series("mean_abs_correlation", strength, pl.Float64),
+            ]
         )
 
     def means(self, days: range | None = None) -> dict[str, float]:
-        """What the snapshots with edges hold on average.
+        """Average the summary over the snapshots with edges.
 
         Args:
-            days: positions in the calendar; the snapshots that serve them count. None: all.
+            days: indices in the calendar; only their snapshots count. None: all.
 
         Returns:
-            `snapshots` (how many have edges), `edges`, `turnover` (from one of them to the next),
-            `negative_share`, `mean_abs_correlation`, `isolated` (stocks that hear nobody); all 0 where
-            none has edges.
+            `snapshots` (number with edges), `edges`, `turnover` (from one of them to the next),
+            `negative_share`, `mean_abs_correlation`, `isolated` (stocks that receive no edge); all 0 if
+            no snapshot has edges.
         """
         served = self.snapshot_index if days is None else self.snapshot_index[days.start : days.stop]
         table = self.summary()[np.unique(served)].filter(pl.col("n_edges") > 0)
         n_stocks = self.graphs[0].n_nodes
-        # From a month without edges to the first with them everything changes, which says nothing.
+        # The first snapshot's turnover is null or, after a month without edges, always 1: not informative.
         averages = {
             "edges": table["n_edges"].mean(),
             "turnover": table["turnover"][1:].mean(),
@@ -185,13 +179,13 @@ class GraphSchedule:
         return {"snapshots": table.height, **{name: _number(mean) for name, mean in averages.items()}}
 
     def __str__(self) -> str:
-        """The schedule in a sentence."""
+        """One-sentence summary."""
         means = self.means()
         return (
             f"{len(self.graphs)} monthly graphs of {self.graphs[0].n_nodes:,} stocks, "
             f"{means['snapshots']} with edges: {means['edges']:,.0f} edges on average, "
             f"{means['negative_share']:.0%} negative, |correlation| {means['mean_abs_correlation']:.2f}, "
-            f"{means['isolated']:.1f} stocks alone, {means['turnover']:.0%} of edges new each month"
+            f"{means['isolated']:.1f} stocks without edges, {means['turnover']:.0%} of edges new each month"
         )
 
 

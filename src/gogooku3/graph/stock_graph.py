@@ -1,7 +1,4 @@
-"""The graph of stocks as plain arrays: who listens to whom, how strongly, and as of which day.
-
-It holds edges and answers questions about them. It does not compute correlations.
-"""
+"""The graph of stocks as plain arrays: neighbours, signed weights and the as-of day."""
 
 import datetime as dt
 from collections import Counter
@@ -18,14 +15,14 @@ _KEYS = ("n_nodes", "n_edges", "edge_index", "edge_weight", "codes", "as_of")
 
 
 def refuse_repeats(codes: Sequence[str]) -> None:
-    """Refuse a list of nodes that names a stock twice.
+    """Check that no node is listed twice.
 
     Raises:
-        DataError: naming the repeated codes.
+        DataError: with the repeated codes.
     """
     if len(set(codes)) < len(codes):
-        twice = [code for code, count in Counter(codes).items() if count > 1]
-        raise DataError(f"stock codes come twice: {choices(twice)}; pass each once")
+        repeated = [code for code, count in Counter(codes).items() if count > 1]
+        raise DataError(f"repeated stock codes: {choices(repeated)}; pass each once")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +33,7 @@ class StockGraph:
     rest of its row is padding: its own index, weight 0, `valid` False. The arrays are shared,
     not copied: treat them as read-only.
 
-    Also reads like a mapping: `n_nodes`, `n_edges`, `edge_index` (int64 `[2, E]`, row 0 the
+    Also works like a mapping: `n_nodes`, `n_edges`, `edge_index` (int64 `[2, E]`, row 0 the
     source, row 1 the receiver), `edge_weight` (float32 `[E]`), `codes` and `as_of`.
 
     >>> graph = StockGraph(
@@ -57,9 +54,9 @@ class StockGraph:
     weights: NDArray[np.float32]
     """Signed correlations, `[N, K]`; 0 at padding."""
     valid: NDArray[np.bool_]
-    """Where an edge stands, `[N, K]`."""
+    """True at edges, False at padding, `[N, K]`."""
     as_of: dt.date | None
-    """Newest day whose returns were used; None where there was none."""
+    """Newest day whose returns were used; None if no day was."""
 
     def __post_init__(self) -> None:
         shape = self.neighbours.shape
@@ -92,7 +89,7 @@ class StockGraph:
         return self.weights[self.valid]
 
     def keys(self) -> tuple[str, ...]:
-        """Names that `graph[name]` answers to."""
+        """Names that `graph[name]` accepts."""
         return _KEYS
 
     def __getitem__(self, name: str) -> Any:
@@ -107,7 +104,7 @@ class StockGraph:
         return iter(_KEYS)
 
     def __eq__(self, other: object) -> bool:
-        """Equal bit for bit: stocks, date, edges and weights."""
+        """Compare stocks, date, edges and weights bit for bit."""
         if not isinstance(other, StockGraph):
             return NotImplemented
         return (
@@ -133,9 +130,9 @@ class StockGraph:
     def edge_turnover(self, other: "StockGraph") -> float:
         """Share of edges changed between two graphs, from 0 (the same) to 1 (none kept).
 
-        One minus the edges in both over the edges of the larger graph, so that three of ten
-        edges replaced make 0.3. Edges are pairs of codes: order, weights and signs don't count.
-        Two graphs without edges make 0.
+        One minus the edges in both over the edges of the larger graph: replacing three of ten
+        edges gives 0.3. Edges are pairs of codes; order, weights and signs don't count.
+        Two graphs without edges give 0.
         """
         larger = max(self.n_edges, other.n_edges)
         if larger == 0:
@@ -145,17 +142,17 @@ class StockGraph:
         return 1.0 - kept.size / larger
 
     def subset(self, codes: Iterable[str]) -> "StockGraph":
-        """The graph among `codes`, in that order, with the edges that join two of them.
+        """Return the graph of `codes`, in that order, with the edges between two of them.
 
         Raises:
-            DataError: a code is not in the graph, or comes twice.
+            DataError: a code is not in the graph, or is repeated.
         """
-        wanted = tuple(codes)
+        requested = tuple(codes)
         position = {code: i for i, code in enumerate(self.codes)}
-        if unknown := [code for code in wanted if code not in position]:
-            raise DataError(f"not in the graph: {choices(unknown)}; it holds {choices(self.codes)}")
-        refuse_repeats(wanted)
-        rows = np.array([position[code] for code in wanted], dtype=np.int64)
+        if unknown := [code for code in requested if code not in position]:
+            raise DataError(f"not in the graph: {choices(unknown)}; it has {choices(self.codes)}")
+        refuse_repeats(requested)
+        rows = np.array([position[code] for code in requested], dtype=np.int64)
         renumbered = np.full(self.n_nodes, -1, dtype=np.int64)
         renumbered[rows] = np.arange(len(rows))
         sources = renumbered[self.neighbours[rows]]
@@ -165,7 +162,7 @@ class StockGraph:
         weights = np.take_along_axis(self.weights[rows], edges_first, axis=1)
         own = np.arange(len(rows), dtype=np.int64)[:, None]
         return StockGraph(
-            codes=wanted,
+            codes=requested,
             neighbours=np.where(valid, np.take_along_axis(sources, edges_first, axis=1), own),
             weights=np.where(valid, weights, np.float32(0)),
             valid=valid,
@@ -174,7 +171,7 @@ class StockGraph:
 
 
 def _edge_ids(graph: StockGraph, node: dict[str, int]) -> NDArray[np.int64]:
-    """One number an edge, the same in every graph that shares the numbering `node`."""
+    """One integer per edge, comparable between graphs that share the numbering `node`."""
     renumber = np.array([node[code] for code in graph.codes], dtype=np.int64)
     source, receiver = renumber[graph.edge_index]
     ids: NDArray[np.int64] = receiver * len(node) + source

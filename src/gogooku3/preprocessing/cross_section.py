@@ -149,7 +149,7 @@ class CrossSectionalNormalizerV2:
 
         A feature's day is regular when it has at least `MIN_STOCKS` values other than 0 and some
         spread among them. A 0 may mark a missing value, and m of n missing values lower the
-        deviation to sqrt(1 - m / n): a deviation between that and 1 is no error.
+        deviation to sqrt(1 - m / n): any deviation between that and 1 is accepted.
 
         Returns:
             `max_abs_mean`, `max_std_error`, `max_abs_value`, `days`, `violations` (feature and
