@@ -1,4 +1,4 @@
-"""Data sets that can't be trained on, through `gogooku3 train`."""
+"""Data sets that can't be used for training, through `gogooku3 train`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,14 +32,37 @@ def of(content: bytes, name: str = "d.parquet") -> Callable[[Path], Sequence[obj
 
 
 def train_and_score_by_prices(folder: Path) -> Sequence[object]:
-    """The command that trains, and is to score by prices of the first days alone."""
+    """The command that trains and scores with prices of the first days only."""
     prices().write_parquet(folder / "p.parquet")
     return *train()(folder), f"evaluation.prices={folder / 'p.parquet'}"
+
+
+def in_folder(files: dict[str, bytes]) -> Callable[[Path], Sequence[object]]:
+    """The command that trains on a folder with these files besides a good year."""
+
+    def make(folder: Path) -> Sequence[object]:
+        (folder / "d" / "year=2022").mkdir(parents=True)
+        data_set().write_parquet(folder / "d" / "year=2022" / "part.parquet")
+        for name, content in files.items():
+            (folder / "d" / name).parent.mkdir(exist_ok=True)
+            (folder / "d" / name).write_bytes(content)
+        return "train", "--data", folder / "d", *TINY
+
+    return make
 
 
 CASES = [
     Case("no file", lambda f: ("train", "--data", f / "no.parquet", *TINY), ("no.parquet", "data build")),
     Case("a folder", lambda f: ("train", "--data", f, *TINY), ("folder",)),
+    Case(
+        "another file in the folder",
+        in_folder({"prices.csv": b"x"}),
+        ("prices.csv", "year=2024/part.parquet"),
+    ),
+    Case("an empty year", in_folder({"year=2023/part.parquet": b""}), ("year=2023/part.parquet", "0 bytes")),
+    Case(
+        "a damaged year", in_folder({"year=2023/part.parquet": b"x" * 99}), ("year=2023/part.parquet", "Parq")
+    ),
     Case("an empty file", of(b""), ("d.parquet", "0 bytes")),
     Case("text", of(b"hello"), ("d.parquet", "Parquet")),
     Case("a truncated file", of(b"PAR1" + bytes(90)), ("d.parquet", "Parquet")),

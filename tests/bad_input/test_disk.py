@@ -1,4 +1,4 @@
-"""A disk that fills up and files that vanish: one clear error, and nothing that was there is harmed."""
+"""A full disk or a removed file gives one clear error and harms no existing file."""
 
 import errno
 import os
@@ -16,12 +16,12 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.files import atomic
 
 Fill = Callable[[int], Path]
-"""Makes a disk on which there are so many kilobytes, or gives it so many."""
+"""Makes a disk of so many kilobytes, or resizes it."""
 
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fill]:
-    """A small file system; where none may be mounted, a limit on what one file may hold stands in for it."""
+    """A small file system, or a limit on the size of a file where none may be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = False
@@ -50,7 +50,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fill]:
 
 
 def refused_for_space(words: tuple[object, ...], folder: Path) -> None:
-    """Assert exit code 2 and one line; the file that was there stays, no temporary one does."""
+    """Assert exit code 2, one line, the old file and no temporary one."""
     outcome = run(words, folder)
     assert outcome.code == 2, outcome.err
     assert "no space is left on the disk" in outcome.message
@@ -78,8 +78,23 @@ def test_a_full_disk_leaves_the_old_file_of_a_name(disk: Fill, home: Path) -> No
     assert (place / "b.parquet").read_text() == "an older one"
 
 
+def test_a_full_disk_leaves_the_old_years_of_a_folder(disk: Fill, home: Path) -> None:
+    place = disk(4000)
+    everything = prices(20, 300)
+    everything.filter(pl.col("date") < pl.col("date").max()).write_parquet(home / "p.parquet")
+    command = ("data", "build", "--prices", "p.parquet", "--out", place / "b")
+    assert run(command, home).code == 0
+    before = contents(place / "b")
+    everything.write_parquet(home / "p.parquet")
+    used = sum(file.stat().st_size for file in place.rglob("*.parquet"))
+    disk(used // 1024 + 20)
+    for options in ((), ("--append",)):
+        refused_for_space((*command, *options), home)
+        assert contents(place / "b") == before
+
+
 @pytest.mark.parametrize("kilobytes", [8, 60, 250])
-def test_a_run_on_a_disk_that_fills_up_is_taken_to_its_end_once_there_is_room(
+def test_a_run_stopped_by_a_full_disk_can_be_resumed(
     kilobytes: int, disk: Fill, home: Path, tiny_run: Path
 ) -> None:
     place = disk(kilobytes)
@@ -96,7 +111,7 @@ def test_a_run_on_a_disk_that_fills_up_is_taken_to_its_end_once_there_is_room(
     assert ended.equals(unbroken)
 
 
-def test_a_file_that_vanishes_while_it_is_read_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_removed_while_it_is_read_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = ProductionDatasetV3.feature_blocks
 
     def vanish(self: ProductionDatasetV3, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -109,7 +124,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_named(home: Path, monkeypatch:
     assert not [c for c in complaints(outcome, ("d.parquet",)) if not c.startswith("it changed")], outcome.err
 
 
-def test_a_folder_that_vanishes_under_a_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_folder_removed_during_the_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gogooku3.pipeline import train_baseline
 
     train = train_baseline.train_baseline

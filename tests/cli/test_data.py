@@ -163,3 +163,30 @@ def test_build_says_how_to_get_prices_where_there_are_none(capsys: pytest.Captur
     code, _, err = run(capsys, "data", "build", "--prices", "nowhere", "--out", "x.parquet")
     assert code == 2
     assert "gogooku3 data synth" in err
+
+
+def test_a_folder_by_year_trains_predicts_and_audits_like_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = data_set()
+    frame.write_parquet("d.parquet")
+    half = frame["date"].unique().sort()[45]
+    for year, part in (
+        (2021, frame.filter(pl.col("date") < half)),
+        (2022, frame.filter(pl.col("date") >= half)),
+    ):
+        Path(f"d/year={year}").mkdir(parents=True)
+        part.write_parquet(f"d/year={year}/part.parquet")
+    tables = []
+    for data in ("d.parquet", "d"):
+        assert run(capsys, "train", "--data", data, "--out", f"runs/{data}", *map(str, TINY))[0] == 0
+        (folder,) = Path("runs", data).glob("train/*")
+        assert run(capsys, "audit", str(folder))[0] == 0
+        assert (
+            run(capsys, "predict", "--run", str(folder), "--data", data, "--out", f"{data}.rank.parquet")[0]
+            == 0
+        )
+        files = (folder / "predictions.parquet", Path(f"{data}.rank.parquet"))
+        tables.append([pl.read_parquet(file) for file in files])
+    assert all(one.equals(other) for one, other in zip(*tables, strict=True))

@@ -1,4 +1,4 @@
-"""From a price file to the data set file."""
+"""From prices to a data set."""
 
 import json
 import shutil
@@ -38,14 +38,14 @@ def test_a_target_is_the_return_that_the_feature_shows_later(market: Path, tmp_p
     assert one["target_1d"].to_list()[:-1] == pytest.approx(one["ret_1d"].to_list()[1:], rel=1e-6)
 
 
-def test_the_file_tells_how_it_was_made(market: Path, tmp_path: Path) -> None:
+def test_the_metadata_records_how_the_file_was_made(market: Path, tmp_path: Path) -> None:
     report = build_dataset(market, tmp_path / "set.parquet")
-    account = read_build_metadata(report.out_path)
-    assert account is not None
-    assert account["features"] == list(FEATURE_NAMES)
-    assert account["fingerprint"] == report.fingerprint
-    assert account["source"] == ["market.parquet"]
-    assert set(account) >= {"version", "rows", "prices", "targets"}
+    metadata = read_build_metadata(report.out_path)
+    assert metadata is not None
+    assert metadata["features"] == list(FEATURE_NAMES)
+    assert metadata["fingerprint"] == report.fingerprint
+    assert metadata["source"] == ["market.parquet"]
+    assert set(metadata) >= {"version", "rows", "prices", "targets"}
     assert read_build_metadata(market) is None
 
 

@@ -1,4 +1,4 @@
-"""The features of the last days alone are those of all days."""
+"""Features of the last days computed from recent prices equal those from all prices."""
 
 import polars as pl
 import pytest
@@ -26,7 +26,7 @@ def whole(prices: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("n_new", [1, 2, 30, 250, N_DAYS])
-def test_the_last_days_have_the_bits_of_all_days(
+def test_the_last_days_are_bit_identical_to_a_full_computation(
     prices: pl.DataFrame, whole: pl.DataFrame, n_new: int
 ) -> None:
     first = prices["date"].unique().sort()[-n_new]
@@ -37,7 +37,7 @@ def test_the_last_days_have_the_bits_of_all_days(
     assert seen == sorted(seen)
 
 
-def test_few_stocks_are_taken_at_a_time(prices, whole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_few_stocks_give_the_same_features(prices, whole, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("compute", "tail"):
         monkeypatch.setattr(f"gogooku3.features.{module}.BLOCK_CELLS", 1000)
     first = prices["date"].unique().sort()[-3]

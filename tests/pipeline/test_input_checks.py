@@ -62,7 +62,7 @@ def test_a_first_look_passes_what_is_right_and_names_what_is_not(data: Path, tmp
         first_look(config(data, performance={"memory_limit_gb": 0.5}))
     with pytest.raises(DataError, match="90 trading days"):
         first_look(config(data, split={"n_splits": 2, "min_train_days": 80}))
-    with pytest.raises(DataError, match="no data set file"):
+    with pytest.raises(DataError, match="does not exist"):
         first_look(config(tmp_path / "no.parquet"))
 
 

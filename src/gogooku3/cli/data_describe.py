@@ -1,4 +1,4 @@
-"""`gogooku3 data describe`: what a file or folder holds."""
+"""`gogooku3 data describe`: contents of a file or folder."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gogooku3.features.describe import ColumnFamily, TableDescription, TargetSpread
 
 NAMED = 3
-"""Holes and columns named; --json has them all."""
+"""Holes and columns listed; --json has them all."""
 
 
 def describe(
@@ -27,9 +27,7 @@ def describe(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
-    """Say what is there: rows, days, stocks, size, columns by family, targets; of a fetch, days and holes.
-
-    A data set of gigabytes takes a second or two, because a Parquet file's footer tells most of it.
+    """Print rows, days, stocks, size, columns by family and targets; of a fetch, days and holes.
 
     Example: `gogooku3 data describe data/mine.parquet`
     """
@@ -47,13 +45,13 @@ def describe(
         return
     if (path / "manifest.json").is_file():
         raise DataError(
-            f"{path} is a run's folder; name its {path / 'predictions.parquet'}, or see `gogooku3 runs`"
+            f"{path} is the folder of a run; name its {path / 'predictions.parquet'}, or see `gogooku3 runs`"
         )
-    found = describe_table(path)
+    description = describe_table(path)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
     else:
-        _print_table(found)
+        _print_table(description)
 
 
 def _print_store(path: Path, held: "list[RawContents]") -> None:
@@ -78,50 +76,40 @@ def _print_store(path: Path, held: "list[RawContents]") -> None:
 
 def _holes(one: "RawContents") -> str:
     if one.holes is None:
-        return "no calendar to tell"
+        return "unknown without a calendar"
     if not one.holes:
         return "none"
     more = ", ..." if len(one.holes) > NAMED else ""
     return f"{len(one.holes):,}: {', '.join(one.holes[:NAMED])}{more}"
 
 
-def _print_table(found: "TableDescription") -> None:
-    typer.echo(f"{found.path}: {found.kind}")
-    span = f", {found.first_date} to {found.last_date}" if found.first_date else ""
-    ended = found.n_stocks - found.n_alive
+def _print_table(table: "TableDescription") -> None:
+    typer.echo(f"{table.path}: {table.kind}")
+    span = f", {table.first_date} to {table.last_date}" if table.first_date else ""
+    ended = table.n_stocks - table.n_alive
     facts = {
-        "rows": f"{found.rows:,}",
-        "days": f"{found.n_days:,}{span}",
-        "stocks": f"{found.n_stocks:,}: {found.n_alive:,} alive at the end, {ended:,} ended before",
-        "models": ", ".join(found.models),
-        "on disk": _on_disk(found),
-        "fingerprint": found.fingerprint,
-        "written by": found.written_by,
+        "rows": f"{table.rows:,}",
+        "days": f"{table.n_days:,}{span}",
+        "stocks": f"{table.n_stocks:,}: {table.n_alive:,} alive at the end, {ended:,} ended before",
+        "models": ", ".join(table.models),
+        "on disk": f"{_size(table.bytes)}, {table.files:,} file{'s' if table.files > 1 else ''}",
+        "fingerprint": table.fingerprint,
     }
-    if found.built:
-        source = ", ".join((found.built["source"] or [])[:NAMED])
-        facts["built by"] = f"gogooku3 {found.built['version']} from {source}"
-        facts["SHA-256 of those"] = found.built["fingerprint"]
+    if table.built:
+        source = ", ".join((table.built["source"] or [])[:NAMED])
+        facts["built by"] = f"gogooku3 {table.built['version']} from {source}"
+        facts["prices"] = f"fingerprint {table.built['fingerprint']}"
     for name, value in facts.items():
         if value:
             typer.echo(f"  {name:<16}  {value}")
-    if found.families:
+    if table.families:
         columns = ["family", "most often missing", "columns", "lookback", "missing"]
         typer.echo()
-        print_table("Columns by family", columns, list(map(_family_row, found.families)), text=2)
-    if found.targets:
+        print_table("Columns by family", columns, list(map(_family_row, table.families)), text=2)
+    if table.targets:
         columns = ["target", "missing", "mean", "std", "1%", "99%"]
         typer.echo()
-        print_table("Targets", columns, list(map(_target_row, found.targets)))
-
-
-def _on_disk(found: "TableDescription") -> str:
-    files = f"{found.files:,} file{'s' if found.files > 1 else ''}"
-    if not found.row_groups:
-        return f"{_size(found.bytes)}, {files}"
-    groups = f"{found.row_groups:,} row group{'s' if found.row_groups > 1 else ''}"
-    codecs = ", ".join(found.compression)
-    return f"{_size(found.bytes)}, {files}, {codecs}, {groups} of up to {found.largest_row_group:,} rows"
+        print_table("Targets", columns, list(map(_target_row, table.targets)))
 
 
 def _family_row(family: "ColumnFamily") -> list[str]:
@@ -135,11 +123,11 @@ def _family_row(family: "ColumnFamily") -> list[str]:
 
 
 def _target_row(target: "TargetSpread") -> list[str]:
-    figures = (target.mean, target.std, target.low, target.high)
+    numbers = (target.mean, target.std, target.low, target.high)
     return [
         target.horizon,
         f"{target.missing:.1%}",
-        *("-" if figure is None else f"{figure:+.4f}" for figure in figures),
+        *("-" if number is None else f"{number:+.4f}" for number in numbers),
     ]
 
 

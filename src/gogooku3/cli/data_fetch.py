@@ -180,10 +180,10 @@ def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
 def _check_build(out: Path | None, extra: str | None = None) -> None:
     """Refuse an impossible build before the fetch, which may take hours."""
     from gogooku3.features.extra import extra_features
-    from gogooku3.files.atomic import check_output
+    from gogooku3.files.year_folder import check_table_output
 
     if out is not None:
-        check_output(out, ".parquet")
+        check_table_output(out)
         extra_features(split_names(extra))
     elif extra is not None:
         raise ConfigError("--extra adds features to a data set; name its file with --build, or drop --extra")

@@ -1,7 +1,6 @@
-"""Loads a data set file (keys, targets, features) as one Polars frame. It computes and fills nothing."""
+"""Loads a data set (keys, targets, features) as one Polars frame."""
 
 import datetime as dt
-import hashlib
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,55 +13,53 @@ from gogooku3.data.parsing import read_keys
 from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
 from gogooku3.data.target_leaks import TargetCopy, copies_in
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.files.tables import collect, scan_table
+from gogooku3.files.fingerprint import table_fingerprint
+from gogooku3.files.tables import SUFFIXES, collect, scan_table
+from gogooku3.files.year_folder import is_year_folder, table_files
 from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns, target_column
 
 logger = logging.getLogger(__name__)
 
 ROW = "row number in the file"
-"""Column of `load_index`: no data set calls a column so."""
-
-BLOCKS = 64
-BLOCK_BYTES = 1 << 16
-"""A file beyond `BLOCKS * BLOCK_BYTES` (4 MiB) is fingerprinted from its ends and evenly spaced blocks."""
+"""Column of `load_index`, a name that no data set uses."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a file is what, by the names in the file."""
+    """Columns of a data set by role, under their names in the file."""
 
     keys: dict[str, str]
-    """Found name -> `date` or `code`."""
+    """Name in the file -> `date` or `code`."""
     targets: dict[int, str]
-    """Horizon in trading days -> found name, shortest horizon first."""
+    """Horizon in trading days -> name in the file, shortest horizon first."""
     features: tuple[str, ...]
     ignored: tuple[str, ...]
-    """Columns that are neither: text, and second spellings of a key."""
+    """All other columns: text, and second spellings of a key."""
 
     @property
     def mapping(self) -> dict[str, str]:
-        """Found name -> canonical name, for keys and targets."""
-        return self.keys | {found: target_column(horizon) for horizon, found in self.targets.items()}
+        """Name in the file -> canonical name, for keys and targets."""
+        return self.keys | {name: target_column(horizon) for horizon, name in self.targets.items()}
 
 
 class ProductionDatasetV3:
-    """A data set file as a frame: `date, code, target_{h}d..., features...`, sorted by (date, code).
+    """A data set as a frame: `date, code, target_{h}d..., features...`, sorted by (date, code).
 
-    Columns are resolved at construction from the file's schema alone; `load_data` reads the rows.
+    The constructor reads only the schema and resolves the columns; `load_data` reads the rows.
 
     Args:
-        data_path: a Parquet or CSV file with one row a stock and day.
-        use_lazy_scan: let Polars scan the file rather than read it whole first.
+        data_path: a Parquet or CSV file with one row per stock and day, or a folder of Parquet files by year.
+        use_lazy_scan: let Polars scan the file instead of reading it whole first.
         column_projection: with the scan, read only the columns needed. Every mode gives the same result.
         feature_columns: the features, in order; by default every numeric column that is neither key nor
             target.
-        target_columns: `{horizon: column}` for targets that the file does not call `target_{horizon}d`.
+        target_columns: `{horizon: column}` for targets with other names than `target_{horizon}d`.
         start_date: first day kept (inclusive), a date or its ISO text.
         end_date: last day kept (inclusive), likewise.
 
     Raises:
-        DataError: the file is missing or unreadable, or its columns make no data set.
-        ConfigError: a date setting cannot be read, or the first day lies after the last.
+        DataError: the file is missing or unreadable, or lacks columns of a data set.
+        ConfigError: a date setting cannot be read, or the first day is after the last.
     """
 
     def __init__(
@@ -82,8 +79,8 @@ class ProductionDatasetV3:
         self.start_date = _day_setting("start_date", start_date)
         self.end_date = _day_setting("end_date", end_date)
         if self.start_date and self.end_date and self.start_date > self.end_date:
-            raise ConfigError(f"start_date {self.start_date} lies after end_date {self.end_date}; swap them")
-        require_file(self.data_path)
+            raise ConfigError(f"start_date {self.start_date} is after end_date {self.end_date}; swap them")
+        require_dataset(self.data_path)
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
@@ -112,40 +109,40 @@ class ProductionDatasetV3:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Rows that the last `load_data` left out, by reason."""
+        """Rows that the last `load_data` dropped, by reason."""
         return dict(self._dropped)
 
     @property
     def fingerprint(self) -> str:
-        """The file's `file_fingerprint`, computed once."""
+        """The `table_fingerprint` of the file or folder, computed once."""
         if self._fingerprint is None:
-            self._fingerprint = file_fingerprint(self.data_path)
+            self._fingerprint = table_fingerprint(self.data_path)
         return self._fingerprint
 
     def load_data(self) -> pl.DataFrame:
         """Read the rows: `date: Date, code: String`, then targets and features as Float32, NaN as null.
 
         Raises:
-            DataError: keys are missing, unreadable or double, no row is left, or a feature follows a target.
+            DataError: keys are missing, unreadable or duplicate, no row is left, or a feature is a target.
         """
         frame = self._checked(collect(self._selection(self._source(), self.feature_names), self.data_path))
         self.refuse_copies(copies_in(frame, frame[DATE], self.feature_names, self.target_names))
         return frame
 
     def extent(self) -> tuple[int, int, int] | None:
-        """Rows, trading days and stocks within the dates, counted from the keys' columns alone.
+        """Rows, trading days and stocks within the dates, counted from the key columns only.
 
-        None where that would take reading and checking them: days that are no dates or times.
+        None for days in other types than dates and times, which would have to be parsed first.
         """
-        found = {canonical: found for found, canonical in self.columns.keys.items()}
-        day = pl.col(found[DATE])
-        if not isinstance(self._schema[found[DATE]], pl.Date | pl.Datetime):
+        keys = {canonical: name for name, canonical in self.columns.keys.items()}
+        day = pl.col(keys[DATE])
+        if not isinstance(self._schema[keys[DATE]], pl.Date | pl.Datetime):
             return None
         days = day.dt.date()
         inside = [days >= self.start_date] if self.start_date else []
         inside += [days <= self.end_date] if self.end_date else []
         counts = self._scan.filter(*inside).select(
-            pl.len(), days.n_unique().alias("days"), pl.col(found[CODE]).n_unique().alias("stocks")
+            pl.len(), days.n_unique().alias("days"), pl.col(keys[CODE]).n_unique().alias("stocks")
         )
         return collect(counts, self.data_path).row(0)
 
@@ -155,27 +152,28 @@ class ProductionDatasetV3:
         Checked and sorted as in `load_data`, except that features are not compared with targets.
 
         Raises:
-            DataError: keys are missing, unreadable or double, or no row is left.
+            DataError: keys are missing, unreadable or duplicate, or no row is left.
         """
         selected = self._selection(self._source(), ()).with_row_index(ROW)
         return self._checked(collect(selected, self.data_path)).select(pl.exclude(ROW), ROW)
 
     def feature_blocks(self, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
-        """The features as Float32, some rows of the file at a time, each with the number of its first row.
+        """Blocks of rows of the features as Float32, each with the number of its first row.
 
-        Unknown values are NaN. A scanned Parquet file is read block by block as they are asked for; anything
-        else whole.
+        Unknown values are NaN. A scanned Parquet file is read block by block, a folder file by file; CSV is
+        read whole.
         """
         columns = [pl.col(name).cast(pl.Float32).fill_null(math.nan) for name in self.feature_names]
-        source = self._source().select(columns)
-        height = collect(self._scan.select(pl.len()), self.data_path).item()
-        if self.data_path.suffix != ".parquet":
-            source = collect(source, self.data_path).lazy()
-        for start in range(0, height, rows):
-            yield start, collect(source.slice(start, rows), self.data_path)
+        begin = 0
+        for scan in self._scans():
+            source = scan.select(columns)
+            height = collect(scan.select(pl.len()), self.data_path).item()
+            for start in range(0, height, rows):
+                yield begin + start, collect(source.slice(start, rows), self.data_path)
+            begin += height
 
     def refuse_copies(self, copies: Sequence[TargetCopy]) -> None:
-        """Raise where features are copies of targets.
+        """Refuse features that are copies of targets.
 
         Raises:
             DataError: there is one.
@@ -184,8 +182,8 @@ class ProductionDatasetV3:
             shown = [str(replace(copy, target=self._spell(copy.target))) for copy in copies[:4]]
             more = f"; and {len(copies) - 4} more" if len(copies) > 4 else ""
             raise DataError(
-                f"{self.data_path.name}: what follows a target so closely is no feature but the future: "
-                f"{'; '.join(shown)}{more}. Remove it from the file, or name the features to keep in "
+                f"{self.data_path.name}: features that follow a target this closely contain the future: "
+                f"{'; '.join(shown)}{more}. Remove them from the file, or name the features to keep in "
                 "dataset.feature_columns"
             )
 
@@ -194,8 +192,18 @@ class ProductionDatasetV3:
             return self._scan
         return collect(self._scan, self.data_path).lazy()
 
+    def _scans(self) -> Iterator[pl.LazyFrame]:
+        """The source in parts that can be sliced without reading all of it, if there are such."""
+        files = table_files(self.data_path)
+        if len(files) > 1:
+            yield from (scan_table(file) for file in files)
+        elif self.data_path.name.lower().endswith(SUFFIXES[1:]):
+            yield collect(self._source(), self.data_path).lazy()
+        else:
+            yield self._source()
+
     def _checked(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows within the dates, by (date, code), each key readable and there once."""
+        """Rows within the dates, by (date, code), with readable and unique keys."""
         frame = self._within_dates(frame.with_columns(read_keys(frame, self.data_path.name)))
         if not is_sorted_by(frame, KEYS):
             frame = frame.sort(KEYS)
@@ -208,16 +216,16 @@ class ProductionDatasetV3:
         return frame
 
     def _selection(self, scan: pl.LazyFrame, features: Sequence[str]) -> pl.LazyFrame:
-        """Keys as they are under canonical names, targets and features as Float32."""
-        values = {found: target_column(horizon) for horizon, found in self.columns.targets.items()}
+        """Keys under canonical names, not yet parsed; targets and features as Float32."""
+        values = {name: target_column(horizon) for horizon, name in self.columns.targets.items()}
         values |= {name: name for name in features}
         return scan.select(
-            *(pl.col(found).alias(name) for found, name in sorted(self.columns.keys.items(), key=_key_order)),
+            *(pl.col(name).alias(key) for name, key in sorted(self.columns.keys.items(), key=_key_order)),
             *(
-                (pl.col(found) if self._schema[found] == pl.Float32 else pl.col(found).cast(pl.Float32))
+                (pl.col(name) if self._schema[name] == pl.Float32 else pl.col(name).cast(pl.Float32))
                 .fill_nan(None)
-                .alias(name)
-                for found, name in values.items()
+                .alias(canonical)
+                for name, canonical in values.items()
             ),
         )
 
@@ -244,8 +252,8 @@ class ProductionDatasetV3:
         return frame
 
     def _spell(self, target: str) -> str:
-        found = {name: found for found, name in self.mapping.items()}[target]
-        return target if found == target else f"{target} (from {found})"
+        name = {canonical: name for name, canonical in self.mapping.items()}[target]
+        return target if name == target else f"{target} (from {name})"
 
 
 def resolve_columns(
@@ -253,7 +261,7 @@ def resolve_columns(
     feature_columns: Sequence[str] | None = None,
     target_columns: Mapping[int, str] | None = None,
 ) -> Columns:
-    """Say which columns are keys, targets and features, from names and types alone.
+    """Find keys, targets and features by names and types.
 
     Raises:
         DataError: a key or named column is missing, there is no target, a target has two columns, a target or
@@ -278,38 +286,14 @@ def resolve_columns(
         )
         if not features:
             raise DataError(
-                f"a data set needs numeric columns beside keys and targets; this file has {choices(schema)}"
+                "a data set needs numeric columns besides keys and targets; this file has "
+                f"{choices(schema)}; add features"
             )
     else:
         features = tuple(feature_columns)
         _check_named_features(features, schema, keys, taken)
     ignored = tuple(name for name in schema if name not in taken and name not in features)
     return Columns(keys, targets, features, ignored)
-
-
-def file_fingerprint(path: Path | str) -> str:
-    """A fast content fingerprint: blake2b over the file's size, its first, last and 62 blocks between.
-
-    Files up to 4 MiB are hashed whole. Beyond, a Parquet file's footer (every column chunk's place, size and
-    statistics) is hashed besides, so that another build gives another fingerprint though only 4 MiB of its
-    pages are read: 300 MB take milliseconds. It identifies a file; it is no guard against forgery.
-    """
-    source = Path(path)
-    size = source.stat().st_size
-    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-    with source.open("rb") as file:
-        if size <= BLOCKS * BLOCK_BYTES:
-            digest.update(file.read())
-            return digest.hexdigest()
-        for block in range(BLOCKS):
-            file.seek((size - BLOCK_BYTES) * block // (BLOCKS - 1))
-            digest.update(file.read(BLOCK_BYTES))
-        file.seek(size - 8)
-        length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
-        if magic == b"PAR1" and length + 8 <= size:
-            file.seek(size - 8 - length)
-            digest.update(file.read(length))
-    return digest.hexdigest()
 
 
 def _resolve_targets(schema: Mapping[str, pl.DataType], named: Mapping[int, str] | None) -> dict[int, str]:
@@ -325,7 +309,7 @@ def _resolve_targets(schema: Mapping[str, pl.DataType], named: Mapping[int, str]
     if not targets:
         raise DataError(
             f"a data set needs at least one target, a column such as target_5d; this file has "
-            f"{choices(schema)}. If one of them is a forward return, say so: "
+            f"{choices(schema)}. If one of them is a forward return, name it: "
             f"dataset.target_columns={{5: COLUMN}}"
         )
     if len(set(targets.values())) < len(targets):
@@ -340,7 +324,9 @@ def _check_named_features(
     require_columns(schema, features, "feature_columns")
     if forbidden := [name for name in features if name in taken]:
         kinds = choices(f"{name} ({'a key' if name in keys else 'a target'})" for name in forbidden)
-        raise DataError(f"feature_columns lists what can never be a feature: {kinds}; take it off the list")
+        raise DataError(
+            f"feature_columns lists columns that can never be a feature: {kinds}; remove them from the list"
+        )
     if not features or len(set(features)) < len(features):
         raise DataError(
             f"feature_columns needs distinct names, at least one; got {choices(features)}; name each once"
@@ -358,17 +344,17 @@ def _key_order(item: tuple[str, str]) -> int:
     return KEYS.index(item[1])
 
 
-def require_file(path: Path) -> None:
-    """Refuse a path that is no file, saying how a data set is made.
+def require_dataset(path: Path) -> None:
+    """Refuse a path without a data set, with how to make one.
 
     Raises:
-        DataError: nothing there, or a folder.
+        DataError: neither a file nor a folder of Parquet files by year.
     """
-    if path.is_file():
+    if path.is_file() or is_year_folder(path):
         return
-    what = "a folder, not a data set file" if path.is_dir() else "no data set file"
+    what = "is a folder without files such as year=2024/part.parquet" if path.is_dir() else "does not exist"
     raise DataError(
-        f"{path} is {what}. Make one from an embedded market with `gogooku3 data synth`, or from your prices "
+        f"{path} {what}. Make one from an embedded market with `gogooku3 data synth`, or from your prices "
         f"with `gogooku3 data build --prices FILE --out data/raw/large_scale/ml_dataset_full.parquet`"
     )
 
@@ -379,4 +365,4 @@ def _day_setting(name: str, value: dt.date | str | None) -> dt.date | None:
     try:
         return dt.date.fromisoformat(str(value)[:10])
     except ValueError:
-        raise ConfigError(f"{name} is {value!r}, which is no day; write one as 2024-01-31") from None
+        raise ConfigError(f"{name} is {value!r}, which is not a date; write it as 2024-01-31") from None

@@ -1,4 +1,4 @@
-"""Reads some days of a data set file, and of these the features that a model wants. No target is read."""
+"""Reads a model's features of some days from a data set. No target is read."""
 
 import datetime as dt
 from collections.abc import Collection, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.data.dataset import require_file
+from gogooku3.data.dataset import require_dataset
 from gogooku3.data.parsing import parse_dates, read_keys, readable, refuse_missing
 from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
 from gogooku3.errors import DataError, choices
@@ -15,20 +15,18 @@ from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_c
 
 
 class FeatureFile:
-    """A data set file of which a trained model's features are wanted: `date, code` and those.
+    """A data set as a trained model reads it: `date, code` and the model's features.
 
-    Columns are checked at construction, from the file's schema alone; `read` reads rows. A file may have
-    targets or not; they are left alone.
+    The constructor checks the columns by the schema; `read` reads rows. Targets are optional and ignored.
 
     Args:
-        data_path: a Parquet or CSV file with one row a stock and day.
-        features: names of the features, in the order wanted.
-        all_columns: whether the features were every numeric column of the data set trained on; then a
-            column more is a difference, too.
-        not_features: further columns that are no features, such as targets under names of their own.
+        data_path: a Parquet or CSV file with one row per stock and day, or a folder of Parquet files by year.
+        features: names of the model's features, in its order.
+        all_columns: True if the model was trained on every numeric column; a further column is then an error.
+        not_features: further columns that are not features, such as targets with other names.
 
     Raises:
-        DataError: no such file, no key columns, or features other than those wanted, naming them.
+        DataError: no such data set, no key columns, or missing or further features, which are named.
     """
 
     def __init__(
@@ -41,38 +39,38 @@ class FeatureFile:
     ) -> None:
         self.data_path = Path(data_path)
         self.features = tuple(features)
-        require_file(self.data_path)
+        require_dataset(self.data_path)
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
-        self._keys = {canonical: found for found, canonical in map_columns(self._schema, KEYS).items()}
+        self._keys = {canonical: name for name, canonical in map_columns(self._schema, KEYS).items()}
         require_columns(self._keys, KEYS, f"{self.data_path.name} (or another usual spelling)")
         self._refuse_differences(all_columns, {*self._keys.values(), *not_features})
 
     def days(self) -> pl.Series:
-        """Every day of the file, ascending; only the column of days is read.
+        """Every day of the data set, ascending; only the column of days is read.
 
         Raises:
             DataError: there is no row, or one without a day, or a day is unreadable.
         """
         column = self._scan.select(pl.col(self._keys[DATE]).alias(DATE))
-        found = self._parsed(column.unique()).unique().sort()
-        if found.is_empty():
+        days = self._parsed(column.unique()).unique().sort()
+        if days.is_empty():
             raise DataError(f"{self.data_path} has no rows; build it again")
-        if found.null_count():
+        if days.null_count():
             refuse_missing(self._parsed(column), self.data_path.name)
-        return found
+        return days
 
     def _parsed(self, days: pl.LazyFrame) -> pl.Series:
         parsed = parse_dates(collect(days, self.data_path)[DATE])
         return readable(parsed, DATE, self.data_path.name, "write days as 2024-01-31")
 
     def read(self, first: dt.date, last: dt.date) -> pl.DataFrame:
-        """The rows from one day to another, both included: `date: Date, code: String`, features as Float32.
+        """Read the rows from the first to the last day: `date: Date, code: String`, features as Float32.
 
-        Sorted by (date, code); NaN is null. Of a Parquet file whose days are dates no other rows are read.
+        Sorted by (date, code); NaN is null. From a Parquet file with days as dates, only these rows are read.
 
         Raises:
-            DataError: a key is unreadable or double.
+            DataError: a key is unreadable or duplicate.
         """
         scan = self._scan
         day = pl.col(self._keys[DATE])
@@ -80,11 +78,11 @@ class FeatureFile:
             scan = scan.filter(day.is_between(first, last))
         elif isinstance(self._schema[self._keys[DATE]], pl.Datetime):
             scan = scan.filter(day.dt.date().is_between(first, last))
-        wanted = scan.select(
-            *(pl.col(found).alias(name) for name, found in self._keys.items()),
+        selected = scan.select(
+            *(pl.col(name).alias(key) for key, name in self._keys.items()),
             *(pl.col(name).cast(pl.Float32).fill_nan(None) for name in self.features),
         )
-        frame = collect(wanted, self.data_path)
+        frame = collect(selected, self.data_path)
         frame = frame.with_columns(read_keys(frame, self.data_path.name))
         frame = frame.filter(pl.col(DATE).is_between(first, last))
         if not is_sorted_by(frame, KEYS):

@@ -1,6 +1,6 @@
 """The panel: every row of a market as one dense cube `[days, stocks, features]` and a mask.
 
-Made once; splits are day ranges over it, windows are slices of it, and nothing here looks ahead.
+It is made once; splits are day ranges over it, windows are slices of it.
 """
 
 from collections import deque
@@ -18,11 +18,11 @@ from gogooku3.schema import CODE, DATE, HORIZONS, require_columns, target_column
 BLOCK_ROWS = 32_768
 """Rows in a row group of what `data build` writes: 18 MB of 139 features."""
 _FRAME_ROWS = BLOCK_ROWS // 2
-"""Rows of a frame laid out at a time. Copies of twice as many are all that is held beside frame and panel."""
+"""Rows of a frame copied at a time. Twice as many are held in memory in addition to frame and panel."""
 
 _PIECE_ROWS = 4112
-"""Rows moved from columns to the cube at a time: they stay in the cache, where columns lie 257 lines apart. A
-power of two would put the cells of a row into the same few places of it."""
+"""Rows moved from columns to the cube at a time, which fit in the CPU cache. Columns are then 257 cache lines
+apart; with a power of two the cells of a row would compete for the same few cache lines."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Panel:
         values: float32 `[days, stocks, features]`; NaN is missing until a normaliser has run.
         mask: bool `[days, stocks]`; true where the stock traded that day.
         targets: float32 `[days, stocks, horizons]`; forward returns, NaN where unknown.
-        horizons: trading days ahead, one a target.
+        horizons: trading days ahead, one per target.
     """
 
     dates: np.ndarray
@@ -72,7 +72,7 @@ class Panel:
         return self.features.index(name)
 
     def sample_mask(self, sequence_length: int) -> np.ndarray:
-        """Bool `[days, stocks]`: rows whose window of `sequence_length` market days lies in the data."""
+        """Bool `[days, stocks]`: rows with a full window of `sequence_length` market days."""
         samples = self.mask.copy()
         samples[: sequence_length - 1] = False
         return samples
@@ -85,26 +85,25 @@ class Panel:
         reserve: Sequence[str] = (),
         storage: Path | None = None,
     ) -> "Panel":
-        """Lay the rows of a data set out as a cube.
+        """Copy the rows of a data set to a cube.
 
         Args:
             frame: `date, code, target_{h}d, features`, unique by (date, code), in any order.
             features: columns to take, in this order.
             horizons: targets to take; a horizon without a column is all NaN.
-            reserve: names of further features to leave room for (NaN), so that adding them
-                copies nothing.
+            reserve: names of further features to reserve columns for (NaN), which are filled without a copy.
             storage: file for a memory-mapped cube; None keeps it in memory.
 
         Raises:
             DataError: a column is missing, the frame is empty, or a key occurs twice.
         """
         require_columns(frame.columns, features, "the data set")
-        panel, place = lay_out(frame, features, horizons, reserve, storage)
+        panel, cell = allocate_panel(frame, features, horizons, reserve, storage)
         if features:
             numbers = pl.col(list(features)).cast(pl.Float32).fill_null(np.nan)
             starts = range(0, frame.height, _FRAME_ROWS)
             blocks = (frame.slice(start, _FRAME_ROWS).select(numbers) for start in starts)
-            fill(panel, zip(blocks, np.split(place, starts[1:]), strict=True))
+            write_values(panel, zip(blocks, np.split(cell, starts[1:]), strict=True))
         else:
             panel.values[...] = np.nan
         return panel
@@ -112,7 +111,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PanelSlice:
-    """Some days of a panel; windows may look back past the first of them, labels stay inside.
+    """Some days of a panel; windows may begin before the first of them, labels don't reach beyond the last.
 
     Attributes:
         panel: the whole market, normalised.
@@ -136,16 +135,16 @@ class PanelSlice:
         )
 
 
-def lay_out(
+def allocate_panel(
     frame: pl.DataFrame,
     features: Sequence[str],
     horizons: Sequence[int] = HORIZONS,
     reserve: Sequence[str] = (),
     storage: Path | None = None,
 ) -> tuple[Panel, np.ndarray]:
-    """The panel of a frame's keys and targets, and the place of each row among its cells.
+    """Make a panel of a frame's keys and targets, and return the cell of each row: day * stocks + stock.
 
-    Its values hold anything yet: `fill` writes them. All else is as in `Panel.from_frame`.
+    Its values are uninitialised until `write_values` writes them. All else is as in `Panel.from_frame`.
 
     Raises:
         DataError: a key is missing, the frame is empty, or a key occurs twice.
@@ -155,20 +154,20 @@ def lay_out(
         raise DataError("the data set has no rows; a panel needs at least one day and one stock")
     day, stock, dates, codes = _row_positions(frame)
     n_days, n_stocks, width = len(dates), len(codes), len(features) + len(reserve)
-    place = day * n_stocks + stock
+    cell = day * n_stocks + stock
     mask = np.zeros(n_days * n_stocks, dtype=bool)
-    mask[place] = True
+    mask[cell] = True
     if int(mask.sum()) != frame.height:
         raise DataError(
             f"{frame.height - int(mask.sum())} rows repeat a (date, code) that another row has; "
-            "keep one row a stock and day"
+            "keep one row per stock and day"
         )
     values = _empty_cube((n_days * n_stocks, width), storage)
     targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
     for position, horizon in enumerate(horizons):
         if target_column(horizon) in frame.columns:
             column = frame[target_column(horizon)].cast(pl.Float32)
-            targets[place, position] = column.fill_null(np.nan).to_numpy()
+            targets[cell, position] = column.fill_null(np.nan).to_numpy()
     panel = Panel(
         dates=dates,
         codes=codes,
@@ -178,37 +177,39 @@ def lay_out(
         targets=targets.reshape(n_days, n_stocks, len(horizons)),
         horizons=tuple(horizons),
     )
-    return panel, place
+    return panel, cell
 
 
-def fill(panel: Panel, blocks: Iterable[tuple[pl.DataFrame, np.ndarray]]) -> None:
-    """Write the values of a panel that `lay_out` made: features in the first columns, NaN in all other cells.
+def write_values(panel: Panel, blocks: Iterable[tuple[pl.DataFrame, np.ndarray]]) -> None:
+    """Write the values of an allocated panel: features in the first columns, NaN in all other cells.
 
     Args:
-        blocks: the features of some rows, Float32 without nulls, and the place of each row. One is written
-            while the next one is made; there are never more than two.
+        panel: made by `allocate_panel`.
+        blocks: the features of some rows, Float32 without nulls, and the cell of each row. One block is
+            written while the next one is made; there are never more than two.
     """
-    cells = panel.values.reshape(-1, len(panel.features))
+    values = panel.values.reshape(-1, len(panel.features))
 
-    def write(columns: pl.DataFrame, place: np.ndarray) -> Iterator[None]:
+    def write(columns: pl.DataFrame, cell: np.ndarray) -> Iterator[None]:
         def move(start: int) -> None:
-            rows = place[start : start + _PIECE_ROWS]
-            cells[rows, : columns.width] = columns.slice(start, _PIECE_ROWS).to_numpy()
-            cells[rows, columns.width :] = np.nan
+            rows = cell[start : start + _PIECE_ROWS]
+            values[rows, : columns.width] = columns.slice(start, _PIECE_ROWS).to_numpy()
+            values[rows, columns.width :] = np.nan
 
         return pool.map(move, range(0, columns.height, _PIECE_ROWS))
 
     with ThreadPoolExecutor(2) as pool:
         writing: Iterator[None] = iter(())
-        for columns, place in blocks:
+        for columns, cell in blocks:
+            # Waits for the block before.
             deque(writing, maxlen=0)
-            writing = write(columns, place)
+            writing = write(columns, cell)
         deque(writing, maxlen=0)
-    cells[~panel.mask.reshape(-1)] = np.nan
+    values[~panel.mask.reshape(-1)] = np.nan
 
 
 def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Day number and stock number of each row, with the sorted days and codes they count."""
+    """Day number and stock number of each row, and the sorted days and codes."""
     dates = frame[DATE].unique().sort()
     day = np.searchsorted(dates.to_numpy(), frame[DATE].to_numpy())
     codes = frame[CODE].unique().sort()
@@ -220,5 +221,5 @@ def _empty_cube(shape: tuple[int, int], storage: Path | None) -> np.ndarray:
     if storage is None:
         return np.empty(shape, dtype=np.float32)
     storage.parent.mkdir(parents=True, exist_ok=True)
-    # As a plain array: the subclass would run Python at every operation on a part of it.
+    # A plain array: the memmap subclass runs Python code at every slice.
     return np.asarray(np.memmap(storage, dtype=np.float32, mode="w+", shape=shape))

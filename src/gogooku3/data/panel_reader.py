@@ -1,4 +1,4 @@
-"""Reads a data set file into a panel some rows at a time: the whole frame never lies beside the cube."""
+"""Reads a data set into a panel in blocks of rows, without holding the whole frame in memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.dataset import ROW, ProductionDatasetV3
-from gogooku3.data.panel import BLOCK_ROWS, Panel, fill, lay_out
+from gogooku3.data.panel import BLOCK_ROWS, Panel, allocate_panel, write_values
 from gogooku3.data.target_leaks import find_target_copies
 from gogooku3.schema import DATE
 
 _READ_ROWS = 2 * BLOCK_ROWS
-"""Rows read at a time: two row groups are decoded side by side, a single one is not."""
+"""Rows read at a time: two row groups, which are decoded in parallel."""
 
 
 def read_panel(
@@ -23,13 +23,13 @@ def read_panel(
     storage: Path | None = None,
     block_rows: int = _READ_ROWS,
 ) -> Panel:
-    """The panel of a data set file: bit for bit `Panel.from_frame(loader.load_data(), ...)`.
+    """Read the panel of a data set, bit-identical to `Panel.from_frame(loader.load_data(), ...)`.
 
     Args:
-        loader: the file.
+        loader: the data set.
         index: its `load_index()`.
         horizons: targets to take.
-        reserve: names of further features to leave room for (NaN).
+        reserve: names of further features to reserve columns for (NaN).
         storage: file for a memory-mapped cube; None keeps it in memory.
         block_rows: rows read at a time; any number gives the same panel.
 
@@ -37,26 +37,29 @@ def read_panel(
         DataError: the file changed or cannot be read, or a feature follows a target.
     """
     features = loader.feature_names
-    panel, place = lay_out(index, features, horizons, reserve, storage)
+    panel, cell = allocate_panel(index, features, horizons, reserve, storage)
     rows = index[ROW].to_numpy().astype(np.int64)
-    day, stock = np.divmod(place, panel.n_stocks)
+    day, stock = np.divmod(cell, panel.n_stocks)
     if not (rows[1:] > rows[:-1]).all():
         order = np.argsort(rows)
-        place, rows = place[order], rows[order]
+        cell, rows = cell[order], rows[order]
 
     def blocks() -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
         for first, block in loader.feature_blocks(block_rows):
             begin, end = np.searchsorted(rows, (first, first + block.height))
             kept = rows[begin:end] - first
-            yield block if len(kept) == block.height else block[kept], place[begin:end]
+            yield block if len(kept) == block.height else block[kept], cell[begin:end]
 
-    fill(panel, blocks())
+    write_values(panel, blocks())
 
-    def take(wanted: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
-        at = day[wanted], stock[wanted]
+    def take(chosen: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
         labels = [name for name in names if name in loader.target_names]
-        read = {name: panel.values[*at, features.index(name)] for name in names if name not in labels}
-        return pl.DataFrame(read).with_columns(index.select(labels)[wanted])
+        values = {
+            name: panel.values[day[chosen], stock[chosen], features.index(name)]
+            for name in names
+            if name not in labels
+        }
+        return pl.DataFrame(values).with_columns(index.select(labels)[chosen])
 
     loader.refuse_copies(find_target_copies(index[DATE], take, features, loader.target_names))
     return panel

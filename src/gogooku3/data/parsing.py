@@ -1,4 +1,4 @@
-"""Reads columns of days, codes and numbers into their canonical types. What it can't read, it hands back."""
+"""Parses columns of days, codes and numbers into their canonical types, and returns what it can't parse."""
 
 import datetime as dt
 import re
@@ -11,12 +11,12 @@ from gogooku3.files.tables import MISSING_WORDS
 from gogooku3.schema import CODE, DATE
 
 FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2199, 12, 31)
-"""A day outside is no trading day but a mistake of units or of a conversion."""
+"""A day outside comes from wrong units or a wrong conversion."""
 
 _SEPARATED_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?", re.ASCII)
 _COMPACT_DAY = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
 _EXACT = 2.0**53
-"""Floating-point numbers beyond no longer tell neighbouring whole numbers apart."""
+"""Floating-point numbers beyond can't represent every whole number."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Parsed:
 
 
 def parse_dates(column: pl.Series) -> Parsed:
-    """Read days from dates, times, integers (20240131) or text (2024-01-31, 2024/1/31, with a time or not).
+    """Parse days from dates, times, integers (20240131) or text (2024-01-31, 2024/1/31, time optional).
 
-    A time zone is not converted: the day is the one written. Day-first and month-first texts are not guessed.
-    Days before 1900 and after 2199 are mistakes.
+    A time zone is not converted: the day is the one written. Day-first and month-first texts are unreadable,
+    and so are days before 1900 and after 2199.
 
     >>> parse_dates(pl.Series(["2024-01-31", "20240201", "01/02/2024"])).unreadable.to_list()
     ['01/02/2024']
@@ -52,7 +52,7 @@ def parse_dates(column: pl.Series) -> Parsed:
 
 
 def parse_codes(column: pl.Series) -> Parsed:
-    """Read stock codes as text without surrounding blanks; whole numbers lose their decimal point.
+    """Parse stock codes as text without surrounding blanks; whole numbers lose their decimal point.
 
     >>> parse_codes(pl.Series([7203.0, 130.0])).values.to_list()
     ['7203', '130']
@@ -69,7 +69,7 @@ def parse_codes(column: pl.Series) -> Parsed:
 
 
 def parse_numbers(column: pl.Series) -> Parsed:
-    """Read a column as Float64; texts such as "" and "N/A" are null, other texts are unreadable.
+    """Parse a column as Float64; texts such as "" and "N/A" are null, other texts are unreadable.
 
     >>> parse_numbers(pl.Series(["1.5", "-", "1,234"])).unreadable.to_list()
     ['1,234']
@@ -85,10 +85,10 @@ def parse_numbers(column: pl.Series) -> Parsed:
 
 
 def readable(parsed: Parsed, column: str, what: str, advice: str) -> pl.Series:
-    """The values of a parsed column, if all could be read.
+    """The values of a parsed column.
 
     Raises:
-        DataError: with the type, or the count and examples, and the advice.
+        DataError: some could not be parsed; with the type, or count and examples, and the advice.
     """
     if parsed.wrong_type is not None:
         raise DataError(f"{what}: column '{column}' is of type {parsed.wrong_type}; {advice}")
@@ -105,7 +105,7 @@ def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
     """The columns `date` and `code` in their canonical types, none missing.
 
     Raises:
-        DataError: a value cannot be read or is null, with count and example.
+        DataError: a value cannot be parsed or is null, with count and example.
     """
     keys = [
         readable(parse_dates(frame[DATE]), DATE, what, "write days as 2024-01-31"),
@@ -117,10 +117,10 @@ def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
 
 
 def refuse_missing(key: pl.Series, what: str) -> None:
-    """Refuse a key that is null in some rows.
+    """Refuse a key with nulls.
 
     Raises:
-        DataError: with count and the first row.
+        DataError: there are some; with their count and the first row.
     """
     if nulls := key.null_count():
         row = (key.is_null().arg_max() or 0) + 1
@@ -145,9 +145,9 @@ def _day_of(text: str) -> dt.date | None:
 
 
 def _within_centuries(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Days or times of the years that can be, and the days of the others as text.
+    """Days or times from `FIRST_DAY` to `LAST_DAY` (else null), and the days of the others as text.
 
-    Compared as numbers: Polars overflows, or with a time zone panics, where a time is too far off.
+    Compared as numbers, because Polars overflows, or panics with a time zone, for times far away.
     """
     edges = pl.Series([FIRST_DAY, LAST_DAY + dt.timedelta(days=1)], dtype=pl.Date)
     unit = column.dtype.time_unit if isinstance(column.dtype, pl.Datetime) else None
@@ -161,9 +161,9 @@ def _within_centuries(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def _spelled_days(numbers: pl.Series) -> pl.Series:
-    """Days since 1970 as text, also those that no calendar reaches."""
-    tellable = _where(numbers.is_between(_since_1970(dt.date.min), _since_1970(dt.date.max)), numbers)
-    spelled = tellable.cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    """Days since 1970 as text, also those beyond the calendar's years."""
+    in_calendar = _where(numbers.is_between(_since_1970(dt.date.min), _since_1970(dt.date.max)), numbers)
+    spelled = in_calendar.cast(pl.Int32).cast(pl.Date).cast(pl.String)
     return spelled.fill_null(numbers.cast(pl.String) + " days after 1970-01-01")
 
 
@@ -172,10 +172,10 @@ def _since_1970(day: dt.date) -> int:
 
 
 def _as_text(column: pl.Series) -> pl.Series | None:
-    """Values as stripped text, whole numbers without a decimal point; None for a type without such a text."""
+    """Values as stripped text, whole numbers without a decimal point; None for types without a text form."""
     dtype = column.dtype
     if dtype == pl.Binary:
-        # Some writers leave the mark "this is text" out.
+        # Some writers don't mark text as such.
         try:
             column = column.cast(pl.String)
         except pl.exceptions.ComputeError:

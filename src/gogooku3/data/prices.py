@@ -1,6 +1,6 @@
-"""Reads daily prices as people have them (CSV or Parquet, a file or a folder) into one clean table.
+"""Reads daily prices (CSV or Parquet, a file or a folder) into one clean table.
 
-It repairs nothing by looking ahead: a suspicious jump stays, counted, because only the next day would tell.
+Suspicious jumps are counted and kept: to repair them would take the next day's price.
 """
 
 import datetime as dt
@@ -33,25 +33,25 @@ logger = logging.getLogger(__name__)
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*KEYS, *OHLCV, SECTOR, INDEX_CLOSE)
-"""Every column that prices may have, in order; the last two need not be there."""
+"""Every column that prices may have, in order; the last two are optional."""
 
 JUMP = 4.0
 """A price that moves by more than this ratio, up or down, in a day is suspicious."""
 REVERSION = 0.8
-"""A jump of which the next day undoes more than this share (of logarithms) is likely a bad tick."""
+"""A jump is a likely bad tick if the next day reverts more than this share of it (in logarithms)."""
 ROUNDING = 1e-6
-"""Relative slack of the open/high/low/close relation: float32 and adjustment factors round."""
+"""Relative tolerance between open, high, low and close: float32 and adjustment factors round."""
 
 
 @dataclass(frozen=True)
 class PricesReport:
-    """What reading found and did. Counts are rows (or cells of one column), never shares."""
+    """Counts of what was read, dropped and nulled, in rows or cells of one column."""
 
     files: int
     rows_read: int
     rows_kept: int
     dropped: dict[str, int]
-    """Rows left out, by reason."""
+    """Dropped rows, by reason."""
     nulled: dict[str, int]
     """Values set to null, by column and reason."""
     mapped: dict[str, str]
@@ -61,9 +61,9 @@ class PricesReport:
     first_date: dt.date
     last_date: dt.date
     reverting_jumps: int
-    """Likely bad ticks, left as they are: the day itself cannot know that the next undoes it."""
+    """Likely bad ticks, kept: on the day itself it is not known that the next day reverts it."""
     lasting_jumps: int
-    """Jumps as large that stay: most often splits without adjustment, or a long hole. Left as they are."""
+    """Jumps as large that last, kept: most often splits without adjustment, or a long hole."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON (dates as ISO text)."""
@@ -75,7 +75,7 @@ class PricesReport:
 
 @dataclass(frozen=True)
 class PricesTable:
-    """Prices sorted by (code, date) with unique keys, and the account of how they were read."""
+    """Prices sorted by (code, date) with unique keys, and the report on reading them."""
 
     frame: pl.DataFrame
     report: PricesReport
@@ -89,11 +89,11 @@ def read_prices(path: Path | str) -> PricesTable:
     `index_close: Float64` and facts `known_*: Float64` where a file has them; sorted by (code, date).
     Prices that are zero, negative or not finite become null; a row without a close is "not traded" and
     dropped; a day without volume stays. Where open, high, low and close contradict each other, the close is
-    believed and the others become null.
+    kept and the others become null.
 
     Raises:
-        DataError: no such file, nothing in it, not CSV or Parquet, a missing column, dates, codes or numbers
-            that cannot be read, rows without a key, or two rows for one stock and day.
+        DataError: no such file, an empty file, not CSV or Parquet, a missing column, dates, codes or numbers
+            that cannot be parsed, rows without a key, or two rows for one stock and day.
     """
     files = price_files(path)
     parts: list[pl.DataFrame] = []
@@ -106,7 +106,7 @@ def read_prices(path: Path | str) -> PricesTable:
     frame = pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
     rows_read = frame.height
     if rows_read == 0:
-        raise DataError(f"{path} has a header but no rows; write it again, with one row a stock and day")
+        raise DataError(f"{path} has a header but no rows; write it again, with one row per stock and day")
     frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
     frame = _sorted_unique(frame, str(path))
     frame, nulled = _clean_values(frame)
@@ -125,7 +125,7 @@ def read_prices(path: Path | str) -> PricesTable:
         rows_kept=frame.height,
         dropped={"not traded (no close)": rows_read - frame.height},
         nulled=nulled | broken,
-        mapped={found: name for mapping in mappings.values() for found, name in mapping.items()},
+        mapped={name: canonical for mapping in mappings.values() for name, canonical in mapping.items()},
         n_stocks=frame[CODE].n_unique(),
         n_days=frame[DATE].n_unique(),
         first_date=frame[DATE].min(),  # type: ignore[arg-type]
@@ -138,10 +138,10 @@ def read_prices(path: Path | str) -> PricesTable:
 
 
 def price_files(path: Path | str) -> list[Path]:
-    """The CSV and Parquet files that `path` stands for, sorted by name.
+    """The file itself, or the CSV and Parquet files of a folder, sorted by name.
 
     Raises:
-        DataError: nothing there, or a folder without such files.
+        DataError: no such path, or a folder without such files.
     """
     root = Path(path)
     if root.is_file():
@@ -169,9 +169,9 @@ def price_files(path: Path | str) -> list[Path]:
 
 
 def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
-    """Each way in which a row's prices contradict each other, and the columns not to be believed then.
+    """Contradictions between a row's prices, and the columns to null for each.
 
-    The close is believed first: it is the one price that every source takes care to get right.
+    The close is kept, as the price that sources check best.
     """
     high, low, close, open_ = (pl.col(name) for name in ("high", "low", "close", "open"))
     above, below = 1 + ROUNDING, 1 - ROUNDING
@@ -186,26 +186,26 @@ def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
 def jump_masks(
     frame: pl.DataFrame, ratio: float = JUMP, reversion: float = REVERSION
 ) -> tuple[pl.Series, pl.Series]:
-    """Rows whose close moved by more than `ratio` times: those whose next day undoes it, and those that stay.
+    """Masks of rows whose close moved by more than `ratio` times: reverted by the next day, and lasting.
 
-    For people to look at: the first mask needs the next day, so nothing may be computed from it.
-    Expects rows sorted by (code, date).
+    For reports only: the first mask uses the next day, so no feature may depend on it. Expects rows sorted by
+    (code, date).
     """
     close = frame["close"].to_numpy()
     with np.errstate(all="ignore"):
         moved = close[1:] / close[:-1]
-    # Logarithms and names only of rows that moved about as far, or unknown.
+    # Logarithms and codes only for rows that moved about as far, or by an unknown ratio.
     about = ratio * (1 - ROUNDING)
     rows = 1 + np.flatnonzero(~((moved < about) & (moved > 1 / about)))
     move = _log_moves(frame, rows)
     back = -_log_moves(frame, np.minimum(rows + 1, frame.height - 1))
     jump = (move.abs() > math.log(ratio)).fill_null(False)
-    undone = (back / move > reversion).fill_null(False)
-    return _mask(frame.height, rows, jump & undone), _mask(frame.height, rows, jump & ~undone)
+    reverted = (back / move > reversion).fill_null(False)
+    return _mask(frame.height, rows, jump & reverted), _mask(frame.height, rows, jump & ~reverted)
 
 
 def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
-    """Log of the close over the row before's, null where that is another stock's."""
+    """Log of the close over the previous row's; null where that is another stock."""
     now, before = (frame.select(CODE, "close")[at] for at in (rows, rows - 1))
     move = now["close"].log() - before["close"].log()
     return pl.select(pl.when(now[CODE] == before[CODE]).then(move)).to_series()
@@ -218,13 +218,13 @@ def _mask(height: int, rows: np.ndarray, chosen: pl.Series) -> pl.Series:
 
 
 def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
-    """One file's canonical columns in canonical types, and `{found: canonical}`."""
+    """One file's canonical columns in canonical types, and `{name in the file: canonical}`."""
     scan = scan_table(path)
     present = scan.collect_schema().names()
     mapping = map_columns(present, COLUMNS) | {name: name for name in _facts(present)}
-    lacking = [name for name in (*KEYS, *OHLCV) if name not in mapping.values()]
-    if lacking:
-        require_columns(present, lacking, f"{path.name} (or another usual spelling of them)")
+    missing = [name for name in (*KEYS, *OHLCV) if name not in mapping.values()]
+    if missing:
+        require_columns(present, missing, f"{path.name} (or another usual spelling of them)")
     raw = collect(scan.select(list(mapping)), path).rename(mapping)
     columns = read_keys(raw, path.name)
     for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns)):
@@ -237,25 +237,25 @@ def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
 
 
 def _facts(columns: Sequence[str]) -> list[str]:
-    """Columns of facts known at the close of their day, which need no other name."""
+    """Columns of facts known at the close of their day."""
     return [name for name in columns if name.startswith(KNOWN_FACT)]
 
 
 def _refuse_mixed_prices(mappings: Mapping[str, Mapping[str, str]]) -> None:
-    """Files of one folder must mean the same by a price: adjusted in all of them or in none."""
+    """Refuse a folder whose files take a price from different columns, such as raw and adjusted."""
     first_file, first = next(iter(mappings.items()))
-    spelled = {name: found.strip().lower() for found, name in first.items() if name in OHLCV}
+    spellings = {price: name.strip().lower() for name, price in first.items() if price in OHLCV}
     for file, mapping in mappings.items():
-        for found, name in mapping.items():
-            if name in spelled and found.strip().lower() != spelled[name]:
+        for name, price in mapping.items():
+            if price in spellings and name.strip().lower() != spellings[price]:
                 raise DataError(
-                    f"the files disagree about which column is '{name}': {first_file} has '{spelled[name]}', "
-                    f"{file} has '{found}'; give them the same columns"
+                    f"the files disagree about which column is '{price}': {first_file} has "
+                    f"'{spellings[price]}', {file} has '{name}'; give them the same columns"
                 )
 
 
 def _sorted_unique(frame: pl.DataFrame, what: str) -> pl.DataFrame:
-    """Rows by (code, date), sorted only where they are not yet; one row a stock and day or `DataError`."""
+    """Rows sorted by (code, date); `DataError` for two rows of one stock and day."""
     if not is_sorted_by(frame, (CODE, DATE)):
         frame = frame.sort(CODE, DATE)
     refuse_duplicate_keys(frame, what)
@@ -263,7 +263,7 @@ def _sorted_unique(frame: pl.DataFrame, what: str) -> pl.DataFrame:
 
 
 def is_sorted_by(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether rows ascend by two keys (equal keys allowed), in one pass and without sorting.
+    """Return True if rows ascend by two keys (equal keys allowed), in one pass and without sorting.
 
     >>> is_sorted_by(pl.DataFrame({"a": [1, 1, 2], "b": [3, 4, 1]}), ("a", "b"))
     True
@@ -275,21 +275,21 @@ def is_sorted_by(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
 
 
 def duplicate_rows(frame: pl.DataFrame) -> pl.Series:
-    """Mask of rows whose (date, code) is the row before's. Expects equal keys side by side."""
+    """Mask of rows with the (date, code) of the previous row. Expects equal keys to be adjacent."""
     repeated = (pl.col(DATE) == pl.col(DATE).shift(1)) & (pl.col(CODE) == pl.col(CODE).shift(1))
     return frame.select(repeated.fill_null(False).alias("repeated")).to_series()
 
 
 def refuse_duplicate_keys(frame: pl.DataFrame, what: str, whole: bool = True) -> None:
-    """Raise where a stock has two rows on a day. Expects equal keys side by side.
+    """Refuse two rows of one stock and day. Expects equal keys to be adjacent.
 
     Args:
         frame: the rows.
-        what: they are called in the message.
-        whole: the frame has all that sets two rows apart, so that it can be said whether they differ.
+        what: name of the table in the message.
+        whole: the frame has all columns, so that the message can say if the rows differ.
 
     Raises:
-        DataError: with the count and an example.
+        DataError: there are some; with their count and an example.
     """
     repeated = duplicate_rows(frame)
     count = int(repeated.sum())
@@ -310,19 +310,19 @@ def refuse_duplicate_keys(frame: pl.DataFrame, what: str, whole: bool = True) ->
 
 
 def _clean_values(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Impossible values to null, with counts by column."""
-    known = {name: pl.col(name) > 0 for name in (*PRICES, INDEX_CLOSE) if name in frame.columns}
-    known["volume"] = pl.col("volume") >= 0
-    known = {name: pl.col(name).is_finite() & right for name, right in known.items()}
-    counts = frame.select((~right).sum().alias(name) for name, right in known.items()).row(0, named=True)
+    """Set impossible values to null; with their counts by column."""
+    valid = {name: pl.col(name) > 0 for name in (*PRICES, INDEX_CLOSE) if name in frame.columns}
+    valid["volume"] = pl.col("volume") >= 0
+    valid = {name: pl.col(name).is_finite() & in_range for name, in_range in valid.items()}
+    counts = frame.select((~mask).sum().alias(name) for name, mask in valid.items()).row(0, named=True)
     # Columns without such values, most often all, are not copied.
-    cleaned = frame.with_columns(pl.when(known[name]).then(name) for name, count in counts.items() if count)
-    what = {name: "zero, negative or not finite" for name in known} | {"volume": "negative or not finite"}
+    cleaned = frame.with_columns(pl.when(valid[name]).then(name) for name, count in counts.items() if count)
+    what = {name: "zero, negative or not finite" for name in valid} | {"volume": "negative or not finite"}
     return cleaned, {f"{name}: {what[name]}": count for name, count in counts.items() if count}
 
 
 def _null_contradictions(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Open, high and low to null where they contradict the close or each other, with counts of rows."""
+    """Set open, high and low to null where they contradict the close or each other; with counts of rows."""
     counts: dict[str, int] = {}
     for reason, (broken, columns) in contradictions().items():
         mask = frame.select(broken.fill_null(False).alias("broken")).to_series()
@@ -333,4 +333,4 @@ def _null_contradictions(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, i
 
 
 def _spell(mapping: Mapping[str, str]) -> str:
-    return choices(f"{found} -> {name}" for found, name in mapping.items())
+    return choices(f"{name} -> {canonical}" for name, canonical in mapping.items())

@@ -1,6 +1,6 @@
-"""Finds features that are a target in disguise: scaled, negated, ranked, standardised by day, or rounded.
+"""Finds features that copy a target: scaled, negated, ranked, standardised by day, or rounded.
 
-It compares ranks within a day. What tells only a part of the future passes here; the audit looks for that.
+Ranks within a day are compared. A partial leak passes here; the audit looks for those.
 """
 
 import datetime as dt
@@ -13,35 +13,35 @@ import polars as pl
 LIMIT = 0.8
 """Mean |rank correlation| within a day from which a feature is a copy of a target.
 
-The best honest forecasts of a day's returns reach 0.1, and no feature of the embedded market 0.2. A copy has
-1.0, one with noise of half its own spread 0.88, its sign alone 0.87, a return of one day more than the
-5-day target 0.9.
+The best real forecasts of a day's returns reach 0.1; no feature of the synthetic market reaches 0.2. A copy
+has 1.0, a copy with noise of half its spread 0.88, its sign 0.87, a return over one day more than the 5-day
+target 0.9.
 """
 MIN_PAIRS = 5
 """Known pairs below which a day's rank correlation is mostly chance."""
 MIN_EVIDENCE = 60
-"""Sum over days of (pairs - 1) below which chance could reach the limit; from there on it lies five standard
-deviations off."""
+"""Sum over days of (pairs - 1) below which chance could reach the limit; from here on the limit is five
+standard deviations away."""
 MIN_POOLED = 30
-"""Pairs of all days together from which their rank correlation counts, where days are too thin to count."""
+"""Pairs of all days together from which their rank correlation is used, where single days have too few."""
 DAYS, STOCKS, POOLED = 60, 64, 5000
-"""Days compared, rows of each, and rows of all days together, at most: evenly spread."""
+"""Largest numbers of days compared, rows of each day, and rows of all days together; evenly spread."""
 
 _SCREEN = 0.5
 _DAY = " day"
-"""Name of the column of days in tables here; no data set calls a column so."""
+"""Name of the column of days in tables here, which no data set uses."""
 
 Take = Callable[[np.ndarray, Sequence[str]], pl.DataFrame]
-"""From row numbers and column names to these rows of these columns."""
+"""Reads rows by number and columns by name."""
 
 
 @dataclass(frozen=True)
 class TargetCopy:
-    """A feature that follows a target as only a copy can.
+    """A feature that follows a target too closely to be anything but a copy.
 
     Attributes:
-        correlation: |rank correlation|, the mean over days where they are full enough.
-        days: some first days on which both are known.
+        correlation: |rank correlation|, the mean over days where there are enough pairs.
+        days: the first days on which both are known, at most three.
     """
 
     feature: str
@@ -60,18 +60,18 @@ class TargetCopy:
 def find_target_copies(
     days: pl.Series, take: Take, features: Sequence[str], targets: Sequence[str]
 ) -> list[TargetCopy]:
-    """Every feature whose ranks within a day are those of a target, forwards or backwards, or nearly so.
+    """Find features whose ranks within a day are those of a target, or their reverse, or nearly so.
 
     A sample of days and stocks rules out nearly all pairs; the others are compared on all rows where both
-    are known, of as many days. Days of fewer than `MIN_PAIRS` such rows, and those on which either is
-    constant, say nothing; where too few are left, the ranks of all rows together decide, and of fewer than
-    `MIN_POOLED` rows only their equality. A feature that is constant where both are known is no evidence.
+    are known, of as many days. Days with fewer than `MIN_PAIRS` such rows are skipped, and days on which
+    either is constant; if too few are left, the ranks of all rows together decide, and with fewer than
+    `MIN_POOLED` rows only equality. A feature that is constant where both are known is never a copy.
 
     Args:
         days: the day of every row, in any order; none null.
         take: reads rows; null and NaN are unknown.
         features: columns to compare.
-        targets: with these.
+        targets: columns to compare them with.
 
     >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0], "fair": [0.1, 0, 0.3]})
     >>> [copy.feature for copy in copies_in(frame, pl.Series([dt.date(2024, 1, 4)] * 3), ["leak", "fair"])]
@@ -84,19 +84,19 @@ def find_target_copies(
     correlation, pairs = _daily_rank_correlations(table, features, targets)
     suspect = (_mean_where_defined(correlation) >= _SCREEN) | (_evidence(pairs) < MIN_EVIDENCE)
     everything = np.arange(len(days))
-    found = []
-    for feature, suspects in zip(features, suspect, strict=True):
-        named = [target for target, wanted in zip(targets, suspects, strict=True) if wanted]
-        if named:
-            whole = _known(take(everything, [feature, *named]), days)
-            found += [copy for target in named if (copy := _as_copy(whole, feature, target))]
-    return found
+    copies = []
+    for feature, mask in zip(features, suspect, strict=True):
+        suspects = [target for target, is_suspect in zip(targets, mask, strict=True) if is_suspect]
+        if suspects:
+            whole = _known(take(everything, [feature, *suspects]), days)
+            copies += [copy for target in suspects if (copy := _as_copy(whole, feature, target))]
+    return copies
 
 
 def copies_in(
     frame: pl.DataFrame, days: pl.Series, features: Sequence[str], targets: Sequence[str] = ("target_1d",)
 ) -> list[TargetCopy]:
-    """As `find_target_copies`, of a frame's columns."""
+    """`find_target_copies` for a frame's columns."""
     return find_target_copies(days, lambda rows, names: frame.select(names)[rows], features, targets)
 
 
@@ -117,7 +117,7 @@ def _as_copy(whole: pl.DataFrame, feature: str, target: str) -> TargetCopy | Non
 
 
 def _spread(days: pl.Series, stocks: int) -> np.ndarray:
-    """Numbers of the rows of up to `DAYS` days, evenly spread, and of up to so many rows of each."""
+    """Row numbers of up to `stocks` rows on each of up to `DAYS` days, evenly spread."""
     calendar = days.unique().sort()
     chosen = calendar.gather(np.unique(np.linspace(0, len(calendar) - 1, DAYS).astype(int)))
     rows = pl.DataFrame({_DAY: days}).with_row_index("row").filter(pl.col(_DAY).is_in(chosen.implode()))
@@ -127,7 +127,7 @@ def _spread(days: pl.Series, stocks: int) -> np.ndarray:
 
 
 def _known(table: pl.DataFrame, days: pl.Series) -> pl.DataFrame:
-    """The table with its days, as Float32 (what is trained on), unknown values as null."""
+    """The table as Float32 (the type trained on) with its days; unknown values are null."""
     return table.with_columns(pl.all().cast(pl.Float32).fill_nan(None)).with_columns(days.alias(_DAY))
 
 
@@ -136,8 +136,8 @@ def _daily_rank_correlations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Correlation of ranks, and known pairs, `[days, features, targets]`; NaN where it is not defined.
 
-    Ties share their mean rank. Where one is unknown in other rows than the other it is near Spearman's, which
-    ranks the common rows alone.
+    Ties share their mean rank. Where the two are unknown in different rows, the result approximates
+    Spearman's, which ranks only the common rows.
     """
     table = table.sort(_DAY)
     ranks = table.select(pl.col(*features, *targets).rank().over(_DAY)).to_numpy().astype(float)
@@ -149,7 +149,7 @@ def _daily_rank_correlations(
 
 
 def correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pearson's correlation of every pair of columns over the rows where both are known, and their number."""
+    """Pearson correlation of every pair of columns over the rows where both are known, and their number."""
     known_left, known_right = (~np.isnan(side).T for side in (left, right))
     known_left, known_right = known_left.astype(float), known_right.T.astype(float)
     left, right = np.nan_to_num(left), np.nan_to_num(right)

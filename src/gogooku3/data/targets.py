@@ -1,4 +1,4 @@
-"""The only file that looks ahead: forward returns, the targets. Nothing else may read a later day."""
+"""Forward returns, the targets. This is the only module that may read a later day."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
     Rows may come in any order and keep it. Targets that the frame already has are replaced.
 
     Args:
-        frame: `date: Date, code, close`, one row a stock and day; other columns pass through.
+        frame: `date: Date, code, close`, one row per stock and day; other columns pass through.
         horizons: whole numbers of trading days, each at least 1.
 
     Raises:
-        DataError: a column or key is missing, a key is double, or a horizon is not a whole number above 0.
+        DataError: a column or key is missing, a key is duplicate, or a horizon is not a whole number above 0.
 
     >>> from datetime import date
     >>> prices = pl.DataFrame({"date": [date(2024, 1, d) for d in (4, 5, 9)], "code": ["7203"] * 3,
@@ -41,10 +41,10 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
     stock, n_stocks = _dense_numbers(frame[CODE].cast(pl.Categorical))
     close = frame["close"].cast(pl.Float64).to_numpy()
     known = np.isfinite(close) & (close > 0)
-    # NaN days behind the last one make "beyond the data" the same case as "did not trade".
+    # NaN days after the last one treat "beyond the data" like "did not trade".
     grid = np.full((n_days + max(horizons)) * n_stocks, np.nan)
     cell = day * n_stocks + stock
-    _refuse_double_cells(frame, cell, grid.size)
+    _refuse_duplicates(frame, cell, grid.size)
     grid[cell[known]] = close[known]
     now = grid[cell]
     targets = {
@@ -57,9 +57,9 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
 
 
 def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:
-    """Each row's number of its distinct value, from 0 in order, and how many distinct values there are.
+    """Index of each row's value among the sorted distinct values, and the number of those.
 
-    Faster than a rank or `np.unique`: days and category numbers are small integers, so a table counts them.
+    Faster than a rank or `np.unique`: days and category numbers are small integers, so a lookup table works.
     """
     number = values.to_physical().to_numpy().astype(np.intp)
     if not number.size:
@@ -71,13 +71,13 @@ def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:
     return position[number] - 1, int(position[-1])
 
 
-def _refuse_double_cells(frame: pl.DataFrame, cell: np.ndarray, size: int) -> None:
-    taken = np.zeros(size, dtype=bool)
-    taken[cell] = True
-    doubles = cell.size - np.count_nonzero(taken)
-    if doubles:
+def _refuse_duplicates(frame: pl.DataFrame, cell: np.ndarray, size: int) -> None:
+    occupied = np.zeros(size, dtype=bool)
+    occupied[cell] = True
+    duplicates = cell.size - np.count_nonzero(occupied)
+    if duplicates:
         row = frame.filter(frame.select(KEYS).is_duplicated()).row(0, named=True)
         raise DataError(
-            f"{doubles:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row a stock "
-            f"and day"
+            f"{duplicates:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row per "
+            f"stock and day"
         )

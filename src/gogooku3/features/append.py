@@ -1,158 +1,160 @@
-"""New days for a data set that is there: only they are computed, and the targets that have become known.
+"""Appends the days that a data set lacks; the result is bit-identical to a full rebuild.
 
-The values are those of a whole build, bit for bit, for no feature looks back further than it says. What is
-there is kept only when the same version built it from the same prices.
+Only the new days' features are computed, as no feature looks back further than its lookback, and the targets
+that have become known.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from gogooku3.data.panel import BLOCK_ROWS
-from gogooku3.data.parquet_splice import Footer, splicing
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.compute import Progress
-from gogooku3.features.dataset_metadata import PRICES_DIGEST, PricesDigest, read_build_metadata, write_dataset
+from gogooku3.features.dataset_metadata import PRICES_FINGERPRINT, by_file, read_build_metadata, write_file
 from gogooku3.features.extra import compute_extra, extra_features
 from gogooku3.features.tail import compute_tail
-from gogooku3.files.atomic import temporary_folder_beside
-from gogooku3.schema import DATE, KEYS
+from gogooku3.files.fingerprint import frame_fingerprint
+from gogooku3.files.tables import read_table
+from gogooku3.files.year_folder import table_files
+from gogooku3.schema import CODE, DATE, KEYS, is_target_column
 
-_ANEW = "build it anew, without --append"
+_REBUILD = "build it again, without --append"
+_UNKNOWN = f"{{}} does not record which prices it was built from; {_REBUILD}"
 
 
 class CannotAppend(DataError):
-    """A data set that was built otherwise or from other prices; building it anew helps."""
+    """The data set was built differently or from other prices; building it again helps."""
 
 
 @dataclass(frozen=True)
-class Appendix:
-    """What a data set lacks.
+class MissingDays:
+    """The days that a data set lacks.
 
     Attributes:
-        path: the data set.
-        prices: all of them, sorted by (code, date).
-        last: number of the data set's last day among the prices' days.
-        days: of the prices, ascending.
-        horizons: trading days ahead.
+        out: file or folder of the data set.
+        prices: all prices, sorted by (code, date).
+        days: trading days of the prices, ascending.
+        last: index of the data set's last day among `days`.
+        interrupted: an append to the folder was cut off between two files; its last targets may be newer than
+            its last day.
+        horizons: of the targets, in trading days.
     """
 
-    path: Path
+    out: Path
     prices: pl.DataFrame
-    last: int
     days: pl.Series
+    last: int
+    interrupted: bool
     horizons: tuple[int, ...]
 
     @staticmethod
-    def of(
-        path: Path,
-        prices: pl.DataFrame,
-        digest: PricesDigest,
-        account: Mapping[str, Any],
-        horizons: Sequence[int],
-    ) -> "Appendix":
-        """Compare a data set with prices, their digest, and the account of the build that would make it anew.
+    def find(
+        out: Path, prices: pl.DataFrame, metadata: Mapping[str, Any], horizons: Sequence[int]
+    ) -> "MissingDays":
+        """Compare a data set with the prices, and with the metadata of a full rebuild from them.
 
         Raises:
-            CannotAppend: nothing can be appended, and why.
+            CannotAppend: it was built from other prices, by another version, or with other columns.
         """
-        try:
-            was = read_build_metadata(path)
-        except DataError as error:
-            raise CannotAppend(f"{path} is damaged, or no data set; {_ANEW}") from error
-        if was is None or PRICES_DIGEST not in was:
-            raise CannotAppend(f"{path} does not tell which prices it was built from; {_ANEW}")
-        for key, what in (("version", "version"), ("targets", "targets"), ("features", "features")):
-            if was[key] != account[key]:
+        before, newest = dt.date.min, ""
+        for file in table_files(out):
+            built = _metadata(file)
+            for key in ("version", "targets", "features"):
+                if built.get(key) != metadata[key]:
+                    raise CannotAppend(
+                        f"{file} was built with {_differing(key, built.get(key), metadata[key])}; {_REBUILD}"
+                    )
+            if not built.keys() >= {PRICES_FINGERPRINT, "prices", "rows", "last_day"}:
+                raise CannotAppend(_UNKNOWN.format(file))
+            last_day = dt.date.fromisoformat(built["last_day"])
+            # From the previous file's last day on, so that a year that is gone is noticed.
+            own_prices = prices.filter((pl.col(DATE) > before) & (pl.col(DATE) <= last_day))
+            if frame_fingerprint(own_prices, (CODE, DATE)) != built[PRICES_FINGERPRINT]:
                 raise CannotAppend(
-                    f"{path} was built with {_differing(what, was[key], account[key])}; {_ANEW}"
+                    f"the prices up to {last_day}, the last day of {file}, are not those it was built from "
+                    f"({own_prices.height:,} rows now, {built['rows']:,} then): they were revised, or other "
+                    f"stocks were chosen; {_REBUILD}"
                 )
+            before, newest = last_day, max(newest, built["prices"]["last_date"])
         days = prices[DATE].unique().sort()
-        last = dt.date.fromisoformat(was["prices"]["last_date"])
-        known = (prices[DATE] <= last).sum()
-        if known != was["rows"] or digest.up_to(last) != was[PRICES_DIGEST]:
-            raise CannotAppend(
-                f"the prices up to {last}, the last day of {path}, are not those it was built from "
-                f"({known:,} rows now, {was['rows']:,} then): they were revised, or other stocks were "
-                f"chosen; {_ANEW}"
-            )
-        return Appendix(path, prices, int((days <= last).sum()) - 1, days, tuple(horizons))
+        last = int((days <= before).sum()) - 1
+        return MissingDays(out, prices, days, last, newest > str(before), tuple(horizons))
 
     @property
     def n_days(self) -> int:
-        """Trading days to add."""
+        """Trading days to append."""
         return len(self.days) - 1 - self.last
 
-    def rows(self, extra: Sequence[str], progress: Progress | None = None) -> pl.DataFrame:
-        """What comes behind the row groups that stay: old rows with new targets, then new days."""
-        old = sum(self._footer.group_rows)
-        stay = self._kept * BLOCK_ROWS
-        before = pl.scan_parquet(self.path).slice(stay, old - stay).collect()
-        first = before[DATE][0] if before.height else self.days[self.last + 1]
-        targets = self._targets(first)
-        features = pl.concat([before.select(pl.exclude("^target_.*$")), self._features(extra, progress)])
-        targets = targets.tail(features.height)
-        if not targets.select(KEYS).equals(features.select(KEYS)):
-            raise AssertionError("features and targets disagree about the rows")
-        return targets.hstack(features.drop(KEYS).get_columns())
-
-    @contextmanager
-    def writing(self, path: Path) -> Iterator[Callable[[pl.DataFrame, Mapping[str, Any]], None]]:
-        """Copy the row groups that stay to a file meanwhile; the function yielded puts rows behind them."""
-        with splicing(self.path, self._footer, self._kept, path) as put_behind:
-
-            def put_rows(rows: pl.DataFrame, account: Mapping[str, Any]) -> None:
-                with temporary_folder_beside(self.path) as folder:
-                    tail = Path(folder) / "tail.parquet"
-                    write_dataset(rows, tail, account)
-                    put_behind(tail)
-
-            yield put_rows
-
-    @cached_property
-    def _footer(self) -> Footer:
-        return Footer.read(self.path)
-
-    @cached_property
-    def _kept(self) -> int:
-        """How many row groups hold no row whose target has become known, and have the size a build gives."""
-        settled = self.days[max(0, self.last + 1 - max(self.horizons))]
-        height = self.prices.select((pl.col(DATE) < settled).sum()).item()
-        whole = 0
-        for rows in self._footer.group_rows:
-            if rows != BLOCK_ROWS or (whole + 1) * BLOCK_ROWS > height:
-                break
-            whole += 1
-        return whole
-
-    def _targets(self, first: Any) -> pl.DataFrame:
-        """Keys and targets from a day on; no other day has a say in them."""
-        recent = self.prices.filter(pl.col(DATE) >= first)
-        return add_targets(recent.select(*KEYS, "close").sort(KEYS), self.horizons).drop("close")
-
-    def _features(self, extra: Sequence[str], progress: Progress | None) -> pl.DataFrame:
-        """Features of the new days, in the data set's order."""
-        first, added = self.days[self.last + 1], extra_features(extra)
+    def features(self, extra: Sequence[str], progress: Progress | None = None) -> pl.DataFrame | None:
+        """Keys and features of the new days, by (date, code); None without new days."""
+        if not self.n_days:
+            return None
+        first, families = self.days[self.last + 1], extra_features(extra)
         frame = compute_tail(self.prices, first, progress)
-        if not added:
+        if not families:
             return frame
-        longest = max(feature.lookback for feature in added)
+        longest = max(feature.lookback for feature in families)
         recent = self.prices.filter(pl.col(DATE) >= self.days[max(0, self.last + 1 - longest)])
         more = compute_extra(recent, extra).filter(pl.col(DATE) >= first)
         if not more.select(KEYS).equals(frame.select(KEYS)):
             raise AssertionError("families of features disagree about the rows")
         return frame.hstack(more.drop(KEYS))
 
+    def write(self, features: pl.DataFrame | None, metadata: Mapping[str, Any]) -> list[Path]:
+        """Write the new days, and the targets that have become known, to the files they belong to.
 
-def _differing(what: str, then: Any, now: Any) -> str:
+        A folder's files are replaced one by one, earliest first: after an interruption the data set ends at
+        an earlier day, and the next append writes the rest.
+
+        Args:
+            features: of the new days.
+            metadata: of the build.
+
+        Returns:
+            The files written.
+        """
+        # The first day whose targets were unknown before.
+        changed = self.days[max(0, self.last + 1 - max(self.horizons))]
+        recent = self.prices.filter(pl.col(DATE) >= changed).select(*KEYS, "close").sort(KEYS)
+        targets = add_targets(recent, self.horizons).drop("close")
+        written = []
+        for file, new_targets in by_file(targets, self.out):
+            first, last = new_targets[DATE][0], new_targets[DATE][-1]
+            parts = [] if features is None else [features.filter(pl.col(DATE).is_between(first, last))]
+            unchanged = []
+            if file.is_file():
+                old = read_table(file)
+                n_unchanged = int((old[DATE] < first).sum())
+                unchanged = [old.head(n_unchanged)]
+                old_targets = [name for name in old.columns if is_target_column(name)]
+                parts.insert(0, old.slice(n_unchanged).drop(old_targets))
+            rows = pl.concat(parts)
+            if not rows.select(KEYS).equals(new_targets.select(KEYS)):
+                raise AssertionError("features and targets disagree about the rows")
+            rows = pl.concat([*unchanged, new_targets.hstack(rows.drop(KEYS).get_columns())])
+            write_file(rows, file, self.prices, metadata, beside=self.out)
+            written.append(file)
+        return written
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    """Build metadata of one file of the data set."""
+    try:
+        metadata = read_build_metadata(file)
+    except DataError as error:
+        raise CannotAppend(f"{file} is damaged, or not a data set; {_REBUILD}") from error
+    if metadata is None:
+        raise CannotAppend(_UNKNOWN.format(file))
+    return metadata
+
+
+def _differing(key: str, then: Any, now: Any) -> str:
     if isinstance(then, list):
         lost, new = sorted(set(then) - set(now)), sorted(set(now) - set(then))
-        return f"other {what} (only then: {', '.join(lost) or 'none'}; only now: {', '.join(new) or 'none'})"
-    return f"{what} {then}, this is {now}"
+        return f"other {key} (only then: {', '.join(lost) or 'none'}; only now: {', '.join(new) or 'none'})"
+    return f"{key} {then}, this is {now}"

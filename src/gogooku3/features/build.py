@@ -1,6 +1,5 @@
-"""From a price file to the data set file: read, compute the catalogue, add the targets, write whole."""
+"""From prices to a data set: read, compute the catalogue, add the targets, write."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,19 +14,21 @@ from gogooku3.data.prices import PricesReport, price_files, read_prices
 from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
-from gogooku3.features.append import Appendix
+from gogooku3.features.append import MissingDays
 from gogooku3.features.catalog import FEATURE_NAMES
 from gogooku3.features.compute import Progress, compute_features
-from gogooku3.features.dataset_metadata import PRICES_DIGEST, PricesDigest, write_dataset
+from gogooku3.features.dataset_metadata import write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
-from gogooku3.files.atomic import atomic_path, check_output, remove_leftovers_of
+from gogooku3.files.atomic import atomic_path, remove_leftovers_of
+from gogooku3.files.fingerprint import fingerprint_files
 from gogooku3.files.locks import exclusive
+from gogooku3.files.year_folder import check_table_output, is_year_folder, table_files
 from gogooku3.schema import HORIZONS, KEYS, target_column
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build read, dropped and wrote; `seconds` by step."""
+    """Counts, paths and times of a build; `seconds` by step."""
 
     out_path: Path
     rows: int
@@ -38,10 +39,12 @@ class BuildReport:
     n_features: int
     prices: PricesReport
     fingerprint: str
-    """SHA-256 of the price files' bytes, in the order of their names."""
+    """Of the price files, in the order of their names."""
     seconds: dict[str, float]
     copied: tuple[Path, ...]
-    """Oracle files now beside the data set."""
+    """Oracle files, now next to the data set."""
+    written: tuple[Path, ...]
+    """Files of the data set that were written now."""
 
 
 def build_dataset(
@@ -52,62 +55,62 @@ def build_dataset(
     extra: Sequence[str] = (),
     append: bool = False,
 ) -> BuildReport:
-    """Write the data set of a price file or folder: keys, a target a horizon, 139 features; by (date, code).
+    """Write the data set of prices: keys, one target per horizon, 139 features; by (date, code).
 
-    The file appears whole or not at all, and no other build writes to it meanwhile. Its metadata tells
-    version, features, rows dropped and why, and the source's fingerprint. The oracle files of a synthetic
-    market are copied beside it.
+    A name ending in `.parquet` gives one file, any other a folder with one file per year
+    (`year=2024/part.parquet`). Either appears whole or not at all, and one build writes at a time. The
+    metadata records version, features, dropped rows with the reason, and the prices' fingerprint. The oracle
+    files of a synthetic market are copied next to the data set.
 
     Args:
-        prices_path: what `read_prices` takes.
-        out_path: a `.parquet` file; its folder is created.
+        prices_path: as for `read_prices`.
+        out_path: a `.parquet` file or a folder; parent folders are created.
         horizons: trading days ahead, as in `add_targets`.
-        progress: told the step and the share of it done.
+        progress: called with each step and its share done.
         extra: families of features beyond the 139, out of `features.extra.FAMILIES`; they follow the 139.
-        append: compute only the days that a data set already at `out_path` lacks, and the targets that have
-            become known; the values are those of a whole build, bit for bit.
+        append: compute only the days that an existing data set lacks, and the targets that have become known.
+            The values are bit-identical to a full rebuild. A file is rewritten whole; of a folder only the
+            years with changes.
 
     Raises:
-        DataError: the prices can't be read, or `out_path` is no place for a Parquet file, or one of the
-            price files or in their folder, or another build is writing there.
-        CannotAppend: what is there was built otherwise, or from other prices.
+        DataError: the prices can't be read, `out_path` can't be written, is one of the price files or in
+            their folder, or another build is writing there.
+        CannotAppend: the data set was built differently or from other prices.
     """
-    out = check_output(out_path, ".parquet")
+    out = check_table_output(out_path)
     sources = price_files(prices_path)
     if out.resolve() in {path.resolve() for path in sources}:
         raise DataError(f"'{out}' is one of the price files; write the data set elsewhere")
-    if out.resolve().parent == Path(prices_path).resolve():
+    if out.suffix == ".parquet" and out.resolve().parent == Path(prices_path).resolve():
         raise DataError(
-            f"'{out}' lies in the folder of the prices and would be read as prices the next time; write the "
+            f"'{out}' is in the folder of the prices and would be read as prices the next time; write the "
             "data set elsewhere"
         )
     clock = _Clock(progress)
     table = read_prices(prices_path)
     clock.done("read")
-    digest = PricesDigest(table.frame)
     names = [*FEATURE_NAMES, *(feature.name for feature in extra_features(extra))]
-    account = {
+    metadata = {
         "version": __version__,
         "features": names,
         "targets": [target_column(h) for h in horizons],
-        "rows": table.frame.height,
         "prices": table.report.to_dict(),
-        PRICES_DIGEST: str(digest),
         "source": [path.name for path in sources],
         "fingerprint": fingerprint_files(sources),
     }
-    clock.done("digest")
+    missing, written = None, []
     with _only_writer(out):
-        there = Appendix.of(out, table.frame, digest, account, horizons) if append and out.is_file() else None
-        if there is None:
+        if append and (out.is_file() or is_year_folder(out)):
+            missing = MissingDays.find(out, table.frame, metadata, horizons)
+        clock.done("digest")
+        if missing is None:
             frame = _dataset(table.frame, horizons, extra, clock, progress)
-            with atomic_path(out) as temporary:
-                write_dataset(frame, temporary, account)
-        elif there.n_days:
-            with atomic_path(out) as temporary, there.writing(temporary) as put_rows:
-                frame = there.rows(extra, progress)
-                clock.done("features")
-                put_rows(frame, account)
+            write_dataset(frame, out, table.frame, metadata)
+            written = table_files(out)
+        elif missing.n_days or missing.interrupted:
+            features = missing.features(extra, progress)
+            clock.done("features")
+            written = missing.write(features, metadata)
         copied = tuple(_copy_oracle(Path(prices_path).absolute(), out))
     clock.done("write")
     return BuildReport(
@@ -115,20 +118,21 @@ def build_dataset(
         rows=table.frame.height,
         n_stocks=table.report.n_stocks,
         n_days=table.report.n_days,
-        added_days=there.n_days if there else table.report.n_days,
+        added_days=missing.n_days if missing else table.report.n_days,
         n_features=len(names),
         prices=table.report,
-        fingerprint=str(account["fingerprint"]),
+        fingerprint=str(metadata["fingerprint"]),
         seconds=clock.seconds,
         copied=copied,
+        written=tuple(written),
     )
 
 
 @contextmanager
 def _only_writer(out: Path) -> Iterator[None]:
-    """Keep every other build from the same file, and remove what killed ones left of it.
+    """Keep other builds from the data set while the block runs, and remove what killed ones left of it.
 
-    The hidden file of the lock is left beside it.
+    The hidden lock file stays next to the data set.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +166,7 @@ def _dataset(
 
 
 class _Clock:
-    """Times steps and tells when each is done."""
+    """Times each step and reports it as done."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.progress = progress
@@ -174,16 +178,6 @@ class _Clock:
         self.seconds[step], self._last = now - self._last, now
         if self.progress:
             self.progress(step, 1.0)
-
-
-def fingerprint_files(paths: Sequence[Path]) -> str:
-    """SHA-256 over the files' names and bytes, in the given order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode())
-        with path.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _copy_oracle(prices: Path, out: Path) -> list[Path]:

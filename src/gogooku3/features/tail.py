@@ -1,6 +1,6 @@
-"""The catalogue's features of the last days alone, from no more of the past than each looks back.
+"""Computes the catalogue's features of the last days from only as much history as their lookbacks need.
 
-The values are those of `compute_features` on all days, bit for bit.
+The values are bit-identical to those of `compute_features` on all days.
 """
 
 import datetime as dt
@@ -29,9 +29,9 @@ from gogooku3.features.price_grid import STALE_DAYS, StockBlock, build_grid
 from gogooku3.schema import CODE, DATE, KEYS, OHLCV
 
 BAR_FAMILY = "technical"
-"""Features that count a stock's own bars, however many days lie between them."""
+"""Family of features whose lookbacks count a stock's own bars instead of market days."""
 _STEPS = (0, 30, 70, 130, 270, 540, 820, 10_000)
-"""Lookbacks are grouped by these, so that many short ones are not computed over the days of few long ones."""
+"""Bounds of groups of lookbacks, so that short ones are not computed over the history of long ones."""
 
 _EPOCH = dt.date(1970, 1, 1)
 
@@ -45,7 +45,7 @@ def compute_tail(prices: pl.DataFrame, first: dt.date, progress: Progress | None
     Args:
         prices: as `compute_features` takes them, sorted by (code, date).
         first: a day on which some stock has a row.
-        progress: told how far it is.
+        progress: called with the share done.
     """
     date = prices[DATE].to_physical().to_numpy()
     days = np.flatnonzero(np.bincount(date - date.min())) + date.min()
@@ -74,12 +74,12 @@ def compute_tail(prices: pl.DataFrame, first: dt.date, progress: Progress | None
 
 
 def _reach(lookback: int) -> int:
-    """Days before a day that it needs: a previous close may be `STALE_DAYS` old."""
+    """Days of history needed for a lookback: a previous close may be `STALE_DAYS` old."""
     return lookback + 2 * STALE_DAYS
 
 
 def _by_lookback(features: list[Feature]) -> Iterator[tuple[int, list[Feature]]]:
-    """Features of like lookbacks, with the longest."""
+    """Groups of features with similar lookbacks, with the longest of each."""
     for low, high in pairwise(_STEPS):
         if group := [feature for feature in features if low <= feature.lookback < high]:
             yield max(feature.lookback for feature in group), group
@@ -87,14 +87,14 @@ def _by_lookback(features: list[Feature]) -> Iterator[tuple[int, list[Feature]]]
 
 @dataclass(frozen=True)
 class _NewBars:
-    """Rows from a day on, and the bars of their stocks before them.
+    """The rows from a day on, and the earlier bars of their stocks.
 
     Attributes:
-        prices: price columns by name, NaN where unknown; the table's rows.
-        rows: the new ones, ascending.
-        stock: each new row's stock, numbers from 0.
-        begin, new, end: where a stock's rows begin, its new ones, and where they end; of these stocks.
-        bars: known bars of the table up to and with each row.
+        prices: price columns by name, NaN where unknown; all rows of the table.
+        rows: row numbers of the new rows, ascending.
+        stock: index of each new row's stock, from 0.
+        begin, new, end: each stock's first row, its first new row, and the row after its last.
+        bars: known bars of the table up to and including each row.
     """
 
     prices: dict[str, Array]
@@ -107,7 +107,7 @@ class _NewBars:
 
     @staticmethod
     def of(prices: pl.DataFrame, rows: NDArray[np.intp]) -> "_NewBars":
-        """Of prices sorted by (code, date), and the numbers of the new rows."""
+        """Find the bars of prices sorted by (code, date), given the numbers of the new rows."""
         numbers = {name: prices[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in OHLCV}
         lengths = prices[CODE].rle().struct.field("len").to_numpy().astype(np.intp)
         ends = np.cumsum(lengths)
@@ -126,19 +126,19 @@ class _NewBars:
         )
 
     def tasks(self, made: dict[str, Dense], pool: ThreadPoolExecutor) -> list[Future[None]]:
-        """Begin to compute the indicators of the new rows; stocks with about as many rows at a time."""
+        """Start computing the indicators of the new rows, in blocks of stocks with similar row counts."""
         groups = [(self._needed(lookback + 1), features) for lookback, features in _by_lookback(_BY_BAR)]
         longest = groups[-1][0]
         order = np.argsort(longest, kind="stable")[::-1]
-        found, at = [], 0
-        while at < len(order):
-            stocks = order[at : at + max(1, BLOCK_CELLS // int(longest[order[at]]))]
-            found.append(pool.submit(self._compute, stocks, groups, made))
-            at += len(stocks)
-        return found
+        tasks, start = [], 0
+        while start < len(order):
+            stocks = order[start : start + max(1, BLOCK_CELLS // int(longest[order[start]]))]
+            tasks.append(pool.submit(self._compute, stocks, groups, made))
+            start += len(stocks)
+        return tasks
 
     def _needed(self, count: int) -> NDArray[np.intp]:
-        """How many of its last rows a stock needs, to have `count` bars before the new ones."""
+        """Number of each stock's last rows that include `count` bars before the new ones."""
         begin = np.searchsorted(self.bars, self.bars[self.new] - count)
         return self.end - np.maximum(begin, self.begin)
 
@@ -150,9 +150,9 @@ class _NewBars:
     ) -> None:
         column = np.full(len(self.end), -1)
         column[stocks] = np.arange(len(stocks))
-        wanted = np.flatnonzero(column[self.stock] >= 0)
-        back = self.end[self.stock[wanted]] - self.rows[wanted]
-        columns = column[self.stock[wanted]]
+        chosen = np.flatnonzero(column[self.stock] >= 0)
+        back = self.end[self.stock[chosen]] - self.rows[chosen]
+        columns = column[self.stock[chosen]]
         prices = self._last(stocks, int(groups[-1][0][stocks].max()))
         for needed, features in groups:
             n_rows = int(needed[stocks].max())
@@ -160,13 +160,13 @@ class _NewBars:
             block = StockBlock(**own, market=np.full(n_rows, np.nan))
             with np.errstate(all="ignore"):
                 for feature in features:
-                    made[feature.name][wanted] = finite(feature.compute(block)[n_rows - back, columns])
+                    made[feature.name][chosen] = finite(feature.compute(block)[n_rows - back, columns])
 
     def _last(self, stocks: NDArray[np.intp], count: int) -> dict[str, Array]:
         """The last rows of some stocks `[rows, stocks]`, NaN before a stock's first."""
         rows = self.end[stocks] - count + np.arange(count)[:, None]
         before = rows < self.begin[stocks]
-        found = {name: values[rows] for name, values in self.prices.items()}
-        for values in found.values():
+        last = {name: values[rows] for name, values in self.prices.items()}
+        for values in last.values():
             values[before] = np.nan
-        return found
+        return last

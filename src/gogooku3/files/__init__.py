@@ -1,1 +1,1 @@
-"""Writes files whole, locks folders and reads tables. Knows nothing about stocks, models or runs."""
+"""Atomic writes, locks, tables and fingerprints, independent of stocks, models and runs."""

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: a temporary name, fsync, rename."""
+"""Files and folders are written whole or not at all: a temporary name, fsync, rename."""
 
 import glob
 import os
@@ -19,13 +19,17 @@ _RANDOM = 8
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+def atomic_path(path: Path | str, beside: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path; on success it replaces `path`, on failure it is removed.
 
-    The folder is created. Readers see the old file or the new one, never a part of it.
+    Folders are created. Readers see the old file or the new one, never a part of it.
+
+    Args:
+        path: the file to write.
+        beside: put the temporary file next to this path instead of next to `path`, on the same disk.
 
     Raises:
-        DataError: the disk is full, read-only, forbidden or gone; the old file is as it was.
+        DataError: the disk is full, read-only, forbidden or gone; the old file is unchanged.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_path(Path(folder) / "a.txt") as temporary:
@@ -34,13 +38,59 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     'whole'
     """
     target = Path(path)
-    try:
-        temporary = _temporary_beside(target)
+    with _disk_errors(target):
+        temporary = _temporary_file(beside or target)
         try:
             yield temporary
             _replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `path`; on success it replaces `path`, on failure it is removed.
+
+    The files in it must be written with `atomic_path`, which syncs them.
+
+    Raises:
+        DataError: as in `atomic_path`; the old folder is unchanged.
+    """
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary_folder(path) as new, _temporary_folder(path) as old:
+            yield new
+            new.chmod(0o777 & ~_umask())
+            if path.exists():
+                path.rename(old / path.name)
+            try:
+                new.rename(path)
+            except OSError:
+                (old / path.name).rename(path)
+                raise
+            _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed writers from a folder in which no process writes now."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers_of(target: Path) -> None:
+    """Remove what killed writers of one file or folder left next to it; no process may be writing it now."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.{'?' * _RANDOM}.tmp"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    """Turn failures of the disk into errors that name the target."""
+    try:
+        yield
     except GogookuError:
         raise
     except Exception as error:
@@ -49,50 +99,51 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder; none may be writing there now."""
-    for left in folder.rglob(".*.tmp"):
-        left.unlink(missing_ok=True)
-
-
-def remove_leftovers_of(target: Path) -> None:
-    """Remove what killed writers of one file left beside it, and no other's; none may be writing it now."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{'?' * _RANDOM}.tmp"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
-
-
-def temporary_folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder for parts of a file, on its disk; it goes as leftovers of the file go."""
-    return tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-
-
-def _temporary_beside(target: Path) -> Path:
+def _temporary_file(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     os.close(handle)
     return Path(name)
 
 
+@contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _replace(temporary: Path, target: Path) -> None:
-    """Let a written file take its place, safely on the disk."""
-    with temporary.open("rb") as written:
+    """Sync a written file to the disk and rename it to its target."""
+    # Windows syncs only files open for writing.
+    with temporary.open("r+b") as written:
         os.fsync(written.fileno())
+    temporary.chmod(0o666 & ~_umask())
+    target.parent.mkdir(exist_ok=True)
+    temporary.replace(target)
+    _sync_folder(target.parent)
+
+
+def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    temporary.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return umask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync a folder's list of files; Windows opens no folders and needs no sync."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_output(path: Path | str, suffix: str) -> Path:
-    """Refuse a place where no file can be written, before anything is computed for it; creates nothing.
+    """Refuse a path to which no file can be written, before anything is computed for it; creates nothing.
 
     Raises:
         DataError: another ending than `suffix`, a folder of that name, or a file where a folder must be.
@@ -106,16 +157,25 @@ def check_output(path: Path | str, suffix: str) -> Path:
         raise DataError(f"'{target}' is to be written as {suffix}; name it '{target.stem}{suffix}'")
     if target.is_dir():
         raise DataError(f"'{target}' is a folder; name a file in it, as in '{target / ('mine' + suffix)}'")
+    check_writable(target)
+    return target
+
+
+def check_writable(target: Path) -> None:
+    """Refuse a path whose folder cannot be created or written to.
+
+    Raises:
+        DataError: a file where a folder must be, or a read-only folder.
+    """
     nearest = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
     if not nearest.is_dir():
         raise DataError(
-            f"'{target}' can't be written, because '{nearest}' is no folder; choose another place"
+            f"'{target}' can't be written, because '{nearest}' is not a folder; choose another place"
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise DataError(
             f"'{target}' can't be written, because '{nearest}' is read-only; choose another place"
         )
-    return target
 
 
 def write_text_atomic(path: Path | str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Opens one CSV or Parquet file as a lazy table, or says what is wrong with it; knows no column's meaning."""
+"""Opens a CSV or Parquet file, or a folder of Parquet files by year, as a lazy table."""
 
 import csv
 import gzip
@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3.errors import DataError, choices
+from gogooku3.files.year_folder import table_files
 from gogooku3.schema import KEYS, map_columns
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
@@ -18,21 +19,24 @@ MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL"
 
 _PARSER_ERRORS = (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, EOFError, zlib.error)
 _HEAD = 1 << 16
-"""Bytes at the start of a CSV file that tell of another kind of file, and at its end of a copy cut short."""
+"""Bytes read at the start of a CSV file to recognise another kind of file, and at its end to find a cut."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _TWICE = re.compile(r"(.+)_duplicated_\d+")
-"""How Polars calls the second of two columns of a CSV that have one name."""
+"""Polars' name of the second of two CSV columns with one name."""
 
 
 def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
-    """A lazy view of one CSV or Parquet file.
+    """A lazy view of one CSV or Parquet file, or of a folder of Parquet files by year.
 
     CSV columns are text, so that a code keeps its leading zeros; with `typed`, all columns but the keys get
     the type that all their rows allow (which reads the file twice).
 
     Raises:
-        DataError: the file is empty, truncated, or of another kind, or two columns have one name.
+        DataError: a file is empty, truncated, or of another kind, two columns have one name, or the files of
+            a folder have different columns.
     """
+    if path.is_dir():
+        return _scan_years(path)
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); write it again")
     name = path.name.lower()
@@ -42,7 +46,7 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
         if name.endswith(".parquet"):
             frame = pl.scan_parquet(path, glob=False)
         else:
-            _refuse_what_is_no_csv(path)
+            _refuse_other_kinds(path)
             missing = list(MISSING_WORDS)
             frame = pl.scan_csv(path, infer_schema=False, null_values=missing, glob=False)
             if typed:
@@ -57,35 +61,50 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
         columns = frame.collect_schema().names()
     except _PARSER_ERRORS as error:
         raise unreadable_file(path, error) from None
-    _refuse_twins(path, columns)
+    _refuse_duplicate_names(path, columns)
     return frame
 
 
+def _scan_years(folder: Path) -> pl.LazyFrame:
+    files = table_files(folder)
+    first, *others = (dict(scan_table(file).collect_schema()) for file in files)
+    for file, schema in zip(files[1:], others, strict=True):
+        if schema != first:
+            differing = sorted({name for name, _ in first.items() ^ schema.items()})
+            raise DataError(
+                f"{file} and {files[0]} differ in the columns {choices(differing, 4)}; build the folder again"
+            )
+    return pl.scan_parquet(files, glob=False, hive_partitioning=False)
+
+
 def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
-    """Run a lazy read of `path`; a parser's failure becomes a `DataError`."""
+    """Run a lazy read of `path`; a parser's failure becomes a `DataError` that names the file."""
     try:
         return frame.collect()
-    except pl.exceptions.PanicException:
-        # So ends a Parquet file whose pages contradict its footer.
-        raise unreadable_file(path, ValueError("its pages are damaged")) from None
-    except _PARSER_ERRORS as error:
-        raise unreadable_file(path, error) from None
+    except (*_PARSER_ERRORS, pl.exceptions.PanicException) as error:
+        if path.is_dir():
+            # Read file by file to find the damaged one.
+            for file in table_files(path):
+                collect(scan_table(file), file)
+        # Polars panics on pages that contradict the footer.
+        panic = isinstance(error, pl.exceptions.PanicException)
+        raise unreadable_file(path, ValueError("its pages are damaged") if panic else error) from None
 
 
 def read_table(path: Path) -> pl.DataFrame:
     """Read one file whole.
 
     Raises:
-        DataError: it is not there, or cannot be read as a table.
+        DataError: it does not exist, or cannot be read as a table.
     """
     if not path.is_file():
-        raise DataError(f"{path} is not there; bring it back, or name another")
+        raise DataError(f"{path} does not exist; bring it back, or name another")
     return collect(scan_table(path), path)
 
 
 def unreadable_file(path: Path, error: Exception) -> DataError:
-    """The error for a file that its parser refuses: the parser's first line, and what to try."""
-    kind = "Parquet" if path.name.lower().endswith(".parquet") else "CSV in UTF-8"
+    """The error for a file that its parser refuses: the parser's first line, and advice."""
+    kind = "CSV in UTF-8" if path.name.lower().endswith((".csv", ".csv.gz")) else "Parquet"
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return DataError(
         f"{path} cannot be read as {kind} ({reason}); it may be truncated, of another format or encoding: "
@@ -93,13 +112,13 @@ def unreadable_file(path: Path, error: Exception) -> DataError:
     )
 
 
-def _refuse_what_is_no_csv(path: Path) -> None:
-    """Tell a Parquet file, UTF-16, binary data and other separators by the first bytes, a cut by the last."""
+def _refuse_other_kinds(path: Path) -> None:
+    """Recognise Parquet, UTF-16, binary data and other separators by the first bytes, a cut by the last."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
         file.seek(max(0, path.stat().st_size - _HEAD))
         end = file.read()
-    if packed := head.startswith(b"\x1f\x8b"):
+    if compressed := head.startswith(b"\x1f\x8b"):
         with gzip.open(path) as file:
             head = file.read(_HEAD)
     if head.startswith(b"PAR1"):
@@ -116,18 +135,18 @@ def _refuse_what_is_no_csv(path: Path) -> None:
                 f"{path}: the columns are separated by {name}, as in {choices([repr(header.strip())])}; "
                 f"export it with commas between columns and points in numbers"
             )
-    # Of a packed file gzip tells it.
-    if not packed:
-        _refuse_a_cut_end(path, header, end)
+    # gzip detects a cut by itself.
+    if not compressed:
+        _refuse_cut_end(path, header, end)
 
 
-def _refuse_a_cut_end(path: Path, header: str, end: bytes) -> None:
-    """A last row that lacks columns was cut, maybe within a number."""
+def _refuse_cut_end(path: Path, header: str, end: bytes) -> None:
+    """A last row with too few columns was cut, maybe within a number."""
     last = end.decode(errors="replace").rpartition("\n")[2]
-    found, width = len(_fields(last)), len(_fields(header))
-    if last.strip() and found < width:
+    fields, width = len(_fields(last)), len(_fields(header))
+    if last.strip() and fields < width:
         raise DataError(
-            f"{path} is cut short: its last row has {found} of {width} columns; write or copy it again"
+            f"{path} is cut short: its last row has {fields} of {width} columns; write or copy it again"
         )
 
 
@@ -135,8 +154,7 @@ def _fields(line: str) -> list[str]:
     return next(csv.reader([line]), [])
 
 
-def _refuse_twins(path: Path, columns: Sequence[str]) -> None:
-    found = set(columns)
-    twice = [match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in found]
+def _refuse_duplicate_names(path: Path, columns: Sequence[str]) -> None:
+    twice = [match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in columns]
     if twice:
         raise DataError(f"{path}: columns that come twice: {choices(sorted(set(twice)))}; keep one of each")

@@ -150,7 +150,7 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         raise DataError(f"the manifest of {run} lacks {choices(lacking)}; bring the old file back")
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
-    if data_path is None and not data.is_file():
+    if data_path is None and not data.exists():
         raise DataError(f"the data set of {run}, {data}, is not there any more; name it with --data")
     loader = ProductionDatasetV3(
         data,

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3.data.panel import PanelSlice
+from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.evaluation.prediction_table import ORACLE
 from gogooku3.evaluation.rank_average import RANK_AVERAGE, rank_average
 from gogooku3.schema import CODE, DATE
@@ -64,7 +65,7 @@ def oracle_tables(data_path: Path, tables: list[pl.DataFrame], like: str) -> lis
 
     Read from `<data set>.oracle.parquet`; without that file there are none.
     """
-    sidecar = data_path.with_name(f"{data_path.stem}.oracle.parquet")
+    sidecar = oracle_paths(data_path)[0]
     if not sidecar.is_file():
         return []
     oracle = pl.read_parquet(sidecar)

@@ -43,8 +43,8 @@ def load_frame(
         "first_date": str(frame[DATE].min()),
         "last_date": str(frame[DATE].max()),
     }
-    account = read_build_metadata(loader.data_path) if loader.data_path.suffix == ".parquet" else None
-    return frame, facts | ({"prices": account["prices"]} if account and "prices" in account else {})
+    built = read_build_metadata(loader.data_path) or {}
+    return frame, facts | ({"prices": built["prices"]} if "prices" in built else {})
 
 
 def build_panel(

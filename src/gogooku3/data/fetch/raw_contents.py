@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from gogooku3.data.fetch.jquants_data import CALENDAR, DATASETS, trading_days
 from gogooku3.data.fetch.store import RawStore, days_between, month_of
-from gogooku3.data.parquet_layout import read_layout
 from gogooku3.errors import DataError
+from gogooku3.files.tables import collect, scan_table
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def _contents(store: RawStore, name: str) -> RawContents:
         name=name,
         unit=unit,
         files=len(files),
-        rows=sum(read_layout(file).rows for file in files),
+        rows=sum(collect(scan_table(file).select(pl.len()), file).item() for file in files),
         first=units[0],
         last=units[-1],
         open=tuple(unit for unit in units if not store.has(name, unit)),

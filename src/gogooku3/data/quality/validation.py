@@ -22,6 +22,7 @@ from gogooku3.data.quality.report import ValidationReport
 from gogooku3.data.quality.trainable import stock_problems, target_problems
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.tables import collect, scan_table
+from gogooku3.files.year_folder import is_year_folder
 from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, map_columns
 
 __all__ = ["Problem", "ValidationReport", "validate"]
@@ -90,7 +91,10 @@ def validate(
 
 
 def _read(path: Path | str) -> pl.DataFrame:
-    files = price_files(path)
+    root = Path(path)
+    if is_year_folder(root):
+        return collect(scan_table(root), root)
+    files = price_files(root)
     frames = [collect(scan_table(file, typed=True), file) for file in files]
     if len(frames) == 1:
         return frames[0]
