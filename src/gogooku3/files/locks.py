@@ -1,60 +1,77 @@
-"""One writer at a time: a lock that the kernel gives back when its process ends, however it ends."""
+"""One writer at a time: a lock that the system releases when its process ends, however it ends."""
 
 import datetime as dt
-import fcntl
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from gogooku3.errors import DataError
 
-_LONGEST_NOTE = 200
-"""Bytes read of what a holder wrote."""
+_MAX_NOTE = 200
+"""Characters read of a holder's note."""
 
 
 @contextmanager
 def exclusive(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock of a file while the block runs.
 
-    The file is left behind, empty. Meanwhile it tells who holds the lock, for the second comer's sake; what a
-    killed holder wrote there means nothing.
+    The empty lock file stays. While the lock is held, `<path>.holder` names the process, its host and the
+    time; the note of a killed process is ignored.
 
     Args:
-        path: file of the lock, in a folder that exists.
-        refusal: said to the second comer, before who holds the lock and what to try.
+        path: lock file, in a folder that exists.
+        refusal: start of the error message for a second process; the holder and advice follow.
 
     Raises:
         DataError: another process holds the lock.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock, note = FileLock(path), holder_note(path)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{refusal}{_holder(handle)}; wait until it has ended, or stop it") from None
-        _write_note(handle, f"process {os.getpid()} on {os.uname().nodename} since {_now()}")
-        try:
-            yield
-        finally:
-            _write_note(handle, "")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(f"{refusal}{_holder(note)}; wait until it has ended, or stop it") from None
+    since = dt.datetime.now().astimezone().isoformat(" ", "seconds")
+    try:
+        # A full disk must not prevent the lock; the holder is then unknown.
+        with suppress(OSError):
+            note.write_text(f"process {os.getpid()} on {platform.node()} since {since}", encoding="utf-8")
+        yield
     finally:
-        os.close(handle)
+        with suppress(OSError):
+            note.unlink()
+        lock.release()
 
 
-def _write_note(handle: int, note: str) -> None:
-    # A full disk keeps nobody from the lock: who holds it is then unknown.
-    with suppress(OSError):
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, note.encode(), 0)
+def is_locked(path: Path) -> bool:
+    """Return True if a process holds the lock of a file.
+
+    Where the file may not be written, and so not locked, its holder's note decides.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return holder_note(path).is_file()
 
 
-def _holder(handle: int) -> str:
-    """Who holds the lock, as a holder tells it; empty if unknown."""
-    note = os.pread(handle, _LONGEST_NOTE, 0).decode(errors="replace")
-    return f" ({note})" if note.startswith("process ") and note.isprintable() else ""
+def holder_note(path: Path) -> Path:
+    """File that names the holder of a lock."""
+    return path.with_name(f"{path.name}.holder")
 
 
-def _now() -> str:
-    """The time here, with its distance from UTC."""
-    return dt.datetime.now().astimezone().isoformat(" ", "seconds")
+def _holder(note: Path) -> str:
+    """The holder in brackets; empty if unknown."""
+    try:
+        with note.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_MAX_NOTE)
+    except OSError:
+        return ""
+    return f" ({text})" if text.startswith("process ") and text.isprintable() else ""

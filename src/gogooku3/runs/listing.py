@@ -1,14 +1,13 @@
 """Summaries of run folders, complete or not. Loads no models and changes nothing."""
 
-import fcntl
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gogooku3.files.locks import is_locked
 from gogooku3.runs.folder import AUDIT, CONFIG, LOCK, MANIFEST, METRICS, read_json
 
 SCORES = {"ic_1d": "max", "rank_ic": "max", "sharpe_net": "max", "drawdown_net": "min"}
@@ -186,18 +185,7 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[int | None, dict[str, dict[st
 
 def _lock_status(path: Path) -> str:
     """`running` if a process holds the folder's lock, else `cut off`."""
-    try:
-        handle = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return "cut off"
-    try:
-        # A shared lock, released at once, does not disturb a process that starts now.
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return "running"
-    finally:
-        os.close(handle)
-    return "cut off"
+    return "running" if is_locked(path / LOCK) else "cut off"
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
