@@ -138,9 +138,8 @@ def _requests(
 ) -> list[_Request]:
     days = days_between(first, last)
     if dataset.unit != "month":
-        return [
-            _Request(dataset, str(day), day, day) for day in (sessions if dataset.unit == "session" else days)
-        ]
+        days = list(sessions) if dataset.unit == "session" else days
+        return [_Request(dataset, str(day), day, day) for day in days]
     # Request whole months: the content of a month's file must not depend on the chosen days.
     starts = [dt.date.fromisoformat(f"{month}-01") for month in sorted({month_of(day) for day in days})]
     return [_Request(dataset, month_of(day), day, min(_month_end(day), today)) for day in starts]

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from gogooku3.data.fetch.pandas_frames import to_polars
+from gogooku3.data.fetch.store import RawStore
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.atomic import write_parquet_atomic
-from gogooku3.files.locks import exclusive
 
 Download = Callable[..., Any]
 """`yfinance.download`."""
@@ -74,8 +74,7 @@ def fetch_yahoo(
     if first > last:
         raise ConfigError(f"the first day {first} is after the last day {last}; swap --from and --to")
     report = YahooReport()
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder / ".lock", f"{folder} is being written by another process"):
+    with RawStore(folder).writing():
         missing = [name for name in tickers if not _is_current(folder / f"{name}.parquet", first, last)]
         report.kept = len(tickers) - len(missing)
         for start in range(0, len(missing), BATCH):

@@ -1,4 +1,4 @@
-"""Every check of `data validate`: its title, default severity, what happens to the rows, and what to do."""
+"""Every check of `data validate`: title, default severity, treatment of the rows, advice."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ class Check:
     severity: Weight
     """Default severity; `severity` in the rules overrides it."""
     handled: str
-    """What `data build` (prices) or `train` (a data set) does with the affected rows."""
+    """Treatment of the affected rows by `data build` (prices) or `train` (a data set)."""
     advice: str = ""
-    """What the user can do; empty where only the caller of the check knows."""
+    """Advice to the user; empty if it depends on the table, then the check adds it."""
 
 
 _REFUSED = "refused"
@@ -56,7 +56,10 @@ CHECKS: dict[str, Check] = {
     "market_pause": Check("long gap between trading days", "warning", _COUNTED, "check for missing files"),
     "future_day": Check("date in the future", "error", _KEPT, "correct the year, or remove the rows"),
     "repeated_day": Check(
-        "day identical to the previous day", "warning", _KEPT, "likely a filled holiday: remove it"
+        "day identical to the previous day",
+        "warning",
+        _KEPT,
+        "likely a holiday with filled prices: remove it",
     ),
     "no_session": Check("not a session", "warning", _KEPT, "remove these days, or choose another calendar"),
     "missing_session": Check("session without rows", "warning", _COUNTED, "check for missing files"),
@@ -71,7 +74,7 @@ CHECKS: dict[str, Check] = {
     "no_volume": Check(
         "zero volume", "note", "kept as a day without trades", "no action needed for days without trades"
     ),
-    "ohlc": Check("prices contradict each other", "warning", "the contradicting ones are set to null"),
+    "ohlc": Check("prices contradict each other", "warning", "set to null as needed; the close is kept"),
     "wick": Check("high or low far from other prices", "warning", _KEPT, "likely a bad tick: correct it"),
     "bad_tick": Check(
         "jump reversed the next day",

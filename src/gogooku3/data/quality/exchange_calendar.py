@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from gogooku3.errors import ConfigError, DataError, choices
 
 LATER_CLOSE_FROM = dt.date(2024, 11, 5)
-"""First day of the Tokyo Stock Exchange's longer session."""
-
 TOKYO = "XTKS"
 
 

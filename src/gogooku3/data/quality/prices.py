@@ -31,7 +31,7 @@ def contradictory_rows(frame: pl.DataFrame) -> Iterator[Problem]:
     """Problems of rows whose open, high, low and close can't all be right. Expects possible prices."""
     for reason, (broken, columns) in contradictions().items():
         mask = frame.select(broken.alias("broken")).to_series()
-        advice = f"correct it at the source; until then, {' and '.join(columns)} are set to null there"
+        advice = f"correct it at the source; set to null there: {' and '.join(columns)}"
         yield from problem_at("ohlc", frame, mask, columns[0], reason, advice)
 
 

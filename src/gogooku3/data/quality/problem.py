@@ -18,7 +18,7 @@ EXAMPLES = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in one column: how often, where, how it is handled, and what to do."""
+    """One problem in one column: count, examples, treatment and advice."""
 
     name: str
     """Name of the check, as in the rules."""
@@ -40,7 +40,7 @@ class Problem:
 
     @property
     def handled(self) -> str:
-        """What `data build` (prices) or `train` (a data set) does about it."""
+        """Treatment of the affected rows by `data build` (prices) or `train` (a data set)."""
         return CHECKS[self.name].handled
 
     def __str__(self) -> str:
