@@ -1,4 +1,4 @@
-"""`gogooku3 evaluate` on tables of its own and on a run's."""
+"""`gogooku3 evaluate` on prediction tables and on run folders."""
 
 import datetime as dt
 import json
@@ -53,7 +53,7 @@ def test_a_file_and_its_folder_give_the_same_table(
     assert evaluate(capsys, str(predictions.parent)) == (code, text, "")
 
 
-def test_no_number_is_cut_where_the_output_is_no_terminal(
+def test_no_number_is_truncated_without_a_terminal(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, text, _ = evaluate(capsys, str(predictions))
@@ -69,7 +69,7 @@ def test_json_holds_every_score_and_nothing_else(
     assert json.loads(text) == score_predictions(pl.read_parquet(predictions), 3.0, 0.3)
 
 
-def test_a_runs_own_costs_are_the_default(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_costs_of_the_run_are_the_default(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = RunConfig.from_mapping({"evaluation": {"cost_bps": 25.0}})
     predictions.with_name("config.yaml").write_text(config.to_yaml())
     for arguments, cost in (((), 25.0), (("--cost-bps", "1"), 1.0)):
@@ -84,12 +84,12 @@ def test_a_runs_own_costs_are_the_default(predictions: Path, capsys: pytest.Capt
         (
             None,
             "",
-            "has no predictions.parquet, so no run has ended there; it has other.txt; name the",
+            "has no predictions.parquet, so it is not a complete run; it has other.txt; name the",
         ),
         ("x", "other.txt", "expected a prediction table in Parquet"),
     ],
 )
-def test_what_is_no_prediction_table_is_refused(
+def test_a_path_without_a_prediction_table_is_refused(
     content: str | None, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other.txt").write_text(content or "")
@@ -100,7 +100,7 @@ def test_what_is_no_prediction_table_is_refused(
 
 
 def prices_of(predictions: Path, folder: Path) -> Path:
-    """Prices whose every stock opens where it closed before: all that is earned is earned by day."""
+    """Prices that open at the previous close, so that all returns are daytime returns."""
     table = pl.read_parquet(predictions).filter(model="lightgbm").sort("code", "date")
     after = (pl.col("target") + 1).cum_prod().over("code")
     close = after.shift(1, fill_value=1.0).over("code") * 100
@@ -117,7 +117,7 @@ def prices_of(predictions: Path, folder: Path) -> Path:
     return path
 
 
-def test_entry_at_the_open_takes_prices_and_gives_the_capacity(
+def test_entry_at_the_open_uses_prices_and_gives_the_capacity(
     predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prices = str(prices_of(predictions, tmp_path))
@@ -140,7 +140,7 @@ def test_entry_at_the_open_takes_prices_and_gives_the_capacity(
         (["--prices", "nowhere.parquet"], "nowhere.parquet"),
     ],
 )
-def test_a_way_to_trade_that_cannot_be_had_is_refused(
+def test_invalid_trading_options_are_refused(
     arguments: list[str], message: str, predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, err = evaluate(capsys, str(predictions), *arguments)
@@ -148,7 +148,7 @@ def test_a_way_to_trade_that_cannot_be_had_is_refused(
     assert message in err
 
 
-def test_the_probability_of_overfitting_spans_the_models_of_all_runs(
+def test_the_probability_of_overfitting_includes_the_models_of_all_runs(
     predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pl.read_parquet(predictions)
@@ -163,9 +163,9 @@ def test_the_probability_of_overfitting_spans_the_models_of_all_runs(
     )
     code, text, _ = evaluate(capsys, str(predictions), str(other), "--pbo", "--json")
     assert code == 0
-    found = json.loads(text)
-    assert found["n_configurations"] == len(found["configurations"]) == 3
-    assert found["probability"] == 0.0 and found["outside"] > 5
+    result = json.loads(text)
+    assert result["n_configurations"] == len(result["configurations"]) == 3
+    assert result["probability"] == 0.0 and result["outside"] > 5
     _, text, _ = evaluate(capsys, str(predictions), str(other), "--pbo")
     assert "Probability of overfitting" in text and "0%" in text and f"{other}: atft_gat_fan" in text
 
@@ -178,7 +178,7 @@ def test_several_tables_are_scored_one_at_a_time(
     assert "--pbo" in err
 
 
-def test_the_trials_a_run_had_counted_are_counted_again(
+def test_the_earlier_trials_of_a_run_are_counted_again(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = score_predictions(pl.read_parquet(predictions), earlier_sharpes=[0.1, -0.2])
@@ -188,7 +188,7 @@ def test_the_trials_a_run_had_counted_are_counted_again(
     assert scores["trials"]["n"] == 4
 
 
-def test_a_runs_recorded_scores_are_compared_with_those_of_its_table(
+def test_recorded_scores_are_compared_with_those_of_the_table(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     metrics = predictions.with_name("metrics.json")

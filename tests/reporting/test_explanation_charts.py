@@ -1,4 +1,4 @@
-"""The figures draw the tables as they are, at a glance and in the documented order."""
+"""Explanation charts show their tables, in the documented order."""
 
 import datetime as dt
 
@@ -90,11 +90,11 @@ def tables() -> dict[str, pl.DataFrame]:
     }
 
 
-def test_every_table_becomes_its_figure_with_a_sentence_on_how_to_read_it(
+def test_every_table_has_a_chart_with_a_sentence_on_how_to_read_it(
     tables: dict[str, pl.DataFrame],
 ) -> None:
-    found = list(explanation_figures(tables, COLOURS))
-    assert [each.name for each in found] == [
+    figures = list(explanation_figures(tables, COLOURS))
+    assert [each.name for each in figures] == [
         "importance",
         "attention",
         "neighbours",
@@ -102,28 +102,28 @@ def test_every_table_becomes_its_figure_with_a_sentence_on_how_to_read_it(
         "embeddings",
         "schedule",
     ]
-    assert all(each.title and each.reading.endswith(".") for each in found)
-    assert "2024-06-28" in found[4].title
+    assert all(each.title and each.reading.endswith(".") for each in figures)
+    assert "2024-06-28" in figures[4].title
 
 
-def test_tables_that_are_missing_or_empty_have_no_figure(tables: dict[str, pl.DataFrame]) -> None:
+def test_missing_or_empty_tables_have_no_chart(tables: dict[str, pl.DataFrame]) -> None:
     assert list(explanation_figures({}, COLOURS)) == []
     without_edges = tables | {"edges": tables["edges"].clear(), "attention": tables["attention"].clear()}
     names = [each.name for each in explanation_figures(without_edges, COLOURS)]
-    assert names == ["importance", "embeddings", "schedule"], "who hears nobody needs no graph"
+    assert names == ["importance", "embeddings", "schedule"], "without edges there is no graph"
 
 
-def test_importance_is_averaged_over_folds_and_horizons_and_the_largest_stands_on_top(
+def test_importance_is_averaged_over_folds_and_horizons_and_sorted(
     tables: dict[str, pl.DataFrame],
 ) -> None:
     bars = {bar.name: bar for bar in feature_importance(tables["features"], COLOURS).data}
-    # Bars are drawn from the bottom up: f1 tops the list by the trees' 0.9.
+    # Bars are drawn from the bottom up; f1 is first with 0.9.
     assert list(bars["net"].y) == ["f0", "f1"] and list(bars["net"].x) == pytest.approx([0.7, 0.3])
     assert list(bars["trees"].x) == pytest.approx([0.1, 0.9])
     assert bars["net"].marker.color == "#111111"
 
 
-def test_a_feature_that_only_the_trees_rely_on_is_drawn_too() -> None:
+def test_a_feature_important_to_only_one_model_is_drawn() -> None:
     many = pl.DataFrame(
         {
             "model": ["net"] * 30 + ["trees"] * 30,
@@ -136,7 +136,7 @@ def test_a_feature_that_only_the_trees_rely_on_is_drawn_too() -> None:
     assert all(len(bar.y) == TOP_FEATURES and bar.y[-1] == "f29" for bar in bars)
 
 
-def test_attention_has_a_thick_line_a_layer_and_thin_ones_for_its_heads(
+def test_attention_has_a_thick_line_per_layer_and_a_thin_one_per_head(
     tables: dict[str, pl.DataFrame],
 ) -> None:
     figure = temporal_attention(tables["attention"])
@@ -146,38 +146,38 @@ def test_attention_has_a_thick_line_a_layer_and_thin_ones_for_its_heads(
     assert list(lines["layer 0"].y) == pytest.approx([0.3, 0.5, 0.2])
     assert lines["layer 0"].line.width > lines["layer 0, head 0"].line.width
     assert figure.layout.shapes[0].y0 == pytest.approx(1 / 3)
-    assert figure.layout.xaxis.autorange == "reversed", "today stands on the right"
+    assert figure.layout.xaxis.autorange == "reversed", "the current day is on the right"
 
 
-def test_graph_attention_is_weighted_by_links_and_bands_stand_in_order(
+def test_graph_attention_is_weighted_by_links_and_sorted_by_correlation(
     tables: dict[str, pl.DataFrame],
 ) -> None:
-    heard, even = graph_attention(tables["neighbours"]).data
-    assert list(heard.x) == ["itself", "0.2\u20130.4", "0.4\u20130.6"]
-    assert list(heard.y) == pytest.approx([0.5, 0.1, (0.6 + 3 * 0.2) / 4])
-    assert list(even.y) == pytest.approx([0.5, 0.25, (0.5 + 3 * 0.25) / 4], abs=1e-5)
-    assert list(heard.customdata) == [6, 2, 4]
+    attention, uniform = graph_attention(tables["neighbours"]).data
+    assert list(attention.x) == ["itself", "0.2\u20130.4", "0.4\u20130.6"]
+    assert list(attention.y) == pytest.approx([0.5, 0.1, (0.6 + 3 * 0.2) / 4])
+    assert list(uniform.y) == pytest.approx([0.5, 0.25, (0.5 + 3 * 0.25) / 4], abs=1e-5)
+    assert list(attention.customdata) == [6, 2, 4]
 
 
-def test_the_picture_of_the_graph_joins_places_by_sign_strongest_first(
+def test_the_graph_chart_joins_stocks_by_sign_strongest_links_first(
     tables: dict[str, pl.DataFrame],
 ) -> None:
     edges = tables["edges"].filter(pl.col("fold") == 1)
-    together, apart, dots = graph_picture(edges, tables["embeddings"]).data
-    assert (list(together.x), list(together.y)) == ([1, 0, None], [1, 0, None])
-    assert (list(apart.x), list(apart.y)) == ([0, 2, None], [0, 0.5, None])
+    positive, negative, dots = graph_picture(edges, tables["embeddings"]).data
+    assert (list(positive.x), list(positive.y)) == ([1, 0, None], [1, 0, None])
+    assert (list(negative.x), list(negative.y)) == ([0, 2, None], [0, 0.5, None])
     assert len(dots.x) == 3
     names = [trace.name for trace in graph_picture(edges, tables["embeddings"], top=1).data]
-    assert names == ["move together", "stock"]
+    assert names == ["positive correlation", "stock"]
 
 
-def test_stocks_are_coloured_by_sector_or_where_none_is_known_by_prediction(
+def test_stocks_are_coloured_by_sector_or_else_by_prediction(
     tables: dict[str, pl.DataFrame],
 ) -> None:
     assert [trace.name for trace in embeddings(tables["embeddings"]).data] == [
         "banks",
         "cars",
-        "sector not known",
+        "unknown sector",
     ]
     unknown = tables["embeddings"].with_columns(pl.lit(None, pl.String).alias("sector"))
     (dots,) = embeddings(unknown).data
@@ -186,7 +186,7 @@ def test_stocks_are_coloured_by_sector_or_where_none_is_known_by_prediction(
     assert "the colour is the prediction" in reading["embeddings"]
 
 
-def test_the_schedule_shows_links_and_what_changed_month_by_month(tables: dict[str, pl.DataFrame]) -> None:
+def test_the_schedule_shows_links_and_changes_by_month(tables: dict[str, pl.DataFrame]) -> None:
     links, changed, negative = graph_schedule(tables["graphs"]).data
     assert list(links.x) == ["2024-01-01", "2024-02-01", "2024-03-01"]
     assert list(links.y) == [0, 20, 24]

@@ -1,8 +1,8 @@
-"""Folds on one axis, by hand: ten days, and what is missing."""
+"""Folds on one axis, by hand, and with missing phases."""
 
 import pytest
 
-from gogooku3.reporting.fold_timeline import timeline, years
+from gogooku3.reporting.fold_timeline import fold_timeline, years
 
 FOLD = {
     "fold": 2,
@@ -16,8 +16,8 @@ FOLD = {
 }
 
 
-def test_phases_and_embargoes_lie_end_to_end_in_percent_of_the_axis():
-    (lane,) = timeline([FOLD])
+def test_phases_and_embargoes_are_contiguous():
+    (lane,) = fold_timeline([FOLD])
     assert (lane["fold"], lane["embargo_days"]) == (2, 1)
     places = [(phase["name"], phase["left"], phase["width"]) for phase in lane["phases"]]
     assert places == [("train", 0, 20), ("validation", 40, 10), ("test", 70, 30)]
@@ -26,11 +26,11 @@ def test_phases_and_embargoes_lie_end_to_end_in_percent_of_the_axis():
 
 def test_folds_share_one_axis_and_missing_phases_leave_no_gap():
     later = {"fold": 3, "test_start": "2024-01-09", "test_end": "2024-01-19"}
-    first, second = timeline([FOLD, later])
+    first, second = fold_timeline([FOLD, later])
     assert first["phases"][0]["width"] == 10 and second["phases"][0]["left"] == 50
     assert second["gaps"] == [] and second["embargo_days"] is None
 
 
-def test_a_year_is_marked_where_its_first_day_lies():
+def test_a_year_is_marked_at_its_first_day():
     assert years([FOLD]) == [{"year": 2024, "left": pytest.approx(20)}]
-    assert years([]) == [] and list(timeline([])) == []
+    assert years([]) == [] and list(fold_timeline([])) == []

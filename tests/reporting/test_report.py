@@ -1,4 +1,4 @@
-"""The report is one file that asks nothing of the network, trusts no string and needs no section."""
+"""The report is one offline file that escapes all text, and every section is optional."""
 
 import re
 from functools import partial
@@ -54,7 +54,7 @@ RUN = {
 
 
 class _Page(HTMLParser):
-    """Collects what a browser would fetch or draw, scripts left out."""
+    """Collects links, ids and visible text of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ def test_opening_the_page_requests_nothing(html, page):
     assert "url(" not in styles and "@import" not in styles
 
 
-def test_strings_of_the_run_are_shown_and_never_executed(html, page):
+def test_text_of_the_run_is_escaped(html, page):
     assert HOSTILE not in html
     assert f"demo {HOSTILE}" in "".join(page.words)
     assert "gogooku3 train --config a&b" in "".join(page.words)
@@ -145,7 +145,7 @@ def test_a_models_name_is_escaped_in_charts_and_tables(render, market):
     assert HOSTILE not in html
 
 
-def test_the_page_holds_the_verdict_every_score_and_every_section(page, scores):
+def test_the_page_has_the_verdict_every_score_and_every_section(page, scores):
     text = " ".join(" ".join(page.words).split())
     for sentence in verdict(scores):
         assert sentence in text
@@ -170,10 +170,10 @@ def test_the_page_holds_the_verdict_every_score_and_every_section(page, scores):
 def test_every_horizon_has_every_figure(page):
     figures = ("rolling", "ic", "equity", "quantiles", "calibration", "parts")
     assert {f"{name}-{horizon}" for name in figures for horizon in (1, 5)} <= page.ids
-    assert {"fading", "months-0", "months-1", "coverage"} <= page.ids
+    assert {"ic-decay", "months-0", "months-1", "coverage"} <= page.ids
 
 
-def test_the_audit_is_shown_where_there_is_one(render, market, page):
+def test_the_audit_is_shown_if_there_is_one(render, market, page):
     assert "audit" not in page.ids
     audit = {
         "verdict": "leaks",
@@ -187,10 +187,10 @@ def test_the_audit_is_shown_where_there_is_one(render, market, page):
     assert f"leak ret_1d moved {HOSTILE}" in text and "shuffled targets m failed IC 0.2" in text
 
 
-def test_what_the_network_looks_at_stands_beside_how_to_read_it(page):
+def test_every_explanation_has_a_sentence_on_how_to_read_it(page):
     assert {"explain-importance", "explain-schedule"} <= page.ids
     assert not {"explain-attention", "explain-graph"} & page.ids, "no table, no figure"
-    assert any("The longer the bar" in words for words in page.words)
+    assert any("Share of importance" in words for words in page.words)
 
 
 def test_the_spread_of_predictions_is_shown_by_fold_and_horizon(page):
@@ -198,7 +198,7 @@ def test_the_spread_of_predictions_is_shown_by_fold_and_horizon(page):
     assert "Fold 1 day 5 days 3 0.012 -" in text
 
 
-def test_the_embargoes_fill_what_the_phases_leave_to_scale(html):
+def test_the_embargoes_fill_the_gaps_between_the_phases_to_scale(html):
     form = r'<{} class="(\w+)" style="left:([\d.]+)%;width:([\d.]+)%"'
     phases, gaps = (
         [
@@ -216,7 +216,7 @@ def test_the_embargoes_fill_what_the_phases_leave_to_scale(html):
     assert gaps[0][2] - gaps[0][1] == pytest.approx(100 * 31 / 361, abs=0.01)
 
 
-def test_a_run_that_says_nothing_has_no_empty_sections(render, market):
+def test_an_empty_manifest_gives_no_empty_sections(render, market):
     page = _read(render(market))
     assert not {"explanations", "folds", "steps", "rows", "data"} & page.ids
     assert {"verdict", "scores", "charts", "reproduce"} <= page.ids
@@ -253,18 +253,36 @@ def test_the_charts_draw_the_series_that_were_scored(market, scores):
     assert -min(below["lightgbm net"].y) == pytest.approx(compute_max_drawdown(net), abs=1e-3)
 
 
+def test_a_third_model_is_scored_drawn_and_compared_like_the_others(render, make_table):
+    strengths = dict.fromkeys(("oracle", "rank_average", "linear", "lightgbm", "atft_gat_fan"), 1.0)
+    page = _read(render(make_table(strengths=strengths)))
+    words = [word.strip() for word in page.words]
+    order = ["atft_gat_fan", "lightgbm", "linear", "rank_average"]
+    assert [word for word in words if word in order][:4] == order, "the cards"
+    assert {"months-2", "months-3"} <= page.ids and "months-4" not in page.ids
+    assert any("linear" in word and "lightgbm" in word and "at 5 days" in word for word in words)
+
+
+def test_many_models_have_distinct_colours():
+    models = [f"model_{number}" for number in range(40)]
+    colours = charts.model_colours(["oracle", *models])
+    assert len(set(colours.values())) == 41 and colours["oracle"] == charts.REFERENCE
+    assert tuple(colours.values())[:6] == charts.COLOURS
+    assert all(charts.faint(colour) for colour in colours.values())
+
+
 def test_the_rolling_ic_is_the_mean_of_the_last_sixty_days(market, scores):
     colours = charts.model_colours(list(scores["models"]))
     ics = daily_ic(market)
     drawn = {line.name: line for line in charts.rolling_ic(ics, 1, colours).data if line.name}
-    mine = ics.filter(model="lightgbm", horizon=1)
-    assert drawn["lightgbm"].y[0] == pytest.approx(mine["ic"][:60].mean(), abs=1e-4)
-    assert drawn["lightgbm"].x[0] == str(mine["date"][59])
-    # A market of fewer days has no such mean, and no line.
-    assert not charts.rolling_ic(ics.filter(pl.col("date") < mine["date"][40]), 1, colours).data
+    daily = ics.filter(model="lightgbm", horizon=1)
+    assert drawn["lightgbm"].y[0] == pytest.approx(daily["ic"][:60].mean(), abs=1e-4)
+    assert drawn["lightgbm"].x[0] == str(daily["date"][59])
+    # Fewer than 60 days give no line.
+    assert not charts.rolling_ic(ics.filter(pl.col("date") < daily["date"][40]), 1, colours).data
 
 
-def test_each_model_has_its_band_in_a_panel_of_its_own_with_the_oracle_in_each(market, scores):
+def test_each_model_has_a_panel_with_its_band_and_the_oracle(market, scores):
     colours = charts.model_colours(list(scores["models"]))
     ics = daily_ic(market)
     figure = charts.rolling_ic(ics, 1, colours)
@@ -275,11 +293,11 @@ def test_each_model_has_its_band_in_a_panel_of_its_own_with_the_oracle_in_each(m
     oracle = [line for line in figure.data if line.name == "oracle"]
     assert [(line.yaxis, line.showlegend) for line in oracle] == [("y", True), ("y2", False)]
     assert [note.text for note in figure.layout.annotations] == ["<b>atft_gat_fan</b>", "<b>lightgbm</b>"]
-    # A line of few points would get dots by itself.
+    # Plotly adds markers to short lines by default.
     assert {line.mode for line in figure.data} == {"lines"}
 
 
-def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
+def test_score_charts_show_the_scores_with_their_intervals(market, scores):
     colours = charts.model_colours(list(scores["models"]))
     fifths = quantile_returns(market, 5)
     bars = {bar.name: bar for bar in score_charts.quantile_bars(fifths, 5, colours).data}
@@ -287,11 +305,11 @@ def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
     assert list(bars["lightgbm"].y) == pytest.approx(expected.to_list(), abs=1e-6) and "oracle" not in bars
     points = {each.name: each for each in score_charts.parts(scores, 5, colours).data}["lightgbm"]
     block = scores["models"]["lightgbm"]["horizons"]["5"]["folds"]["1"]
-    place = list(zip(*points.x, strict=True)).index(("fold", "1"))
-    assert points.y[place] == pytest.approx(block["mean_ic"], abs=1e-4)
-    ends = points.y[place] - points.error_y.arrayminus[place], points.y[place] + points.error_y.array[place]
+    index = list(zip(*points.x, strict=True)).index(("fold", "1"))
+    assert points.y[index] == pytest.approx(block["mean_ic"], abs=1e-4)
+    ends = points.y[index] - points.error_y.arrayminus[index], points.y[index] + points.error_y.array[index]
     assert ends == pytest.approx(block["ic_interval"], abs=2e-4)
-    lags = {each.name: each for each in score_charts.fading(scores, colours).data}["lightgbm"]
+    lags = {each.name: each for each in score_charts.ic_decay(scores, colours).data}["lightgbm"]
     assert list(lags.x) == ["1", "2", "3", "5", "10", "20"]
     books = portfolio_returns(market)
     cells = score_charts.months(books, "lightgbm", 5).data[0].z
@@ -299,15 +317,15 @@ def test_the_figures_of_scores_draw_them_with_their_intervals(market, scores):
     assert total == pytest.approx(books.filter(model="lightgbm", horizon=5)["net"].sum(), abs=1e-3)
 
 
-def test_an_oracle_alone_is_drawn_like_a_model(render, market):
+def test_an_oracle_without_other_models_is_drawn_like_a_model(render, market):
     table = market.filter(model="oracle")
     page = _read(render(table))
-    assert {"rolling-1", "ic-1", "equity-1", "quantiles-1", "parts-1", "fading", "coverage"} <= page.ids
-    assert "Too few days to draw it." not in [words.strip() for words in page.words]
+    assert {"rolling-1", "ic-1", "equity-1", "quantiles-1", "parts-1", "ic-decay", "coverage"} <= page.ids
+    assert "Too few days for this chart." not in [words.strip() for words in page.words]
 
 
-def test_a_figure_without_a_point_is_a_sentence(render, market):
+def test_a_chart_without_data_is_replaced_by_a_sentence(render, market):
     table = market.filter(pl.col("date") < pl.col("date").unique().sort().get(40))
     page = _read(render(table))
     assert not {"rolling-1", "rolling-5"} & page.ids and "equity-1" in page.ids
-    assert "Too few days to draw it." in [words.strip() for words in page.words]
+    assert "Too few days for this chart." in [words.strip() for words in page.words]

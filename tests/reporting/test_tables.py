@@ -1,4 +1,4 @@
-"""The words and rows that people read: no claim beyond its interval."""
+"""Sentences and rows of text; no claim goes beyond its interval."""
 
 import copy
 
@@ -39,7 +39,7 @@ def test_without_an_oracle_there_is_no_column_for_it(market):
     assert "Oracle IC" not in rows[0]
 
 
-def test_a_score_that_cannot_be_had_is_a_dash(scores):
+def test_an_undefined_score_is_a_dash(scores):
     row = headline_rows(_with(scores, sharpe_net=None, ic_interval=None))[1]
     assert (row["Sharpe net"], row["95% interval"]) == ("-", "-")
 
@@ -50,7 +50,7 @@ def test_every_fold_has_its_row(scores):
     assert {row["Year"] for row in part_rows(scores, "years")} == {"2024"}
 
 
-def test_both_books_of_every_competitor_have_a_row_and_unknown_columns_are_left_out(scores):
+def test_both_portfolios_of_every_model_have_a_row_and_unknown_columns_are_omitted(scores):
     rows = portfolio_rows(scores)
     assert len(rows) == 2 * 2 * 2 and {row["Model"] for row in rows} == {"atft_gat_fan", "lightgbm"}
     assert not {"Capacity", "Size tilt", "Sector tilt"} & set(rows[0])
@@ -66,41 +66,41 @@ def test_the_verdict_claims_what_its_intervals_exclude(scores):
     sure = _with(
         scores, mean_ic=0.05, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[0.5, 3.0]
     )
-    assert verdict(sure)[0] == "There is something here, and it survives costs."
-    assert "carries information (mean IC +0.0500" in verdict(sure)[2]
-    assert "earns after costs of 10 bp" in verdict(sure)[2]
+    assert verdict(sure)[0] == "Evidence of skill, and of profit after costs."
+    assert "significant skill 5 days ahead (mean IC +0.0500" in verdict(sure)[2]
+    assert "is significantly profitable after costs of 10 bp" in verdict(sure)[2]
 
 
-def test_profit_that_luck_would_explain_is_said_to_be_so(scores):
-    lucky = _with(scores, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[-0.5, 3.0])
-    assert "no profit after costs that luck couldn't explain" in verdict(lucky)[0]
-    assert "luck would explain that too" in verdict(lucky)[2]
-    eaten = _with(lucky, sharpe_gross=1.0, sharpe_net=-1.0, sharpe_net_interval=[-3.0, 0.5])
-    assert "costs of 10 bp a trade eat the profit" in verdict(eaten)[2]
+def test_profit_that_is_not_significant_is_reported_as_such(scores):
+    insignificant = _with(scores, ic_interval=[0.01, 0.09], sharpe_net=2.0, sharpe_net_interval=[-0.5, 3.0])
+    assert verdict(insignificant)[0] == "Evidence of skill, but not of profit after costs."
+    assert "after costs of 10 bp per trade is not significant" in verdict(insignificant)[2]
+    costly = _with(insignificant, sharpe_gross=1.0, sharpe_net=-1.0, sharpe_net_interval=[-3.0, 0.5])
+    assert "Costs of 10 bp per trade exceed the profit" in verdict(costly)[2]
 
 
-def test_an_interval_around_zero_is_no_skill(scores):
+def test_an_interval_around_zero_is_no_evidence_of_skill(scores):
     unsure = _with(scores, ic_interval=[-0.01, 0.09])
-    assert verdict(unsure)[0] == "Nothing here can be told from luck."
-    assert "no skill can be told from luck 5 days ahead" in verdict(unsure)[2]
-    assert "points the wrong way" in verdict(_with(scores, ic_interval=[-0.09, -0.01]))[2]
+    assert verdict(unsure)[0] == "No evidence of skill: the results are consistent with chance."
+    assert "no significant skill 5 days ahead" in verdict(unsure)[2]
+    assert "significantly wrong ranking" in verdict(_with(scores, ic_interval=[-0.09, -0.01]))[2]
 
 
-def test_models_that_score_nothing_still_get_a_sentence(scores):
+def test_models_without_scores_have_a_sentence(scores):
     blank = _with(scores, mean_ic=None, ic_interval=None, sharpe_gross=None, sharpe_net=None)
-    assert "too few days can be scored" in verdict(blank)[2]
+    assert "too few scored days" in verdict(blank)[2]
     assert "no Sharpe ratio" in verdict(blank)[2]
 
 
 @pytest.mark.parametrize(
     ("difference", "interval", "claim"),
     [
-        (0.02, [0.01, 0.03], "atft_gat_fan is better than lightgbm"),
-        (-0.02, [-0.03, -0.01], "lightgbm is better than atft_gat_fan"),
-        (0.02, [-0.01, 0.05], "can't be told apart"),
+        (0.02, [0.01, 0.03], "atft_gat_fan is significantly better than lightgbm"),
+        (-0.02, [-0.03, -0.01], "lightgbm is significantly better than atft_gat_fan"),
+        (0.02, [-0.01, 0.05], "do not differ significantly"),
     ],
 )
-def test_two_models_are_ranked_only_when_their_difference_is_sure(scores, difference, interval, claim):
+def test_two_models_are_ranked_only_if_their_difference_is_significant(scores, difference, interval, claim):
     changed = copy.deepcopy(scores)
     for pair in changed["comparisons"]:
         pair["ic"].update(difference=difference, interval=interval)
@@ -109,39 +109,40 @@ def test_two_models_are_ranked_only_when_their_difference_is_sure(scores, differ
 
 @pytest.fixture(scope="module")
 def averaged(make_table):
-    strengths = {"atft_gat_fan": 1.0, "lightgbm": 0.9, "rank_average": 1.1, "oracle": 1e6}
+    strengths = {"lightgbm": 0.9, "oracle": 1e6, "linear": 0.8, "rank_average": 1.1, "atft_gat_fan": 1.0}
     return score_predictions(make_table(strengths=strengths))
 
 
-def test_the_average_of_models_follows_them_and_the_oracle_is_last(averaged):
-    order = ["atft_gat_fan", "lightgbm", "rank_average", "oracle"]
+def test_the_rank_average_follows_the_models_and_the_oracle_is_last(averaged):
+    order = ["atft_gat_fan", "lightgbm", "linear", "rank_average", "oracle"]
     assert list(dict.fromkeys(row["Model"] for row in headline_rows(averaged))) == order
     assert list(dict.fromkeys(row["Model"] for row in part_rows(averaged, "folds"))) == order
-    assert [sentence.split(":")[0] for sentence in verdict(averaged)[2:5]] == order[:3]
+    assert [sentence.split(":")[0] for sentence in verdict(averaged)[2:6]] == order[:4]
 
 
-def test_the_models_are_compared_first_and_their_average_only_where_it_is_sure(averaged):
+def test_the_rank_average_is_compared_last_and_only_if_significant(averaged):
     changed = copy.deepcopy(averaged)
     for pair in changed["comparisons"]:
         pair["ic"].update(difference=-0.02, interval=[-0.05, 0.01])
-    (only,) = verdict(changed)[5:]
-    assert only.startswith("lightgbm and atft_gat_fan can't be told apart at 5 days")
+    first, *others = verdict(changed)[6:]
+    assert len(others) == 2 and all("rank_average" not in sentence for sentence in others)
+    assert first.startswith("lightgbm and atft_gat_fan do not differ significantly at 5 days")
     for pair in changed["comparisons"]:
-        if pair["first"] == "lightgbm":
+        if (pair["first"], pair["second"]) == ("lightgbm", "rank_average"):
             pair["ic"].update(difference=-0.02, interval=[-0.03, -0.01])
-    rivals, average = verdict(changed)[5:]
-    assert "can't be told apart" in rivals
-    assert average.startswith("rank_average is better than lightgbm at 5 days: rank_average minus lightgbm")
+    *models, average = verdict(changed)[6:]
+    assert len(models) == 3 and all("do not differ significantly" in sentence for sentence in models)
+    assert average.startswith("rank_average is significantly better than lightgbm at 5 days: mean IC")
     assert "difference of +0.0200 (95% interval +0.0100 to +0.0300)" in average
 
 
-def test_the_oracle_is_no_competitor_unless_it_is_alone(market, scores):
+def test_the_oracle_is_summarised_only_if_it_is_the_only_model(market, scores):
     assert not any(sentence.startswith("oracle") for sentence in verdict(scores))
-    alone = score_predictions(market.filter(model="oracle"))
-    assert verdict(alone)[2].startswith("oracle: ")
+    only_oracle = score_predictions(market.filter(model="oracle"))
+    assert verdict(only_oracle)[2].startswith("oracle: ")
 
 
-def test_an_invented_market_is_called_one_right_after_the_summary(market, scores):
+def test_a_synthetic_market_is_named_right_after_the_summary(market, scores):
     assert "says nothing about a real market" in verdict(scores)[1]
     real = score_predictions(market.filter(pl.col("model") != "oracle"))
-    assert not any("invented" in sentence for sentence in verdict(real))
+    assert not any("synthetic" in sentence for sentence in verdict(real))

@@ -46,7 +46,7 @@ def evaluate(
         typer.Option(help="Prices, for the open, capacity, size and sectors; the run's own, or none."),
     ] = None,
     pbo: Annotated[
-        bool, typer.Option("--pbo", help="Probability that the best of all models was chosen by luck.")
+        bool, typer.Option("--pbo", help="Probability of backtest overfitting over all models of all runs.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,8 +75,8 @@ def evaluate(
         _print_overfitting(files, changes, as_json)
     elif len(files) > 1:
         raise ConfigError(
-            f"{len(files)} prediction tables were named, but they are scored one at a time; name one, or use "
-            "--pbo for the probability that the best of them was chosen by luck"
+            f"{len(files)} prediction tables are named, but they are scored one at a time; name one, or add "
+            "--pbo for the probability of backtest overfitting"
         )
     else:
         _print_scores(files[0], changes, as_json)
@@ -147,14 +147,14 @@ def _print_overfitting(files: list[Path], changes: dict[str, Any], as_json: bool
         return
     rows = [
         ["Probability of overfitting", f"{result.probability:.0%}"],
-        ["Best one loses money on the other days", f"{result.loss:.0%}"],
-        ["Its Sharpe on the days that chose it", f"{result.chosen:+.2f}"],
-        ["Its Sharpe on the other days", f"{result.outside:+.2f}"],
+        ["Probability of loss on the other days", f"{result.loss:.0%}"],
+        ["Sharpe ratio on the selection days", f"{result.chosen:+.2f}"],
+        ["Sharpe ratio on the other days", f"{result.outside:+.2f}"],
     ]
-    print_table("", ["Choosing the best by its net Sharpe", "Result"], rows)
+    print_table("", ["Selection of the best by net Sharpe ratio", "Result"], rows)
     print(
-        f"{result.n_configurations} configurations, {days(horizon)} ahead, on {result.n_days} days halved in "
-        f"{result.n_splits:,} ways:",
+        f"{result.n_configurations} configurations, {days(horizon)} ahead, {result.n_days} days, "
+        f"{result.n_splits:,} splits into halves:",
         *names,
         sep="\n",
     )
@@ -175,7 +175,7 @@ def _predictions_file(path: Path) -> Path:
         return file
     if path.is_dir():
         raise DataError(
-            f"the folder {path} has no {PREDICTIONS}, so no run has ended there; it has "
+            f"the folder {path} has no {PREDICTIONS}, so it is not a complete run; it has "
             f"{choices(sorted(entry.name for entry in path.iterdir()))}; name the folder of a complete run, "
             "`gogooku3 runs` lists them"
         )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-LEFT_TO_THE_REPORT = ("95% interval", "Turnover a day")
+LEFT_TO_THE_REPORT = ("95% interval", "Daily turnover")
 """Columns of the headline that don't fit in 80 characters."""
 
 

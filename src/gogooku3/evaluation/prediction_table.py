@@ -55,8 +55,7 @@ def check_predictions(table: pl.DataFrame) -> pl.DataFrame:
         pl.col("prediction").cast(pl.Float64),
         pl.col("target", *one_day).cast(pl.Float64).fill_nan(None),
     ).sort(*_ORDER)
-    problems = [*_value_problems(canonical), *_key_problems(canonical)]
-    if problems:
+    if problems := _problems(canonical):
         raise DataError(
             f"the prediction table can't be scored: {'; '.join(problems)}. Correct the table, or "
             "remove those rows"
@@ -149,42 +148,30 @@ def _is_text(dtype: pl.DataType) -> bool:
     return dtype == pl.String or dtype == pl.Categorical or dtype == pl.Enum
 
 
-def _value_problems(table: pl.DataFrame) -> list[str]:
-    missing_key = pl.any_horizontal(pl.col(*_ORDER).is_null())
-    checks = {
-        "a missing date, code, fold, model or horizon": missing_key,
-        "a horizon below 1": pl.col("horizon") < 1,
-        "a missing prediction": pl.col("prediction").is_null() | pl.col("prediction").is_nan(),
-        "an infinite prediction": pl.col("prediction").is_infinite(),
-        "an infinite target": pl.col("target").is_infinite(),
+def _problems(table: pl.DataFrame) -> list[str]:
+    """Descriptions of all problems, each with its count and an example."""
+    prediction, target = pl.col("prediction"), pl.col("target")
+    rows = {
+        "rows with a missing date, code, fold, model or horizon": pl.any_horizontal(
+            pl.col(*_ORDER).is_null()
+        ),
+        "rows with a horizon below 1": pl.col("horizon") < 1,
+        "rows with a missing prediction": prediction.is_null() | prediction.is_nan(),
+        "rows with an infinite prediction": prediction.is_infinite(),
+        "rows with an infinite target": target.is_infinite(),
     }
-    counts = table.select(check.sum().alias(what) for what, check in checks.items()).row(0)
-    return [
-        f"{count} rows with {what} ({_example(table.filter(check))})"
-        for (what, check), count in zip(checks.items(), counts, strict=True)
-        if count
-    ]
-
-
-def _key_problems(table: pl.DataFrame) -> list[str]:
-    """Dates in several folds, repeated rows, and targets that differ between models."""
-    problems = []
+    examples = {what: table.filter(check) for what, check in rows.items()}
+    examples["rows that repeat a model, horizon, date and code"] = table.filter(same_as_before(table, _ORDER))
+    examples["targets that differ from another model's"] = by_horizon(table, _differing_targets)
+    problems = [f"{len(bad)} {what} ({_example(bad)})" for what, bad in examples.items() if len(bad)]
     folds = table.group_by(DATE).agg(folds=pl.col("fold").unique().sort())
-    shared = folds.filter(pl.col("folds").list.len() > 1).sort(DATE)
-    if len(shared):
-        day, several = shared.row(0)
+    several = folds.filter(pl.col("folds").list.len() > 1).sort(DATE)
+    if len(several):
+        day, numbers = several.row(0)
         problems.append(
-            f"{len(shared)} dates in more than one fold, but a day may be tested only once "
-            f"({day} in the folds {', '.join(map(str, several))})"
+            f"{len(several)} dates in more than one fold, but a day may be tested only once "
+            f"({day} in the folds {', '.join(map(str, numbers))})"
         )
-    repeated = table.filter(same_as_before(table, _ORDER))
-    if len(repeated):
-        problems.append(
-            f"{len(repeated)} rows that repeat a model, horizon, date and code ({_example(repeated)})"
-        )
-    differing = by_horizon(table, _differing_targets)
-    if len(differing):
-        problems.append(f"{len(differing)} targets that differ from another model's ({_example(differing)})")
     return problems
 
 

@@ -1,4 +1,1 @@
-"""The HTML report, charts and text tables; the only package that imports plotly and jinja.
-
-Computes no score.
-"""
+"""HTML pages, charts and text tables; the only package that imports plotly and jinja. Computes no score."""

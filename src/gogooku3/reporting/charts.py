@@ -1,15 +1,16 @@
-"""The report's figures over time, as Plotly figures that take their ink from the page's theme."""
+"""Plotly figures over time, and the parts that all figures share; text colours come from the page's theme."""
 
+import colorsys
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from gogooku3.evaluation.metrics import equity_curve
-from gogooku3.evaluation.prediction_table import ORACLE
+from gogooku3.evaluation.prediction_table import ORACLE, model_order
 from gogooku3.evaluation.significance import newey_west
 from gogooku3.schema import DATE
 
@@ -33,55 +34,50 @@ DATES = {
         {"dtickrange": ["M12", None], "value": "%Y"},
     ],
 }
-"""An axis of days, whose labels take one line: on two, they would lie on the legend."""
-# Invisible ticks keep the labels of both axes apart at the origin.
-_CLEAR_TICKS = {"ticks": "outside", "ticklen": 7, "tickcolor": "rgba(0,0,0,0)"}
+"""Date axis with labels of one line; a second line would overlap the legend."""
 
 
 def model_colours(models: Sequence[str]) -> dict[str, str]:
-    """One colour a model, in alphabetical order; the oracle is grey.
+    """A distinct colour per model, in `model_order`; the oracle is grey.
 
-    >>> model_colours(["oracle", "lightgbm"])["oracle"]
-    '#8a8f98'
+    After the palette, hues are spaced by the golden ratio.
+
+    >>> model_colours(["oracle", "lightgbm"])
+    {'lightgbm': '#2b8ac6', 'oracle': '#8a8f98'}
     """
-    rivals = sorted(set(models) - {ORACLE})
-    colours = {model: COLOURS[place % len(COLOURS)] for place, model in enumerate(rivals)}
-    return colours | {ORACLE: REFERENCE}
+    names = [name for name in model_order(models) if name != ORACLE]
+    further = (colorsys.hls_to_rgb(0.618034 * index % 1.0, 0.5, 0.5) for index in range(len(names)))
+    colours = [*COLOURS, *("#" + bytes(round(255 * part) for part in rgb).hex() for rgb in further)]
+    return dict(zip(names, colours, strict=False)) | {ORACLE: REFERENCE}
 
 
 def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Running sum of the daily IC of each model: a steady slope is steady skill.
+    """Cumulative sum of the daily IC of each model.
 
     Args:
-        correlations: as `daily_ic` returns them.
+        correlations: result of `daily_ic`.
     """
     figure = _over_time("sum of daily IC", _fold_starts(correlations))
-    for model, mine in _by_model(correlations, horizon, "ic"):
-        figure.add_scatter(
-            x=_days(mine),
-            y=mine["ic"].cum_sum().round(4).to_list(),
-            name=escape(model),
-            mode="lines",
-            line=_line(colours[model], model),
-            hovertemplate="%{y:.2f}",
-        )
+    for model, rows in _by_model(correlations, horizon, "ic"):
+        total = rows["ic"].cum_sum().round(4).to_list()
+        add_line(figure, _days(rows), total, model, colours[model], hovertemplate="%{y:.2f}")
     return figure
 
 
 def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean IC of the last 60 days in a band of two Newey-West errors, a panel a model.
+    """Mean IC of the last 60 days in a 95 % Newey-West band, one panel per model.
 
-    The oracle is a dashed line in every panel; alone, it has a panel itself.
+    The oracle is a dashed line in every panel; if it is the only model, it has its own panel.
 
     Args:
-        correlations: as `daily_ic` returns them.
+        correlations: result of `daily_ic`.
     """
     figure = _over_time("mean IC", _fold_starts(correlations))
     lines = {model: _rolling(rows, horizon) for model, rows in _by_model(correlations, horizon, "ic")}
     lines = {model: line for model, line in lines.items() if line[0]}
     reference = lines.pop(ORACLE) if len(lines) > 1 and ORACLE in lines else None
-    for place, (model, (days, means, errors)) in enumerate(lines.items()):
-        axis = "y" if place == 0 else f"y{place + 1}"
+    for panel, (model, (days, means, errors)) in enumerate(lines.items()):
+        axis = "y" if panel == 0 else f"y{panel + 1}"
         upper, lower = (
             [round(m + sign * 1.96 * e, 4) for m, e in zip(means, errors, strict=True)] for sign in (1, -1)
         )
@@ -96,50 +92,42 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
             showlegend=False,
             yaxis=axis,
         )
-        if reference is not None:
-            _mean_line(figure, reference, ORACLE, colours, axis)
-        _mean_line(figure, (days, means, errors), model, colours, axis)
+        for name, line in ((ORACLE, reference), (model, (days, means, errors))):
+            if line is None:
+                continue
+            # The reference is in every panel; one legend entry and one hover label are enough.
+            is_repeated = name == ORACLE and panel > 0
+            add_line(
+                figure,
+                line[0],
+                [round(mean, 4) for mean in line[1]],
+                name,
+                colours[name],
+                showlegend=name == ORACLE and not is_repeated,
+                legendgroup=name,
+                hovertemplate=None if is_repeated else "%{y:+.3f}",
+                hoverinfo="skip" if is_repeated else None,
+                yaxis=axis,
+            )
     _stack(figure, list(lines))
     return figure
 
 
-_Rolling = tuple[list[str], list[float], list[float]]
-
-
-def _mean_line(
-    figure: "Figure", rolling: _Rolling, model: str, colours: Mapping[str, str], axis: str
-) -> None:
-    """A line of rolling means; a reference that others are drawn with is told of once."""
-    is_told = axis == "y" or model != ORACLE
-    figure.add_scatter(
-        x=rolling[0],
-        y=[round(mean, 4) for mean in rolling[1]],
-        name=escape(model),
-        showlegend=is_told and model == ORACLE,
-        legendgroup=model,
-        mode="lines",
-        line=_line(colours[model], model),
-        hovertemplate="%{y:+.3f}" if is_told else None,
-        hoverinfo=None if is_told else "skip",
-        yaxis=axis,
-    )
-
-
 def _stack(figure: "Figure", titles: Sequence[str]) -> None:
-    """Lay a figure's y axes out as panels of one scale below one another, each under its title."""
+    """Arrange a figure's y axes as panels from top to bottom, with one scale and a title each."""
     n = max(len(titles), 1)
-    panel = max(_PANEL, 240 // n)
+    height = max(_PANEL, 240 // n)
     plain = figure.layout.yaxis.to_plotly_json()
-    for place, title in enumerate(titles):
-        top = 1.0 - place / n - _TITLE / (panel * n)
+    for panel, title in enumerate(titles):
+        top = 1.0 - panel / n - _TITLE / (height * n)
         axis = {
             **plain,
-            "matches": None if place == 0 else "y",
-            "domain": [1.0 - (place + 1) / n, top],
+            "matches": None if panel == 0 else "y",
+            "domain": [1.0 - (panel + 1) / n, top],
             "nticks": 4,
             "rangemode": "tozero",
         }
-        figure.update_layout({"yaxis" if place == 0 else f"yaxis{place + 1}": axis})
+        figure.update_layout({"yaxis" if panel == 0 else f"yaxis{panel + 1}": axis})
         figure.add_annotation(
             text=f"<b>{escape(title)}</b>",
             x=0,
@@ -151,14 +139,12 @@ def _stack(figure: "Figure", titles: Sequence[str]) -> None:
             showarrow=False,
         )
     figure.update_layout(
-        height=90 + panel * n,
-        hoversubplots="axis",
-        xaxis={"anchor": "y" if n == 1 else f"y{n}"},
+        height=90 + height * n, hoversubplots="axis", xaxis={"anchor": "y" if n == 1 else f"y{n}"}
     )
 
 
-def _rolling(rows: pl.DataFrame, horizon: int) -> _Rolling:
-    """Every fifth day, so that the page stays light, with the mean and error of the days up to it."""
+def _rolling(rows: pl.DataFrame, horizon: int) -> tuple[list[str], list[float], list[float]]:
+    """Days, means and errors of rolling windows, every fifth day to keep the page small."""
     ic, days = rows["ic"].to_numpy(), _days(rows)
     ends = range(WINDOW, len(ic) + 1, 5) if len(ic) >= WINDOW else ()
     tests = [newey_west(ic[end - WINDOW : end], horizon) for end in ends]
@@ -167,40 +153,39 @@ def _rolling(rows: pl.DataFrame, horizon: int) -> _Rolling:
 
 
 def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Compounded capital of each competing model's books and, below, its fall from its peak.
-
-    Net of costs is solid, gross dotted.
+    """Compounded equity of each competing model's portfolio, and its drawdown below; gross is dotted.
 
     Args:
-        returns: as `portfolio_returns` returns them.
+        returns: result of `portfolio_returns`.
     """
-    figure = _over_time("capital, from 1", _fold_starts(returns))
-    for model, mine in _by_model(competing(returns), horizon, "net"):
-        for kind, dash, width in (("net", "solid", 2), ("gross", "dot", 1.5)):
-            capital = equity_curve(mine[kind].to_numpy())
-            peak = np.maximum.accumulate(np.concatenate(([1.0], capital)))[1:]
-            line = {"color": colours[model], "width": width, "dash": dash}
-            for values, axis, shown in ((capital, "y", True), (capital / peak - 1.0, "y2", False)):
-                figure.add_scatter(
-                    x=_days(mine),
-                    y=values.round(4).tolist(),
-                    name=f"{escape(model)} {kind}",
+    figure = _over_time("equity, starting at 1", _fold_starts(returns))
+    for model, rows in _by_model(competing(returns), horizon, "net"):
+        for kind, dash, width in (("net", "solid", 2.0), ("gross", "dot", 1.5)):
+            curve = equity_curve(rows[kind].to_numpy())
+            peak = np.maximum.accumulate(np.concatenate(([1.0], curve)))[1:]
+            for values, axis, form in ((curve, "y", "%{y:.2f}"), (curve / peak - 1.0, "y2", "%{y:.1%}")):
+                add_line(
+                    figure,
+                    _days(rows),
+                    values.round(4).tolist(),
+                    f"{model} {kind}",
+                    colours[model],
+                    dash=dash,
+                    width=width,
                     legendgroup=model,
-                    # One entry a model, which switches all four lines: a phone has no room for more.
-                    showlegend=shown and kind == "net",
-                    mode="lines",
-                    line=line,
+                    # One entry per model switches its four lines: a phone has no room for more.
+                    showlegend=axis == "y" and kind == "net",
                     yaxis=axis,
-                    hovertemplate="%{y:.2f}" if shown else "%{y:.1%}",
+                    hovertemplate=form,
                 )
-    below = figure.layout.yaxis.to_plotly_json()
+    second = figure.layout.yaxis.to_plotly_json()
     figure.update_layout(
         height=440,
         xaxis={"anchor": "y2"},
         yaxis={"domain": [0.36, 1.0]},
         yaxis2={
-            **below,
-            "title": {"text": "below peak", "standoff": 8},
+            **second,
+            "title": {"text": "drawdown", "standoff": 8},
             "domain": [0.0, 0.28],
             "tickformat": ".0%",
             "nticks": 4,
@@ -211,29 +196,44 @@ def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "
 
 
 def competing(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of competing models; an oracle alone stands for itself."""
+    """Rows of competing models; those of the oracle if it is the only model."""
     rivals = rows.filter(pl.col("model") != ORACLE)
     return rivals if len(rivals) else rows
 
 
+def add_line(
+    figure: "Figure",
+    x: Sequence[Any],
+    y: Sequence[Any],
+    name: str,
+    colour: str,
+    dash: str | None = None,
+    width: float = 2.0,
+    **options: Any,
+) -> None:
+    """Add a line to a figure; the oracle's is dashed by default.
+
+    Args:
+        options: of the Plotly scatter trace.
+    """
+    line = {"color": colour, "width": width, "dash": dash or ("dash" if name == ORACLE else "solid")}
+    figure.add_scatter(**{"x": x, "y": y, "name": escape(name), "mode": "lines", "line": line} | options)
+
+
 def _by_model(rows: pl.DataFrame, horizon: int, column: str) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The days of each model at a horizon; the reference comes first, so that it lies beneath."""
-    mine = rows.filter(pl.col("horizon") == horizon).drop_nulls(column)
-    for model in sorted(mine["model"].unique(), key=lambda model: (model != ORACLE, model)):
-        yield model, mine.filter(pl.col("model") == model).sort(DATE)
-
-
-def _line(colour: str, model: str) -> dict[str, object]:
-    return {"color": colour, "width": 2, "dash": "dash" if model == ORACLE else "solid"}
+    """Rows of each model at a horizon by day; the oracle first, so that it is drawn underneath."""
+    rows = rows.filter(pl.col("horizon") == horizon).drop_nulls(column)
+    for model in sorted(model_order(rows["model"]), key=lambda model: model != ORACLE):
+        yield model, rows.filter(pl.col("model") == model).sort(DATE)
 
 
 def faint(colour: str, opacity: float = 0.16) -> str:
-    """A colour that lets others through.
+    """A transparent version of a colour.
 
     >>> faint("#ff8000")
     'rgba(255,128,0,0.16)'
     """
-    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    red, green, blue = bytes.fromhex(colour[1:])
     return f"rgba({red},{green},{blue},{opacity})"
 
 
@@ -242,12 +242,12 @@ def _days(rows: pl.DataFrame) -> list[str]:
 
 
 def _fold_starts(rows: pl.DataFrame) -> list[str]:
-    """First days of every fold but the first."""
+    """First day of every fold except the first."""
     return _days(rows.group_by("fold").agg(pl.col(DATE).min()).sort(DATE))[1:]
 
 
 def _over_time(title: str, fold_starts: Sequence[str]) -> "Figure":
-    """A figure over time, with a line where each later fold starts."""
+    """Empty figure with a date axis and a vertical line at each fold's start."""
     figure = canvas(title)
     figure.update_layout(hovermode="x unified", xaxis=DATES)
     for start in fold_starts:
@@ -257,7 +257,7 @@ def _over_time(title: str, fold_starts: Sequence[str]) -> "Figure":
 
 
 def canvas(y_title: str = "", x_title: str = "", height: int = 330) -> "Figure":
-    """A figure with axes, room for a phone, and no ink of its own."""
+    """Empty figure with axes, narrow margins for phones, and transparent background."""
     from plotly.graph_objects import Figure
 
     axis = {
@@ -265,9 +265,12 @@ def canvas(y_title: str = "", x_title: str = "", height: int = 330) -> "Figure":
         "zerolinecolor": "rgba(128,128,128,0.5)",
         "automargin": True,
         "nticks": 6,
-        **_CLEAR_TICKS,
+        # Invisible ticks keep the labels of both axes apart at the origin.
+        "ticks": "outside",
+        "ticklen": 7,
+        "tickcolor": "rgba(0,0,0,0)",
     }
-    # All at once: updated afterwards, Plotly's own template would be built and checked first.
+    # A layout at construction avoids building and validating Plotly's default template.
     return Figure(
         layout={
             "template": "none",

@@ -1,27 +1,26 @@
-"""The folds on one time axis, to scale: train, embargo, validation, embargo, test."""
+"""Folds on one time axis, to scale: train, embargo, validation, embargo, test."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
 PHASES = ("train", "validation", "test")
 
 
-def timeline(folds: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each fold's phases and the embargoes between them, with their place on a common axis in percent.
+def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Phases of each fold and the embargoes between them, with positions on a common axis in percent.
 
     Args:
-        folds: as the manifest has them: `fold`, `embargo_days`, and `_start` and `_end` of each phase; what
-            is missing is left out.
+        folds: as in the manifest: `fold`, `embargo_days`, and `_start` and `_end` of each phase; missing
+            phases are skipped.
     """
-    spans = [(fold, list(_phases(fold))) for fold in folds]
-    ends = [day for _, phases in spans for _, first, last in phases for day in (first, last)]
-    if not ends:
+    axis = _axis(folds)
+    if axis is None:
         return
-    start, length = min(ends), max((max(ends) - min(ends)).days, 1)
-    for place, (fold, phases) in enumerate(spans):
-        drawn: list[dict[str, Any]] = [
+    start, length = axis
+    for index, fold in enumerate(folds):
+        phases: list[dict[str, Any]] = [
             {
                 "name": name,
                 "first": first,
@@ -29,33 +28,34 @@ def timeline(folds: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                 "left": 100.0 * (first - start).days / length,
                 "width": max(100.0 * (last - first).days / length, 0.4),
             }
-            for name, first, last in phases
+            for name, first, last in _phases(fold)
         ]
-        gaps = [
-            {
-                "left": before["left"] + before["width"],
-                "width": after["left"] - before["left"] - before["width"],
-            }
-            for before, after in pairwise(drawn)
-        ]
+        ends = [(before["left"] + before["width"], after["left"]) for before, after in pairwise(phases)]
         yield {
-            "fold": fold.get("fold", place),
+            "fold": fold.get("fold", index),
             "embargo_days": fold.get("embargo_days"),
-            "phases": drawn,
-            "gaps": [gap for gap in gaps if gap["width"] > 0],
+            "phases": phases,
+            "gaps": [{"left": left, "width": right - left} for left, right in ends if right > left],
         }
 
 
 def years(folds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The first of each January on the axis of `timeline`: `year`, and `left` in percent."""
-    ends = [day for fold in folds for _, first, last in _phases(fold) for day in (first, last)]
-    if not ends:
+    """First day of each calendar year on the axis of `fold_timeline`: `year`, and `left` in percent."""
+    axis = _axis(folds)
+    if axis is None:
         return []
-    start, length = min(ends), max((max(ends) - min(ends)).days, 1)
-    marks = [date(year, 1, 1) for year in range(start.year, max(ends).year + 1)]
+    start, length = axis
+    last = start + timedelta(length)
+    marks = [date(year, 1, 1) for year in range(start.year, last.year + 1)]
     return [
         {"year": mark.year, "left": 100.0 * (mark - start).days / length} for mark in marks if mark >= start
     ]
+
+
+def _axis(folds: Sequence[Mapping[str, Any]]) -> tuple[date, int] | None:
+    """First day of all folds, and the number of days to the last; None without any phase."""
+    days = [day for fold in folds for _, first, last in _phases(fold) for day in (first, last)]
+    return (min(days), max((max(days) - min(days)).days, 1)) if days else None
 
 
 def _phases(fold: Mapping[str, Any]) -> Iterator[tuple[str, date, date]]:

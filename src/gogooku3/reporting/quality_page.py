@@ -11,9 +11,8 @@ import polars as pl
 from gogooku3.config.quality import QualityRules
 from gogooku3.data.quality.check_list import CHECKS
 from gogooku3.data.quality.report import ValidationReport
-from gogooku3.files.atomic import write_text_atomic
 from gogooku3.reporting.charts import COLOURS, DATES, canvas
-from gogooku3.reporting.report import drawn, flat, spell
+from gogooku3.reporting.page import flatten, write_page
 from gogooku3.schema import DATE
 
 if TYPE_CHECKING:
@@ -33,27 +32,19 @@ def write_quality_page(
         source: the validated file or folder, which gives the page its title.
         rules: used for the validation.
     """
-    from jinja2 import Environment, PackageLoader
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=PackageLoader("gogooku3.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"spell": _format_value, "drawn": drawn, "share": _format_share}
     failed = {problem.name for problem in report.problems}
-    html = environment.get_template("quality.html.j2").render(
-        title=Path(source).name,
-        report=report,
-        kind="a data set" if report.kind == "dataset" else "prices",
-        command="train" if report.kind == "dataset" else "build",
-        verdict=list(_verdict(report)),
-        charts=list(_charts(report)),
-        passed=[name.replace("_", " ") for name in CHECKS if name not in failed],
-        rules=list(flat(rules.model_dump())),
-        rerun=f"gogooku3 data validate {shlex.quote(str(source))}",
-        plotly=get_plotlyjs(),
-    )
-    write_text_atomic(path, html)
+    context = {
+        "title": Path(source).name,
+        "report": report,
+        "kind": "a data set" if report.kind == "dataset" else "prices",
+        "command": "train" if report.kind == "dataset" else "build",
+        "verdict": list(_verdict(report)),
+        "charts": list(_charts(report)),
+        "passed": [name.replace("_", " ") for name in CHECKS if name not in failed],
+        "rules": list(flatten(rules.model_dump())),
+        "rerun": f"gogooku3 data validate {shlex.quote(str(source))}",
+    }
+    write_page(path, "quality.html.j2", context, {"share": _format_share})
 
 
 def _verdict(report: ValidationReport) -> Iterator[str]:
@@ -111,10 +102,6 @@ def _bars(shares: Sequence[tuple[str, float]]) -> "Figure":
     figure.update_layout(showlegend=False, xaxis={"tickformat": "~%", "rangemode": "tozero", "nticks": 4})
     figure.update_yaxes(nticks=len(shares), showgrid=False, type="category")
     return figure
-
-
-def _format_value(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else spell(value)
 
 
 def _format_share(value: float | None) -> str:

@@ -1,41 +1,35 @@
-"""One HTML file that says what a run found: self-contained, offline, light and dark, on a phone too.
-
-The file draws everything from what it carries; opening it asks nothing of the network.
-"""
+"""Report of a run as one self-contained HTML file, for light and dark, desktop and phone, offline."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from gogooku3.evaluation.daily_series import DailySeries
 from gogooku3.evaluation.prediction_table import ORACLE
 from gogooku3.evaluation.quantiles import quantile_returns
-from gogooku3.files.atomic import write_text_atomic
 from gogooku3.reporting import charts, score_charts
 from gogooku3.reporting.explanation_charts import explanation_figures
-from gogooku3.reporting.fold_timeline import timeline, years
-from gogooku3.reporting.tables import days, headline_rows, money, part_rows, portfolio_rows, verdict
+from gogooku3.reporting.fold_timeline import fold_timeline, years
+from gogooku3.reporting.page import flatten, write_page
+from gogooku3.reporting.tables import days, headline_rows, part_rows, portfolio_rows, text, verdict
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-_ACCOUNT = ("files", "rows_read", "rows_kept", "dropped", "nulled", "reverting_jumps", "lasting_jumps")
+_PRICE_FACTS = ("files", "rows_read", "rows_kept", "dropped", "nulled", "reverting_jumps", "lasting_jumps")
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What a report is made from."""
+    """Contents of a report."""
 
     manifest: Mapping[str, Any]
-    """The run's manifest. Read where present: `experiment`, `created`, `command`, `seeds`, `versions`, `data`
-    (with `prices`, see `PricesReport`), `folds` (`fold`, `embargo_days`, `prediction_spread` by horizon, and
-    `_start` and `_end` of `train`, `validation` and `test`), `steps` (`name, seconds, peak_memory_gb`),
-    `dropped` (`step, reason, rows`), `warnings`, `config`."""
+    """The run's manifest. All keys are optional: `experiment`, `created`, `command`, `seeds`, `versions`,
+    `data` (with `prices`, see `PricesReport`), `folds` (`fold`, `embargo_days`, `prediction_spread` by
+    horizon, and `_start` and `_end` of `train`, `validation` and `test`), `steps` (`name, seconds,
+    peak_memory_gb`), `dropped` (`step, reason, rows`), `warnings`, `config`."""
     scores: Mapping[str, Any]
-    """Scores of `series`, as returned by `score_series` or `score_predictions`."""
+    """Scores of `series`, by `score_series` or `score_predictions`."""
     series: DailySeries
     explanations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Tables for `explanation_figures`."""
@@ -46,60 +40,58 @@ class ReportInputs:
 
 def write_report(path: Path | str, inputs: ReportInputs) -> None:
     """Write a run's report as one HTML file, atomically; its folder is created."""
-    from jinja2 import Environment, PackageLoader
-    from plotly.offline import get_plotlyjs
-
-    run, scores, series = inputs.manifest, inputs.scores, inputs.series
-    environment = Environment(
-        loader=PackageLoader("gogooku3.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"spell": spell, "drawn": drawn, "money": money}
+    manifest, scores, series = inputs.manifest, inputs.scores, inputs.series
+    headline = scores["settings"]["headline_horizon"]
     colours = charts.model_colours(list(scores["models"]))
-    rivals = [name for name in scores["models"] if name != ORACLE] or list(scores["models"])
-    folds: Sequence[Mapping[str, Any]] = run.get("folds") or ()
-    html = environment.get_template("report.html.j2").render(
-        title=str(run.get("experiment", "gogooku3 run")),
-        run=run,
-        settings=scores["settings"],
-        rows=scores["rows"],
-        trials=scores["trials"],
-        verdict=verdict(scores),
-        cards=[_card(scores, name, colours[name]) for name in rivals],
-        headline=headline_rows(scores),
-        headline_horizon=days(scores["settings"]["headline_horizon"]),
-        has_oracle=ORACLE in scores["models"],
-        best_folds={name: entry for name, entry in scores["models"].items() if not entry["is_oracle"]},
-        folds=part_rows(scores, "folds"),
-        years=part_rows(scores, "years"),
-        portfolio=portfolio_rows(scores),
-        horizons=list(_by_horizon(scores, series, colours)),
-        fading=score_charts.fading(scores, colours),
-        months=[_months(scores, series, name) for name in rivals],
-        facts=list(flat(_known(run.get("data") or {}))),
-        coverage=score_charts.coverage(series.scored),
-        explained=list(explanation_figures(inputs.explanations, colours)),
-        audit=inputs.audit,
-        timeline=list(timeline(folds)),
-        axis=years(folds),
-        spreads=_spreads(folds),
-        dropped=[*(run.get("dropped") or ()), *_lost(scores)],
-        slowest=max((step.get("seconds") or 0.0 for step in run.get("steps") or ()), default=0.0),
-        config=list(flat(run.get("config") or {})),
-        plotly=get_plotlyjs(),
-    )
-    write_text_atomic(path, html)
-
-
-def drawn(figure: "Figure") -> str:
-    """A figure as JSON that can stand inside a page: no tag in it ends or begins anything."""
-    text: str = figure.to_json()
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    competing = [name for name in scores["models"] if name != ORACLE] or list(scores["models"])
+    folds: Sequence[Mapping[str, Any]] = manifest.get("folds") or ()
+    timeline = list(fold_timeline(folds))
+    steps: Sequence[Mapping[str, Any]] = manifest.get("steps") or ()
+    context = {
+        "title": str(manifest.get("experiment", "gogooku3 run")),
+        "manifest": manifest,
+        "scores": scores,
+        "verdict": verdict(scores),
+        "cards": [_card(scores, name, colours[name]) for name in competing],
+        "headline_horizon": days(headline),
+        "has_oracle": ORACLE in scores["models"],
+        "competing": {name: scores["models"][name] for name in competing},
+        "score_rows": headline_rows(scores),
+        "fold_rows": part_rows(scores, "folds"),
+        "year_rows": part_rows(scores, "years"),
+        "portfolio_rows": portfolio_rows(scores),
+        "horizons": list(_horizon_charts(scores, series, colours)),
+        "ic_decay": score_charts.ic_decay(scores, colours),
+        "months": [(name, score_charts.months(series.long_short, name, headline)) for name in competing],
+        "coverage": score_charts.coverage(series.scored),
+        "explanations": list(explanation_figures(inputs.explanations, colours)),
+        "fold_timeline": timeline,
+        "years": years(folds),
+        "fold_dates": [
+            {
+                "Fold": fold["fold"],
+                "Phase": phase["name"],
+                "First day": phase["first"],
+                "Last day": phase["last"],
+            }
+            for fold in timeline
+            for phase in fold["phases"]
+        ],
+        "spreads": list(_prediction_spreads(folds)),
+        "audit": inputs.audit,
+        "data_facts": list(_data_facts(manifest.get("data") or {})),
+        "dropped": list(_dropped(manifest, scores)),
+        "slowest": max((step.get("seconds") or 0.0 for step in steps), default=0.0),
+        "config": list(flatten(manifest.get("config") or {})),
+    }
+    write_page(path, "report.html.j2", context)
 
 
 def _card(scores: Mapping[str, Any], model: str, colour: str) -> dict[str, Any]:
-    """The headline of one model: its two figures with their intervals as places on a bar, and how sure."""
+    """Headline scores of one model, with positions for its two interval bars."""
     entry = scores["models"][model]
-    block = entry["horizons"].get(str(scores["settings"]["headline_horizon"]), {"pooled": {}})["pooled"]
+    horizon = str(scores["settings"]["headline_horizon"])
+    block = entry["horizons"].get(horizon, {"pooled": {}})["pooled"]
     return {
         "model": model,
         "colour": colour,
@@ -111,7 +103,7 @@ def _card(scores: Mapping[str, Any], model: str, colour: str) -> dict[str, Any]:
 
 
 def _whisker(value: float | None, interval: Sequence[float] | None) -> dict[str, float] | None:
-    """Where zero, the value and its interval lie on a bar, in percent of its width.
+    """Positions of zero, the value and its interval on a bar, in percent of its width.
 
     >>> _whisker(1.0, [0.5, 1.5])
     {'zero': 6.0, 'low': 35.3, 'width': 58.7, 'value': 64.7}
@@ -121,27 +113,26 @@ def _whisker(value: float | None, interval: Sequence[float] | None) -> dict[str,
     low, high = min(0.0, interval[0]), max(0.0, interval[1])
     length = (high - low) or 1.0
     zero, left, right, middle = (6.0 + 88.0 * (at - low) / length for at in (0.0, *interval, value))
-    spans = {"zero": zero, "low": left, "width": right - left, "value": middle}
-    return {name: round(place, 1) for name, place in spans.items()}
+    positions = {"zero": zero, "low": left, "width": right - left, "value": middle}
+    return {name: round(position, 1) for name, position in positions.items()}
 
 
-def _by_horizon(
+def _horizon_charts(
     scores: Mapping[str, Any], series: DailySeries, colours: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The figures of every horizon, the headline's marked: `horizon`, `name`, and the figures by name."""
     fifths = quantile_returns(series.scored, score_charts.FIFTHS)
     deciles = quantile_returns(series.scored, score_charts.DECILES)
     for horizon in sorted(series.scored["horizon"].unique()):
         rolling = charts.rolling_ic(series.correlations, horizon, colours)
-        # They stand side by side.
-        summed = charts.cumulative_ic(series.correlations, horizon, colours)
-        summed.update_layout(height=rolling.layout.height)
+        cumulative = charts.cumulative_ic(series.correlations, horizon, colours)
+        # Both charts are side by side.
+        cumulative.update_layout(height=rolling.layout.height)
         yield {
             "horizon": horizon,
             "name": days(horizon),
             "is_headline": horizon == scores["settings"]["headline_horizon"],
             "rolling": rolling,
-            "ic": summed,
+            "cumulative": cumulative,
             "equity": charts.equity(series.long_short, horizon, colours),
             "quantiles": score_charts.quantile_bars(fifths, horizon, colours),
             "calibration": score_charts.calibration(deciles, horizon, colours),
@@ -149,63 +140,25 @@ def _by_horizon(
         }
 
 
-def _months(scores: Mapping[str, Any], series: DailySeries, model: str) -> tuple[str, "Figure"]:
-    return model, score_charts.months(series.long_short, model, scores["settings"]["headline_horizon"])
+def _prediction_spreads(folds: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for index, fold in enumerate(folds):
+        if spread := fold.get("prediction_spread"):
+            by_horizon = {days(int(h)): text(value, "{:.3f}".format) for h, value in spread.items()}
+            yield {"Fold": fold.get("fold", index), **by_horizon}
 
 
-def _spreads(folds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row a fold: its number, and the spread of its predictions by horizon in words."""
-    return [
-        {
-            "fold": fold.get("fold", place),
-            "spread": {days(int(horizon)): value for horizon, value in fold["prediction_spread"].items()},
-        }
-        for place, fold in enumerate(folds)
-        if fold.get("prediction_spread")
-    ]
-
-
-def _lost(scores: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What scoring on shared rows cost each model."""
+def _dropped(manifest: Mapping[str, Any], scores: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for drop in manifest.get("dropped") or ():
+        yield {"Step": drop["step"], "Reason": drop["reason"], "Rows": drop["rows"]}
     for model, rows in scores["rows"]["lost_by_model"].items():
         if rows:
-            yield {"step": "scoring", "reason": f"{model}: not predicted by every model", "rows": rows}
+            yield {"Step": "scoring", "Reason": f"{model}: not predicted by every model", "Rows": rows}
 
 
-def _known(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts about the data; of the account of its prices, what was found wrong and left out."""
+def _data_facts(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Facts about the data set, and counts of problems in its prices that are not zero."""
     prices = data.get("prices") or {}
-    told = {name: prices[name] for name in _ACCOUNT if prices.get(name)}
-    return {name: value for name, value in data.items() if name != "prices"} | (
-        {"prices": told} if told else {}
-    )
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as dotted names with their values."""
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", spell(value)
-
-
-def spell(value: object) -> str:
-    """A manifest's value for people: short floats, grouped thousands, lists without brackets.
-
-    >>> spell(606127), spell(0.0001), spell([1, 5]), spell(None), spell({"a": 1})
-    ('606,127', '0.0001', '1, 5', 'null', 'a: 1')
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {spell(each)}" for name, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(spell, value))
-    return str(value)
+    counts = {name: prices[name] for name in _PRICE_FACTS if prices.get(name)}
+    facts = {name: value for name, value in data.items() if name != "prices"}
+    for name, value in flatten(facts | ({"prices": counts} if counts else {})):
+        yield name.replace("n_", "").replace("_", " ").replace(".", ": "), value

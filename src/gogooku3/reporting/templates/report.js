@@ -1,30 +1,30 @@
 "use strict";
-// Each figure lies as JSON beside its place and is drawn when that is first seen: a hidden one has no width.
-const draw = (place) => {
-  if (place.dataset.drawn || !place.offsetParent) return;
-  place.dataset.drawn = "yes";
-  const figure = JSON.parse(document.getElementById(place.id + "-data").textContent);
-  if (place.clientWidth < 480) {
-    // Fewer ticks, level ones: turned, they would lie on the legend.
+// Each chart has its JSON in a script element. It is drawn when first visible, because a hidden one has no width.
+const draw = (chart) => {
+  if (chart.dataset.drawn || !chart.offsetParent) return;
+  chart.dataset.drawn = "yes";
+  const figure = JSON.parse(document.getElementById(chart.id + "-data").textContent);
+  if (chart.clientWidth < 480) {
+    // Fewer, horizontal tick labels: turned ones would overlap the legend.
     const axis = figure.layout.xaxis;
     const angle = axis.type === "multicategory" ? "auto" : 0;
     figure.layout.xaxis = { ...axis, tickangle: angle, nticks: axis.type === "date" ? 4 : axis.nticks };
     figure.layout.font = { ...figure.layout.font, size: 11 };
   }
-  // The mode bar links to the library's site, and a phone has no room for it.
-  Plotly.newPlot(place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+  // The mode bar links to the website of plotly and takes too much room on a phone.
+  Plotly.newPlot(chart, figure.data, figure.layout, { displayModeBar: false, responsive: true });
 };
 const drawAll = () => document.querySelectorAll(".chart").forEach(draw);
 
-// Paper is narrower than a window: what is seen is fitted to it, and to the window again afterwards.
+// Resize charts to the paper before printing, and back to the window afterwards.
 const PAPER = 620;
-const refit = (width) => document.querySelectorAll(".chart[data-drawn]").forEach((place) => {
-  if (place.offsetParent) Plotly.relayout(place, { width, autosize: width === null });
+const refit = (width) => document.querySelectorAll(".chart[data-drawn]").forEach((chart) => {
+  if (chart.offsetParent) Plotly.relayout(chart, { width, autosize: width === null });
 });
 addEventListener("beforeprint", () => refit(PAPER));
 addEventListener("afterprint", () => refit(null));
 
-// Buttons: one panel of a group is shown, in all of its groups on the page.
+// A button shows one panel of its group everywhere on the page.
 document.querySelectorAll(".tabs button").forEach((button) => {
   button.addEventListener("click", () => {
     const group = button.parentElement.dataset.group;
@@ -38,19 +38,19 @@ document.querySelectorAll(".tabs button").forEach((button) => {
   });
 });
 
-// Light and dark follow the system until the button is pressed; the choice lasts as long as the page.
+// The theme follows the system until the button is pressed; the choice is not stored.
 const theme = document.getElementById("theme");
 const isDark = () => {
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 };
-const name = () => { theme.textContent = isDark() ? "Light" : "Dark"; };
+const label = () => { theme.textContent = isDark() ? "Light" : "Dark"; };
 theme.addEventListener("click", () => {
   document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-  name();
+  label();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
 document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", drawAll));
-name();
+label();
 drawAll();
 document.documentElement.dataset.ready = "yes";
