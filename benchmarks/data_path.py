@@ -1,13 +1,13 @@
-"""From the Parquet file to normalised days, folds and graphs: how long, how much memory, and how it grows.
+"""Time, memory and growth of the path from the Parquet file to normalised days, folds and graphs.
 
     python benchmarks/data_path.py [--data FILE] [--growth 1 4 16] [--scratch FOLDER] [--rounds 5] [--json]
 
-606,127 rows of 139 features: the file is read into the panel, six quality features are added, every day is
-normalised, the days are split, and a graph is built for every month. Each run is a process of its own;
-imports are not counted. Two limits: the project's own, 1.2 s of two cores and 1 GB; and what no program can
-do without, measured beside it: Polars decoding the columns, and one copy of the panel. Beside Qlib, both
-from a frame in memory to samplers of windows. Growth: the same days again and again, later and later, under
-the kernel's limit of 8 GB; a row must not cost more. Beyond 16 times the panel lies in a memory-mapped file.
+606,127 rows of 139 features: read the file into the panel, add six quality features, normalise every day,
+split the days, and build a graph for every month. Each run is a separate process; imports are not counted.
+Compared with the project's limits, 1.2 s on two cores and 1 GB; with the least work of any program, decoding
+the columns with Polars and copying the panel once; and with Qlib, both from a frame in memory to samplers of
+windows. Growth: the data set's days repeated at later dates, under a kernel limit of 8 GB; the time per row
+should not grow. Beyond 16 times the rows the panel is in a memory-mapped file.
 """
 
 import argparse
@@ -27,33 +27,33 @@ from memory_limit import kernel_limit, reference_data
 LIMIT_S, LIMIT_GB, GROWTH_GB = 1.2, 1.0, 8.0
 CORES = 2
 IN_MEMORY = 16
-"""Times the rows whose panel still fits under the limit; a larger one lies in a memory-mapped file."""
+"""Largest growth whose panel is kept in memory; a larger panel is in a memory-mapped file."""
 HERE = Path(__file__).resolve()
-PEER = HERE.with_name("peer_qlib_data_path.py")
+PEER = HERE.with_name("peer_qlib.py")
 T = TypeVar("T")
 
 
 class Steps:
-    """Seconds of wall and of processor time by step."""
+    """Wall and processor seconds by step."""
 
     def __init__(self) -> None:
-        self.found: dict[str, tuple[float, float]] = {}
+        self.seconds: dict[str, tuple[float, float]] = {}
 
     def __call__(self, name: str, work: Callable[[], T]) -> T:
-        """Do a step and note what it took."""
+        """Run a step and record its time."""
         wall, processor = time.perf_counter(), time.process_time()
         result = work()
-        self.found[name] = (time.perf_counter() - wall, time.process_time() - processor)
+        self.seconds[name] = (time.perf_counter() - wall, time.process_time() - processor)
         return result
 
     def report(self, rows: int) -> dict[str, Any]:
-        """The steps, their sums, and the rows."""
-        wall, processor = (sum(step[kind] for step in self.found.values()) for kind in (0, 1))
-        return {"steps": self.found, "wall_s": wall, "processor_s": processor, "rows": rows}
+        """The steps, their sums, and the number of rows."""
+        wall, processor = (sum(step[kind] for step in self.seconds.values()) for kind in (0, 1))
+        return {"steps": self.seconds, "wall_s": wall, "processor_s": processor, "rows": rows}
 
 
 def ours(given: argparse.Namespace) -> dict[str, Any]:
-    """The whole path, in this process."""
+    """The whole path."""
     from gogooku3.data.dataset import ProductionDatasetV3
     from gogooku3.data.panel_reader import read_panel
     from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
@@ -81,7 +81,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def framed(given: argparse.Namespace) -> dict[str, Any]:
-    """The part that Qlib's path has, too: from a frame in memory to a normalised panel, ready for batches."""
+    """The part that Qlib also has: from a frame in memory to a normalised panel, ready for batches."""
     from gogooku3.data.dataset import ProductionDatasetV3
     from gogooku3.data.panel import Panel
     from gogooku3.preprocessing.cross_section import PanelNormalizer
@@ -97,7 +97,7 @@ def framed(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def least(given: argparse.Namespace) -> dict[str, Any]:
-    """What no program can do without: Polars decodes the columns, and every cell is copied once."""
+    """The least work of any program: decode the columns with Polars and copy every value once."""
     import numpy as np
     import polars as pl
 
@@ -111,7 +111,7 @@ def least(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def data_path(data: Path, rounds: int) -> list[Figure]:
-    """Ours beside the limits."""
+    """Ours against the limits."""
     arms: dict[str, Callable[[], Run]] = {
         "ours": lambda: run_arm(HERE, "ours", "--data", str(data)),
         "least": lambda: run_arm(HERE, "least", "--data", str(data)),
@@ -127,8 +127,8 @@ def data_path(data: Path, rounds: int) -> list[Figure]:
         name: [median(run.result["steps"][name][kind] for run in runs["ours"]) for kind in (0, 1)]
         for name in runs["ours"][0].result["steps"]
     }
-    said = ", ".join(f"{name} {took[0]:.2f} ({took[1]:.2f})" for name, took in steps.items())
-    least_wall = min(run.result["wall_s"] for run in runs["ours"])
+    times = ", ".join(f"{name} {wall:.2f} ({processor:.2f})" for name, (wall, processor) in steps.items())
+    fastest = min(run.result["wall_s"] for run in runs["ours"])
     name = f"data path, {rows:,} rows"
     return [
         Figure(
@@ -138,50 +138,49 @@ def data_path(data: Path, rounds: int) -> list[Figure]:
             f"limit: {LIMIT_S} s of {CORES} cores",
             LIMIT_S * CORES,
             peak_mb=peak_mb,
-            note=f"seconds of wall (and processor) time by step: {said}",
+            note=f"wall (and processor) seconds by step: {times}",
         ),
-        Figure(f"{name}: by the clock", wall, "s", "limit", LIMIT_S, note=f"fastest run {least_wall:.2f} s"),
+        Figure(f"{name}: wall time", wall, "s", "limit", LIMIT_S, note=f"fastest run {fastest:.2f} s"),
         Figure(f"{name}: against decoding and a copy", processor, "s", "measured", bare, bar=None),
         Figure(f"{name}: peak memory", peak_mb / 1e3, "GB", "limit", LIMIT_GB),
     ]
 
 
 def against_qlib(data: Path, rounds: int, tiny: bool) -> list[Figure]:
-    """Ours beside Qlib, both from a frame in memory to samplers of windows."""
+    """Ours against Qlib, both from a frame in memory to samplers of windows."""
     arms = {"ours": lambda: run_arm(HERE, "framed", "--data", str(data))}
     python, note = peer_python("qlib"), not_installed("pyqlib")
     if python is not None:
-        arms["Qlib"] = lambda: run_process([python, str(PEER), *(["--tiny"] if tiny else [])])
+        arms["Qlib"] = lambda: run_arm(PEER, "data_path", *(["--tiny"] if tiny else []), python=python)
     runs = in_turns(arms, rounds)
-    seconds = {arm: median(run.result["processor_s"] for run in runs[arm]) for arm in runs}
-    clock = {arm: median(run.result["wall_s"] for run in runs[arm]) for arm in runs}
+    processor = {arm: median(run.result["processor_s"] for run in runs[arm]) for arm in runs}
+    wall = {arm: median(run.result["wall_s"] for run in runs[arm]) for arm in runs}
     peak_gb = {arm: median(run.peak_mb for run in runs[arm]) / 1e3 for arm in runs}
     if python is not None:
-        note = "Qlib's frame holds random numbers of the reference size, of which none is missing"
+        note = "Qlib's frame holds random numbers of the reference size without missing values"
     return [
         Figure(
-            f"frame to batches: {what}", found["ours"], unit, "Qlib", found.get("Qlib"), bar=bar, note=says
+            f"frame to batches: {what}", values["ours"], unit, "Qlib", values.get("Qlib"), bar=bar, note=text
         )
-        for what, found, unit, bar, says in (
-            ("processor time", seconds, "s", 10, note),
-            ("by the clock", clock, "s", 10, ""),
+        for what, values, unit, bar, text in (
+            ("processor time", processor, "s", 10, note),
+            ("wall time", wall, "s", 10, ""),
             ("peak memory", peak_gb, "GB", 3, ""),
         )
     ]
 
 
 def grown(data: Path, times: int, folder: Path) -> Path:
-    """The data set's days several times over, each time later."""
+    """The data set with its days repeated at later dates."""
     if times == 1:
         return data
     out = folder / f"times_{times}.parquet"
-    run_process([sys.executable, str(HERE), "--arm", "repeat", "--data", str(data), "--times", str(times),
-                 "--storage", str(out)])  # fmt: skip
+    run_arm(HERE, "repeat", f"--data={data}", f"--times={times}", f"--storage={out}")
     return out
 
 
 def repeat(given: argparse.Namespace) -> None:
-    """Write the days of `--data` several times over to `--storage`."""
+    """Write the days of `--data` to `--storage`, `--times` times at later dates."""
     import polars as pl
 
     scan = pl.scan_parquet(given.data)
@@ -192,36 +191,36 @@ def repeat(given: argparse.Namespace) -> None:
 
 
 def growth(data: Path, sizes: list[int], folder: Path, rounds: int) -> list[Figure]:
-    """Time a row at each size beside that of the smallest, under the kernel's limit."""
+    """Time per row at each size against that of the smallest, under the kernel limit."""
     files = {times: grown(data, times, folder) for times in sizes}
     runs = in_turns(
         {str(times): partial(limited, files[times], times > IN_MEMORY, folder) for times in sizes}, rounds
     )
-    each = {
+    per_row = {
         times: median(run.result["processor_s"] / run.result["rows"] * 1e6 for run, _ in runs[str(times)])
         for times in sizes
     }
-    found = []
+    figures = []
     for times in sizes[1:]:
         run, limit = runs[str(times)][-1]
         storage = "; the panel in a memory-mapped file" if times > IN_MEMORY else ""
-        found.append(
+        figures.append(
             Figure(
-                f"data path, {run.result['rows']:,} rows: processor time a row",
-                each[times],
+                f"data path, {run.result['rows']:,} rows: processor time per row",
+                per_row[times],
                 "us",
                 f"{sizes[0]}x",
-                each[sizes[0]],
+                per_row[sizes[0]],
                 bar=0.8,
                 peak_mb=run.peak_mb,
-                note=f"{run.result['wall_s']:.1f} s by the clock, under {GROWTH_GB:g} GB ({limit}){storage}",
+                note=f"{run.result['wall_s']:.1f} s of wall time, under {GROWTH_GB:g} GB ({limit}){storage}",
             )
         )
-    return found
+    return figures
 
 
 def limited(file: Path, mapped: bool, folder: Path) -> tuple[Run, str]:
-    """One run under the kernel's limit, and what kind of limit that was."""
+    """One run under the kernel limit, and the name of the limit."""
     cube = folder / "panel.f32"
     options = ["--data", str(file)] + (["--storage", str(cube)] if mapped else [])
     command = shlex.join([sys.executable, str(HERE), "--arm", "ours", *options])
@@ -232,7 +231,7 @@ def limited(file: Path, mapped: bool, folder: Path) -> tuple[Run, str]:
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:
-    """Make the data unless given, and measure."""
+    """Build the data unless given, and measure."""
     with TemporaryDirectory(dir=given.scratch) as name:
         folder = Path(name)
         data = given.data or reference_data(folder, given.tiny)
@@ -246,12 +245,12 @@ def figures(given: argparse.Namespace) -> list[Figure]:
 
 
 def extend(parser: argparse.ArgumentParser) -> None:
-    """Options of this script."""
-    parser.add_argument("--data", type=Path, help="a built data set; by default the embedded market's")
-    parser.add_argument("--growth", type=int, nargs="+", default=[1, 4], help="how many times the rows")
-    parser.add_argument("--scratch", type=Path, help="folder on a disk: 16 times the rows want 11 GB there")
-    parser.add_argument("--storage", type=Path, help="of an arm: where the panel, or the file, goes")
-    parser.add_argument("--times", type=int, default=1, help="of an arm: how often the days come")
+    """Add the options of this script."""
+    parser.add_argument("--data", type=Path, help="a built data set; by default the reference market's")
+    parser.add_argument("--growth", type=int, nargs="+", default=[1, 4], help="multiples of the rows")
+    parser.add_argument("--scratch", type=Path, help="folder on a disk; 16 times the rows need 11 GB")
+    parser.add_argument("--storage", type=Path, help="for an arm: file for the panel or the data set")
+    parser.add_argument("--times", type=int, default=1, help="for an arm: repetitions of the days")
 
 
 if __name__ == "__main__":

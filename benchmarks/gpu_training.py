@@ -1,11 +1,11 @@
-"""Ten epochs over 606,127 samples with the default network on one GPU.
+"""Time of ten epochs over 606,127 samples with the default network on one GPU.
 
     python benchmarks/gpu_training.py [--epochs 10] [--batch 4096] [--peak-tflops 989] [--json]
 
-A made-up market of 632 stocks x 959 training days, 60 days of 145 features a window, monthly graphs, bfloat16
-where it is fast: what `ATFTTrainer` does on such a fold, validation of 20 days after each epoch included. The
-panel lies on the device and batches are gathered there. The limit is the project's, for one H100; 50 epochs
-are reckoned from the epochs after the first. Without a GPU it says so; --tiny runs a small network anywhere.
+`ATFTTrainer` on a random market of 632 stocks x 959 training days: windows of 60 days x 145 features, monthly
+graphs, bfloat16 where it is fast, a validation of 20 days after each epoch. The panel is on the device, and
+batches are gathered there. The limit is the project's, for one H100; the time of 50 epochs is extrapolated
+from the epochs after the first. Nothing is measured without a GPU; --tiny runs a small network anywhere.
 """
 
 import argparse
@@ -14,11 +14,9 @@ from statistics import median
 
 import torch
 from harness import Figure, main
-from made_up_market import made_up_panel
+from random_market import random_graphs, random_panel
 
 from gogooku3.data.panel import PanelSlice
-from gogooku3.graph.builder import FinancialGraphBuilder
-from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.reproducibility import seed_everything
@@ -28,11 +26,11 @@ STOCKS, DAYS, STEPS, FEATURES = 632, 959, 60, 145
 VALIDATION_DAYS, EMBARGO_DAYS = 20, 20
 LIMIT_S, LIMIT_GB = 60.0, 8.0
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "RTX 4090": 165.0}
-"""Dense bfloat16 by the vendors' data sheets."""
+"""Dense bfloat16, from the vendors' data sheets."""
 
 
 class Clock(FinancialMetricsCallback):
-    """Nothing but the times at which epochs end."""
+    """Records the times at which epochs end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +41,7 @@ class Clock(FinancialMetricsCallback):
             self.ends[0] = time.perf_counter()
 
     def on_train_batch_end(self, *arguments, **options) -> None:  # type: ignore[no-untyped-def]
-        """Scores are the trainer's own callback's work."""
+        """Compute no scores; the trainer's own callback does."""
 
     on_validation_epoch_start = on_validation_batch_end = on_validation_epoch_end = on_train_batch_end
 
@@ -53,10 +51,10 @@ class Clock(FinancialMetricsCallback):
         self.ends.append(time.perf_counter())
 
 
-def flops_a_sample(model: ATFTGATFANModel, steps: int) -> float:
-    """Floating-point operations of a training step a sample: 6 a weight and use (forward 2, backward 4).
+def flops_per_sample(model: ATFTGATFANModel, steps: int) -> float:
+    """Floating-point operations of a training step per sample: 6 per weight and use (forward 2, backward 4).
 
-    The input projection and the LSTM are used at every step of a window, all else once.
+    The input projection and the LSTM are used at every step of a window, everything else once.
     """
     by_step = [
         parameter.numel()
@@ -67,18 +65,16 @@ def flops_a_sample(model: ATFTGATFANModel, steps: int) -> float:
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:
-    """Time, rate, memory, and share of the device's peak."""
+    """Time, rate, memory, and share of the device's peak rate."""
     if not torch.cuda.is_available() and not given.tiny:
-        note = "no GPU here; run this where there is one, or --tiny to see that it runs"
+        note = "no GPU here; run this on a machine with one, or check with --tiny that it runs"
         return [Figure("GPU training, 10 epochs", None, "s", "limit", LIMIT_S, note=note)]
     stocks, days, features, epochs = (12, 40, 9, 2) if given.tiny else (STOCKS, DAYS, FEATURES, given.epochs)
     steps = 8 if given.tiny else STEPS
     seed_everything(0)
     first = steps - 1
     start = first + days + EMBARGO_DAYS
-    panel = made_up_panel(stocks, start + VALIDATION_DAYS, features)
-    builder = FinancialGraphBuilder(correlation_window=20)
-    schedule = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder)
+    panel = random_panel(stocks, start + VALIDATION_DAYS, features)
     size = {"hidden_dim": 8, "num_heads": 2, "num_layers": 1} if given.tiny else {}
     model = ATFTGATFANModel(features, sequence_length=steps, **size)
     clock = Clock()
@@ -93,17 +89,17 @@ def figures(given: argparse.Namespace) -> list[Figure]:
             "logging": {"tensorboard": False},
             "early_stopping": {"enabled": False},
         },
-        graphs=schedule,
+        graphs=random_graphs(panel),
         callbacks=[clock],
     )
     outcome = trainer.fit()
-    lasted = [after - before for before, after in zip(clock.ends, clock.ends[1:], strict=False)]
-    steady = median(lasted[1:] or lasted)
+    seconds = [after - before for before, after in zip(clock.ends, clock.ends[1:], strict=False)]
+    steady = median(seconds[1:] or seconds)
     rate = stocks * days / steady
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    known = next((tflops for device, tflops in PEAK_TFLOPS.items() if device in name), None)
-    peak = given.peak_tflops or known
-    share = "" if peak is None else f"; {rate * flops_a_sample(model, steps) / 1e12 / peak:.1%} of its peak"
+    data_sheet = next((tflops for device, tflops in PEAK_TFLOPS.items() if device in name), None)
+    peak = given.peak_tflops or data_sheet
+    share = "" if peak is None else f"; {rate * flops_per_sample(model, steps) / 1e12 / peak:.1%} of its peak"
     memory = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None
 
     def limit(value: float) -> float | None:
@@ -111,16 +107,18 @@ def figures(given: argparse.Namespace) -> list[Figure]:
 
     note = f"{name}, {outcome['precision']}; {rate:,.0f} samples/s after the first epoch{share}"
     return [
-        Figure(f"training, {epochs} epochs", sum(lasted), "s", "limit", limit(LIMIT_S), note=note),
-        Figure("training, 50 epochs", lasted[0] + 49 * steady, "s", "limit", limit(300.0), note="reckoned"),
+        Figure(f"training, {epochs} epochs", sum(seconds), "s", "limit", limit(LIMIT_S), note=note),
+        Figure(
+            "training, 50 epochs", seconds[0] + 49 * steady, "s", "limit", limit(300.0), note="extrapolated"
+        ),
         Figure("device memory", memory, "GB", "limit", limit(LIMIT_GB), note="" if memory else "no GPU here"),
     ]
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=4096, help="samples a step, in whole days")
-    parser.add_argument("--peak-tflops", type=float, help="the device's dense bfloat16, where it isn't known")
+    parser.add_argument("--batch", type=int, default=4096, help="samples per step, in whole days")
+    parser.add_argument("--peak-tflops", type=float, help="the device's dense bfloat16 rate, if unknown here")
 
 
 if __name__ == "__main__":

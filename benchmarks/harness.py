@@ -1,11 +1,12 @@
-"""What every benchmark shares: paired runs, medians, processor time, peak memory, and the table.
+"""Shared by all benchmarks: paired runs, medians, processor time, peak memory, command line and table.
 
-A script measures its arms, ours and what ours is compared with, in turns, so that a busy machine slows both;
-it compares medians, and says on which machine and day. It never decides by a single run.
+A script runs its arms (ours and what ours is compared with) in turns, so that a busy machine slows both, and
+compares medians. Imports only the standard library, so that peers can use it in their own environment.
 """
 
 import argparse
 import json
+import logging
 import os
 import platform
 import statistics
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -21,27 +23,28 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 QUIET_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-"""Idle OpenMP threads sleep: on a shared machine spinning would be counted as work."""
+"""Makes idle OpenMP threads sleep: their spinning would count as processor time."""
 _POLL_S = 0.005
-"""Between two looks at a process's peak memory."""
+"""Interval between two readings of a process's peak memory."""
 PEER_PYTHON = "BENCH_PEER_PYTHON"
-"""Environment variable: the interpreter of an environment that has the peers; they need not be in ours."""
+"""Environment variable: the interpreter of an environment with the peers, if they are not in ours."""
+GOGOOKU3 = (sys.executable, "-m", "gogooku3")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        name: what is measured.
-        ours: our value, in `unit`; None where it could not be measured, which `note` explains.
+        name: the measured quantity.
+        ours: our value, in `unit`; None if it could not be measured, for the reason in `note`.
         unit: as in "samples/s", "s", "MB".
-        against: the peer or the limit; "" where there is none.
-        theirs: its value; None where it could not be measured.
+        against: the peer or the limit; "" for none.
+        theirs: its value; None if it could not be measured.
         better: "higher" or "lower" values of `unit`.
-        bar: least `ratio` asked for; None asks for nothing.
+        bar: required `ratio`; None for no requirement.
         peak_mb: our peak resident memory, MB (10^6 bytes).
-        note: what a reader must know.
+        note: explanation for readers.
     """
 
     name: str
@@ -56,7 +59,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better ours is than what it is compared with; None where one is unknown.
+        """Factor by which ours is better; None if a value is unknown.
 
         >>> Figure("loader", 200.0, "samples/s", "peer", 100.0, better="higher").ratio
         2.0
@@ -70,12 +73,12 @@ class Figure:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the bar is reached; None where there is none, or nothing to compare."""
+        """Whether the ratio reaches the bar; None without a bar or a ratio."""
         return None if self.bar is None or self.ratio is None else self.ratio >= self.bar
 
 
 class Run(NamedTuple):
-    """A process that has ended: the JSON of its last line, seconds, and peak memory (MB, 10^6 bytes)."""
+    """A finished process: the JSON of its last line, seconds, and peak memory (MB, 10^6 bytes)."""
 
     result: Any
     wall_s: float
@@ -84,26 +87,26 @@ class Run(NamedTuple):
 
 
 def in_turns(arms: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
-    """What each arm returns, round by round; every other round runs them backwards."""
-    found: dict[str, list[Any]] = {name: [] for name in arms}
+    """Results of each arm by round; every second round runs the arms in reverse order."""
+    results: dict[str, list[Any]] = {name: [] for name in arms}
     for number in range(rounds):
         for name in list(arms)[:: -1 if number % 2 else 1]:
-            found[name].append(arms[name]())
-    return found
+            results[name].append(arms[name]())
+    return results
 
 
 def processor_seconds(work: Callable[[], Any], repeats: int = 1) -> float:
-    """Processor time of one call, seconds of this process's threads together; the median of some repeats."""
-    found = []
+    """Processor time of one call, in seconds over all threads of this process; the median of the repeats."""
+    seconds = []
     for _ in range(repeats):
         started = time.process_time()
         work()
-        found.append(time.process_time() - started)
-    return statistics.median(found)
+        seconds.append(time.process_time() - started)
+    return statistics.median(seconds)
 
 
 def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
-    """The median over rounds of first / second, round by round.
+    """Median over rounds of first / second.
 
     >>> median_ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0])
     3.0
@@ -114,15 +117,15 @@ def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
 def run_process(
     command: Sequence[str], environment: Mapping[str, str] | None = None, as_a_user: bool = False
 ) -> Run:
-    """Run a command to its end; its `result` is None unless the last line it prints is JSON.
+    """Run a command; its `result` is None unless the last line of its output is JSON.
 
     Args:
         command: with its arguments.
         environment: variables to add.
-        as_a_user: leave idle OpenMP threads as they are; the clock then shows what a user waits.
+        as_a_user: leave the OpenMP settings unchanged; wall time is then what a user waits.
 
     Raises:
-        RuntimeError: it failed; with the last lines it said.
+        RuntimeError: the command failed; with the last lines of its error output.
     """
     started = time.perf_counter()
     threads = {} if as_a_user else QUIET_THREADS
@@ -138,20 +141,20 @@ def run_process(
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
-        said, complained = output.read(), errors.read()
+        printed, complaints = output.read(), errors.read()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n" + "\n".join(complained.splitlines()[-8:]))
+        raise RuntimeError(f"{' '.join(command)} failed:\n" + "\n".join(complaints.splitlines()[-8:]))
     try:
-        result = json.loads(said.splitlines()[-1])
+        result = json.loads(printed.splitlines()[-1])
     except (IndexError, ValueError):
         result = None
     return Run(result, wall, used.ru_utime + used.ru_stime, peak_mb)
 
 
 def _peak_mb(pid: int) -> float:
-    """The kernel's mark of a running process's peak memory; 0 where it keeps none.
+    """Peak resident memory of a running process; 0 if the kernel does not report it.
 
-    Not the peak of `wait4`: that also counts what the parent held when the process was forked.
+    The peak from `wait4` would include the parent's memory at the fork.
     """
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="ignore")
@@ -161,12 +164,12 @@ def _peak_mb(pid: int) -> float:
 
 
 def run_arm(script: str | Path, arm: str, *options: str, python: str = sys.executable) -> Run:
-    """Run one arm of a benchmark in a process of its own, so that its memory is its own."""
+    """Run one arm of a benchmark in a separate process, to measure its memory separately."""
     return run_process([python, str(script), "--arm", arm, *options])
 
 
 def peer_python(*packages: str) -> str | None:
-    """An interpreter that can import the packages: that of BENCH_PEER_PYTHON, or ours; None: neither can."""
+    """The interpreter in BENCH_PEER_PYTHON or ours, whichever has the packages; None if neither has."""
     check = (
         "import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, sys.argv[1:])))"
     )
@@ -177,21 +180,30 @@ def peer_python(*packages: str) -> str | None:
 
 
 def not_installed(package: str) -> str:
-    """What a row says when its peer is missing."""
+    """Note for a row without its peer."""
     return f"{package} is not installed; see benchmarks/README.md"
 
 
+def build_data(folder: Path, *options: str) -> Path:
+    """Generate a market with `gogooku3 data synth` and build its data set; returns the data set."""
+    folder.mkdir(exist_ok=True)
+    prices, data = folder / "prices.parquet", folder / "data.parquet"
+    run_process([*GOGOOKU3, "data", "synth", *options, "--out", str(prices)])
+    run_process([*GOGOOKU3, "data", "build", "--prices", str(prices), "--out", str(data)])
+    return data
+
+
 def hardware() -> str:
-    """The machine, the versions that decide speed, and today's date."""
+    """The machine, the versions of speed-critical packages, and today's date."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    found = [f"{_processor()}, {cores} cores, {memory_gb:.0f} GiB", f"Python {platform.python_version()}"]
+    facts = [f"{_processor()}, {cores} cores, {memory_gb:.0f} GiB", f"Python {platform.python_version()}"]
     for package in ("torch", "polars", "numpy"):
         try:
-            found.append(f"{package} {version(package)}")
+            facts.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return f"{'; '.join(found)}; {date.today().isoformat()}"
+    return f"{'; '.join(facts)}; {date.today().isoformat()}"
 
 
 def _processor() -> str:
@@ -203,9 +215,9 @@ def _processor() -> str:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures as a Markdown table, notes below it."""
+    """The figures as a Markdown table with notes below."""
     rows = [
-        ("figure", "ours", "peer or limit", "theirs", "ratio", "asked for", "peak memory"),
+        ("figure", "ours", "peer or limit", "theirs", "ratio", "required", "peak memory"),
         ("---",) * 7,
         *(
             (
@@ -214,7 +226,7 @@ def table(figures: Sequence[Figure]) -> str:
                 figure.against,
                 _quantity(figure.theirs, figure.unit) if figure.against else "",
                 "" if figure.ratio is None else f"{figure.ratio:.3g}x",
-                _asked(figure),
+                _required(figure),
                 "" if figure.peak_mb is None else f"{figure.peak_mb:,.0f} MB",
             )
             for figure in figures
@@ -239,7 +251,7 @@ def _quantity(value: float | None, unit: str) -> str:
     return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
 
 
-def _asked(figure: Figure) -> str:
+def _required(figure: Figure) -> str:
     if figure.bar is None:
         return ""
     mark = {True: "yes", False: "no", None: "?"}[figure.passed]
@@ -247,52 +259,54 @@ def _asked(figure: Figure) -> str:
 
 
 def main(
-    measure: Callable[[argparse.Namespace], list[Figure]],
+    measure: Callable[[argparse.Namespace], list[Figure]] | None,
     description: str | None,
     arms: Mapping[str, Callable[[argparse.Namespace], Any]] | None = None,
     arguments: Sequence[str] | None = None,
     extend: Callable[[argparse.ArgumentParser], Any] | None = None,
-) -> None:
-    """A benchmark's command line: measure and print the table, or run one arm and print its JSON.
+) -> list[Figure]:
+    """Command line of a benchmark: measure and print the table, or run one arm and print its JSON.
 
     Args:
-        measure: from the parsed options to the figures.
+        measure: from the parsed options to the figures; None for a peer, which only has arms.
         description: the script's docstring.
-        arms: what `--arm NAME` runs in this process, as `run_arm` asks for it.
+        arms: functions for `--arm NAME`, which `run_arm` uses; their results are printed as JSON.
         arguments: of the command line; None: the process's.
         extend: adds further options.
+
+    Returns:
+        the printed figures.
     """
     lines = (description or "").splitlines()
     parser = argparse.ArgumentParser(description=lines[0] if lines else None)
-    parser.add_argument("--rounds", type=int, default=5, help="paired runs, of which the median is taken")
-    parser.add_argument(
-        "--tiny", action="store_true", help="smallest sizes: to see that it runs, not how fast"
-    )
+    parser.add_argument("--rounds", type=int, default=5, help="paired runs; the median is reported")
+    parser.add_argument("--tiny", action="store_true", help="smallest sizes, to check that it runs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--arm", choices=sorted(arms or {}), help="run one arm in this process, as JSON")
+    parser.add_argument(
+        "--arm", choices=sorted(arms or {}), required=measure is None, help="run one arm, print its JSON"
+    )
     if extend is not None:
         extend(parser)
     given = parser.parse_args(arguments)
-    if given.arm and arms:
-        print(json.dumps(arms[given.arm](given)))
-        return
+    if measure is None or given.arm:
+        warnings.filterwarnings("ignore")
+        logging.disable(logging.WARNING)
+        print(json.dumps((arms or {})[given.arm](given)))
+        return []
     figures = measure(given)
-    if given.json:
-        print(as_json(figures))
-        return
-    print(table(figures))
-    print(f"\n{hardware()}")
+    print(as_json(figures) if given.json else f"{table(figures)}\n\n{hardware()}")
+    return figures
 
 
 def as_json(figures: Sequence[Figure]) -> str:
-    """One line of JSON: the machine, and every figure with its ratio."""
+    """One line of JSON: the machine and every figure with its ratio."""
     rows = [{**asdict(figure), "ratio": figure.ratio, "passed": figure.passed} for figure in figures]
     return json.dumps({"hardware": hardware(), "figures": rows})
 
 
-def from_json(said: Mapping[str, Any]) -> list[Figure]:
-    """The figures that `as_json` wrote."""
+def from_json(content: Mapping[str, Any]) -> list[Figure]:
+    """Figures from the JSON of `as_json`."""
     return [
         Figure(**{key: value for key, value in row.items() if key not in ("ratio", "passed")})
-        for row in said["figures"]
+        for row in content["figures"]
     ]

@@ -1,6 +1,6 @@
-"""The days of the real-market comparison, and its panel: normalised once, mapped by every training.
+"""Day ranges of the real-market comparison, and its panel, which every training maps from disk.
 
-It trains and scores nothing; `real_market.py` does.
+Trains and scores nothing; `real_market.py` does.
 """
 
 import json
@@ -27,8 +27,8 @@ class Setting:
     """First day of training, of validation and of test, and the last day of the test.
 
     Attributes:
-        rolling: on an earlier validation year training starts as many years earlier; else where it is.
-        overrides: settings of its own.
+        rolling: for an earlier validation year, also start training earlier.
+        overrides: further settings of the run.
     """
 
     train: date
@@ -39,7 +39,7 @@ class Setting:
     overrides: tuple[str, ...] = ()
 
     def walked_back(self, year: int) -> "Setting":
-        """The same setting with an earlier year as validation, and without test days."""
+        """The same setting with an earlier validation year and no test days."""
         earlier = self.validation.year - year
         if not earlier:
             return self
@@ -49,7 +49,7 @@ class Setting:
         )
 
     def parts(self, dates: np.ndarray) -> dict[str, range]:
-        """Days of training, validation and test: every label of the first two closes before the next.
+        """Days of training, validation and test; labels of each part close before the next part begins.
 
         Args:
             dates: trading days, ascending, `datetime64[D]`.
@@ -68,7 +68,7 @@ class Setting:
 
 SETTINGS = {
     "2013": Setting(date(2013, 1, 2), date(2016, 1, 4), date(2017, 1, 3), date(2017, 12, 8)),
-    # Twice the days an epoch: half the epochs, as many steps.
+    # Twice the days per epoch, so half the epochs for as many steps.
     "2010": Setting(
         date(2010, 1, 4),
         date(2016, 1, 4),
@@ -82,7 +82,7 @@ SETTINGS = {
 
 
 class Market:
-    """The normalised panel of a price file, made once and mapped from disk by every training.
+    """The normalised panel of a price file, built once and mapped from disk by every training.
 
     Args:
         out: folder that `make` filled.
@@ -94,7 +94,7 @@ class Market:
 
     @staticmethod
     def make(prices: Path, out: Path) -> None:
-        """Build the data set, lay out and normalise the panel, and keep it in `out`."""
+        """Build the data set and its normalised panel in `out`, unless it exists."""
         folder = out / "panel"
         if (folder / "meta.json").is_file():
             return
@@ -139,10 +139,10 @@ class Market:
         )
 
     def array(self, name: str) -> np.ndarray:
-        """An array of the folder, shared between processes; what is written to it stays private."""
+        """An array of the folder, shared between processes; changes stay private to the process."""
         return np.load(self.folder / f"{name}.npy", mmap_mode="c")
 
     @cached_property
     def statistics(self) -> DayStatistics:
-        """What each day said of each feature before it was standardised."""
+        """Each day's statistics of each feature before normalisation."""
         return DayStatistics(self.array("count"), self.array("mean"), self.array("variance"))

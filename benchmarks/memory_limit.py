@@ -1,54 +1,43 @@
-"""Whether `gogooku3 train --memory-limit 2` keeps its word: a whole run under the kernel's own limit.
+"""A whole run of `gogooku3 train --memory-limit 2` under a kernel limit of the same size.
 
     python benchmarks/memory_limit.py [--data FILE] [--limit 2] [--json]
 
 606,127 rows of 139 features, from the file to the report: one fold, one epoch, few trees, a small network.
-Where a memory cgroup may be made, the limit is that of the cgroup: what is resident, torch included, page
-cache and the kernel's own. Elsewhere it is RLIMIT_DATA: private memory, touched or not, and no mapped files.
-A run that wants more is killed or fails, and there is no figure. Page cache fills what room there is, and is
-given back on demand: the peaks of the steps are resident memory alone.
+If a memory cgroup can be created, its limit covers resident memory, torch included, page cache and the
+kernel's own memory. Otherwise the limit is RLIMIT_DATA, which covers private memory, used or not, but no
+mapped files. A run that needs more is killed or fails, and there is no figure. Page cache fills the remaining
+room and is released on demand, so the peaks of the steps are of resident memory only.
 """
 
 import argparse
 import json
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from harness import Figure, main, run_process
+from harness import GOGOOKU3, Figure, build_data, main, run_process
 
-GOGOOKU3 = (sys.executable, "-m", "gogooku3")
 SMALL = (
-    "split.n_splits=1",
-    "training.epochs=1",
-    "training.progress_bar=false",
-    "training.batch_size=4096",
-    "model.hidden_dim=8",
-    "model.num_heads=2",
-    "model.snapshot_dim=8",
-    "time_series.sequence_length=5",
-    "scheduler.T_max=1",
-    "scheduler.warmup_steps=5",
-    "lightgbm.num_boost_round=10",
-    "lightgbm.num_leaves=31",
+    *("split.n_splits=1", "training.epochs=1", "training.progress_bar=false", "training.batch_size=4096"),
+    *("model.hidden_dim=8", "model.num_heads=2", "model.snapshot_dim=8", "time_series.sequence_length=5"),
+    *("scheduler.warmup_steps=5", "lightgbm.num_boost_round=10", "lightgbm.num_leaves=31"),
 )
-"""The data is as large as it is; what only takes time is small."""
+"""Short training on the full data: only the data decides the memory."""
 TINY = ("split.min_train_days=100",)
-"""For a market that is short, too."""
+"""Also for a short market."""
 CGROUPS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
     (Path("/sys/fs/cgroup"), "memory.max", "memory.peak"),
 )
-"""Versions 1 and 2: where groups are made, and the files of a group's limit and peak."""
+"""For versions 1 and 2: folder of the groups, and the files of a group's limit and peak."""
 
 
 class Limit(NamedTuple):
-    """A limit of the kernel: its name, the shell's command to enter it, and its file of the peak."""
+    """A kernel limit: its name, the shell command to enter it, and the file with its peak."""
 
     name: str
     enter: str
@@ -57,7 +46,7 @@ class Limit(NamedTuple):
 
 @contextmanager
 def kernel_limit(limit: int) -> Iterator[Limit]:
-    """A memory cgroup of so many bytes, removed afterwards; RLIMIT_DATA where none may be made."""
+    """A memory cgroup with a limit in bytes, removed afterwards; RLIMIT_DATA if none can be created."""
     for root, limit_file, peak_file in CGROUPS:
         group = root / f"gogooku3-benchmark-{os.getpid()}"
         try:
@@ -78,12 +67,8 @@ def kernel_limit(limit: int) -> Iterator[Limit]:
 
 
 def reference_data(folder: Path, tiny: bool) -> Path:
-    """The embedded market, built."""
-    prices, data = folder / "prices.parquet", folder / "data.parquet"
-    preset = "demo" if tiny else "reference"
-    run_process([*GOGOOKU3, "data", "synth", "--preset", preset, "--out", str(prices)])
-    run_process([*GOGOOKU3, "data", "build", "--prices", str(prices), "--out", str(data)])
-    return data
+    """Build the data set of the reference market; of the demo market if tiny."""
+    return build_data(folder, "--preset", "demo" if tiny else "reference")
 
 
 def train_under_limit(data: Path, runs: Path, limit_gb: float, options: Sequence[str]) -> Figure:
@@ -105,15 +90,15 @@ def train_under_limit(data: Path, runs: Path, limit_gb: float, options: Sequence
         f"a whole run of {manifest['data']['rows']:,} rows",
         peak_gb,
         "GB",
-        f"the kernel's limit ({limit.name})",
+        f"kernel limit ({limit.name})",
         limit_gb,
         peak_mb=run.peak_mb,
-        note=f"resident peak and wall time: {steps}; {run.processor_s:.0f} s of processor time in all",
+        note=f"resident peak and wall time: {steps}; {run.processor_s:.0f} s of processor time in total",
     )
 
 
 def measure(given: argparse.Namespace) -> list[Figure]:
-    """Make the data unless given, and train once: the question is whether it ends at all."""
+    """Build the data unless given, and train once."""
     with TemporaryDirectory(dir=given.scratch) as name:
         folder = Path(name)
         data = given.data or reference_data(folder, given.tiny)
@@ -122,14 +107,10 @@ def measure(given: argparse.Namespace) -> list[Figure]:
 
 
 def extend(parser: argparse.ArgumentParser) -> None:
-    """Options of this script."""
-    parser.add_argument("--data", type=Path, help="a built data set; by default the embedded market's")
-    parser.add_argument(
-        "--limit", type=float, default=2.0, help="of the kernel and of the run, GB (10^9 bytes)"
-    )
-    parser.add_argument(
-        "--scratch", type=Path, help="folder for the run: on a disk, since files in memory count"
-    )
+    """Add the options of this script."""
+    parser.add_argument("--data", type=Path, help="a built data set; by default the reference market's")
+    parser.add_argument("--limit", type=float, default=2.0, help="GB (10^9 bytes)")
+    parser.add_argument("--scratch", type=Path, help="folder on a disk for the run; files in memory count")
 
 
 if __name__ == "__main__":

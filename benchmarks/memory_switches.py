@@ -1,16 +1,13 @@
-"""What the memory switches save and cost: gradient checkpointing, and half batches with accumulation.
+"""Memory and time of a step with gradient checkpointing, and with half batches and accumulation.
 
-Prints, for one step of the optimiser over the same rows, the peak memory above what stands before the step
-(model, optimiser and panel), and the time a row. Each arm runs in a process of its own. Gradients
-are the same to rounding, which tests/training/test_memory_switches.py holds.
+Measures one optimiser step over the same rows: the peak memory above that of model, optimiser and panel, and
+the time per row, against a plain step. Each arm is a separate process. Gradients are equal up to rounding, as
+tests/training/test_memory_switches.py verifies.
 
     python benchmarks/memory_switches.py [--rows 512] [--json]
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,32 +15,33 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from made_up_market import made_up_batches, made_up_panel
+from harness import Figure, main, run_arm
+from random_market import random_batches, random_panel
 
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.training.batches import PanelBatches
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 
-DAYS_A_STEP = 4
+DAYS_PER_STEP = 4
 ARMS = {
     "plain": (False, 1),
     "checkpointing": (True, 1),
     "half batch x 2": (False, 2),
     "both": (True, 2),
 }
-"""Name -> (gradient checkpointing, batches a step of the optimiser)."""
+"""Name -> (gradient checkpointing, batches per optimiser step)."""
 
 
 def measure(
     arm: str, rows: int = 512, hidden: int = 128, steps: int = 60, features: int = 145, repeats: int = 3
 ) -> dict[str, Any]:
-    """Peak memory above the baseline (MB, 10^6 bytes) and milliseconds a row, the best of some repeats."""
+    """Peak memory above the baseline (MB, 10^6 bytes) and milliseconds per row, the least of the repeats."""
     checkpointing, parts = ARMS[arm]
     torch.set_num_threads(1)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    panel = made_up_panel(rows // DAYS_A_STEP, steps + DAYS_A_STEP, features)
-    batches = made_up_batches(panel, steps).to(device)
+    panel = random_panel(rows // DAYS_PER_STEP, steps + DAYS_PER_STEP, features)
+    batches = random_batches(panel, steps).to(device)
     model = ATFTGATFANModel(features, hidden, sequence_length=steps, gradient_checkpointing=checkpointing).to(
         device
     )
@@ -58,16 +56,16 @@ def measure(
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
 
-    days = list(range(steps, steps + DAYS_A_STEP))
+    days = list(range(steps, steps + DAYS_PER_STEP))
     few = np.zeros(panel.mask.shape, dtype=bool)
     few[days, :8] = True
-    # A small step first: afterwards kernels are loaded, and gradients and the optimiser's state exist.
-    step(PanelBatches(panel, panel.targets, steps, samples=few).to(device), days, DAYS_A_STEP)
+    # A small step first loads kernels and creates gradients and the optimiser's state.
+    step(PanelBatches(panel, panel.targets, steps, samples=few).to(device), days, DAYS_PER_STEP)
     baseline = _reset_peak(device)
     seconds = []
     for _ in range(repeats):
         started = _clock(device)
-        step(batches, days, DAYS_A_STEP // parts)
+        step(batches, days, DAYS_PER_STEP // parts)
         seconds.append(_clock(device) - started)
     return {
         "arm": arm,
@@ -77,7 +75,7 @@ def measure(
 
 
 def _clock(device: torch.device) -> float:
-    """Seconds: of the wall on a GPU, of this process on a CPU, where other work would blur the wall's."""
+    """Wall seconds on a GPU, processor seconds on a CPU, which other processes do not disturb."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -85,7 +83,7 @@ def _clock(device: torch.device) -> float:
 
 
 def _reset_peak(device: torch.device) -> int:
-    """Let the peak mark start anew; returns the bytes in use: allocated on a GPU, else resident."""
+    """Reset the peak; returns the bytes in use: allocated on a GPU, else resident."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
@@ -94,43 +92,30 @@ def _reset_peak(device: torch.device) -> int:
 
 
 def _peak(device: torch.device) -> int:
-    """Bytes in use at most since the last reset."""
+    """Peak of the bytes in use since the last reset."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-def main() -> None:
-    """Measure every arm and print a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=512, help="rows a step of the optimiser")
-    parser.add_argument("--hidden", type=int, default=128, help="width of the network")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--arm", choices=ARMS, help="measure one arm in this process, as JSON")
-    given = parser.parse_args()
-    if given.arm:
-        print(json.dumps(measure(given.arm, given.rows, given.hidden)))
-        return
-    command = [sys.executable, __file__, "--rows", str(given.rows), "--hidden", str(given.hidden), "--arm"]
-    results = [
-        json.loads(subprocess.run([*command, arm], check=True, capture_output=True, text=True).stdout)
-        for arm in ARMS
+def figures(given: argparse.Namespace) -> list[Figure]:
+    """Memory and time of every other arm against the plain one."""
+    size = f"--rows={given.rows}", f"--hidden={given.hidden}"
+    results = {arm: run_arm(__file__, arm, *size).result for arm in ARMS}
+    return [
+        Figure(f"{arm}, {name}", results[arm][key], unit, "plain", results["plain"][key], bar=None)
+        for arm in list(ARMS)[1:]
+        for name, key, unit in (("peak memory", "peak_mb", "MB"), ("time per row", "ms_per_row", "ms"))
     ]
-    plain = results[0]
-    for result in results:
-        result["memory_ratio"] = result["peak_mb"] / plain["peak_mb"]
-        result["time_ratio"] = result["ms_per_row"] / plain["ms_per_row"]
-    if given.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{'':16} {'peak memory':>12} {'to plain':>9} {'time a row':>11} {'to plain':>9}")
-    for result in results:
-        print(
-            f"{result['arm']:16} {result['peak_mb']:9.0f} MB {result['memory_ratio']:8.2f}x "
-            f"{result['ms_per_row']:8.2f} ms {result['time_ratio']:8.2f}x"
-        )
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this script."""
+    parser.add_argument("--rows", type=int, default=512, help="rows per optimiser step")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the network")
 
 
 if __name__ == "__main__":
-    main()
+    arms = {arm: lambda given, arm=arm: measure(arm, given.rows, given.hidden) for arm in ARMS}
+    main(figures, __doc__, arms, extend=add_sizes)

@@ -1,9 +1,8 @@
-"""Invented markets in which one thing alone predicts, each a pure function of an array of random shocks.
+"""Synthetic markets with one planted signal each, as pure functions of an array of random shocks.
 
-A market is built day by day from `shocks[day, stock, channel]`, so that what a day holds depends on that
-day's and earlier shocks alone; a test changes later ones and sees earlier days stay bit for bit. The
-features go through the product's own day-wise normaliser, and what is predictable is written down beside
-them: `oracle`, the expected return that the past allows. Nothing here knows the network.
+A market is built day by day from `shocks[day, stock, channel]`; each day depends only on that day's and
+earlier shocks, which a test verifies by changing later ones. The features are normalised by gogooku3's own
+day-wise normaliser. `oracle` is the expected return given the past. Imports nothing of the network.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,24 +23,24 @@ from gogooku3.safety.walk_forward import split_tail
 Floats = npt.NDArray[np.float64]
 
 FEATURES = 8
-"""Features of every market; those that say nothing are noise."""
+"""Features of every market; those without signal are noise."""
 CHANNELS = 40
-"""Random numbers a stock and day: the first for its return, the rest for what moves features."""
+"""Random numbers per stock and day: the first for its return, the rest for features."""
 STRENGTH = 0.3
-"""Correlation of the expected with the realised return: the information coefficient of the oracle."""
+"""Correlation of the expected with the realised return: the oracle's information coefficient."""
 EMBARGO_DAYS = 20
 """Trading days between training and validation, and between validation and test."""
 
 CYCLE_PERIODS = (30.0, 12.0, 5.0, 2.5)
 """Frequency: period in days of each cycle of a wave."""
 WAVE_BANDS = ((0, 1), (2, 3), (3, 0), (1, 2), (2, 0))
-"""Frequency: for each wave, the cycle that counts when the dial is up, and when it is down."""
+"""Frequency: for each wave, the predictive cycle when the dial is up, and when it is down."""
 CYCLE_DECAY = 0.99
-"""Frequency: what is left of a cycle after a day; sets how narrow the bands are."""
+"""Frequency: decay of a cycle per day; sets the width of the bands."""
 CYCLE_OTHERS = 2.5
-"""Frequency: deviation of the two cycles of a wave that never count; those that may have deviation 1."""
+"""Frequency: deviation of a wave's two cycles that are never predictive; the other two have deviation 1."""
 CYCLE_NOISE = 1.0
-"""Frequency: deviation of the noise over the cycles."""
+"""Frequency: deviation of the noise added to the cycles."""
 DIAL_DAYS = 500
 """Frequency: mean days before a stock's dial switches."""
 ECHO_DAYS = 40
@@ -49,24 +48,24 @@ ECHO_DAYS = 40
 GROUP_SIZE = 6
 """Neighbour: stocks that move together in a month."""
 GROUP_SHARE = 0.8
-"""Neighbour: share of a return's variance that the group has in common."""
+"""Neighbour: share of a return's variance that is common to the group."""
 REGIME_DAYS = 6
-"""Regime: mean days before the market changes its mind."""
+"""Regime: mean days before the regime switches."""
 
 
 @dataclass(frozen=True)
 class PlantedMarket:
-    """A market, and what can be known of its returns.
+    """A market and its expected returns.
 
     Attributes:
         name: of the market; a key of `MARKETS`.
-        owner: switch of the network's part that should find the signal; None where no single one does.
-        window: steps that a model needs to look back.
+        owner: switch of the network's part that should find the signal; None if no single part does.
+        window: steps in a model's window.
         panel: normalised by day; one horizon, 1 day.
-        statistics: what normalisation took out of each day.
-        graphs: monthly snapshots along the returns' correlations, as of.
-        oracle: expected return, float64 `[days, stocks]`, mean 0 and deviation 1 by day; NaN where nothing
-            can be known.
+        statistics: each day's statistics before normalisation.
+        graphs: monthly as-of snapshots from the correlations of returns.
+        oracle: expected return, float64 `[days, stocks]`, mean 0 and deviation 1 by day; NaN where returns
+            are unpredictable.
     """
 
     name: str
@@ -79,8 +78,8 @@ class PlantedMarket:
 
 
 @dataclass(frozen=True)
-class _Plant:
-    """Raw features by name, the expected return (any scale), and the returns that the graph reads."""
+class _Signal:
+    """Raw features by name, the expected return (any scale), and the returns for the graph."""
 
     features: dict[str, Floats]
     expected: Floats | None
@@ -89,9 +88,9 @@ class _Plant:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a market is planted, the switch of the part that should find it, and the steps to look back."""
+    """A market's signal, the switch of the part that should find it, and the steps of a window."""
 
-    plant: Callable[[Floats, npt.NDArray[np.datetime64]], _Plant]
+    plant: Callable[[Floats, npt.NDArray[np.datetime64]], _Signal]
     owner: str | None
     window: int
     predictable: bool = True
@@ -103,10 +102,10 @@ def draw_shocks(seed: int, n_days: int = 640, n_stocks: int = 80) -> Floats:
 
 
 def build_market(name: str, shocks: Floats, strength: float = STRENGTH) -> PlantedMarket:
-    """The market of that name.
+    """Build a market.
 
-    The return of the day after t is `strength * expected + sqrt(1 - strength^2) * noise`, the expected
-    return standardised over the day's stocks, the noise a shock that no feature knows.
+    The return of the day after t is `strength * expected + sqrt(1 - strength^2) * noise`: the expected return
+    standardised over the day's stocks, and a shock that enters no feature.
 
     Args:
         name: a key of `MARKETS`.
@@ -119,26 +118,26 @@ def build_market(name: str, shocks: Floats, strength: float = STRENGTH) -> Plant
     kind = MARKETS[name]
     n_days, n_stocks, _ = shocks.shape
     dates = _weekdays(n_days)
-    plant = kind.plant(shocks[:, :, 1:], dates)
+    signal = kind.plant(shocks[:, :, 1:], dates)
     target = shocks[:, :, 0]
     oracle = np.full((n_days, n_stocks), np.nan)
-    if plant.expected is not None:
-        oracle = _by_day(plant.expected)
+    if signal.expected is not None:
+        oracle = _by_day(signal.expected)
         target = strength * np.nan_to_num(oracle) + np.sqrt(1 - strength**2) * target
-    named = dict(plant.features)
-    for number in range(FEATURES - len(named)):
-        named[f"noise_{number}"] = shocks[:, :, -1 - number]
+    features = dict(signal.features)
+    for number in range(FEATURES - len(features)):
+        features[f"noise_{number}"] = shocks[:, :, -1 - number]
     codes = tuple(f"{1000 + number}" for number in range(n_stocks))
     panel = Panel(
         dates=dates,
         codes=codes,
-        features=tuple(named),
-        values=np.stack(list(named.values()), axis=2).astype(np.float32),
+        features=tuple(features),
+        values=np.stack(list(features.values()), axis=2).astype(np.float32),
         mask=np.ones((n_days, n_stocks), dtype=bool),
         targets=target[:, :, None].astype(np.float32),
         horizons=(1,),
     )
-    returns = named["noise_0"] if plant.returns is None else plant.returns
+    returns = features["noise_0"] if signal.returns is None else signal.returns
     builder = FinancialGraphBuilder(
         correlation_window=20, max_edges_per_node=GROUP_SIZE - 1, min_edges_per_node=GROUP_SIZE - 1
     )
@@ -148,17 +147,17 @@ def build_market(name: str, shocks: Floats, strength: float = STRENGTH) -> Plant
 
 
 def split_days(n_days: int) -> tuple[range, range, range]:
-    """Days to train on, to choose the epoch by, and to score once, an embargo between each two."""
+    """Days of training, of validation (for the choice of the epoch) and of test, with embargoes between."""
     rest, test = split_tail(range(n_days), 0.2, EMBARGO_DAYS)
     train, validation = split_tail(rest, 0.16, EMBARGO_DAYS)
     return train, validation, test
 
 
-def _frequency(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
-    """Each of five waves is made of four cycles; a stock's slow dial says which one of each wave counts.
+def _frequency(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Signal:
+    """Each of five waves has four cycles; a stock's slow dial selects the predictive cycle of each wave.
 
     The expected return is the sum of the best estimates of those cycles' current values from the waves so
-    far (steady-state Kalman filter), so that filters of the past can know it.
+    far (steady-state Kalman filter), so that causal filters can recover it.
     """
     dial = _switching(shocks[:, :, 0], DIAL_DAYS)
     features = {"dial": dial + 0.5 * shocks[:, :, 1]}
@@ -172,53 +171,53 @@ def _frequency(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
         estimates = _band_estimates(wave, sizes)
         expected += np.where(dial > 0, estimates[high], estimates[low])
         features[f"wave_{number}"] = wave
-    return _Plant(features, expected)
+    return _Signal(features, expected)
 
 
-def _temporal(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
-    """An event moves the stock again 40 trading days after it, and on no other day."""
+def _temporal(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Signal:
+    """An event moves the stock again 40 trading days later, and on no other day."""
     event = shocks[:, :, 0]
     expected = np.full(event.shape, np.nan)
     expected[ECHO_DAYS:] = event[:-ECHO_DAYS]
-    return _Plant({"event": event}, expected)
+    return _Signal({"event": event}, expected)
 
 
-def _neighbour(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
-    """A stock follows today's move of those that it moved together with last month.
+def _neighbour(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Signal:
+    """A stock follows today's move of last month's group.
 
-    Groups are redrawn monthly, and a stock's own move goes with its new group, so it says nothing.
+    Groups are redrawn monthly, and a stock's own move follows its new group, so it predicts nothing.
     """
     n_days, n_stocks, _ = shocks.shape
     _, first_days, month = np.unique(dates.astype("datetime64[M]"), return_index=True, return_inverse=True)
-    # Ranked by a shock of the month's first day; a rank's group is its quotient.
+    # Consecutive ranks of a shock on the month's first day form a group.
     groups = np.argsort(np.argsort(shocks[first_days, :, 0], axis=1), axis=1) // GROUP_SIZE
     returns = np.sqrt(1 - GROUP_SHARE) * shocks[:, :, 1]
     expected = np.full((n_days, n_stocks), np.nan)
     for day in range(n_days):
-        now = groups[month[day]]
-        returns[day] += np.sqrt(GROUP_SHARE) * shocks[day, now, 2]
+        current = groups[month[day]]
+        returns[day] += np.sqrt(GROUP_SHARE) * shocks[day, current, 2]
         if month[day]:
             expected[day] = _mean_of_peers(returns[day], groups[month[day] - 1])
-    return _Plant({"move": returns}, expected, returns)
+    return _Signal({"move": returns}, expected, returns)
 
 
-def _regime(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
-    """A tilt pays in a calm market and costs in a stressed one; only raw dispersion tells which it is."""
+def _regime(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Signal:
+    """A tilt pays in a calm market and costs in a stressed one; only raw dispersion shows the regime."""
     calm = _switching(shocks[:, :1, 0], REGIME_DAYS)
     tilt = shocks[:, :, 1]
-    return _Plant({"tilt": tilt, "stress": shocks[:, :, 2] * np.exp(-0.4 * calm)}, calm * tilt)
+    return _Signal({"tilt": tilt, "stress": shocks[:, :, 2] * np.exp(-0.4 * calm)}, calm * tilt)
 
 
-def _level(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
-    """Today's values alone: a threshold, a valley, and an interaction."""
+def _level(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Signal:
+    """Only today's values: a threshold, a valley, and an interaction."""
     a, b, c, d = (shocks[:, :, number] for number in range(4))
     expected = 1.5 * (a > 0.7) + (np.abs(b) < 0.6) + 0.7 * np.sign(c) * np.clip(d, -1, 1)
-    return _Plant({"threshold": a, "valley": b, "left": c, "right": d}, expected)
+    return _Signal({"threshold": a, "valley": b, "left": c, "right": d}, expected)
 
 
-def _noise(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Plant:
+def _noise(shocks: Floats, dates: npt.NDArray[np.datetime64]) -> _Signal:
     """Nothing predicts."""
-    return _Plant({}, None)
+    return _Signal({}, None)
 
 
 MARKETS = {
@@ -229,25 +228,25 @@ MARKETS = {
     "level": Kind(_level, None, 12),
     "noise": Kind(_noise, None, 12, predictable=False),
 }
-"""Every market, in the order in which they are reported."""
+"""Every market, in the order of the report."""
 
 
 def _weekdays(n_days: int) -> npt.NDArray[np.datetime64]:
-    """The first `n_days` weekdays from 2020 on."""
+    """The first `n_days` weekdays of 2020 and later."""
     return np.busday_offset(np.datetime64("2020-01-01"), np.arange(n_days), roll="forward").astype(
         "datetime64[D]"
     )
 
 
 def _by_day(values: Floats) -> Floats:
-    """Mean 0 and deviation 1 over each day's stocks."""
+    """Scale to mean 0 and deviation 1 over each day's stocks."""
     centred = values - values.mean(axis=1, keepdims=True)
     result: Floats = centred / centred.std(axis=1, keepdims=True)
     return result
 
 
 def _pole(period: float) -> tuple[complex, float]:
-    """The rotation of a day, and the size of a shock that keeps the cycle's deviation at 1."""
+    """The rotation per day, and the size of a shock for a cycle of deviation 1."""
     pole = CYCLE_DECAY * np.exp(2j * np.pi / period)
     response = np.real(pole ** np.arange(2000))
     return complex(pole), float(1 / np.sqrt((response**2).sum()))
@@ -265,7 +264,7 @@ def _cycle(shocks: Floats, period: float) -> Floats:
 
 
 def _band_estimates(wave: Floats, sizes: Sequence[float]) -> Floats:
-    """Each cycle's current value as far as the wave up to that day tells, `[cycles, days, stocks]`.
+    """Estimates of each cycle's current value from the wave up to that day, `[cycles, days, stocks]`.
 
     The steady-state Kalman filter of the cycles and the noise (Anderson and Moore, 1979, chapter 4).
     """
@@ -291,7 +290,7 @@ def _band_estimates(wave: Floats, sizes: Sequence[float]) -> Floats:
 
 
 def _switching(shocks: Floats, mean_days: float) -> Floats:
-    """+1 or -1, changing sign after `mean_days` days on average; starts by the first shock's sign."""
+    """+1 or -1, changing sign after `mean_days` days on average; starts with the first shock's sign."""
     threshold = float(-ndtri(1 / mean_days))
     signs = np.where(shocks > threshold, -1.0, 1.0)
     signs[0] = np.where(shocks[0] > 0, 1.0, -1.0)
@@ -300,7 +299,7 @@ def _switching(shocks: Floats, mean_days: float) -> Floats:
 
 
 def _mean_of_peers(moves: Floats, group: npt.NDArray[np.int64]) -> Floats:
-    """Mean move of the others in each stock's group; 0 for one that is alone."""
+    """Mean move of the others in each stock's group; 0 for a group of one."""
     count = np.bincount(group)
     total = np.bincount(group, moves)
     result: Floats = (total[group] - moves) / np.maximum(count[group] - 1, 1)

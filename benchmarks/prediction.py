@@ -1,17 +1,16 @@
-"""How long `gogooku3 predict` takes for one new day of about 4,000 stocks with the default network.
+"""Time of `gogooku3 predict` for one new day of about 4,000 stocks with the default network.
 
     python benchmarks/prediction.py [--rounds 3] [--run RUN --data FILE] [--json]
 
-All is included: a new process reads what the day needs out of a data set of 150 days x 139 features, builds
-the graph, runs the network and LightGBM, explains both ends of the ranking, looks for drift, and writes the
-list. The limits: four seconds by the clock on two quiet cores; and, for the network alone, as many
-multiplications as its projection and its LSTM need, as bare matrix products on as many cores, in the same
-precision, in the same minute. The weights come from a short training on a small market: their values cost
-nothing. With `--run` and `--data` it measures a run of yours.
+Covers the whole command in a new process: read the day's inputs from a data set of 150 days x 139 features,
+build the graph, run the network and LightGBM, explain both ends of the ranking, detect drift, write the list.
+Two limits: four seconds of wall time on two quiet cores; and, for the network, its projection's and LSTM's
+multiplications as bare matrix products, on as many cores, in the same precision and minute. The weights come
+from a short training on a small market: their values do not affect the speed. `--run` and `--data` measure a
+run of yours.
 """
 
 import argparse
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +18,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import harness
-from harness import Figure, in_turns, run_process
+from harness import GOGOOKU3, Figure, build_data, in_turns, run_process
 
-GOGOOKU3 = (sys.executable, "-m", "gogooku3")
 STOCKS, DAYS, TRAINING_STOCKS = 4_400, 150, 16
-"""Stocks ever listed, of which about 4,200 trade on the last day."""
+"""Stocks ever listed; about 4,200 trade on the last day."""
 QUICK = (
     *("split.n_splits=1", "training.epochs=1", "scheduler.T_max=1", "split.min_train_days=160"),
     *("lightgbm.min_data_in_leaf=20", "training.progress_bar=false", "logging.tensorboard=false"),
@@ -33,63 +31,59 @@ TINY = (
     "time_series.sequence_length=10",
 )
 LIMIT_S = 4.0
+PRODUCT = (128, 512, 1024)
+"""Sizes of a bare matrix product, `[128, 512]` times `[512, 1024]`."""
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:
-    """The command by the clock and by processor time, and the network beside bare matrix products."""
+    """Wall time of the command, and of the network against bare matrix products."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        data, run = (given.data, given.run) if given.run and given.data else _ready(folder, given.tiny)
-        command = [
-            *GOGOOKU3,
-            "predict",
-            "--run",
-            str(run),
-            "--data",
-            str(data),
-            "--out",
-            str(folder / "o.csv"),
-        ]
-        parts = [sys.executable, __file__, "--arm", "parts", "--run", str(run), "--data", str(data)]
-        found = in_turns(
-            {"predict": lambda: run_process(command), "parts": lambda: run_process(parts).result},
+        data, run = (given.data, given.run) if given.run and given.data else _train(folder, given.tiny)
+        source = ["--run", str(run), "--data", str(data)]
+        results = in_turns(
+            {
+                "predict": lambda: run_process([*GOGOOKU3, "predict", *source, "--out", f"{folder}/o.csv"]),
+                "parts": lambda: harness.run_arm(__file__, "parts", *source).result,
+            },
             given.rounds,
         )
-    measured = found["parts"]
-    said = {part: median(each["parts"][part] for each in measured) for part in measured[0]["parts"]}
-    shown = ", ".join(f"{part} {seconds:.1f}" for part, seconds in said.items())
-    stocks = measured[0]["stocks"]
+    commands, parts = results["predict"], results["parts"]
+    first = parts[0]
+    steps = ", ".join(
+        f"{part} {median(each['parts'][part] for each in parts):.1f}" for part in first["parts"]
+    )
     return [
         Figure(
-            f"predict, {stocks:,} stocks, by the clock",
-            median(run.wall_s for run in found["predict"]),
+            f"predict, {first['stocks']:,} stocks, wall time",
+            median(run.wall_s for run in commands),
             "s",
             "limit",
             LIMIT_S,
-            peak_mb=median(run.peak_mb for run in found["predict"]),
-            note=f"{median(run.processor_s for run in found['predict']):.1f} s of processor time: {shown}",
+            peak_mb=median(run.peak_mb for run in commands),
+            note=f"{median(run.processor_s for run in commands):.1f} s of processor time: {steps}",
         ),
         Figure(
-            "predict, the network, by the clock",
-            median(each["network_s"] for each in measured),
+            "predict, only the network, wall time",
+            median(each["network_s"] for each in parts),
             "s",
             "bare products",
-            median(each["products_s"] for each in measured),
+            median(each["products_s"] for each in parts),
             bar=None,
-            note=f"{measured[0]['precision']}, {measured[0]['threads']} threads",
+            note=f"{first['precision']}, {first['threads']} threads",
         ),
     ]
 
 
 def parts(given: argparse.Namespace) -> dict[str, object]:
-    """Processor seconds of each part of the command, and the network and its limit by the clock."""
-    spent: dict[str, float] = {}
+    """Processor seconds of each part of the command, and wall seconds of the network and its limit."""
+    seconds: dict[str, float] = {}
     since = 0.0
 
     def note(part: str) -> None:
         nonlocal since
         now = time.process_time()
-        spent[part], since = now - since, now
+        seconds[part], since = now - since, now
 
     import lightgbm  # noqa: F401
     import numpy as np
@@ -119,36 +113,38 @@ def parts(given: argparse.Namespace) -> dict[str, object]:
     network_s = time.perf_counter() - started
     samples, steps, features = batch.x.shape
     width = model.settings["hidden_dim"]
-    products = samples * steps * (features * width + 2 * 2 * width * 4 * width)
+    multiplications = samples * steps * (features * width + 2 * 2 * width * 4 * width)
     threads = torch.get_num_threads()
     return {
-        "parts": spent,
+        "parts": seconds,
         "network_s": network_s,
-        "products_s": products_s(products, threads, fold.half_precision),
+        "products_s": products_s(multiplications, threads, fold.half_precision),
         "stocks": table.height,
         "threads": threads,
         "precision": "bf16" if fold.half_precision else "fp32",
     }
 
 
-def products_s(wanted: int, threads: int, half: bool, share: float = 0.2) -> float:
-    """Seconds by the clock of so many multiply-adds as bare products of `[128, 512]` and `[512, 1024]`.
+def products_s(multiplications: int, threads: int, half: bool, share: float = 0.2) -> float:
+    """Wall seconds of a number of multiply-adds as bare products of the sizes in `PRODUCT`.
 
     Args:
-        wanted: multiply-adds.
-        threads: cores, each with products of its own.
+        multiplications: multiply-adds.
+        threads: cores, each with its own products.
         half: in bfloat16.
-        share: of them that is done; the time is multiplied up.
+        share: part of them that is run; the time is scaled up.
     """
     import torch
 
     kind = torch.bfloat16 if half else torch.float32
-    rounds = max(1, int(wanted * share / threads / (128 * 512 * 1024)))
+    rows, inner, columns = PRODUCT
+    size = rows * inner * columns
+    rounds = max(1, int(multiplications * share / threads / size))
 
     def work(_: int) -> None:
         torch.set_num_threads(1)
-        first, second = torch.ones(128, 512, dtype=kind), torch.ones(512, 1024, dtype=kind)
-        out = torch.empty(128, 1024, dtype=kind)
+        first, second = torch.ones(rows, inner, dtype=kind), torch.ones(inner, columns, dtype=kind)
+        out = torch.empty(rows, columns, dtype=kind)
         for _ in range(rounds):
             torch.mm(first, second, out=out)
 
@@ -156,33 +152,23 @@ def products_s(wanted: int, threads: int, half: bool, share: float = 0.2) -> flo
         started = time.perf_counter()
         list(pool.map(work, range(threads)))
         spent = time.perf_counter() - started
-    return spent * wanted / (rounds * threads * 128 * 512 * 1024)
+    return spent * multiplications / (rounds * threads * size)
 
 
-def _ready(folder: Path, tiny: bool) -> tuple[Path, Path]:
-    """A data set to predict from, and a run of a small market with the same features."""
-    data = _data_set(folder / "day", 40 if tiny else STOCKS, DAYS)
-    small = _data_set(folder / "training", TRAINING_STOCKS, 300)
+def _train(folder: Path, tiny: bool) -> tuple[Path, Path]:
+    """A data set to predict from, and a run on a small market with the same features."""
+    data = build_data(folder / "day", "--stocks", str(40 if tiny else STOCKS), "--days", str(DAYS))
+    small = build_data(folder / "training", "--stocks", str(TRAINING_STOCKS), "--days", "300")
     runs = folder / "runs"
-    options = [*QUICK, *(TINY if tiny else ())]
     train = [*GOGOOKU3, "train", "--config", "model/atft/train", "--data", str(small), "--out", str(runs)]
-    run_process([*train, *options], {"GOGOOKU3_DATA_DIR": str(folder)})
+    run_process([*train, *QUICK, *(TINY if tiny else ())], {"GOGOOKU3_DATA_DIR": str(folder)})
     return data, next(runs.glob("*/*/manifest.json")).parent
 
 
-def _data_set(folder: Path, stocks: int, days: int) -> Path:
-    folder.mkdir()
-    prices, data = folder / "prices.parquet", folder / "data.parquet"
-    size = ["--stocks", str(stocks), "--days", str(days)]
-    run_process([*GOGOOKU3, "data", "synth", *size, "--out", str(prices)])
-    run_process([*GOGOOKU3, "data", "build", "--prices", str(prices), "--out", str(data)])
-    return data
-
-
 def extend(parser: argparse.ArgumentParser) -> None:
-    """A run and a data set that are there already."""
-    parser.add_argument("--run", type=Path, help="a run of `gogooku3 train`; by default one is made")
-    parser.add_argument("--data", type=Path, help="a data set with its features, given with --run")
+    """Add the options of this script."""
+    parser.add_argument("--run", type=Path, help="a run of `gogooku3 train`; by default a new one is trained")
+    parser.add_argument("--data", type=Path, help="a data set with the run's features; needs --run")
 
 
 if __name__ == "__main__":

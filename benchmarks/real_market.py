@@ -1,4 +1,4 @@
-"""A real market: the network, the network without each part, and LightGBM, on days none of them saw.
+"""Compare the network, the network without each part, and LightGBM on unseen days of a real market.
 
     python benchmarks/real_market.py --prices nasdaq_ohlcv_2009_2017.parquet
 
@@ -6,33 +6,33 @@ builds the data set, trains every model with three seeds, and prints daily IC an
 with block-bootstrap intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
 "Temporal Relational Ranking for Stock Prediction"): training 2013 to 2015, validation 2016, test 2017; a
 second setting trains from 2010. The last 20 days of training and of validation are an embargo, so that every
-label closes before the next part begins. Settings, epochs and numbers of trees are fixed beforehand;
+label closes before the next part begins. Settings, epochs and numbers of trees are fixed beforehand, with
 
     python benchmarks/real_market.py ... --score validation --years 2013 2014 2015 2016
 
-is what they are chosen by: it trains for each year on days before it, shows all those days together, and
-leaves the test alone. (From 2013: three years of training for each; from 2010: all years since.)
+which trains for each year on days before it, scores all those days together, and does not read the test days.
+(From 2013: three years of training for each; from 2010: all years since.)
 
-Everything made on the way lies in --out, and what is there is not made again: a stopped run goes on.
+All intermediate files are in --out and are reused, so an interrupted comparison can be continued.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from harness import run_process
 from market_days import EMBARGO_DAYS, SETTINGS, Market
 
 from gogooku3.config import RunConfig, load_config
-from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.data.panel import PanelSlice
 from gogooku3.evaluation.daily_ic import daily_ic
 from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.evaluation.significance import bootstrap_interval, newey_west, paired_difference
@@ -53,7 +53,9 @@ VARIANTS: dict[str, list[str]] = {
     "without FAN": ["model.use_frequency_norm=false"],
     "without attention": ["model.use_temporal_attention=false"],
 }
-"""What is trained, and the settings that make it."""
+"""Models and their settings."""
+PARTS = ("validation", "test")
+"""Parts that are predicted."""
 
 
 @dataclass(frozen=True)
@@ -66,48 +68,50 @@ class Job:
     seed: int
 
     def file(self, out: Path, part: str) -> Path:
-        """Where its predictions of a part ("validation" or "test") lie."""
+        """Path of its predictions of a part ("validation" or "test")."""
         model = self.model.replace(" ", "_")
         return out / "predictions" / f"{self.setting}_{self.year}_{model}_{self.seed}_{part}.parquet"
+
+    def facts(self, out: Path) -> Path:
+        """Path of its facts, which are written last."""
+        return self.file(out, "facts").with_suffix(".json")
 
 
 def train(job: Job, market: Market, config: RunConfig, out: Path) -> None:
     """Train one model and write its predictions of the validation and the test days."""
     parts = SETTINGS[job.setting].walked_back(job.year).parts(market.panel.dates)
+    slices = {name: PanelSlice(market.panel, days) for name, days in parts.items() if days}
     fit = _fit_lightgbm if job.model in TREES else _fit_network
-    predicted, facts = fit(job, market, config, parts)
-    for part, wide in predicted.items():
-        path = job.file(out, part)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            wide.write_parquet(temporary)
-    write_text_atomic(job.file(out, "facts").with_suffix(".json"), json.dumps(facts, indent=2))
+    predict, facts = fit(job, market, config, slices)
+    for part in PARTS:
+        if part in slices:
+            path = job.file(out, part)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                predict(slices[part]).write_parquet(temporary)
+    write_text_atomic(job.facts(out), json.dumps(facts, indent=2))
 
 
-def _fit_lightgbm(
-    job: Job, market: Market, config: RunConfig, parts: dict[str, range]
-) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+Fitted = tuple[Callable[[PanelSlice], pl.DataFrame], dict[str, Any]]
+"""A function that predicts, and facts about the training."""
+
+
+def _fit_lightgbm(job: Job, market: Market, config: RunConfig, slices: dict[str, PanelSlice]) -> Fitted:
     from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
 
-    days = range(parts["train"].start, parts["validation"].stop)
-    parameters = config.lightgbm.model_dump(exclude={"label"})
+    days = range(slices["train"].days.start, slices["validation"].days.stop)
     baseline = LightGBMFinancialBaseline(
         embargo_days=EMBARGO_DAYS,
-        parameters=parameters,
+        parameters=config.lightgbm.model_dump(exclude={"label"}),
         label=config.lightgbm.label,
-        validation_fraction=len(parts["validation"]) / len(days),
+        validation_fraction=len(slices["validation"].days) / len(days),
         sequence_length=config.time_series.sequence_length,
         seed=job.seed,
     ).fit(PanelSlice(market.panel, days))
-    predicted = {
-        name: baseline.predict(PanelSlice(market.panel, parts[name])) for name in _SCORED if parts[name]
-    }
-    return predicted, {"trees": {h: b.num_trees() for h, b in baseline.boosters.items()}}
+    return baseline.predict, {"trees": {h: b.num_trees() for h, b in baseline.boosters.items()}}
 
 
-def _fit_network(
-    job: Job, market: Market, config: RunConfig, parts: dict[str, range]
-) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+def _fit_network(job: Job, market: Market, config: RunConfig, slices: dict[str, PanelSlice]) -> Fitted:
     from gogooku3.models import ATFTGATFANModel
     from gogooku3.training.reproducibility import seed_everything
     from gogooku3.training.trainer import ATFTTrainer
@@ -115,32 +119,21 @@ def _fit_network(
     schedule = state = None
     panel = market.panel
     if config.graph.enabled:
-        builder = FinancialGraphBuilder(
-            **config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"})
-        )
+        rules = config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"})
+        builder = FinancialGraphBuilder(**rules)
         schedule = GraphSchedule.build(panel.dates, panel.codes, market.array("returns"), builder)
     if config.model.use_regime:
-        state = MarketState.fit(market.statistics, parts["train"]).transform(market.statistics)
+        state = MarketState.fit(market.statistics, slices["train"].days).transform(market.statistics)
     seed_everything(job.seed)
     model = ATFTGATFANModel(
-        **config.model.model_dump(exclude={"name"}),
+        **config.model.model_dump(exclude={"name", "prediction_horizons"}),
+        prediction_horizons=config.time_series.prediction_horizons,
         sequence_length=config.time_series.sequence_length,
         market_dim=0 if state is None else state.shape[1],
     )
-    trainer = ATFTTrainer(
-        model,
-        PanelSlice(panel, parts["train"]),
-        PanelSlice(panel, parts["validation"]),
-        config,
-        graphs=schedule,
-        market=state,
-    )
+    trainer = ATFTTrainer(model, slices["train"], slices["validation"], config, graphs=schedule, market=state)
     facts = trainer.fit()
-    predicted = {name: trainer.predict(PanelSlice(panel, parts[name])) for name in _SCORED if parts[name]}
-    return predicted, facts
-
-
-_SCORED = ("validation", "test")
+    return trainer.predict, facts
 
 
 def prediction_table(
@@ -153,34 +146,23 @@ def prediction_table(
 ) -> pl.DataFrame:
     """All predictions of a setting's part in one table: each seed, each model's seeds averaged, the blend.
 
-    A model's name with its seed is one seed; without, the average of its seeds' daily ranks. Several
-    validation years stand below one another.
+    `<model>, seed <n>` is one seed; `<model>` is the average of its seeds' daily ranks. The table covers all
+    validation years.
     """
-    market = Market(out)
-    return pl.concat(_year_table(out, market, setting, year, models, seeds, part) for year in years)
-
-
-def _year_table(
-    out: Path,
-    market: Market,
-    setting: str,
-    year: int,
-    models: Sequence[str],
-    seeds: Sequence[int],
-    part: str,
-) -> pl.DataFrame:
-    days = SETTINGS[setting].walked_back(year).parts(market.panel.dates)[part]
-    targets = _targets(market.panel, days)
-    tables, averages = [], {}
-    for model in models:
-        members = [pl.read_parquet(Job(setting, year, model, seed).file(out, part)) for seed in seeds]
-        for seed, member in zip(seeds, members, strict=True):
-            tables.append(_long(member, f"{model}, seed {seed}"))
-        averages[model] = rank_average(members)
-        tables.append(_long(averages[model], model))
-    if {NETWORK, BASELINE} <= set(models):
-        tables.append(_long(rank_average([averages[NETWORK], averages[BASELINE]]), BLEND))
-    return pl.concat(tables).join(targets, on=["date", "code", "horizon"], how="left")
+    panel = Market(out).panel
+    tables = []
+    for year in years:
+        days = PanelSlice(panel, SETTINGS[setting].walked_back(year).parts(panel.dates)[part])
+        wide, averages = {}, {}
+        for model in models:
+            members = [pl.read_parquet(Job(setting, year, model, seed).file(out, part)) for seed in seeds]
+            wide |= {f"{model}, seed {seed}": each for seed, each in zip(seeds, members, strict=True)}
+            averages[model] = rank_average(members)
+        if {NETWORK, BASELINE} <= set(models):
+            averages[BLEND] = rank_average([averages[NETWORK], averages[BASELINE]])
+        predictions = pl.concat(_long(each, model) for model, each in (wide | averages).items())
+        tables.append(predictions.join(_targets(days), on=["date", "code", "horizon"], how="left"))
+    return pl.concat(tables)
 
 
 def _long(wide: pl.DataFrame, model: str) -> pl.DataFrame:
@@ -197,12 +179,13 @@ def _long(wide: pl.DataFrame, model: str) -> pl.DataFrame:
     )
 
 
-def _targets(panel: Panel, days: range) -> pl.DataFrame:
-    part = PanelSlice(panel, days)
-    day, stock = part.rows()
+def _targets(days: PanelSlice) -> pl.DataFrame:
+    day, stock = days.rows()
+    keys = days.keys()
     return pl.concat(
-        part.keys().with_columns(
-            pl.lit(h, pl.Int32).alias("horizon"), pl.Series("target", panel.targets[day, stock, position])
+        keys.with_columns(
+            pl.lit(h, pl.Int32).alias("horizon"),
+            pl.Series("target", days.panel.targets[day, stock, position]),
         )
         for position, h in enumerate(HORIZONS)
     ).with_columns(pl.col("target").fill_nan(None))
@@ -227,13 +210,13 @@ def compare(table: pl.DataFrame) -> pl.DataFrame:
         ]
     ).sort("model", "horizon", "date")
     rows = []
-    for (model, horizon), mine in daily.group_by("model", "horizon", maintain_order=True):
+    for (model, horizon), own in daily.group_by("model", "horizon", maintain_order=True):
         overlap = int(horizon) or max(HORIZONS)
-        theirs = daily.filter((pl.col("model") == BASELINE) & (pl.col("horizon") == horizon))
-        both = mine.join(theirs, on="date", how="inner", suffix="_baseline").sort("date")
+        baseline = daily.filter((pl.col("model") == BASELINE) & (pl.col("horizon") == horizon))
+        both = own.join(baseline, on="date", how="inner", suffix="_baseline").sort("date")
         for score in ("ic", "rank_ic"):
-            test = newey_west(mine[score].to_numpy(), overlap)
-            low, high = bootstrap_interval(mine[score].to_numpy(), overlap)
+            test = newey_west(own[score].to_numpy(), overlap)
+            low, high = bootstrap_interval(own[score].to_numpy(), overlap)
             paired, interval = paired_difference(
                 both[score].to_numpy(), both[f"{score}_baseline"].to_numpy(), overlap
             )
@@ -255,24 +238,18 @@ def compare(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def print_comparison(title: str, result: pl.DataFrame) -> None:
-    """The table, averages of seeds first, then single seeds in brief."""
-    whole = result.filter(~pl.col("model").str.contains(", seed "))
+    """Print the averages of seeds with intervals, then the mean rank ICs of single seeds."""
     order = [*TREES, *VARIANTS, BLEND]
     print(f"\n{title}. Mean [95 % interval]; difference to LightGBM [95 % interval]")
-    for score, name in (("ic", "IC"), ("rank_ic", "rank IC")):
-        for model in order:
-            for row in whole.filter((pl.col("model") == model) & (pl.col("score") == score)).iter_rows(
-                named=True
-            ):
-                horizon = "mean" if row["horizon"] == 0 else f"{row['horizon']}d"
-                line = f"{name:8}{model:20}{horizon:>5}  {row['mean']:+.4f} "
-                line += f"[{row['low']:+.4f}, {row['high']:+.4f}]"
-                if model != BASELINE:
-                    line += (
-                        f"   {row['difference']:+.4f} "
-                        f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-                    )
-                print(line)
+    for score, model in product(("ic", "rank_ic"), order):
+        for row in result.filter(model=model, score=score).iter_rows(named=True):
+            horizon = "mean" if row["horizon"] == 0 else f"{row['horizon']}d"
+            line = f"{score.replace('ic', 'IC').replace('_', ' '):8}{model:20}{horizon:>5}  "
+            line += f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+            if model != BASELINE:
+                line += f"   {row['difference']:+.4f} "
+                line += f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+            print(line)
     single = result.filter(pl.col("model").str.contains(", seed ") & (pl.col("score") == "rank_ic"))
     print("\nrank IC of single seeds")
     for (model,), rows in single.group_by("model", maintain_order=True):
@@ -284,35 +261,27 @@ def print_comparison(title: str, result: pl.DataFrame) -> None:
 
 
 def _run_jobs(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
-    """Train what is not there yet, each in a process of its own with its share of the cores."""
-    waiting = [job for job in jobs if not job.file(arguments.out, "facts").with_suffix(".json").is_file()]
+    """Train missing models, each in a separate process with its share of the cores."""
+    missing = [job for job in jobs if not job.facts(arguments.out).is_file()]
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
 
     def work(job: Job) -> str:
-        started = time.perf_counter()
         command = [
             *(sys.executable, __file__, "--out", str(arguments.out), "--config", arguments.config),
             *("--one", job.setting, str(job.year), job.model, str(job.seed), *arguments.overrides),
         ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{job} failed:\n{done.stderr[-3000:]}")
-        return (
-            f"{job.setting}, {job.year}: {job.model}, seed {job.seed}: {time.perf_counter() - started:.0f} s"
-        )
+        run = run_process(command, {"OMP_NUM_THREADS": str(threads)})
+        return f"{job.setting}, {job.year}: {job.model}, seed {job.seed}: {run.wall_s:.0f} s"
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for number, line in enumerate(pool.map(work, waiting), start=1):
-            print(f"[{number}/{len(waiting)}] {line}", flush=True)
+        for number, line in enumerate(pool.map(work, missing), start=1):
+            print(f"[{number}/{len(missing)}] {line}", flush=True)
 
 
 def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
-    for setting in arguments.settings:
-        for year in arguments.years:
-            for seed in arguments.seeds:
-                for model in arguments.models:
-                    yield Job(setting, year, model, seed)
+    for setting, year in product(arguments.settings, arguments.years):
+        for seed, model in product(arguments.seeds, arguments.models):
+            yield Job(setting, year, model, seed)
 
 
 def _config(arguments: argparse.Namespace, job: Job) -> RunConfig:
@@ -334,27 +303,25 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--prices", type=Path, help="daily prices: date, code, open, high, low, close, volume"
     )
+    parser.add_argument("--out", type=Path, default=Path("runs/real_market"), help="folder for all files")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/real_market"), help="folder for all that is made"
-    )
-    parser.add_argument(
-        "--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), help="first year"
+        "--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), help="first year of training"
     )
     models = [*TREES, *VARIANTS]
-    parser.add_argument("--models", nargs="+", choices=models, default=models, help=f"{BASELINE} is needed")
+    parser.add_argument("--models", nargs="+", choices=models, default=models, help=f"{BASELINE} is required")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--config", default=CONFIG, help="shipped name or YAML file")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
-    parser.add_argument("--score", choices=_SCORED, default="test", help="which days to score")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel trainings")
+    parser.add_argument("--score", choices=PARTS, default="test", help="which days to score")
     parser.add_argument(
         "--years",
         nargs="+",
         type=int,
         choices=range(2012, VALIDATION_YEAR + 1),
         default=[VALIDATION_YEAR],
-        help="validation years; each is trained for anew, on days before it alone",
+        help="validation years; models are trained for each year, on days before it",
     )
-    parser.add_argument("--json", type=Path, help="write the comparison here as well")
+    parser.add_argument("--json", type=Path, help="also write the comparison to a file")
     parser.add_argument(
         "--one", nargs=4, metavar=("SETTING", "YEAR", "MODEL", "SEED"), help=argparse.SUPPRESS
     )
@@ -366,9 +333,9 @@ def main() -> None:
     """Prepare, train, score, print."""
     arguments = _parse()
     if BASELINE not in arguments.models:
-        raise SystemExit(f"--models needs {BASELINE}: everything is compared with it")
+        raise SystemExit(f"--models must include {BASELINE}, with which every model is compared")
     if arguments.score == "test" and arguments.years != [VALIDATION_YEAR]:
-        raise SystemExit("--years is for --score validation: the test days follow one year")
+        raise SystemExit(f"--years needs --score validation; the test days follow {VALIDATION_YEAR}")
     if arguments.one:
         setting, year, model, seed = arguments.one
         job = Job(setting, int(year), model, int(seed))
@@ -376,19 +343,19 @@ def main() -> None:
         return
     if not (arguments.out / "panel" / "meta.json").is_file():
         if arguments.prices is None or not arguments.prices.is_file():
-            raise SystemExit(f"--prices must be a file of daily prices, came {arguments.prices}")
+            raise SystemExit(f"--prices must be a file of daily prices, not {arguments.prices}")
         Market.make(arguments.prices, arguments.out)
     _run_jobs(list(_jobs(arguments)), arguments)
-    found = {}
+    results = {}
     for setting in arguments.settings:
-        asked = (arguments.models, arguments.seeds, arguments.score, arguments.years)
-        result = compare(prediction_table(arguments.out, setting, *asked))
+        selection = (arguments.models, arguments.seeds, arguments.score, arguments.years)
+        result = compare(prediction_table(arguments.out, setting, *selection))
         years = " ".join(map(str, arguments.years))
         days = "test days" if arguments.score == "test" else f"validation days of {years}"
         print_comparison(f"Trained from {setting}, {days}", result)
-        found[setting] = result.to_dicts()
+        results[setting] = result.to_dicts()
     if arguments.json:
-        write_text_atomic(arguments.json, json.dumps(found, indent=2) + "\n")
+        write_text_atomic(arguments.json, json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

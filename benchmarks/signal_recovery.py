@@ -1,8 +1,8 @@
-"""Can each part of the network find what it is there for?
+"""Tests whether each part of the network finds the kind of signal it was designed for.
 
-Trains the network on invented markets (`planted_markets.py`) in which one thing alone predicts, with all
-parts and without each, beside LightGBM, and compares the information coefficient (IC) on untouched test
-days with the oracle's: the IC of the expected return itself.
+Trains the network with all parts and without each, and LightGBM, on synthetic markets with one planted signal
+each (`planted_markets.py`), and compares their information coefficient (IC) on untouched test days with the
+oracle's: the IC of the expected return itself.
 """
 
 import argparse
@@ -38,19 +38,19 @@ PARTS = {
 }
 """Parts that can be switched off, by their short names in the table."""
 MODELS = ("oracle", "lightgbm", "full", *(f"no {part}" for part in PARTS))
-"""What is scored on every market, in the order of the table's columns."""
+"""Scored on every market, in the order of the table's columns."""
 
 LEAST_SHARE = 0.70
 """Share of the oracle's IC that the full network must reach."""
 MOST_WITHOUT = 0.70
-"""Share of the full network's IC that it may keep without the part that owns the signal."""
+"""Largest share of the full network's IC without the part for the signal."""
 MOST_T = 2.5
-"""Largest |t| (Newey-West) of an IC where nothing predicts."""
+"""Largest |t| (Newey-West) of an IC on noise."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """One model on one market: its IC by day on the test days."""
+    """Daily IC of one model on the test days of one market."""
 
     market: str
     seed: int
@@ -58,7 +58,7 @@ class Recovery:
     ic: float
     t: float
     share: float
-    """IC over the oracle's; NaN where there is no oracle."""
+    """IC divided by the oracle's; NaN without an oracle."""
     epochs: int
     seconds: float
     """Processor time."""
@@ -66,11 +66,11 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Bar:
-    """Something that must hold of a market, and what was found."""
+    """A requirement on a market's ICs, and the measured value."""
 
     market: str
-    says: str
-    found: float
+    requirement: str
+    value: float
     passed: bool
 
 
@@ -81,9 +81,9 @@ def recover(
 
     Args:
         model: one of `MODELS`.
-        epochs: passes at most.
+        epochs: most passes over the training days.
         seed: of the network's weights and the order of days.
-        settings: of the trainer, over those of `train_network`.
+        settings: trainer settings that replace those of `new_trainer`.
     """
     started = time.process_time()
     train, validation, test = (PanelSlice(market.panel, days) for days in split_days(market.panel.n_days))
@@ -93,42 +93,28 @@ def recover(
     if model == "oracle":
         scores = market.oracle[day, stock]
     elif model == "lightgbm":
-        # It makes its own early-stopping days, so it may have what the network chooses its epoch by.
+        # It splits off its own early-stopping days, so it also gets the network's validation days.
         rows = PanelSlice(market.panel, range(train.days.start, validation.days.stop))
         baseline = LightGBMFinancialBaseline(
             [1], EMBARGO_DAYS, sequence_length=market.window, parameters={"num_threads": 1}, seed=seed
         )
         scores = baseline.fit(rows).predict(test)["prediction_1d"].to_numpy()
     else:
-        trainer, passes = train_network(market, train, validation, model, epochs, seed, settings)
+        trainer = new_trainer(market, model, epochs, seed, settings)
+        passes = trainer.fit()["epochs"]
         scores = trainer.predict(test)["prediction_1d"].to_numpy()
-    ic = daily_ic(scores, target, day)
-    found = newey_west(ic)
-    oracle = information_coefficient(market.oracle[day, stock], target, day)
-    return Recovery(
-        market.name,
-        seed,
-        model,
-        found.mean,
-        found.t,
-        found.mean / oracle,
-        passes,
-        time.process_time() - started,
-    )
+    daily = newey_west(daily_ic(scores, target, day))
+    share = daily.mean / information_coefficient(market.oracle[day, stock], target, day)
+    seconds = time.process_time() - started
+    return Recovery(market.name, seed, model, daily.mean, daily.t, share, passes, seconds)
 
 
-def train_network(
-    market: PlantedMarket,
-    train: PanelSlice,
-    validation: PanelSlice,
-    model: str,
-    epochs: int,
-    seed: int,
-    settings: dict[str, object],
-) -> tuple[ATFTTrainer, int]:
-    """The trainer after fitting, and the epochs it took; `model` is "full" or "no <part>"."""
+def new_trainer(
+    market: PlantedMarket, model: str, epochs: int, seed: int, settings: dict[str, object]
+) -> ATFTTrainer:
+    """A trainer for "full" or "no <part>"; `settings` replace those given here."""
+    train, validation, _ = (PanelSlice(market.panel, days) for days in split_days(market.panel.n_days))
     state = MarketState.fit(market.statistics, train.days).transform(market.statistics)
-    switches = {switch: model != f"no {part}" for part, switch in PARTS.items()}
     torch.manual_seed(seed)
     network = ATFTGATFANModel(
         len(market.panel.features),
@@ -140,12 +126,9 @@ def train_network(
         dropout=0.05,
         num_frequencies=12,
         market_dim=state.shape[1],
-        use_frequency_norm=switches["use_frequency_norm"],
-        use_temporal_attention=switches["use_temporal_attention"],
-        use_graph_attention=switches["use_graph_attention"],
-        use_regime=switches["use_regime"],
+        **{switch: model != f"no {part}" for part, switch in PARTS.items()},
     )
-    trainer = ATFTTrainer(
+    return ATFTTrainer(
         network,
         train,
         validation,
@@ -158,7 +141,7 @@ def train_network(
             "accelerator": "cpu",
             "progress_bar": False,
             "seed": seed,
-            # What is solved in closed form would find, or lose, a signal on behalf of the parts.
+            # The linear path could find the signal instead of the parts.
             "linear_penalty": None,
             "scheduler": {"T_max": epochs, "warmup_steps": 20},
             "early_stopping": {"monitor": "val/rank_ic_1d", "patience": 5, "min_delta": 0.0},
@@ -167,26 +150,25 @@ def train_network(
         graphs=market.graphs,
         market=state,
     )
-    return trainer, trainer.fit()["epochs"]
 
 
 def daily_ic(scores: np.ndarray, target: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Correlation of scores and targets on each day, in order of time."""
+    """Correlation of scores and targets on each day, in time order."""
     return np.array(
         [information_coefficient(scores[day == one], target[day == one]) for one in np.unique(day)]
     )
 
 
-def bars(found: Sequence[Recovery]) -> list[Bar]:
-    """What must hold of each market, its ICs averaged over seeds."""
+def bars(recoveries: Sequence[Recovery]) -> list[Bar]:
+    """Check the requirements on each market; ICs are averaged over seeds."""
     checked = []
-    for market in dict.fromkeys(one.market for one in found):
-        here = [one for one in found if one.market == market]
+    for market in dict.fromkeys(each.market for each in recoveries):
+        own = [each for each in recoveries if each.market == market]
         if not MARKETS[market].predictable:
-            largest = max(abs(one.t) for one in here if one.model != "oracle")
-            checked.append(Bar(market, f"no model's |t| is {MOST_T} or more", largest, largest < MOST_T))
+            largest = max(abs(each.t) for each in own if each.model != "oracle")
+            checked.append(Bar(market, f"every model's |t| is below {MOST_T}", largest, largest < MOST_T))
             continue
-        ic = mean_ic(here)
+        ic = mean_ic(own)
         share = ic["full"] / ic["oracle"]
         checked.append(
             Bar(market, f"full / oracle is at least {LEAST_SHARE:.2f}", share, share >= LEAST_SHARE)
@@ -194,25 +176,25 @@ def bars(found: Sequence[Recovery]) -> list[Bar]:
         for part, switch in PARTS.items():
             if switch == MARKETS[market].owner:
                 kept = ic[f"no {part}"] / ic["full"]
-                says = f"no {part} / full is at most {MOST_WITHOUT:.2f}"
-                checked.append(Bar(market, says, kept, kept <= MOST_WITHOUT))
+                requirement = f"no {part} / full is at most {MOST_WITHOUT:.2f}"
+                checked.append(Bar(market, requirement, kept, kept <= MOST_WITHOUT))
     return checked
 
 
-def mean_ic(found: Iterable[Recovery]) -> dict[str, float]:
+def mean_ic(recoveries: Iterable[Recovery]) -> dict[str, float]:
     """IC by model, averaged over seeds."""
     by_model: dict[str, list[float]] = {}
-    for one in found:
-        by_model.setdefault(one.model, []).append(one.ic)
+    for each in recoveries:
+        by_model.setdefault(each.model, []).append(each.ic)
     return {model: float(np.mean(values)) for model, values in by_model.items()}
 
 
-def print_tables(found: Sequence[Recovery], checked: Sequence[Bar]) -> None:
-    """IC of every model with its share of the oracle's, then the bars."""
-    print("\nIC on the test days (share of the oracle's, in %); * the part that owns the signal is off\n")
+def print_tables(recoveries: Sequence[Recovery], checked: Sequence[Bar]) -> None:
+    """Print the IC of every model with its share of the oracle's, then the bars."""
+    print("\nIC on the test days (share of the oracle's, in %); *: without the part for the signal\n")
     print(f"{'market':<12}" + "".join(f"{model:>16}" for model in MODELS))
-    for market in dict.fromkeys(one.market for one in found):
-        ic = mean_ic(one for one in found if one.market == market)
+    for market in dict.fromkeys(each.market for each in recoveries):
+        ic = mean_ic(each for each in recoveries if each.market == market)
         cells = []
         for model in MODELS:
             owned = PARTS.get(model.removeprefix("no ")) == MARKETS[market].owner is not None
@@ -221,11 +203,11 @@ def print_tables(found: Sequence[Recovery], checked: Sequence[Bar]) -> None:
         print(f"{market:<12}" + "".join(f"{cell:>16}" for cell in cells))
     print()
     for bar in checked:
-        print(f"{'pass' if bar.passed else 'FAIL'}  {bar.market:<12}{bar.says}: {bar.found:.2f}")
+        print(f"{'pass' if bar.passed else 'FAIL'}  {bar.market:<12}{bar.requirement}: {bar.value:.2f}")
 
 
 def _plain(record: Recovery | Bar) -> dict[str, Any]:
-    """As JSON knows it: what is not a number is null."""
+    """Fields for JSON, with NaN as null."""
     return {
         name: None if isinstance(value, float) and np.isnan(value) else value
         for name, value in asdict(record).items()
@@ -233,7 +215,7 @@ def _plain(record: Recovery | Bar) -> dict[str, Any]:
 
 
 def _job(job: tuple[str, int, str, int]) -> Recovery:
-    """One cell of the table, in whatever process."""
+    """One cell of the table, in a worker process."""
     name, seed, model, epochs = job
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -244,10 +226,10 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=(
-            "Bars: the full network reaches 70 % of the oracle's IC on every market; without the part that "
-            "owns a market's signal it keeps 70 % of that at most; where nothing predicts, no IC has a "
-            "Newey-West |t| of 2.5 or more. The exit code is 1 when a bar fails. One seed takes about 15 "
-            "minutes on one core. Try first: signal_recovery.py --markets regime"
+            "Bars: the full network reaches 70 % of the oracle's IC on every market; at most 70 % of that "
+            "remain without the part for the market's signal; on noise every Newey-West |t| is below 2.5. "
+            "The exit code is 1 if a bar fails. One seed takes about 15 minutes on one core. Start with: "
+            "signal_recovery.py --markets regime"
         ),
     )
     parser.add_argument(
@@ -256,47 +238,45 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         choices=MARKETS,
         default=list(MARKETS),
         metavar="NAME",
-        help=f"markets to try: {', '.join(MARKETS)} (default: all)",
+        help=f"{', '.join(MARKETS)} (default: all)",
     )
     parser.add_argument(
         "--seeds",
         nargs="+",
         type=int,
         default=[0],
-        help="a market, weights and order of days for each; ICs are averaged over them (default: 0)",
+        help="each has its own market, weights and order of days; ICs are averaged (default: 0)",
     )
-    parser.add_argument(
-        "--epochs", type=int, default=8, help="passes over the training days at most (default: 8)"
-    )
+    parser.add_argument("--epochs", type=int, default=8, help="most passes over training days (default: 8)")
     parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default: 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to a file")
     return parser.parse_args(given)
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run the suite; 0 when every bar holds."""
+    """Run the suite; return 0 if every bar passes."""
     arguments = _arguments(given)
     started = time.perf_counter()
     jobs = [
         (market, seed, model, arguments.epochs)
         for market, seed, model in product(arguments.markets, arguments.seeds, MODELS)
     ]
-    found = []
+    recoveries = []
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        for one in pool.map(_job, jobs):
-            found.append(one)
+        for each in pool.map(_job, jobs):
+            recoveries.append(each)
             print(
-                f"{one.market:<12}seed {one.seed}  {one.model:<14}IC {one.ic:7.3f}  t {one.t:6.1f}  "
-                f"{one.epochs:3d} epochs {one.seconds:6.0f} s",
+                f"{each.market:<12}seed {each.seed}  {each.model:<14}IC {each.ic:7.3f}  t {each.t:6.1f}  "
+                f"{each.epochs:3d} epochs {each.seconds:6.0f} s",
                 flush=True,
             )
-    checked = bars(found)
-    print_tables(found, checked)
+    checked = bars(recoveries)
+    print_tables(recoveries, checked)
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes")
     if arguments.json:
         report = {
             "epochs": arguments.epochs,
-            "recoveries": [_plain(one) for one in found],
+            "recoveries": [_plain(each) for each in recoveries],
             "bars": [_plain(bar) for bar in checked],
         }
         arguments.json.write_text(json.dumps(report, indent=2), encoding="utf-8")

@@ -1,17 +1,16 @@
-"""One step of training at the default size, beside the bare network of the same job and a published peer.
+"""Rate of one training step at the default size, against a minimal network and a published peer.
 
     python benchmarks/training_step.py [--rounds 5] [--batch 512] [--json]
 
-Ours is the whole step: windows gathered, network, loss, gradients, clipping, AdamW. The yardstick is the
-least that does the job: a projection, a two-layer LSTM, four layers of attention with one query, key and
-value projections folded away, 5.5M parameters, on a batch that lies ready. Both run in one process, in turns,
-on one thread, in the precision that is native to the CPU; what is compared is processor time. The peer is
-pytorch-forecasting's TFT of the same size (`peer_tft.py`), on one thread and in float32.
+Ours is the whole step: gather windows, network, loss, gradients, clipping, AdamW. The minimal network has a
+projection, a two-layer LSTM and four layers of single-query attention with folded key and value projections,
+5.5M parameters, on a prepared batch. Both run in one process, in turns, on one thread, in the CPU's native
+precision; processor time is compared. The peer is pytorch-forecasting's TFT of the same size (`peer_tft.py`),
+on one thread in float32.
 """
 
 import argparse
 import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -20,7 +19,7 @@ from typing import Any
 import harness
 import torch
 from harness import Figure
-from made_up_market import made_up_batches, made_up_panel
+from random_market import random_batches, random_panel
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 FEATURES, STEPS, HORIZONS = 145, 60, 4
 WIDTH, HEADS, LAYERS, INSIDE = 256, 8, 4, 1664
 MARKET_DIM = 2 * FEATURES
-"""The market's state: mean and deviation of each feature on the day."""
+"""The market's state: each feature's mean and deviation on the day."""
 PARTS = {
     "FAN": ["frequency"],
     "input projection": ["temporal.input_projection"],
@@ -49,7 +48,7 @@ PARTS = {
 
 
 class BareLayer(nn.Module):
-    """One query asks the history: scores against the history itself, projected once after the sum."""
+    """Single-query attention: scores against the raw history; the value projection follows the sum."""
 
     def __init__(self, width: int, inside: int) -> None:
         super().__init__()
@@ -60,16 +59,16 @@ class BareLayer(nn.Module):
 
     def forward(self, state: Tensor, history: Tensor) -> Tensor:
         by_head = (HEADS, self.width // HEADS, self.width)
-        asked = self.query(self.first_norm(state)).view(-1, *by_head[:2])
-        folded = torch.einsum("nhd,hde->nhe", asked, self.key.weight.view(by_head))
+        query = self.query(self.first_norm(state)).view(-1, *by_head[:2])
+        folded = torch.einsum("nhd,hde->nhe", query, self.key.weight.view(by_head))
         scores = folded @ history.transpose(1, 2) * by_head[1] ** -0.5
-        heard = torch.einsum("nhe,hde->nhd", scores.softmax(-1) @ history, self.value.weight.view(by_head))
-        state = state + self.out(heard.flatten(1) + self.value.bias)
+        attended = torch.einsum("nhe,hde->nhd", scores.softmax(-1) @ history, self.value.weight.view(by_head))
+        state = state + self.out(attended.flatten(1) + self.value.bias)
         return state + self.mix(self.second_norm(state))
 
 
 class BareNetwork(nn.Module):
-    """The yardstick: `[samples, steps, features]` to `[samples, horizons]`."""
+    """The minimal network: `[samples, steps, features]` to `[samples, horizons]`."""
 
     def __init__(self, width: int, inside: int) -> None:
         super().__init__()
@@ -87,10 +86,10 @@ class BareNetwork(nn.Module):
 
 
 class Job:
-    """Both networks, ready to step.
+    """Both networks with their optimisers.
 
     Args:
-        batch: samples a step, one day's stocks.
+        batch: samples per step, one day's stocks.
         width: of the networks.
     """
 
@@ -98,8 +97,8 @@ class Job:
         torch.set_num_threads(1)
         torch.manual_seed(0)
         self.bfloat16 = bfloat16_runs_fast()
-        self.panel = made_up_panel(batch, STEPS + 5, FEATURES)
-        self.batches = made_up_batches(self.panel, STEPS, MARKET_DIM)
+        self.panel = random_panel(batch, STEPS + 5, FEATURES)
+        self.batches = random_batches(self.panel, STEPS, MARKET_DIM)
         self.model = ATFTGATFANModel(FEATURES, width, market_dim=MARKET_DIM)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, 1e-3, 1e-4), fused=True)
         self.loss = MultiHorizonFinancialLoss()
@@ -108,37 +107,32 @@ class Job:
         self.x, self.y = torch.randn(batch, STEPS, FEATURES), torch.randn(batch, HORIZONS)
 
     def our_step(self) -> None:
-        """Gather, predict, learn."""
+        """Gather, predict, update."""
         batch = self.batches.gather([STEPS])
         self.optimizer.zero_grad()
         with self._precision():
-            found = self.model(*batch.inputs)
-        self.loss(found.float(), batch.labels, batch.day_index, batch.n_days).backward()
+            predictions = self.model(*batch.inputs)
+        self.loss(predictions.float(), batch.labels, batch.day_index, batch.n_days).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
     def bare_step(self) -> None:
-        """The yardstick's."""
+        """Predict and update with the minimal network."""
         self.bare_optimizer.zero_grad()
         with self._precision():
-            found = self.bare(self.x)
-        functional.mse_loss(found.float(), self.y).backward()
+            predictions = self.bare(self.x)
+        functional.mse_loss(predictions.float(), self.y).backward()
         self.bare_optimizer.step()
 
     def shares(self, repeats: int) -> dict[str, float]:
-        """Share of each part in a step's processor time; what is left is "rest".
+        """Share of each part in a step's processor time; the remainder is "rest".
 
-        Each part runs alone, forward and backward, on what the network gave it; `gather` and `optimiser` as
-        they are.
+        Each part runs separately, forward and backward, on its inputs in a whole step.
         """
-        given = self._inputs_of_parts()
+        inputs = self._inputs_of_parts()
         seconds = {
-            part: sum(
-                harness.processor_seconds(self._alone(module, *given[module]), repeats) for module in modules
-            )
-            for part, modules in (
-                (part, [self.model.get_submodule(name) for name in names]) for part, names in PARTS.items()
-            )
+            part: sum(harness.processor_seconds(self._pass(name, *inputs[name]), repeats) for name in names)
+            for part, names in PARTS.items()
         }
         seconds["gather"] = harness.processor_seconds(lambda: self.batches.gather([STEPS]), repeats)
         seconds["optimiser"] = harness.processor_seconds(self.optimizer.step, repeats)
@@ -146,32 +140,33 @@ class Job:
         seconds["rest"] = max(0.0, whole - sum(seconds.values()))
         return {part: spent / sum(seconds.values()) for part, spent in seconds.items()}
 
-    def _inputs_of_parts(self) -> dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]:
-        """What each part was called with in one step."""
-        given: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-
-        def note(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-            given[module] = inputs, options
-
-        modules = [self.model.get_submodule(name) for names in PARTS.values() for name in names]
-        hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in modules]
+    def _inputs_of_parts(self) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Arguments of each module of `PARTS` in one step."""
+        inputs: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        hooks = [
+            self.model.get_submodule(name).register_forward_pre_hook(
+                lambda module, positional, named, name=name: inputs.update({name: (positional, named)}),
+                with_kwargs=True,
+            )
+            for names in PARTS.values()
+            for name in names
+        ]
         self.our_step()
         for hook in hooks:
             hook.remove()
-        return given
+        return inputs
 
-    def _alone(
-        self, module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
-    ) -> Callable[[], None]:
-        """One part's forward and backward pass; gradients reach its inputs where they did in the step."""
+    def _pass(self, name: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], None]:
+        """One module's forward and backward pass; its inputs get gradients where they did in the step."""
+        module = self.model.get_submodule(name)
 
         def fresh(part: Any) -> Any:
             return part.detach().requires_grad_(part.requires_grad) if isinstance(part, Tensor) else part
 
         def run() -> None:
             with self._precision():
-                found = module(*map(fresh, inputs), **options)
-            first = found[0] if isinstance(found, tuple) else found
+                output = module(*map(fresh, inputs), **options)
+            first = output[0] if isinstance(output, tuple) else output
             first.backward(torch.ones_like(first))
 
         return run
@@ -181,31 +176,35 @@ class Job:
 
 
 def ours(given: argparse.Namespace) -> dict[str, float]:
-    """The arm that is weighed: our step alone, some times."""
+    """The arm whose memory is measured: only our step."""
     job = Job(given.batch, 16 if given.tiny else WIDTH)
     with freed_memory_kept():
         return {"seconds": harness.processor_seconds(job.our_step, given.rounds)}
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:
-    """Ours beside the yardstick, beside the peer, and beside ourselves without kept memory."""
+    """Ours against the minimal network, the peer, and ours without kept memory."""
     job = Job(given.batch, 16 if given.tiny else WIDTH)
     kept, usual = [], []
     with freed_memory_kept():
         job.our_step(), job.bare_step()
-        arms = {name: lambda step=step: _spent(step) for name, step in _steps(job).items()}
+        arms = {
+            "ours": lambda: harness.processor_seconds(job.our_step),
+            "bare": lambda: harness.processor_seconds(job.bare_step),
+        }
         turns = harness.in_turns(arms, given.rounds)
         shares = job.shares(min(3, given.rounds))
     for _ in range(given.rounds):
         with freed_memory_kept():
             job.our_step()
-            kept.append(_spent(job.our_step))
+            kept.append(harness.processor_seconds(job.our_step))
         job.our_step()
-        usual.append(_spent(job.our_step))
-    rates = {name: given.batch / median(found) for name, found in turns.items()}
-    arm = harness.run_arm(__file__, "ours", *_options(given))
+        usual.append(harness.processor_seconds(job.our_step))
+    rates = {name: given.batch / median(seconds) for name, seconds in turns.items()}
+    options = [f"--rounds={min(3, given.rounds)}", f"--batch={given.batch}"]
+    arm = harness.run_arm(__file__, "ours", *options, *(["--tiny"] if given.tiny else []))
     precision = "bf16" if job.bfloat16 else "fp32"
-    said = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+    parts = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
     faster = harness.median_ratio(turns["bare"], turns["ours"])
     peer, note = _peer_rate(given)
     unit = "samples/processor s"
@@ -214,12 +213,12 @@ def figures(given: argparse.Namespace) -> list[Figure]:
             f"training step, {precision}",
             rates["ours"],
             unit,
-            "bare folded network",
+            "minimal network",
             rates["ours"] / faster,
             "higher",
             0.75,
             arm.peak_mb,
-            f"{job.model.n_parameters:,} parameters; shares of the step: {said}",
+            f"{job.model.n_parameters:,} parameters; shares of the step: {parts}",
         ),
         Figure("training step and a peer's", rates["ours"], unit, "TFT", peer, "higher", 40, None, note),
         Figure(
@@ -234,37 +233,21 @@ def figures(given: argparse.Namespace) -> list[Figure]:
     ]
 
 
-def _steps(job: Job) -> dict[str, Callable[[], None]]:
-    return {"ours": job.our_step, "bare": job.bare_step}
-
-
-def _spent(step: Callable[[], None]) -> float:
-    started = time.process_time()
-    step()
-    return time.process_time() - started
-
-
 def _peer_rate(given: argparse.Namespace) -> tuple[float | None, str]:
-    """Samples a processor second of the peer's step; None and why, where it can't be measured."""
+    """Samples per processor second of the peer's step, or None; and a note."""
     if given.tiny:
         return None, "the peer is left out of a tiny run"
     python = harness.peer_python("pytorch_forecasting")
     if python is None:
         return None, harness.not_installed("pytorch-forecasting")
-    run = harness.run_process([python, str(HERE / "peer_tft.py"), "step", "--batch", "32"])
-    parameters, peak = run.result["parameters"], run.peak_mb
-    return run.result[
-        "samples_per_s"
-    ], f"TFT of pytorch-forecasting, {parameters:,} parameters, {peak:,.0f} MB"
-
-
-def _options(given: argparse.Namespace) -> list[str]:
-    return [f"--rounds={min(3, given.rounds)}", f"--batch={given.batch}", *(["--tiny"] if given.tiny else [])]
+    run = harness.run_arm(HERE / "peer_tft.py", "step", "--batch=32", "--rounds=3", python=python)
+    note = f"TFT of pytorch-forecasting, {run.result['parameters']:,} parameters, {run.peak_mb:,.0f} MB"
+    return run.result["samples_per_s"], note
 
 
 def add_batch(parser: argparse.ArgumentParser) -> None:
-    """The size of a step."""
-    parser.add_argument("--batch", type=int, default=512, help="samples a step")
+    """Add `--batch`."""
+    parser.add_argument("--batch", type=int, default=512, help="samples per step")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small run ends under the kernel's limit, and what wants more than its limit fails; never timed."""
+"""Tests the memory limit benchmark: a small run fits, a process above its limit fails."""
 
 import shlex
 import subprocess
@@ -12,7 +12,7 @@ from memory_limit import kernel_limit
 from run_all import HERE
 
 
-def test_a_run_ends_under_the_limit_of_the_kernel(small_dataset: Path, tmp_path: Path) -> None:
+def test_a_small_run_completes_under_the_kernel_limit(small_dataset: Path, tmp_path: Path) -> None:
     options = ["--tiny", "--json", "--data", str(small_dataset), "--scratch", str(tmp_path)]
     [figure] = harness.from_json(
         harness.run_process([sys.executable, str(HERE / "memory_limit.py"), *options]).result
@@ -22,9 +22,9 @@ def test_a_run_ends_under_the_limit_of_the_kernel(small_dataset: Path, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_process_that_wants_more_than_the_limit_fails() -> None:
-    for wanted, ends in ((10_000_000, True), (400_000_000, False)):
-        work = shlex.join([sys.executable, "-c", f"print(len(bytes(b'x' * {wanted})))"])
+def test_a_process_that_needs_more_than_the_limit_fails() -> None:
+    for size, completes in ((10_000_000, True), (400_000_000, False)):
+        work = shlex.join([sys.executable, "-c", f"print(len(bytes(b'x' * {size})))"])
         with kernel_limit(200_000_000) as limit:
-            ended = subprocess.run(["sh", "-c", f"{limit.enter} && exec {work}"], capture_output=True)
-        assert (ended.returncode == 0) is ends
+            done = subprocess.run(["sh", "-c", f"{limit.enter} && exec {work}"], capture_output=True)
+        assert (done.returncode == 0) is completes

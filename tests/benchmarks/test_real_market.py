@@ -1,4 +1,4 @@
-"""The comparison on a real market, run whole on an invented one: its days, its trainings and its table."""
+"""Tests the real-market comparison on a small synthetic market: its days, trainings and tables."""
 
 import sys
 from datetime import date
@@ -31,7 +31,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def out(small_prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the small market laid out and normalised."""
+    """A folder with the small market's normalised panel."""
     folder = tmp_path_factory.mktemp("real_market")
     Market.make(small_prices, folder)
     return folder
@@ -39,14 +39,14 @@ def out(small_prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def setting(out: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """Three parts of the small market's 230 days."""
+    """Training, validation and test within the small market's 230 days."""
     dates = [day.item() for day in Market(out).panel.dates]
-    found = Setting(dates[40], dates[130], dates[180], dates[225])
-    monkeypatch.setitem(market_days.SETTINGS, "small", found)
-    return found
+    setting = Setting(dates[40], dates[130], dates[180], dates[225])
+    monkeypatch.setitem(market_days.SETTINGS, "small", setting)
+    return setting
 
 
-def test_every_label_closes_before_the_next_part_begins(out: Path, setting: Setting) -> None:
+def test_labels_close_before_the_next_part_begins(out: Path, setting: Setting) -> None:
     parts = setting.parts(Market(out).panel.dates)
     assert parts["train"] == range(40, 130 - EMBARGO_DAYS)
     assert parts["validation"] == range(130, 180 - EMBARGO_DAYS)
@@ -55,7 +55,7 @@ def test_every_label_closes_before_the_next_part_begins(out: Path, setting: Sett
 
 
 @pytest.mark.parametrize(("name", "train"), [("2013", date(2011, 1, 2)), ("2010", date(2010, 1, 4))])
-def test_an_earlier_validation_year_is_trained_for_on_days_before_it_and_has_no_test(
+def test_an_earlier_validation_year_has_earlier_training_days_and_no_test_days(
     name: str, train: date
 ) -> None:
     shipped = market_days.SETTINGS[name]
@@ -72,18 +72,18 @@ def test_an_earlier_validation_year_is_trained_for_on_days_before_it_and_has_no_
 
 
 @pytest.mark.parametrize("name", market_days.SETTINGS)
-def test_the_shipped_settings_are_those_of_the_published_benchmark(name: str) -> None:
-    known = market_days.SETTINGS[name]
-    assert (known.validation, known.test, known.end) == (
+def test_the_settings_are_those_of_the_published_benchmark(name: str) -> None:
+    shipped = market_days.SETTINGS[name]
+    assert (shipped.validation, shipped.test, shipped.end) == (
         date(2016, 1, 4),
         date(2017, 1, 3),
         date(2017, 12, 8),
     )
-    assert known.train.year == int(name)
+    assert shipped.train.year == int(name)
 
 
 @pytest.mark.slow
-def test_it_trains_averages_and_compares(out: Path, setting: Setting) -> None:
+def test_the_comparison_trains_averages_and_scores(out: Path, setting: Setting) -> None:
     market, year = Market(out), setting.validation.year
     models = [BASELINE, NETWORK, "without FAN"]
     for model in models:
@@ -115,5 +115,5 @@ def test_it_trains_averages_and_compares(out: Path, setting: Setting) -> None:
     assert single["difference"].item() == pytest.approx(single["mean"].item() - versus["mean"].item())
     members = [pl.read_parquet(Job("small", year, NETWORK, seed).file(out, "test")) for seed in (0, 1)]
     expected = rank_average(members).sort("date", "code")["prediction_5d"].to_numpy()
-    found = table.filter((pl.col("model") == NETWORK) & (pl.col("horizon") == 5)).sort("date", "code")
-    np.testing.assert_allclose(found["prediction"].to_numpy(), expected)
+    average = table.filter((pl.col("model") == NETWORK) & (pl.col("horizon") == 5)).sort("date", "code")
+    np.testing.assert_allclose(average["prediction"].to_numpy(), expected)

@@ -1,4 +1,4 @@
-"""The invented markets hold what they promise, and the network's parts find it at a small size."""
+"""Tests that the synthetic markets have their planted signals, and that small networks find them."""
 
 import sys
 from dataclasses import replace
@@ -40,21 +40,21 @@ def correlation(left: np.ndarray, right: np.ndarray) -> float:
 @pytest.mark.parametrize("name", PREDICTABLE)
 def test_the_oracle_correlates_with_the_return_as_designed(name: str) -> None:
     planted = market(name)
-    known = planted.oracle[ECHO_DAYS:]
-    assert np.isfinite(known).all()
-    np.testing.assert_allclose(known.mean(axis=1), 0, atol=1e-9)
-    np.testing.assert_allclose(known.std(axis=1), 1, atol=1e-9)
-    ic = information_coefficient(known, planted.panel.targets[ECHO_DAYS:, :, 0], np.arange(len(known)))
+    oracle = planted.oracle[ECHO_DAYS:]
+    assert np.isfinite(oracle).all()
+    np.testing.assert_allclose(oracle.mean(axis=1), 0, atol=1e-9)
+    np.testing.assert_allclose(oracle.std(axis=1), 1, atol=1e-9)
+    ic = information_coefficient(oracle, planted.panel.targets[ECHO_DAYS:, :, 0], np.arange(len(oracle)))
     # 280 days of 60 stocks: a standard error of 0.008.
     assert ic == pytest.approx(STRENGTH, abs=0.03)
 
 
-def test_where_nothing_predicts_there_is_no_oracle() -> None:
+def test_the_noise_market_has_no_oracle() -> None:
     assert np.isnan(market("noise").oracle).all()
 
 
 @pytest.mark.parametrize("name", MARKETS)
-def test_another_future_leaves_the_past_bit_for_bit(name: str) -> None:
+def test_another_future_leaves_the_past_unchanged(name: str) -> None:
     shocks = draw_shocks(3, n_days=130, n_stocks=24)
     changed = shocks.copy()
     changed[90:] = draw_shocks(4, n_days=40, n_stocks=24)
@@ -79,14 +79,14 @@ def test_a_longer_market_begins_with_the_shorter_one(name: str) -> None:
     np.testing.assert_array_equal(short.oracle, long.oracle[:90])
 
 
-def test_an_event_echoes_after_forty_days_and_not_before() -> None:
+def test_an_event_echoes_only_after_forty_days() -> None:
     planted = market("temporal")
     event = planted.panel.values[:, :, 0]
     np.testing.assert_allclose(planted.oracle[ECHO_DAYS:], event[:-ECHO_DAYS], atol=1e-5)
     assert np.isnan(planted.oracle[:ECHO_DAYS]).all()
 
 
-def test_the_tilt_pays_where_dispersion_is_low() -> None:
+def test_the_tilt_pays_when_dispersion_is_low() -> None:
     planted = market("regime")
     tilt, stress = (planted.panel.feature_index(name) for name in ("tilt", "stress"))
     sign = np.where(planted.statistics.variance[:, stress] < 1, 1, -1)
@@ -96,24 +96,24 @@ def test_the_tilt_pays_where_dispersion_is_low() -> None:
     np.testing.assert_allclose(planted.panel.values[:, :, stress].std(axis=1), 1, atol=0.05)
 
 
-def test_last_months_graph_names_the_peers_and_this_months_would_not() -> None:
+def test_last_months_graph_predicts_and_this_months_does_not() -> None:
     planted = market("neighbour")
     move = planted.panel.values[:, :, planted.panel.feature_index("move")]
     days = np.flatnonzero(planted.graphs.snapshot_index > 0)
     later = len(planted.graphs.graphs) - 1
-    heard, late = (
+    last_month, this_month = (
         np.stack([move[day][graphs.neighbours[number[day]]].mean(axis=1) for day in days])
         for graphs, number in (
             (planted.graphs, planted.graphs.snapshot_index),
             (planted.graphs, np.minimum(planted.graphs.snapshot_index + 1, later)),
         )
     )
-    assert correlation(heard, planted.oracle[days]) > 0.9
-    assert abs(correlation(late, planted.oracle[days])) < 0.3
+    assert correlation(last_month, planted.oracle[days]) > 0.9
+    assert abs(correlation(this_month, planted.oracle[days])) < 0.3
     assert abs(correlation(move[days], planted.oracle[days])) < 0.1
 
 
-def test_filters_of_the_past_know_the_bands_that_the_dial_chooses_and_today_alone_does_not() -> None:
+def test_causal_filters_recover_the_selected_bands_and_todays_values_do_not() -> None:
     planted = market("frequency")
     values = planted.panel.values.astype(np.float64)
     windows = sliding_window_view(values, 60, axis=0)[:, :, :6]
@@ -129,7 +129,7 @@ def test_filters_of_the_past_know_the_bands_that_the_dial_chooses_and_today_alon
     assert explained(windows[:, :, 1:, -1:]) < 0.4
 
 
-def test_days_are_split_with_an_embargo_between() -> None:
+def test_parts_are_separated_by_an_embargo() -> None:
     train, validation, test = split_days(640)
     assert train.start == 0 and test.stop == 640
     assert validation.start - train.stop == test.start - validation.stop == EMBARGO_DAYS
@@ -139,16 +139,16 @@ def scored(market: str, model: str, ic: float, t: float = 9.0) -> Recovery:
     return Recovery(market, 0, model, ic, t, float("nan"), 1, 1.0)
 
 
-def test_bars_by_hand() -> None:
-    found = [scored("regime", model, 0.3) for model in MODELS]
-    found[MODELS.index("full")] = scored("regime", "full", 0.21)
-    found[MODELS.index("no regime")] = scored("regime", "no regime", 0.15)
-    share, kept = bars(found)
-    assert share.found == pytest.approx(0.7) and share.passed
-    assert kept.found == pytest.approx(0.15 / 0.21) and not kept.passed
+def test_bars_compare_shares_with_their_limits() -> None:
+    recoveries = [scored("regime", model, 0.3) for model in MODELS]
+    recoveries[MODELS.index("full")] = scored("regime", "full", 0.21)
+    recoveries[MODELS.index("no regime")] = scored("regime", "no regime", 0.15)
+    share, kept = bars(recoveries)
+    assert share.value == pytest.approx(0.7) and share.passed
+    assert kept.value == pytest.approx(0.15 / 0.21) and not kept.passed
 
 
-def test_noise_fails_its_bar_when_any_model_is_too_sure() -> None:
+def test_noise_fails_its_bar_if_any_model_has_a_large_t() -> None:
     calm = [scored("noise", model, 0.0, t=-1.0) for model in MODELS]
     assert [bar.passed for bar in bars(calm)] == [True]
     assert [bar.passed for bar in bars([*calm, scored("noise", "full", -0.1, t=-2.6)])] == [False]
@@ -160,12 +160,12 @@ def test_ics_are_averaged_over_seeds() -> None:
     )
 
 
-def test_the_script_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_explains_markets_and_bars(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    said = capsys.readouterr().out
-    assert "70 % of the oracle's IC" in " ".join(said.split())
-    assert all(name in said for name in MARKETS)
+    printed = capsys.readouterr().out
+    assert "70 % of the oracle's IC" in " ".join(printed.split())
+    assert all(name in printed for name in MARKETS)
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_the_script_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "part", "n_days", "n_stocks", "epochs"),
     [("regime", "no regime", 400, 40, 5), ("neighbour", "no graph", 260, 30, 6)],
 )
-def test_a_part_finds_its_signal_and_the_others_do_not(
+def test_only_the_right_part_finds_the_signal(
     name: str, part: str, n_days: int, n_stocks: int, epochs: int
 ) -> None:
     small = replace(build_market(name, draw_shocks(0, n_days, n_stocks)), window=2)

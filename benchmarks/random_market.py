@@ -1,4 +1,4 @@
-"""A normalised market of noise with its graphs, for the speed benchmarks. Nothing in it can be learned."""
+"""A normalised market of random numbers with graphs, for the speed benchmarks."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from gogooku3.schema import HORIZONS
 from gogooku3.training.batches import PanelBatches, stack_graphs
 
 
-def made_up_panel(stocks: int, days: int, features: int) -> Panel:
+def random_panel(stocks: int, days: int, features: int) -> Panel:
     """A panel in which every stock trades every day."""
     rng = np.random.default_rng(0)
     return Panel(
@@ -23,11 +23,15 @@ def made_up_panel(stocks: int, days: int, features: int) -> Panel:
     )
 
 
-def made_up_batches(panel: Panel, steps: int, market_dim: int | None = None) -> PanelBatches:
-    """What gathers its windows, with monthly graphs of up to ten neighbours and noise as market state."""
+def random_graphs(panel: Panel) -> GraphSchedule:
+    """Monthly graphs from the correlations of the first feature."""
     builder = FinancialGraphBuilder(correlation_window=20)
-    schedule = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder)
+    return GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 0], builder)
+
+
+def random_batches(panel: Panel, steps: int, market_dim: int | None = None) -> PanelBatches:
+    """Batches of the panel's windows, with monthly graphs and a random market state."""
     market = None
     if market_dim is not None:
         market = np.random.default_rng(1).standard_normal((panel.n_days, market_dim), dtype=np.float32)
-    return PanelBatches(panel, panel.targets, steps, stack_graphs(schedule), market=market)
+    return PanelBatches(panel, panel.targets, steps, stack_graphs(random_graphs(panel)), market=market)
