@@ -29,7 +29,7 @@ def test_a_run_audits_its_own_tables_as_it_ends(trained_run: Path) -> None:
     assert told["smallest_gap_days"] == 20
     assert {row["model"] for row in told["shuffled_target_ic"]} >= {"atft_gat_fan", "lightgbm"}
     assert all(0 < row["share"] < 1 for row in told["dropped"])
-    assert "Audit and controls" in (trained_run / "report.html").read_text()
+    assert 'id="audit"' in (trained_run / "report.html").read_text()
 
 
 def test_an_honest_run_is_clean(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
