@@ -110,6 +110,23 @@ def test_the_parameters_of_the_networks_parts_add_up_to_those_of_the_network() -
     assert total == sum(parts) == ATFTGATFANModel().n_parameters
 
 
+def test_the_messages_by_symptom_are_those_of_the_code() -> None:
+    """`…` in the document stands for values; the text between must be in one string of the code."""
+    messages = set()
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(text(file))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                messages.add("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                messages.add(node.value)
+    quoted = re.findall(r"`([^`\n]+)`", text(ROOT / "docs/symptoms.md"))
+    quoted = [message for message in quoted if " " in message and not re.match("gogooku3 |--", message)]
+    patterns = [".*".join(map(re.escape, message.split("…"))) for message in quoted]
+    assert len(patterns) > 8
+    assert [p for p in patterns if not any(re.search(p, message) for message in messages)] == []
+
+
 @each_document
 def test_every_command_named_exists(document: Path) -> None:
     from typer.main import get_command
