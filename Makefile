@@ -1,4 +1,4 @@
-# `make demo` and `make test` work in a fresh clone: `setup` makes .venv once, and again when
+# `make demo` and `make test` work in a fresh clone: `setup` makes .venv, and remakes it when
 # pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Idle OpenMP threads must sleep, not spin: on shared cores spinning costs five times the work.
+# Idle OpenMP threads must sleep, not spin: on shared cores spinning takes five times the work.
 export OMP_WAIT_POLICY := passive
 export GOMP_SPINCOUNT := 0
 
@@ -23,7 +23,7 @@ help:
 
 setup: $(INSTALLED)
 
-# torch first, alone and pinned, so that an index holding the CPU build can supply it.
+# Install torch first and pinned, so that an index with the CPU build can supply it.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt "$$(grep '^torch==' constraints.txt)"

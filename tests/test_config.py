@@ -16,7 +16,7 @@ SHIPPED = sorted(file for file in shipped_configs().rglob("*.yaml") if file.stem
 
 
 def refusal(*overrides: str) -> str:
-    """The message that `train` with these overrides is refused with."""
+    """Error message of `train` with these overrides."""
     with pytest.raises(ConfigError) as caught:
         load_config("model/atft/train", overrides)
     return str(caught.value)
@@ -45,7 +45,7 @@ def test_train_and_its_data_file_spell_every_setting() -> None:
     assert sorted(leaves(spelled)) == sorted(dotted_names(RunConfig))
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_is_described() -> None:
     def undescribed(schema: type, prefix: str = "") -> list[str]:
         names = []
         for name, field in schema.model_fields.items():  # type: ignore[attr-defined]
@@ -84,7 +84,7 @@ def test_an_existing_file_wins_over_the_shipped_one(tmp_path: Path, monkeypatch:
     assert load_config("model/atft/train").split.n_splits == 5
 
 
-def test_a_file_of_ones_own_builds_on_a_shipped_one_from_a_folder_with_any_name(tmp_path: Path) -> None:
+def test_a_users_file_in_any_folder_builds_on_a_shipped_one(tmp_path: Path) -> None:
     folder = tmp_path / "it's, [odd] = $x"
     folder.mkdir()
     own = folder / "my run.yaml"
@@ -92,7 +92,7 @@ def test_a_file_of_ones_own_builds_on_a_shipped_one_from_a_folder_with_any_name(
     assert load_config(own) == load_config("model/atft/quickstart", ["model.hidden_dim=16"])
 
 
-def test_names_are_looked_up_in_another_folder_when_told(tmp_path: Path) -> None:
+def test_names_are_looked_up_in_another_folder_on_request(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text("defaults: [/other]\nmodel: {hidden_dim: 64}\n")
     (tmp_path / "other.yaml").write_text("split: {n_splits: 4}\n")
     config = load_config("small", configs_dir=tmp_path)
@@ -129,7 +129,7 @@ def test_overrides_reach_every_kind_of_value() -> None:
     assert config.dataset.data_path == Path("my data/x=1.parquet")
 
 
-def test_a_mapping_override_replaces_so_that_horizons_can_be_dropped() -> None:
+def test_an_override_replaces_a_whole_mapping() -> None:
     config = load_config(
         "model/atft/train",
         [
@@ -142,8 +142,8 @@ def test_a_mapping_override_replaces_so_that_horizons_can_be_dropped() -> None:
 
 
 def test_the_horizons_are_set_once() -> None:
-    alone = load_config("model/atft/train", ["time_series.prediction_horizons=[5]"])
-    assert (alone.time_series.prediction_horizons, alone.model.prediction_horizons) == ((5,), None)
+    only_5 = load_config("model/atft/train", ["time_series.prediction_horizons=[5]"])
+    assert (only_5.time_series.prediction_horizons, only_5.model.prediction_horizons) == ((5,), None)
     equal = ["time_series.prediction_horizons=[5]", "model.prediction_horizons=[5]"]
     assert load_config("model/atft/train", equal).model.prediction_horizons == (5,)
     message = refusal("time_series.prediction_horizons=[5]", "model.prediction_horizons=[1]")
@@ -238,7 +238,7 @@ def test_values_come_after_overrides_and_need_no_quoting() -> None:
         ("model.prediction_horizons=5", "model.prediction_horizons: expected a list such as [1, 5], came 5"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_was_expected_and_what_to_try(override: str, message: str) -> None:
+def test_a_wrong_setting_is_refused_with_the_expected_value_and_advice(override: str, message: str) -> None:
     refused = refusal(override)
     assert message in refused
     assert "\n" not in refused
@@ -283,7 +283,7 @@ def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(overrides: list[str], message: str) -> None:
+def test_contradicting_settings_are_refused(overrides: list[str], message: str) -> None:
     assert message in refusal(*overrides)
 
 
@@ -296,11 +296,11 @@ def test_all_problems_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("override", ["foo", "~model.dropout", "model.hidden_dim=64,128", "model.hidden_dim"])
-def test_an_override_that_is_no_single_value_is_refused_with_an_example(override: str) -> None:
+def test_an_override_without_a_single_value_is_refused_with_an_example(override: str) -> None:
     assert "write group.key=value" in refusal(override)
 
 
-def test_a_file_that_is_no_yaml_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_broken_yaml_is_refused_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("model: {hidden_dim: 64\nsplit: [")
     with pytest.raises(ConfigError, match=r"broken\.yaml: .*line") as caught:
@@ -313,7 +313,7 @@ def test_a_missing_file_lists_the_shipped_names() -> None:
         load_config("configs/model/atft/tarin.yaml")
 
 
-def test_a_configuration_survives_the_way_through_yaml(tmp_path: Path) -> None:
+def test_a_configuration_round_trips_through_yaml(tmp_path: Path) -> None:
     config = load_config("model/atft/train", ["dataset.start_date=2013-01-02", "dataset.feature_columns=[a]"])
     text = config.to_yaml()
     file = tmp_path / "config.yaml"
@@ -323,11 +323,11 @@ def test_a_configuration_survives_the_way_through_yaml(tmp_path: Path) -> None:
     assert RunConfig.from_mapping(config.model_dump(mode="json")) == config
 
 
-def test_a_mapping_read_by_a_plain_yaml_parser_is_told_how_to_spell_small_numbers() -> None:
+def test_small_numbers_of_a_plain_yaml_parser_are_refused_with_their_spelling() -> None:
     with pytest.raises(ConfigError, match=r"1e-3 as 1\.0e-3 or 0\.001"):
         RunConfig.from_mapping(yaml.safe_load("training: {learning_rate: 1e-3}"))
 
 
-def test_a_checked_configuration_can_not_be_changed() -> None:
+def test_a_configuration_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         RunConfig().model.hidden_dim = 3  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The Python API as a user's guide writes it: names, arguments and defaults, on the embedded market."""
+"""The Python examples of the user's guide: names, arguments and defaults, on the embedded market."""
 
 import datetime as dt
 import warnings

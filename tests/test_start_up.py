@@ -1,4 +1,4 @@
-"""Importing the package and asking for help load nothing heavy."""
+"""Importing the package and printing help load no heavy library."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ HEAVY = {
 
 
 def modules_after(statement: str) -> set[str]:
-    """Names of all top-level modules that a fresh interpreter has loaded after a statement."""
+    """Top-level modules loaded by a statement in a fresh interpreter."""
     code = f"{statement}\nimport sys; print('\\n'.join(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""A run that took a second, to be damaged."""
+"""A tiny run for the tests to damage."""
 
 import shutil
 from pathlib import Path
@@ -9,13 +9,13 @@ from tests.bad_input.harness import TINY, data_set, run
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one fold on `data_set()`, which lies beside it as d.parquet."""
+    """A complete run of one fold on `data_set()`, which is saved as d.parquet."""
     folder = tmp_path_factory.mktemp("tiny")
     data_set().write_parquet(folder / "d.parquet")
     outcome = run(("train", "--data", "d.parquet", "--out", "runs", *TINY), folder)
     assert outcome.code == 0, outcome.err
-    (made,) = (folder / "runs" / "train").iterdir()
-    return made
+    (run_folder,) = (folder / "runs" / "train").iterdir()
+    return run_folder
 
 
 @pytest.fixture

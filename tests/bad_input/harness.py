@@ -1,4 +1,4 @@
-"""How bad input is tried: a command in a folder of its own, and what makes a message a good one."""
+"""Runs commands on bad input in a separate folder and checks the quality of their messages."""
 
 import contextlib
 import datetime as dt
@@ -18,22 +18,22 @@ from gogooku3.cli.main import main
 
 ADVICE = re.compile(
     r"(?i)\b(add|allow|bring|build|call|check|choose|close|convert|copy|correct|drop|export|fill|free|give|install|keep|"
-    r"leave|lower|make|mend|move|name|pass|pick|predict|put|raise|remove|rename|save|scale|score|see|set|split|start|swap|take|"
+    r"leave|lower|make|move|name|pass|pick|predict|put|raise|remove|rename|save|scale|score|see|set|split|start|swap|take|"
     r"train|try|use|wait|write|did you mean|the default is|there are|"
     r"it has|it covers|must be one of|has:|the groups are|the names are)\b"
 )
-"""What tells a person to do something, or between what to choose."""
+"""Words that advise an action or list the choices."""
 
 NOISE = ("Traceback", "internal error", "polars.", "pyo3", "PanicException", "pydantic.dev", "0x", "<class")
-"""What a person who mistyped a name must never read."""
+"""Technical output that a message to users must not have."""
 
 LONGEST = 900
-"""Characters beyond which nobody reads a message."""
+"""Most characters of a message."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: its exit code, what it said, and which files it changed."""
+    """Exit code, output and changed files of a command."""
 
     code: int
     out: str
@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """The error as a person reads it, on one line, without colours and boxes."""
+        """The error on one line, without colours and boxes."""
         start = self.err.rfind("error: ")
         text = self.err[start:] if start >= 0 else re.sub(r"[╭╮╰╯│─]", " ", self.err)
         return " ".join(text.split())
@@ -50,20 +50,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Case:
-    """Something that must be refused: how it is made, and what the message must name."""
+    """Input that must be refused, with words that the message must have."""
 
     name: str
     make: Callable[[Path], Sequence[object]]
-    """From an empty folder to the arguments of the command."""
-    says: tuple[str, ...]
-    """The thing at fault and what came."""
+    """Writes the input into an empty folder and returns the command's arguments."""
+    words: tuple[str, ...]
+    """The thing at fault and its value."""
 
     def __str__(self) -> str:
         return self.name
 
 
 def table(cases: Sequence[Case]) -> pytest.MarkDecorator:
-    """One test a case, named after it."""
+    """One test per case, named after it."""
     assert len({case.name for case in cases}) == len(cases)
     return pytest.mark.parametrize("case", cases, ids=str)
 
@@ -85,7 +85,7 @@ def run(arguments: Sequence[object], folder: Path) -> Outcome:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file and folder below, with a digest of what is in it."""
+    """Digest of every file and folder below."""
     return {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*"))}
 
 
@@ -95,37 +95,37 @@ def _digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
-def complaints(outcome: Outcome, says: Sequence[str]) -> Iterator[str]:
-    """What is wrong with how a command refused its input; nothing, if all is well."""
+def refusal_problems(outcome: Outcome, words: Sequence[str]) -> Iterator[str]:
+    """Problems of a refusal; none for a good one."""
     if outcome.code != 2:
         yield f"exit code {outcome.code}, not 2"
     if outcome.changed:
         yield f"it changed {outcome.changed}"
-    yield from poor(outcome.message, says)
+    yield from message_problems(outcome.message, words)
     if outcome.err.count("error: ") > 1:
         yield "more than one error"
 
 
-def poor(message: str, says: Sequence[str]) -> Iterator[str]:
-    """What a message lacks: the thing at fault, what came, what to try, in few words."""
-    yield from (f"it doesn't name {thing!r}" for thing in says if thing not in message)
-    yield from (f"it holds {noise!r}" for noise in NOISE if noise in message)
+def message_problems(message: str, words: Sequence[str]) -> Iterator[str]:
+    """Problems of a message, which must name the thing at fault, its value and what to try, briefly."""
+    yield from (f"it lacks {word!r}" for word in words if word not in message)
+    yield from (f"it has {noise!r}" for noise in NOISE if noise in message)
     if not ADVICE.search(message):
-        yield "it doesn't say what to try"
+        yield "it gives no advice"
     if len(message) > LONGEST:
         yield f"{len(message)} characters"
 
 
 def refuse(case: Case, folder: Path) -> None:
-    """Assert that a case is refused as it should be."""
+    """Assert that a case is refused with a good message."""
     outcome = run(case.make(folder), folder)
-    assert not list(complaints(outcome, case.says)), f"{outcome.err}\n{outcome.out}"
+    assert not list(refusal_problems(outcome, case.words)), f"{outcome.err}\n{outcome.out}"
 
 
 def days(count: int, start: dt.date = dt.date(2022, 1, 3)) -> list[dt.date]:
     """Weekdays from `start`."""
-    found = (start + dt.timedelta(days=offset) for offset in range(2 * count + 7))
-    return [day for day in found if day.weekday() < 5][:count]
+    weekdays = (start + dt.timedelta(days=offset) for offset in range(2 * count + 7))
+    return [day for day in weekdays if day.weekday() < 5][:count]
 
 
 def prices(n_stocks: int = 3, n_days: int = 6) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.bad_input.harness import TINY, complaints, contents, prices, run
+from tests.bad_input.harness import TINY, contents, prices, refusal_problems, run
 
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.files import atomic
@@ -121,7 +121,9 @@ def test_a_file_removed_while_it_is_read_is_named(home: Path, monkeypatch: pytes
     monkeypatch.setattr(ProductionDatasetV3, "feature_blocks", vanish)
     outcome = run(("train", "--data", "d.parquet", "--out", "runs", *TINY), home)
     assert outcome.changed == ("d.parquet",)
-    assert not [c for c in complaints(outcome, ("d.parquet",)) if not c.startswith("it changed")], outcome.err
+    assert not [c for c in refusal_problems(outcome, ("d.parquet",)) if not c.startswith("it changed")], (
+        outcome.err
+    )
 
 
 def test_a_run_folder_removed_during_the_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

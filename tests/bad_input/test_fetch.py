@@ -116,7 +116,7 @@ def test_a_build_without_prices_is_an_error_after_the_fetch(market: JQuantsServe
     )
     outcome = run(case.make(tmp_path), tmp_path)
     assert outcome.code == 2
-    assert all(word in outcome.message for word in case.says)
+    assert all(word in outcome.message for word in case.words)
     assert not (tmp_path / "x.parquet").exists()
 
 

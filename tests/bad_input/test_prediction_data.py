@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.bad_input.harness import TINY, Outcome, complaints, data_set, run
+from tests.bad_input.harness import TINY, Outcome, data_set, refusal_problems, run
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 c = pl.col
@@ -131,7 +131,7 @@ def test_any_combination_of_damages_is_refused_or_ranked(
             continue
     outcome, ranking = predict(frame, tiny_run, tmp_path)
     if ranking is None:
-        assert not list(complaints(outcome, ())), outcome.err
+        assert not list(refusal_problems(outcome, ())), outcome.err
         return
     assert outcome.code == 0
     assert ranking.height == ranking["code"].n_unique() and ranking["date"].n_unique() == 1

@@ -1,4 +1,4 @@
-"""Prediction tables that can't be scored, through `gogooku3 evaluate`, and unusual ones that can."""
+"""Unusable and unusual prediction tables in `gogooku3 evaluate`."""
 
 import datetime as dt
 import json
@@ -123,7 +123,7 @@ CASES = [
 
 
 @table(CASES)
-def test_an_unusable_prediction_table_is_refused_with_what_to_do(case: Case, tmp_path: Path) -> None:
+def test_an_unusable_prediction_table_is_refused_with_advice(case: Case, tmp_path: Path) -> None:
     refuse(case, tmp_path)
 
 
@@ -157,8 +157,8 @@ def test_unknown_models_one_day_one_stock_no_targets_and_constant_predictions_ar
     assert set(scores(named, tmp_path)["models"]) == {"模型 mine <b>", "模型 yours <b>"}
     day = predictions().filter(pl.col("date") == pl.col("date").min())
     assert scores(day, tmp_path)["models"]["mine"]["horizons"]["1"]["pooled"]["n_days"] == 1
-    alone = predictions().filter(pl.col("code") == "1301")
-    assert scores(alone, tmp_path)["models"]["mine"]["horizons"]["1"]["pooled"]["mean_ic"] is None
+    one_stock = predictions().filter(pl.col("code") == "1301")
+    assert scores(one_stock, tmp_path)["models"]["mine"]["horizons"]["1"]["pooled"]["mean_ic"] is None
     unknown = predictions().with_columns(target=pl.lit(None, pl.Float32))
     assert scores(unknown, tmp_path)["models"]["mine"]["horizons"] == {}
     flat = predictions().with_columns(prediction=pl.lit(0.0))

@@ -1,4 +1,4 @@
-"""The Python interface given what it can't use: our errors, with the same three parts as the commands'."""
+"""Unusable arguments of the Python API raise our errors, with messages like those of the commands."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.bad_input.harness import data_set, poor
+from tests.bad_input.harness import data_set, message_problems
 
 import gogooku3
 from gogooku3.errors import GogookuError
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "a splitter without folds": (lambda: splitter(n_splits=0), ("n_splits", "0")),
     "a splitter with a short embargo": (lambda: splitter(embargo_days=5), ("embargo_days", "5", "20")),
     "a splitter of too few days": (lambda: list(splitter(min_train_days=80).split(FRAME)), ("90", "80")),
-    "a splitter of no rows": (lambda: list(splitter().split(FRAME.clear())), ("0",)),
+    "a splitter of no rows": (lambda: list(splitter().split(FRAME.clear())), ("no rows",)),
     "a splitter without days": (lambda: list(splitter().split(FRAME.drop("date"))), ("date",)),
     "a splitter of arrays": (lambda: list(splitter().split(np.zeros((90, 3)))), ("date",)),
     "a clip of nothing": (lambda: normalizer(robust_clip=0.0), ("robust_clip", "0")),
@@ -143,14 +143,14 @@ CASES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_python_can_t_use_is_refused_with_what_to_do(
+def test_unusable_arguments_are_refused_with_advice(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call, says = CASES[name]
+    call, words = CASES[name]
     FRAME.write_parquet(tmp_path / "d.parquet")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GogookuError) as refused:
         call()
     message = " ".join(str(refused.value).split())
-    assert not list(poor(message, says)), message
+    assert not list(message_problems(message, words)), message
     assert [path.name for path in tmp_path.iterdir()] == ["d.parquet"]

@@ -1,4 +1,4 @@
-"""Configurations, overrides and flags that can't be used."""
+"""Unusable configurations, overrides and options."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -114,7 +114,7 @@ VALUES = [
     Case("an unknown monitor", override("early_stopping.monitor=val/luck"), ("val/luck", "val/loss")),
     Case("an unknown device", override("training.accelerator=tpu"), ("training.accelerator", "tpu")),
     Case("no equals sign", override("model.hidden_dim"), ("model.hidden_dim", "key=value")),
-    Case("an equals sign alone", override("=5"), ("=5", "key=value")),
+    Case("an equals sign only", override("=5"), ("=5", "key=value")),
     Case("two equals signs", override("model.hidden_dim==5"), ("model.hidden_dim",)),
     Case("a brace left open", override("loss.horizon_weights={1: 2"), ("loss.horizon_weights", "key=value")),
     Case("a sweep", override("model.hidden_dim=1,2"), ("model.hidden_dim=1,2",)),
@@ -141,5 +141,5 @@ VALUES = [
 
 
 @table(FILES + VALUES)
-def test_unusable_settings_are_refused_with_what_to_do(case: Case, tmp_path: Path) -> None:
+def test_unusable_settings_are_refused_with_advice(case: Case, tmp_path: Path) -> None:
     refuse(case, tmp_path)

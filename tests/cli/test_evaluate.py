@@ -1,14 +1,15 @@
-"""`gogooku3 evaluate` on prediction tables and on run folders."""
+"""`gogooku3 evaluate` on prediction tables and on runs."""
 
 import datetime as dt
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.cli.commands import run_command
 
-from gogooku3.cli.main import main
 from gogooku3.config import RunConfig
 from gogooku3.evaluation.scores import score_predictions
 
@@ -36,12 +37,7 @@ def predictions(tmp_path: Path) -> Path:
     return tmp_path / "predictions.parquet"
 
 
-def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", *arguments])
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, *capsys.readouterr()
+evaluate = partial(run_command, "evaluate")
 
 
 def test_a_file_and_its_folder_give_the_same_table(
@@ -53,7 +49,7 @@ def test_a_file_and_its_folder_give_the_same_table(
     assert evaluate(capsys, str(predictions.parent)) == (code, text, "")
 
 
-def test_no_number_is_truncated_without_a_terminal(
+def test_numbers_are_not_cut_without_a_terminal(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, text, _ = evaluate(capsys, str(predictions))
@@ -89,7 +85,7 @@ def test_the_costs_of_the_run_are_the_default(predictions: Path, capsys: pytest.
         ("x", "other.txt", "expected a prediction table in Parquet"),
     ],
 )
-def test_a_path_without_a_prediction_table_is_refused(
+def test_other_files_are_refused(
     content: str | None, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other.txt").write_text(content or "")
@@ -100,7 +96,7 @@ def test_a_path_without_a_prediction_table_is_refused(
 
 
 def prices_of(predictions: Path, folder: Path) -> Path:
-    """Prices that open at the previous close, so that all returns are daytime returns."""
+    """Prices whose every stock opens where it closed before: all profit is made during the day."""
     table = pl.read_parquet(predictions).filter(model="lightgbm").sort("code", "date")
     after = (pl.col("target") + 1).cum_prod().over("code")
     close = after.shift(1, fill_value=1.0).over("code") * 100
@@ -117,7 +113,7 @@ def prices_of(predictions: Path, folder: Path) -> Path:
     return path
 
 
-def test_entry_at_the_open_uses_prices_and_gives_the_capacity(
+def test_entry_at_the_open_uses_prices_and_reports_the_capacity(
     predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prices = str(prices_of(predictions, tmp_path))
@@ -140,7 +136,7 @@ def test_entry_at_the_open_uses_prices_and_gives_the_capacity(
         (["--prices", "nowhere.parquet"], "nowhere.parquet"),
     ],
 )
-def test_invalid_trading_options_are_refused(
+def test_impossible_trading_rules_are_refused(
     arguments: list[str], message: str, predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, err = evaluate(capsys, str(predictions), *arguments)
@@ -178,7 +174,7 @@ def test_several_tables_are_scored_one_at_a_time(
     assert "--pbo" in err
 
 
-def test_the_earlier_trials_of_a_run_are_counted_again(
+def test_earlier_trials_of_a_run_are_counted_again(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = score_predictions(pl.read_parquet(predictions), earlier_sharpes=[0.1, -0.2])
@@ -188,7 +184,7 @@ def test_the_earlier_trials_of_a_run_are_counted_again(
     assert scores["trials"]["n"] == 4
 
 
-def test_recorded_scores_are_compared_with_those_of_the_table(
+def test_scores_are_compared_with_those_the_run_recorded(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     metrics = predictions.with_name("metrics.json")

@@ -1,26 +1,21 @@
-"""`gogooku3 export`: the file and what is said of it, and what is refused before any work."""
+"""`gogooku3 export`: the file, its summary, and early refusals."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.cli.commands import run_command
 
-from gogooku3.cli.main import main
 from gogooku3.inference.export import FORMATS, Arrays, Format, one_day_network
 from gogooku3.inference.saved_fold import SavedFold
 
-
-def export(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as exit_:
-        main(["export", *map(str, arguments)])
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, *capsys.readouterr()
+export = partial(run_command, "export")
 
 
-def test_a_seeds_network_is_written_and_the_difference_said(
+def test_one_seeds_network_is_written_and_its_difference_printed(
     trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = one_day_network(SavedFold.open(trained_run), "seed 0")
@@ -60,7 +55,7 @@ def test_a_seeds_network_is_written_and_the_difference_said(
         (["--format", "torch", "--out", "file/a.pt2"], "something else has this name; choose another"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_impossible_exports_are_refused_in_one_line(
     options: list[str],
     message: str,
     trained_run: Path,

@@ -1,4 +1,4 @@
-"""Help, exit codes and what a failure looks like."""
+"""Help, exit codes and error messages."""
 
 import asyncio
 import subprocess
@@ -34,9 +34,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_teaches_by_an_example(
-    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_has_an_example(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*command, "--help") == 0
     assert f"gogooku3 {' '.join(command)}" in capsys.readouterr().out.split("Example")[1]
 
@@ -51,7 +49,7 @@ def test_the_help_fits_on_80_columns_without_a_broken_word(
     assert {"ic_1d,", "rank_ic,", "sharpe_net,", "drawdown_net;"} <= set(shown.split())
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"gogooku3 {__version__}\n"
 
@@ -82,7 +80,7 @@ def test_a_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
         ),
     ],
 )
-def test_an_option_that_can_not_be_read_is_told_with_what_was_expected(
+def test_a_bad_option_is_refused_with_the_expected_value(
     arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 2
@@ -91,7 +89,7 @@ def test_an_option_that_can_not_be_read_is_told_with_what_was_expected(
     assert err.count("\n") == 1 and "Input should" not in err and err.count("'ic'") <= 1
 
 
-def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_error_is_one_line_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "model.hiden_dim=64") == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -99,16 +97,16 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
     assert err.count("\n") == 1
 
 
-def test_a_bug_says_how_to_see_the_traceback_and_exits_with_1(
+def test_a_bug_exits_with_1_and_names_the_debug_variable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(_: object) -> None:
-        raise RuntimeError("the wheel came off")
+        raise RuntimeError("broken")
 
     monkeypatch.setattr(gogooku3.cli.evaluate, "_predictions_file", broken)
     assert run("evaluate", "x") == 1
     err = capsys.readouterr().err
-    assert err.startswith("internal error: RuntimeError: the wheel came off\n")
+    assert err.startswith("internal error: RuntimeError: broken\n")
     assert "GOGOOKU3_DEBUG=1" in err
     assert "Traceback" not in err
     monkeypatch.setenv("GOGOOKU3_DEBUG", "1")
@@ -116,7 +114,7 @@ def test_a_bug_says_how_to_see_the_traceback_and_exits_with_1(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_panic_of_polars_is_a_bug_like_any_other(
+def test_a_panic_of_polars_is_a_bug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def panics(_: object) -> None:
@@ -131,7 +129,7 @@ def test_a_panic_of_polars_is_a_bug_like_any_other(
 
 
 @pytest.mark.parametrize("stop", [GeneratorExit, SystemExit(7), asyncio.CancelledError])
-def test_whatever_else_is_no_exception_passes(
+def test_other_base_exceptions_pass(
     stop: type[BaseException] | BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stops(_: object) -> None:
@@ -168,7 +166,7 @@ main()
 """
 
 
-def test_a_terminated_command_removes_what_it_was_writing_and_exits_with_143(tmp_path: Path) -> None:
+def test_a_terminated_command_removes_its_unfinished_file_and_exits_with_143(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", TERMINATED], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (143, "interrupted\n")
     assert not list(tmp_path.iterdir())

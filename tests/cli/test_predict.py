@@ -1,24 +1,18 @@
-"""`gogooku3 predict` on a run of its own: the file, the printed ends, and what is refused."""
+"""`gogooku3 predict`: the ranking, its printed ends, and refusals."""
 
 import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.cli.commands import run_command
 
-from gogooku3.cli.main import main
-
-
-def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as exit_:
-        main(["predict", *map(str, arguments)])
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, *capsys.readouterr()
+predict = partial(run_command, "predict")
 
 
 def test_the_newest_day_is_ranked_with_reasons_at_both_ends(
@@ -53,7 +47,7 @@ finally:
 """
 
 
-def test_it_loads_nothing_that_trains_or_composes_settings(
+def test_no_training_or_configuration_libraries_are_loaded(
     trained_run: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
     options = ["--run", str(trained_run), "--data", str(small_dataset), "--out", str(tmp_path / "o.csv")]
@@ -92,7 +86,7 @@ def test_ranks_and_disagreement_are_those_of_the_scores(
         assert row["disagreement_1d"] == pytest.approx((max(own) - min(own)) / largest, abs=1e-6)
 
 
-def test_other_features_drift_and_a_day_trained_on_are_told(
+def test_other_features_are_refused_and_drift_and_training_days_are_reported(
     trained_run: Path,
     small_dataset: Path,
     small_frame: pl.DataFrame,
@@ -129,7 +123,7 @@ def test_other_features_drift_and_a_day_trained_on_are_told(
         (["--out", "day.csv", "--fold", "3"], "does not have a network of fold 3"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_impossible_predictions_are_refused_in_one_line(
     options: list[str],
     message: str,
     trained_run: Path,
@@ -140,21 +134,21 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert code == 2 and message in err and err.count("\n") == 1
 
 
-def test_a_ranking_is_never_written_over_what_it_is_made_from(
+def test_a_ranking_never_replaces_its_inputs(
     trained_run: Path, small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, data, link = tmp_path / "run", tmp_path / "data.parquet", tmp_path / "link.parquet"
     shutil.copytree(trained_run, run)
     shutil.copy(small_dataset, data)
     link.symlink_to(data)
-    for out, said in (
+    for out, message in (
         (data, "the data set itself"),
         (link, "the data set itself"),
         (run / "predictions.parquet", "a file of the run"),
     ):
         before = out.read_bytes()
         code, _, err = predict(capsys, "--run", run, "--data", data, "--out", out)
-        assert code == 2 and said in err and "elsewhere" in err and err.count("\n") == 1
+        assert code == 2 and message in err and "elsewhere" in err and err.count("\n") == 1
         assert out.read_bytes() == before
     (tmp_path / "folder.csv").mkdir()
     code, _, err = predict(capsys, "--run", run, "--data", data, "--out", tmp_path / "folder.csv")

@@ -1,14 +1,14 @@
-"""`gogooku3 runs` over a real run and broken ones: the list, the comparison, and what is refused."""
+"""`gogooku3 runs` on a real run and broken ones: list, comparison and refusals."""
 
 import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-
-from gogooku3.cli.main import main
+from tests.cli.commands import run_command
 
 
 @pytest.fixture
@@ -34,15 +34,10 @@ def home(trained_run: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def runs(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as exit_:
-        main(["runs", *map(str, arguments)])
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, *capsys.readouterr()
+runs = partial(run_command, "runs")
 
 
-def test_every_run_is_listed_with_its_scores_and_what_is_wrong(
+def test_every_run_is_listed_with_its_scores_or_its_problem(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, text, notes = runs(capsys, "--out", home)
@@ -61,17 +56,17 @@ def test_every_run_is_listed_with_its_scores_and_what_is_wrong(
     assert "trained/20260104-000000: manifest.json is not JSON" in notes
 
 
-def test_json_holds_the_runs_asked_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_requested_runs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = runs(capsys, "--out", home, "--json", "--experiment", "trained", "--sort", "rank_ic")
-    told = json.loads(text)
+    listed = json.loads(text)
     assert code == 0
-    assert [run["run"][-15:] for run in told] == ["20260101-000000", "20260104-000000", "20260103-000000"]
-    assert [run["status"] for run in told] == ["complete", "broken", "failed"]
-    assert set(told[0]["scores"]) == {"atft_gat_fan", "lightgbm", "rank_average"}
+    assert [run["run"][-15:] for run in listed] == ["20260101-000000", "20260104-000000", "20260103-000000"]
+    assert [run["status"] for run in listed] == ["complete", "broken", "failed"]
+    assert set(listed[0]["scores"]) == {"atft_gat_fan", "lightgbm", "rank_average"}
     assert len(json.loads(runs(capsys, "--out", home, "--json", "--limit", 1)[1])) == 1
 
 
-def test_a_comparison_shows_scores_side_by_side_and_only_what_differs(
+def test_a_comparison_shows_scores_and_differing_settings(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["trained/20260101-000000", home / "other/20260102-000000"]
@@ -80,13 +75,13 @@ def test_a_comparison_shows_scores_side_by_side_and_only_what_differs(
     assert next(line for line in text.splitlines() if "training.epochs" in line).split()[1:] == ["1", "99"]
     assert "training.batch_size" not in text and "lightgbm: Rank IC" in text
     assert "different data" in notes
-    told = json.loads(runs(capsys, "--out", home, "--json", *names)[1])
-    assert told["settings"] == {"training.epochs": [1, 99]}
+    listed = json.loads(runs(capsys, "--out", home, "--json", *names)[1])
+    assert listed["settings"] == {"training.epochs": [1, 99]}
     code, text, _ = runs(capsys, "--out", home, "trained/20260101-000000", "trained/20260104-000000")
     assert code == 0 and "broken" in text and "do not differ" not in text
 
 
-def test_what_is_not_there_is_said_in_a_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_runs_are_reported_in_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text, notes = runs(capsys, "--out", home / "nowhere")
     assert (code, text) == (0, "") and "no runs in" in notes
     assert runs(capsys, "--out", home / "nowhere", "--json")[:2] == (0, "[]\n")

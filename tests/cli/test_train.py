@@ -1,4 +1,4 @@
-"""What `gogooku3 train`, `gogooku3 demo` and the old scripts hand to the pipeline."""
+"""`gogooku3 train`, `gogooku3 demo` and the old scripts, up to the pipeline."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ SCRIPTS = ("train_atft", "integrated_ml_training_pipeline", "run_safe_training")
 
 
 class Recorder:
-    """Stands in for the pipeline and keeps what it was given."""
+    """Replaces the pipeline and records its arguments."""
 
     calls: list[dict[str, Any]] = []  # noqa: RUF012
 
@@ -27,13 +27,13 @@ class Recorder:
 
     def run_pipeline(self, **arguments: Any) -> dict[str, Any]:
         self.calls.append(self.arguments | arguments)
-        found = {
+        results = {
             "total_duration": 61.2,
             "peak_memory_gb": 0.9,
             "run_dir": "r",
             "report_path": "r/report.html",
         }
-        return found | {"scores": {}}
+        return results | {"scores": {}}
 
 
 @pytest.fixture
@@ -79,14 +79,14 @@ def test_every_option_changes_its_setting(calls: list[dict[str, Any]]) -> None:
     assert (call["experiment_name"], call["runs_dir"], call["verbose"]) == ("mine", Path("elsewhere"), True)
 
 
-def test_the_end_says_where_the_report_lies(
+def test_the_path_of_the_report_is_printed_last(
     calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("train")
     assert capsys.readouterr().out == "61 s, peak memory 0.9 GB\nrun:    r\nreport: r/report.html\n"
 
 
-def test_the_quickstart_makes_its_market_where_it_is_missing(
+def test_the_quickstart_makes_a_missing_market(
     calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
@@ -97,7 +97,7 @@ def test_the_quickstart_makes_its_market_where_it_is_missing(
     assert calls[0]["experiment_name"] == "quickstart"
 
 
-def test_the_quickstart_makes_no_market_in_place_of_a_file_of_ones_own(calls: list[dict[str, Any]]) -> None:
+def test_the_quickstart_makes_no_market_for_another_data_set(calls: list[dict[str, Any]]) -> None:
     run("train", "--config", "model/atft/quickstart", "--data", "mine.parquet")
     run("train", "--config", "model/atft/quickstart", "dataset.data_path=mine.parquet")
     assert [call["data_path"] for call in calls] == [Path("mine.parquet")] * 2
@@ -121,7 +121,7 @@ def script(name: str, *arguments: str, flags: tuple[str, ...] = ()) -> subproces
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_an_old_script_fails_where_deprecations_are_errors(name: str) -> None:
+def test_an_old_script_raises_a_deprecation_warning(name: str) -> None:
     done = script(name, flags=("-W", "error::DeprecationWarning"))
     assert done.returncode == 1
     assert f"DeprecationWarning: scripts/{name}.py is deprecated; use `gogooku3 train" in done.stderr
@@ -135,7 +135,7 @@ def test_an_old_script_fails_where_deprecations_are_errors(name: str) -> None:
         ("run_safe_training", ["--memory-limit", "8", "--n-splits", "5"]),
     ],
 )
-def test_an_old_script_warns_and_goes_on_to_the_new_command(name: str, flags: list[str]) -> None:
+def test_an_old_script_warns_and_runs_the_new_command(name: str, flags: list[str]) -> None:
     done = script(name, *flags, "--data", "none.parquet", "model.hiden_dim=1")
     assert done.returncode == 2
     assert "DeprecationWarning" in done.stderr
@@ -143,14 +143,14 @@ def test_an_old_script_warns_and_goes_on_to_the_new_command(name: str, flags: li
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What is said on standard error with exit code 2."""
+    """Standard error of a command that exits with 2."""
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
     return capsys.readouterr().err
 
 
-def test_resuming_a_complete_run_says_where_its_report_lies(
+def test_resuming_a_complete_run_prints_the_path_of_its_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "manifest.json").write_text('{"status": "complete"}')
@@ -160,20 +160,20 @@ def test_resuming_a_complete_run_says_where_its_report_lies(
 
 def test_resuming_takes_no_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for other in ("model.hidden_dim=8", "--epochs=3", "--experiment=x"):
-        told = refused(capsys, "train", "--resume", str(tmp_path), other)
-        assert told.startswith("error: --resume uses the run's own settings")
+        message = refused(capsys, "train", "--resume", str(tmp_path), other)
+        assert message.startswith("error: --resume uses the run's own settings")
 
 
-def test_resuming_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = refused(capsys, "train", "--resume", str(tmp_path / "none"))
-    assert "is not the folder of a run: expected config.yaml in it, found nothing" in told
+def test_resuming_another_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(capsys, "train", "--resume", str(tmp_path / "none"))
+    assert "is not the folder of a run: expected config.yaml in it, found nothing" in message
 
 
-def test_a_folder_of_runs_that_is_a_file_is_one_clear_error(
+def test_a_file_as_the_folder_of_runs_is_refused(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").write_text("x")
-    told = refused(
+    message = refused(
         capsys,
         "train",
         "--data",
@@ -182,4 +182,4 @@ def test_a_folder_of_runs_that_is_a_file_is_one_clear_error(
         str(tmp_path / "taken"),
         "split.min_train_days=150",
     )
-    assert told.count("\n") == 1 and "a part of its path is a file, not a folder" in told
+    assert message.count("\n") == 1 and "a part of its path is a file, not a folder" in message

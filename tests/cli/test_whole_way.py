@@ -1,4 +1,4 @@
-"""From nothing to a scored run with the commands alone, on a market of a few stocks."""
+"""From nothing to a scored run, with commands only, on a small market."""
 
 import json
 from pathlib import Path
@@ -55,9 +55,7 @@ def train(home: Path, *arguments: str) -> Path:
     return folder
 
 
-def test_prices_become_a_run_whose_file_scores_as_the_run_did(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_gives_the_scores_of_the_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = train(home)
     text = capsys.readouterr().out
     assert (folder / "report.html").is_file()
