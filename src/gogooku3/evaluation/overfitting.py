@@ -126,8 +126,8 @@ def configurations(returns: Mapping[str, pl.DataFrame], horizon: int) -> tuple[l
 def _check(values: Floats, blocks: int) -> None:
     if values.ndim != 2 or values.shape[1] < 2:
         raise DataError(
-            f"the returns have the shape {values.shape}, but overfitting needs two or more "
-            "configurations; give daily returns [days, configurations]"
+            "the probability of overfitting needs two or more configurations; add some: daily returns "
+            f"[days, configurations], not the shape {values.shape}"
         )
     if not np.isfinite(values).all():
         raise DataError("some configuration's return is missing on some day; keep the days that all have")

@@ -209,7 +209,9 @@ def _checked_codes(rows: pl.LazyFrame, stock_codes: Iterable[str] | None) -> lis
         raise DataError(f"stock_codes is the single string {stock_codes!r}; pass a list of codes")
     codes = [str(code) for code in stock_codes]
     if unknown := sorted(set(codes).difference(existing)):
-        raise DataError(f"unknown stock codes: {choices(unknown)}; the frame has {choices(existing)}")
+        raise DataError(
+            f"unknown stock codes: {choices(unknown)}; the frame has {choices(existing)}; drop the others"
+        )
     if not codes:
         raise DataError("stock_codes is empty; pass some codes, or None for every code in the frame")
     refuse_repeats(codes)
