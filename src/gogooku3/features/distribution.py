@@ -11,6 +11,7 @@ def skewness(block: StockBlock, window: int) -> Array:
     """Third central moment over the (population) variance to 3/2; NaN when that is 0."""
     mean, variance = block.mean("clipped", window), _population_variance(block, window)
     second, third = block.mean("clipped", window, 2), block.mean("clipped", window, 3)
+    # E[(x - m)^3] expanded in raw moments, so that rolling sums suffice.
     return (third - 3 * mean * second + 2 * mean * mean * mean) / nonzero(variance * np.sqrt(variance))
 
 

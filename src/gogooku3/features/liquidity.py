@@ -17,12 +17,14 @@ def signed_share(block: StockBlock, window: int) -> Array:
     signed = np.where(np.isnan(block.signed_volume), 0.0, block.signed_volume)
     total = np.where(np.isnan(block.signed_volume), 0.0, block.volume)
     share = rolling_sum(signed, window) / nonzero(rolling_sum(total, window))
+    # The count is NaN with too few known days, and 0 times it passes the NaN on.
     return share + 0.0 * block.count("signed_volume", window)
 
 
 def vwap_gap(block: StockBlock, window: int) -> Array:
     """Close over the window's volume-weighted mean close, less 1."""
     dollars = rolling_sum(block.filled("dollars"), window)
+    # Volume of the same days as `dollars`, or the mean price would be wrong on days without a close.
     shares = rolling_sum(np.where(block.known("dollars") > 0, block.volume, 0.0), window)
     return block.close / (dollars / nonzero(shares)) - 1 + 0.0 * block.count("dollars", window)
 
@@ -33,6 +35,7 @@ def high_low_spread(block: StockBlock, window: int) -> Array:
     both = square + shift(square, 1)
     high = np.maximum(block.high, shift(block.high, 1))
     low = np.minimum(block.low, shift(block.low, 1))
+    # Volatility grows with time, the spread does not: one- and two-day ranges together separate the two.
     two_day = np.clip(np.log(high / low), 0.0, 1.0) ** 2
     alpha = (np.sqrt(2 * both) - np.sqrt(both)) / _SPREAD_SCALE - np.sqrt(two_day / _SPREAD_SCALE)
     daily = np.maximum(2 * np.expm1(alpha) / (1 + np.exp(alpha)), 0.0)

@@ -63,6 +63,7 @@ def residual_return(block: StockBlock, days: int, window: int) -> Array:
     both = np.isfinite(block.excess)
     own = rolling_sum(np.where(both, block.clipped, 0.0), days)
     market = rolling_sum(np.where(both, block.market, 0.0), days)
+    # Both sums cover the same days: those on which stock and market returns are known.
     value = own - with_market(block, window, 0).slope * market
     return value + 0.0 * block.count("excess", days)
 

@@ -21,6 +21,7 @@ def past_return(block: StockBlock, days: int) -> Array:
 
 def skipped_return(block: StockBlock, days: int, skip: int) -> Array:
     """Return from `days` to `skip` days ago: momentum without its latest, reverting part."""
+    # NaN on days without a close, although the momentum itself only needs earlier closes.
     earlier = shift(block.last, skip) / shift(block.last, days) - 1
     return np.where(np.isnan(block.close), np.nan, earlier)
 

@@ -57,6 +57,7 @@ def _standardized(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     filled = np.where(known, values, 0)
     centred = np.where(known, filled - filled.sum(axis=1, keepdims=True) / count, 0)
     spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    # Dividing by infinity makes a day without spread 0.
     return centred / np.where(spread > 1e-12, spread, np.inf)
 
 
