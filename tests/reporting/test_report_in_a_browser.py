@@ -1,4 +1,4 @@
-"""The report as a browser sees it: it draws everything, asks for nothing, and fits a phone.
+"""The report in a browser: every chart is drawn, nothing is requested, and the page fits a phone.
 
 Without Chromium these tests are skipped.
 """
@@ -28,7 +28,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(market: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report with every section, and names that are hard to break."""
+    """A report with every section, and with names that are hard to wrap."""
     long = "a_network_with_a_name_that_is_far_too_long_for_any_phone"
     table = market.with_columns(pl.col("model").replace("lightgbm", long))
     run = {
@@ -135,12 +135,12 @@ BEYOND_CARD = """[...document.querySelectorAll('.chart')].filter(place => place.
 TABS = "[...document.querySelectorAll('.tabs button')].map(button => button.textContent.trim())"
 
 
-def test_the_page_has_no_error_and_asks_for_nothing(screen: Browser, page: Path) -> None:
+def test_the_page_has_no_error_and_no_request(screen: Browser, page: Path) -> None:
     assert screen.complaints() == []
     assert screen.requests() == [page.as_uri()]
 
 
-def test_every_figure_is_drawn_under_every_tab(screen: Browser) -> None:
+def test_every_chart_is_drawn_under_every_tab(screen: Browser) -> None:
     assert screen.run("document.querySelectorAll('.chart').length") >= 2 * 6 + 2 + 6
     seen = set()
     for place in range(len(screen.run(TABS))):
@@ -152,7 +152,7 @@ def test_every_figure_is_drawn_under_every_tab(screen: Browser) -> None:
     assert len(seen) == screen.run("document.querySelectorAll('.chart').length")
 
 
-def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Browser) -> None:
+def test_the_page_and_its_charts_fit_the_screen(screen: Browser) -> None:
     screen.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     screen.settle()
     assert screen.run("document.documentElement.scrollWidth") <= screen.width
@@ -160,12 +160,12 @@ def test_the_page_is_no_wider_than_the_screen_and_every_figure_fits(screen: Brow
       && part.getBoundingClientRect().right > innerWidth + 1).map(part => part.outerHTML.slice(0, 80))"""
     assert screen.run(beyond) == []
     assert max(map(abs, screen.run(BEYOND_CARD))) <= 1
-    # The first column stays while others are scrolled: it must leave them room.
+    # The sticky first column must leave room for the others.
     first = """[...document.querySelectorAll('.wide')].filter(
       part => part.scrollWidth > part.clientWidth && part.querySelector('td')).map(
       part => part.querySelector('td').offsetWidth / part.clientWidth)"""
     assert max(screen.run(first), default=0) < 0.5
-    # Nor may it break a name of common length.
+    # A name of common length must not wrap.
     assert screen.lines_of("#scores td", "rank_average") == 1
     assert screen.run("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
@@ -194,7 +194,7 @@ def check_contrast(browser: Browser, dark: bool) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_follows_the_system_and_can_be_switched(screen: Browser, scheme: str) -> None:
+def test_the_theme_follows_the_system_and_can_be_switched(screen: Browser, scheme: str) -> None:
     screen.run("delete document.documentElement.dataset.theme")
     screen.prefer(scheme)
     check_contrast(screen, dark=scheme == "dark")
@@ -204,7 +204,7 @@ def test_the_page_follows_the_system_and_can_be_switched(screen: Browser, scheme
     assert screen.run("document.getElementById('theme').textContent") == other
 
 
-def test_the_box_under_the_pointer_shows_each_line_in_its_own_colour(screen: Browser) -> None:
+def test_the_hover_label_shows_each_line_in_its_colour(screen: Browser) -> None:
     screen.run("document.querySelector('.tabs button').click()")
     screen.settle()
     middle = screen.run("""(place => {
@@ -216,7 +216,7 @@ def test_the_box_under_the_pointer_shows_each_line_in_its_own_colour(screen: Bro
     screen.wait_for("document.querySelector('#rolling-1 .hoverlayer .legendlines path')")
     strokes = """[...document.querySelectorAll('#rolling-1 .hoverlayer .legendlines path')].map(
       path => getComputedStyle(path).stroke)"""
-    # The oracle is drawn in two panels and told of once.
+    # The oracle is in two panels but has one hover label.
     own = [
         tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
         for colour in (*COLOURS[:2], REFERENCE)
@@ -224,7 +224,7 @@ def test_the_box_under_the_pointer_shows_each_line_in_its_own_colour(screen: Bro
     assert sorted(screen.run(strokes)) == sorted(f"rgb{colour}" for colour in own)
 
 
-def test_on_paper_nothing_is_cut_off_and_dark_pages_are_printed_light(screen: Browser) -> None:
+def test_a_printed_page_is_complete_and_light(screen: Browser) -> None:
     screen.run("document.documentElement.dataset.theme = 'dark'")
     screen.start_print()
     try:
@@ -241,7 +241,7 @@ def test_on_paper_nothing_is_cut_off_and_dark_pages_are_printed_light(screen: Br
     screen.wait_for(f"{BEYOND_CARD}.every(width => Math.abs(width) <= 1)")
 
 
-def test_each_year_and_fold_is_named_below_its_points(screen: Browser) -> None:
+def test_each_year_and_fold_has_a_label_below_its_points(screen: Browser) -> None:
     screen.run("document.querySelector('.tabs button').click()")
     screen.settle()
     labels = """[...document.querySelectorAll('#parts-1 .xtick text, #parts-1 .xtick2 text')].map(
@@ -249,13 +249,13 @@ def test_each_year_and_fold_is_named_below_its_points(screen: Browser) -> None:
     assert sorted(screen.run(labels)) == ["0", "1", "2024", "fold", "year"]
 
 
-def test_the_labels_of_days_take_one_line(screen: Browser) -> None:
+def test_date_labels_have_one_line(screen: Browser) -> None:
     lines = "document.querySelectorAll('#coverage .xtick tspan.line').length"
     assert screen.run("document.querySelectorAll('#coverage .xtick text').length") > 1
     assert screen.run(lines) == 0
 
 
-def test_what_is_only_drawn_is_told_to_those_who_cannot_see_it(screen: Browser) -> None:
+def test_graphics_have_labels_for_screen_readers(screen: Browser) -> None:
     screen.run("document.querySelector('.tabs button').click()")
     unnamed = """[...document.querySelectorAll('.chart, .whisker')].filter(
       part => part.getAttribute('role') !== 'img' || part.ariaLabel.length < 10).map(part => part.id)"""
@@ -267,7 +267,7 @@ def test_what_is_only_drawn_is_told_to_those_who_cannot_see_it(screen: Browser) 
     assert screen.run(pressed) == ["true", "false"]
 
 
-def test_the_numbers_of_the_months_are_legible_on_their_colours(screen: Browser) -> None:
+def test_the_numbers_in_the_heat_map_are_legible(screen: Browser) -> None:
     inks = """[...document.querySelectorAll('#months-0 .heatmap-label text')].map(
       text => getComputedStyle(text).fill)"""
     scale = "JSON.parse(document.getElementById('months-0-data').textContent).data[0].colorscale"
@@ -285,5 +285,5 @@ def test_the_numbers_of_the_months_are_legible_on_their_colours(screen: Browser)
 
 
 def _channels(colour: str) -> list[float]:
-    """The numbers of `rgb(r, g, b)` or `rgba(r, g, b, a)`."""
+    """Channels of `rgb(r, g, b)` or `rgba(r, g, b, a)`."""
     return [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")]

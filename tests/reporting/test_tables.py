@@ -143,6 +143,6 @@ def test_the_oracle_is_summarised_only_if_it_is_the_only_model(market, scores):
 
 
 def test_a_synthetic_market_is_named_right_after_the_summary(market, scores):
-    assert "says nothing about a real market" in verdict(scores)[1]
+    assert "not evidence for a real market" in verdict(scores)[1]
     real = score_predictions(market.filter(pl.col("model") != "oracle"))
     assert not any("synthetic" in sentence for sentence in verdict(real))

@@ -3,8 +3,6 @@
 Inputs of every function are `[days, stocks]`, or flat with one date per value, or flat without dates.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
@@ -39,8 +37,7 @@ def information_coefficient(
     >>> information_coefficient([1, 2, 3, 1, 2, 3], [1, 2, 3, 3, 2, 1], dates=[1, 1, 1, 2, 2, 2])
     0.0
     """
-    pairs = _pairs(predictions, targets, dates)
-    return _mean_correlation(pairs.left, pairs.right, pairs.day)
+    return _mean_correlation(*_pairs(predictions, targets, dates))
 
 
 def rank_information_coefficient(
@@ -53,9 +50,8 @@ def rank_information_coefficient(
     >>> rank_information_coefficient([1, 2, 30], [0.1, 0.2, 0.3])
     1.0
     """
-    pairs = _pairs(predictions, targets, dates)
-    left, right = _ranks(pairs.left, pairs.day), _ranks(pairs.right, pairs.day)
-    return _mean_correlation(left, right, pairs.day)
+    left, right, day = _pairs(predictions, targets, dates)
+    return _mean_correlation(_ranks(left, day), _ranks(right, day), day)
 
 
 def compute_sharpe_ratio(
@@ -158,14 +154,6 @@ def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: int = PERIODS_PE
     return float(series.mean() / spread * np.sqrt(periods_per_year))
 
 
-class _Pairs(NamedTuple):
-    """Complete pairs sorted by day, all `[rows]`; `day` counts from 0 without gaps."""
-
-    left: Floats
-    right: Floats
-    day: npt.NDArray[np.int64]
-
-
 def _arrays(left: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Floats]:
     try:
         first, second = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
@@ -190,7 +178,10 @@ def _day_numbers(shape: tuple[int, ...], dates: npt.ArrayLike | None) -> npt.NDA
     return numbers.astype(np.int64)
 
 
-def _pairs(left: npt.ArrayLike, right: npt.ArrayLike, dates: npt.ArrayLike | None) -> _Pairs:
+def _pairs(
+    left: npt.ArrayLike, right: npt.ArrayLike, dates: npt.ArrayLike | None
+) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+    """Complete pairs sorted by day, and the day of each, counted from 0 without gaps; all `[rows]`."""
     first, second = _arrays(left, right)
     day = _day_numbers(first.shape, dates)
     if first.ndim == 2:
@@ -199,7 +190,7 @@ def _pairs(left: npt.ArrayLike, right: npt.ArrayLike, dates: npt.ArrayLike | Non
     known = np.isfinite(first) & np.isfinite(second)
     _, day = np.unique(day[known], return_inverse=True)
     order = np.argsort(day, kind="stable")
-    return _Pairs(first[known][order], second[known][order], day[order].astype(np.int64))
+    return first[known][order], second[known][order], day[order].astype(np.int64)
 
 
 def _mean_correlation(left: Floats, right: Floats, day: npt.NDArray[np.int64]) -> float:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,12 +51,10 @@ def score_predictions(
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`).
-        cost_bps: one-way trading cost, in basis points of the capital traded.
-        quantile: each leg's share of the day's stocks, in (0, 0.5].
+        cost_bps, quantile, entry, borrow_rate, volume_share, prices: see `portfolio_returns`.
         headline_horizon: horizon of the headline and of the best fold; null: 5 days if the table has it, else
             the shortest. It is never chosen by its result.
         daily_returns: see `portfolio_returns`; needed only without horizon 1 and `return_1d`.
-        entry, borrow_rate, volume_share, prices: see `portfolio_returns`.
         earlier_sharpes: net daily Sharpe ratios (not annualised) at the headline horizon of everything tried
             before on the same data, for the deflated Sharpe ratio.
 
@@ -106,7 +104,7 @@ def score_series(
     models = {
         name: _model_scores(series, decay, name, headline) for name in model_order(series.scored["model"])
     }
-    return {
+    scores = {
         "settings": {
             **asdict(series.trading),
             "periods_per_year": PERIODS_PER_YEAR,
@@ -119,6 +117,7 @@ def score_series(
         "models": models,
         "comparisons": list(_comparisons(series)),
     }
+    return cast(dict[str, Any], _json_ready(scores))
 
 
 def headline_of(table: pl.DataFrame, requested: int | None = None) -> int:
@@ -185,14 +184,14 @@ def _model_scores(series: DailySeries, decay: pl.DataFrame, model: str, headline
         }
     blocks = horizons.get(str(headline), {"pooled": {}, "folds": {}})
     net, gross = (
-        {fold: block[key] for fold, block in blocks["folds"].items() if block[key] is not None}
+        {fold: block[key] for fold, block in blocks["folds"].items() if math.isfinite(block[key])}
         for key in ("sharpe_net", "sharpe_gross")
     )
     best = max(net, key=net.__getitem__, default=None)
     return {
         "is_oracle": model == ORACLE,
-        "pooled_sharpe_net": blocks["pooled"].get("sharpe_net"),
-        "pooled_sharpe_gross": blocks["pooled"].get("sharpe_gross"),
+        "pooled_sharpe_net": blocks["pooled"].get("sharpe_net", math.nan),
+        "pooled_sharpe_gross": blocks["pooled"].get("sharpe_gross", math.nan),
         "deflated_sharpe": None,
         "best_fold": None if best is None else int(best),
         "best_fold_sharpe": None if best is None else net[best],
@@ -215,77 +214,69 @@ def _score(correlations: pl.DataFrame, returns: pl.DataFrame, horizon: int) -> d
     gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
     ic_test, rank_test = newey_west(ic, horizon), newey_west(rank_ic, horizon)
     spread = float(ic.std(ddof=1)) if len(ic) > 1 else 0.0
-    return _json_ready(
-        {
-            "mean_ic": ic_test.mean,
-            "mean_rank_ic": rank_test.mean,
-            "icir": ic_test.mean / spread if spread > 0.0 else None,
-            "ic_tstat": ic_test.t,
-            "rank_ic_tstat": rank_test.t,
-            "ic_interval": bootstrap_interval(ic, horizon, seed=SEED),
-            "rank_ic_interval": bootstrap_interval(rank_ic, horizon, seed=SEED),
-            "positive_days": _mean(ic > 0.0),
-            "hit_rate": correlations["hit_rate"].mean(),
-            "n_days": len(ic),
-            "n_rows": int(correlations["n"].sum()),
-            "sharpe_gross": annualised_sharpe(gross),
-            "sharpe_net": annualised_sharpe(net),
-            "sharpe_net_interval": bootstrap_interval(net, horizon, "sharpe", seed=SEED),
-            "probabilistic_sharpe": probabilistic_sharpe(net),
-            "annual_return_gross": _mean(gross) * PERIODS_PER_YEAR,
-            "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
-            "max_drawdown_gross": compute_max_drawdown(gross),
-            "max_drawdown_net": compute_max_drawdown(net),
-            "turnover": _mean(returns["turnover"].to_numpy()),
-            "portfolio_days": len(net),
-            "unknown_returns": int(returns["n_unknown"].sum()),
-        }
-    )
+    return {
+        "mean_ic": ic_test.mean,
+        "mean_rank_ic": rank_test.mean,
+        "icir": ic_test.mean / spread if spread > 0.0 else None,
+        "ic_tstat": ic_test.t,
+        "rank_ic_tstat": rank_test.t,
+        "ic_interval": bootstrap_interval(ic, horizon, seed=SEED),
+        "rank_ic_interval": bootstrap_interval(rank_ic, horizon, seed=SEED),
+        "positive_days": _mean(ic > 0.0),
+        "hit_rate": correlations["hit_rate"].mean(),
+        "n_days": len(ic),
+        "n_rows": int(correlations["n"].sum()),
+        "sharpe_gross": annualised_sharpe(gross),
+        "sharpe_net": annualised_sharpe(net),
+        "sharpe_net_interval": bootstrap_interval(net, horizon, "sharpe", seed=SEED),
+        "probabilistic_sharpe": probabilistic_sharpe(net),
+        "annual_return_gross": _mean(gross) * PERIODS_PER_YEAR,
+        "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
+        "max_drawdown_gross": compute_max_drawdown(gross),
+        "max_drawdown_net": compute_max_drawdown(net),
+        "turnover": _mean(returns["turnover"].to_numpy()),
+        "portfolio_days": len(net),
+        "unknown_returns": int(returns["n_unknown"].sum()),
+    }
 
 
 def _exposure(returns: pl.DataFrame) -> dict[str, Any]:
     known = returns.drop_nulls("market")
     beta, correlation = market_exposure(known["net"].to_numpy(), known["market"].to_numpy())
     has_prices = "capacity" in returns.columns
-    return _json_ready(
-        {
-            "market_beta": beta,
-            "market_correlation": correlation,
-            "size_tilt": returns["size_tilt"].mean() if has_prices else None,
-            "sector_tilt": returns["sector_tilt"].mean() if has_prices else None,
-            "capacity": returns["capacity"].median() if has_prices else None,
-        }
-    )
+    return {
+        "market_beta": beta,
+        "market_correlation": correlation,
+        "size_tilt": returns["size_tilt"].mean() if has_prices else None,
+        "sector_tilt": returns["sector_tilt"].mean() if has_prices else None,
+        "capacity": returns["capacity"].median() if has_prices else None,
+    }
 
 
 def _long_only(returns: pl.DataFrame, horizon: int) -> dict[str, Any]:
     net = returns["net"].to_numpy()
     excess = (returns["net"] - returns["market"]).drop_nulls().to_numpy()
-    return _json_ready(
-        {
-            "sharpe_gross": annualised_sharpe(returns["gross"].to_numpy()),
-            "sharpe_net": annualised_sharpe(net),
-            "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
-            "annual_excess_net": _mean(excess) * PERIODS_PER_YEAR,
-            "information_ratio": annualised_sharpe(excess),
-            "information_ratio_interval": bootstrap_interval(excess, horizon, "sharpe", seed=SEED),
-            "max_drawdown_net": compute_max_drawdown(net),
-            "turnover": _mean(returns["turnover"].to_numpy()),
-        }
-    )
+    return {
+        "sharpe_gross": annualised_sharpe(returns["gross"].to_numpy()),
+        "sharpe_net": annualised_sharpe(net),
+        "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
+        "annual_excess_net": _mean(excess) * PERIODS_PER_YEAR,
+        "information_ratio": annualised_sharpe(excess),
+        "information_ratio_interval": bootstrap_interval(excess, horizon, "sharpe", seed=SEED),
+        "max_drawdown_net": compute_max_drawdown(net),
+        "turnover": _mean(returns["turnover"].to_numpy()),
+    }
 
 
 def _decay_scores(decay: pl.DataFrame) -> Iterator[dict[str, Any]]:
     for (lag,), rows in decay.sort("lag", DATE).group_by("lag", maintain_order=True):
         rank_ic = rows["rank_ic"].drop_nulls().to_numpy()
-        yield _json_ready(
-            {
-                "lag": lag,
-                "mean_rank_ic": newey_west(rank_ic).mean,
-                "interval": bootstrap_interval(rank_ic, seed=SEED),
-                "n_days": len(rank_ic),
-            }
-        )
+        yield {
+            "lag": lag,
+            "mean_rank_ic": newey_west(rank_ic).mean,
+            "interval": bootstrap_interval(rank_ic, seed=SEED),
+            "n_days": len(rank_ic),
+        }
 
 
 def _deflate(
@@ -294,12 +285,11 @@ def _deflate(
     """Count the trials, and set `deflated_sharpe` of every competing model."""
     competing = [name for name in models if name != ORACLE]
     sharpes = [models[name]["pooled_sharpe_net"] for name in competing]
-    own = [sharpe / math.sqrt(PERIODS_PER_YEAR) for sharpe in sharpes if sharpe is not None]
+    own = [sharpe / math.sqrt(PERIODS_PER_YEAR) for sharpe in sharpes if math.isfinite(sharpe)]
     trials = sorted({*map(float, earlier), *own})
     for name in competing:
         returns = series.long_short.filter(pl.col("model") == name, pl.col("horizon") == headline)
-        deflated = deflated_sharpe(returns["net"].to_numpy(), trials)
-        models[name]["deflated_sharpe"] = _json_ready(deflated)
+        models[name]["deflated_sharpe"] = deflated_sharpe(returns["net"].to_numpy(), trials)
     deviation = statistics.stdev(trials) if len(trials) > 1 else None
     return {"n": len(trials), "deviation": deviation, "earlier_sharpes": [float(each) for each in earlier]}
 
@@ -328,7 +318,7 @@ def _difference(frame: pl.DataFrame, score: str, first: str, second: str, horizo
     days = left.join(right, on=DATE, suffix="_second").drop_nulls().sort(DATE)
     series = days[score].to_numpy(), days[f"{score}_second"].to_numpy()
     test, interval = paired_difference(*series, horizon, SEED)
-    return _json_ready({"difference": test.mean, "tstat": test.t, "interval": interval, "n_days": test.n})
+    return {"difference": test.mean, "tstat": test.t, "interval": interval, "n_days": test.n}
 
 
 def _mean(values: npt.NDArray[Any]) -> float:
@@ -336,9 +326,11 @@ def _mean(values: npt.NDArray[Any]) -> float:
 
 
 def _json_ready(value: Any) -> Any:
-    """Replace NaN, which JSON lacks, by None, and tuples by lists."""
+    """Nested scores with NaN, which JSON lacks, as None, and intervals as lists."""
     if isinstance(value, dict):
         return {name: _json_ready(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_json_ready(each) for each in value]
     if isinstance(value, tuple):
         return list(value) if all(map(math.isfinite, value)) else None
     if isinstance(value, float):

@@ -10,8 +10,8 @@ Format = Callable[[Any], str]
 
 UNDEFINED = "-"
 _SYNTHETIC = (
-    "The market is synthetic with a planted signal: the result shows that the pipeline finds it, and says "
-    "nothing about a real market."
+    "The market is synthetic with a planted signal: the result shows that the pipeline finds it, and is not "
+    "evidence for a real market."
 )
 
 
