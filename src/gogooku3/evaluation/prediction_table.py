@@ -105,7 +105,7 @@ def model_order(models: Iterable[str]) -> list[str]:
 
 def by_horizon(table: pl.DataFrame, compute: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
     """Apply `compute` to one horizon at a time, to save memory, and concatenate the results."""
-    horizons = table["horizon"].unique().sort()
+    horizons = table["horizon"].drop_nulls().unique().sort()
     return pl.concat([compute(table.filter(horizon=each)) for each in horizons] or [compute(table)])
 
 
