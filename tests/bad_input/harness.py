@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from market_table import weekdays
 
 from gogooku3.cli.main import main
 
@@ -124,8 +125,7 @@ def refuse(case: Case, folder: Path) -> None:
 
 def days(count: int, start: dt.date = dt.date(2022, 1, 3)) -> list[dt.date]:
     """Weekdays from `start`."""
-    weekdays = (start + dt.timedelta(days=offset) for offset in range(2 * count + 7))
-    return [day for day in weekdays if day.weekday() < 5][:count]
+    return weekdays(count, start)
 
 
 def prices(n_stocks: int = 3, n_days: int = 6) -> pl.DataFrame:

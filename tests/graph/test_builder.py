@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from market_table import weekdays
 from numpy.typing import NDArray
 
 from gogooku3.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from gogooku3.graph.correlation import masked_correlation
 from gogooku3.graph.stock_graph import StockGraph
 
 NAN = float("nan")
+FIRST_DAY = dt.date(2023, 1, 2)
 # Over four days: corr(A, B) = 0.8, corr(A, C) = -1, corr(B, C) = -0.8; D is at right angles to A and C
 # and correlates with B at 0.6.
 HAND = np.array(
@@ -26,11 +28,6 @@ HAND = np.array(
         [-1.0, -1.4, 1.0, -1.0],
     ]
 )
-
-
-def weekdays(n_days: int, start: dt.date = dt.date(2023, 1, 2)) -> list[dt.date]:
-    every = (start + dt.timedelta(days=i) for i in range(2 * n_days + 7))
-    return [day for day in every if day.weekday() < 5][:n_days]
 
 
 def market(seed: int, n_days: int, n_stocks: int, missing: float = 0.0) -> NDArray[np.float64]:
@@ -51,7 +48,7 @@ def frame(returns: NDArray[np.floating], column: str = "ret_1d") -> pl.DataFrame
     n_days, n_stocks = returns.shape
     return pl.DataFrame(
         {
-            "date": np.repeat(np.array(weekdays(n_days), dtype="datetime64[D]"), n_stocks),
+            "date": np.repeat(np.array(weekdays(n_days, FIRST_DAY), dtype="datetime64[D]"), n_stocks),
             "code": names(n_stocks) * n_days,
             column: returns.ravel(),
         }
@@ -215,7 +212,7 @@ def test_fifty_stocks_have_a_plausible_number_of_edges() -> None:
 
 def test_exactly_the_last_window_of_market_days_is_used() -> None:
     returns = market(4, 90, 12, 0.05)
-    days = weekdays(90)
+    days = weekdays(90, FIRST_DAY)
     graph = FinancialGraphBuilder().build_graph(frame(returns), names(12), days[79])
     assert graph == FinancialGraphBuilder().edges_from_returns(returns[20:80], names(12), as_of=days[79])
     shorter = FinancialGraphBuilder().build_graph(frame(returns), names(12), days[79], date_window=30)
@@ -230,7 +227,7 @@ def test_date_end_may_be_text_a_weekend_or_past_the_data() -> None:
     assert build(data, names(8), "2023-02-19") == friday
     assert build(data, names(8), dt.datetime(2023, 2, 18, 15, 30)) == friday
     assert build(data, names(8), "2030-01-01") == build(data, names(8)) == build(data)
-    assert build(data).as_of == weekdays(40)[-1]
+    assert build(data).as_of == weekdays(40, FIRST_DAY)[-1]
 
 
 def test_prices_give_the_same_graph_as_their_returns() -> None:
@@ -267,7 +264,7 @@ def test_rescaling_a_stocks_whole_history_of_prices_changes_no_edge() -> None:
 def test_the_future_changes_no_bit_of_a_graph(column: str, future: str) -> None:
     values = market(9, 100, 12, 0.05)
     data = frame(100 * np.exp(values) if column == "close" else values, column)
-    cut = weekdays(100)[69]
+    cut = weekdays(100, FIRST_DAY)[69]
     later = pl.col("date") > cut
     other_value = pl.when(later).then(pl.col(column) * -3 + 1).otherwise(column).alias(column)
     listing = data.filter(later).with_columns(pl.lit("0001").alias("code")).unique("date")

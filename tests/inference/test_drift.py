@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from panels import make_panel
 
 from gogooku3.data.panel import Panel
 from gogooku3.inference.drift import drift, feature_statistics
@@ -30,14 +31,8 @@ def market(change: str = "", seed: int = 0) -> tuple[Panel, DayStatistics]:
     elif change == "gone":
         late[:] = np.nan
         values[:30, :, 1] = np.nan  # as a feature with a lookback, missing on the first days
-    panel = Panel(
-        dates=np.datetime64("2024-01-01") + np.arange(DAYS),
-        codes=tuple(f"{code:04}" for code in range(STOCKS)),
-        features=("calm", "moved", "weekday"),
-        values=values,
-        mask=np.ones((DAYS, STOCKS), bool),
-        targets=np.zeros((DAYS, STOCKS, 1), np.float32),
-        horizons=(1,),
+    panel = make_panel(
+        values, np.zeros((DAYS, STOCKS, 1)), features=("calm", "moved", "weekday"), first_day="2024-01-01"
     )
     normalizer = PanelNormalizer(panel)
     normalizer.fit_fold(range(100))

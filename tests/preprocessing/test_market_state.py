@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from panels import make_panel
 
-from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError
 from gogooku3.preprocessing.cross_section import PanelNormalizer
 from gogooku3.preprocessing.day_columns import DayStatistics
@@ -126,15 +126,7 @@ def test_the_state_uses_the_normalisers_statistics() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(30, 40, 2)).astype(np.float32)
     values[25] = 8 * values[25] - 3
-    panel = Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(30),
-        codes=tuple(f"{stock:04}" for stock in range(40)),
-        features=("a", "b"),
-        values=values,
-        mask=np.ones((30, 40), dtype=bool),
-        targets=np.zeros((30, 40, 1), dtype=np.float32),
-        horizons=(1,),
-    )
+    panel = make_panel(values, np.zeros((30, 40, 1)))
     normalizer = PanelNormalizer(panel)
     assert abs(float(panel.values[25].mean())) < 0.01
     state = MarketState.fit(normalizer.statistics, range(20)).transform(normalizer.statistics)

@@ -3,7 +3,6 @@
 Without Chromium these tests are skipped.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from gogooku3.data.quality.validation import validate
 from gogooku3.reporting.quality_page import write_quality_page
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    tab = Browser(tmp_path_factory.mktemp("profile"))
-    yield tab
-    tab.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 Without Chromium these tests are skipped.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,6 @@ from gogooku3.reporting.charts import COLOURS, REFERENCE
 from gogooku3.reporting.report import ReportInputs, write_report
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    tab = Browser(tmp_path_factory.mktemp("profile"))
-    yield tab
-    tab.close()
 
 
 @pytest.fixture(scope="module")

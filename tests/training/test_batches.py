@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from panels import make_panel
 
 from gogooku3.data.panel import Panel
 from gogooku3.graph.builder import FinancialGraphBuilder
@@ -33,15 +34,7 @@ def panel(seed: int = 0, present: float = 0.7) -> Panel:
     mask = rng.random((DAYS, STOCKS)) < present
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)) * mask[:, :, None]
     targets = np.where(mask[:, :, None], rng.normal(size=(DAYS, STOCKS, 2)), np.nan)
-    return Panel(
-        dates=np.datetime64("2024-01-22") + np.arange(DAYS),
-        codes=tuple(f"{s:04}" for s in range(STOCKS)),
-        features=tuple(f"f{i}" for i in range(FEATURES)),
-        values=values.astype(np.float32),
-        mask=mask,
-        targets=targets.astype(np.float32),
-        horizons=(1, 5),
-    )
+    return make_panel(values, targets, mask, first_day="2024-01-22")
 
 
 def schedule(market: Panel) -> GraphSchedule:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from panels import make_panel
 from safetensors.torch import load_file
 
 from gogooku3.data.panel import Panel, PanelSlice
@@ -27,15 +28,7 @@ def market(seed: int = 0) -> Panel:
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
     targets = 0.02 * (0.6 * values[:, :, :1] + 0.8 * rng.normal(size=(DAYS, STOCKS, 2)))
-    return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(DAYS),
-        codes=tuple(f"{s:04}" for s in range(STOCKS)),
-        features=tuple(f"f{i}" for i in range(FEATURES)),
-        values=values,
-        mask=np.ones((DAYS, STOCKS), dtype=bool),
-        targets=targets.astype(np.float32),
-        horizons=(1, 5),
-    )
+    return make_panel(values, targets)
 
 
 def trainer(

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from panels import make_panel
 
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
@@ -32,15 +33,7 @@ STRENGTHS = (0.9, 0.5, 0.3)
 def panel(values: np.ndarray, label: np.ndarray, seed: int = 9) -> Panel:
     """Two horizons, whose targets are the label and a tenth of its deviation in noise."""
     noise = 0.1 * label.std() * np.random.default_rng(seed).normal(size=(*label.shape, 2))
-    return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(DAYS),
-        codes=tuple(f"{stock:04}" for stock in range(STOCKS)),
-        features=tuple(f"f{place}" for place in range(FEATURES)),
-        values=values.astype(np.float32),
-        mask=np.ones((DAYS, STOCKS), dtype=bool),
-        targets=(label[:, :, None] + noise).astype(np.float32),
-        horizons=(1, 5),
-    )
+    return make_panel(values, label[:, :, None] + noise)
 
 
 def noise(seed: int = 0) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from panels import make_panel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gogooku3.config import load_config
@@ -32,15 +33,7 @@ def market(seed: int = 0) -> Panel:
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
     values[:, :, 0] += rng.normal(size=(DAYS, 1)) * np.where(np.arange(STOCKS) % 2, -1, 1)
     targets = 0.02 * rng.normal(size=(DAYS, STOCKS, 2))
-    return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(DAYS),
-        codes=tuple(f"{s:04}" for s in range(STOCKS)),
-        features=tuple(f"f{i}" for i in range(FEATURES)),
-        values=values,
-        mask=np.ones((DAYS, STOCKS), dtype=bool),
-        targets=targets.astype(np.float32),
-        horizons=(1, 5),
-    )
+    return make_panel(values, targets)
 
 
 def trainer(panel: Panel, *callbacks: Any, run_dir: Path | None = None, **changes: Any) -> ATFTTrainer:

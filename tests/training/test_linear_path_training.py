@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from panels import make_panel
 from tests.training.test_trainer import (
     FEATURES,
     STEPS,
@@ -151,15 +152,7 @@ def test_in_a_planted_linear_market_it_is_near_the_oracle_before_any_step() -> N
     true = rng.normal(size=FEATURES)
     signal = values @ (true / np.linalg.norm(true))
     targets = 0.3 * signal[:, :, None] + np.sqrt(1 - 0.3**2) * rng.normal(size=(days, stocks, 2))
-    panel = Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(days),
-        codes=tuple(f"{s:04}" for s in range(stocks)),
-        features=tuple(f"f{i}" for i in range(FEATURES)),
-        values=values,
-        mask=np.ones((days, stocks), dtype=bool),
-        targets=targets.astype(np.float32),
-        horizons=(1, 5),
-    )
+    panel = make_panel(values, targets)
     parts = PanelSlice(panel, range(80)), PanelSlice(panel, range(80, 100))
     fitted = ATFTTrainer(network(), *parts, settings())
     fitted._solve_linear_path(1.0)

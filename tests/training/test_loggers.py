@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from panels import make_panel
 
 from gogooku3.config.groups import LoggingConfig
-from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.data.panel import PanelSlice
 from gogooku3.errors import ConfigError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training import loggers
@@ -46,19 +47,7 @@ def fit(place: Path | None, **logging: Any) -> dict[str, Any]:
     """Train a small network for two epochs."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
-    dates = np.datetime64("2024-01-04") + np.arange(DAYS)
-    codes = tuple(f"{code}" for code in range(STOCKS))
-    features = tuple(f"feature_{i}" for i in range(FEATURES))
-    targets = (0.02 * values[:, :, :2]).astype(np.float32)
-    panel = Panel(
-        dates=dates,
-        codes=codes,
-        features=features,
-        values=values,
-        mask=np.ones((DAYS, STOCKS), dtype=bool),
-        targets=targets,
-        horizons=(1, 5),
-    )
+    panel = make_panel(values, 0.02 * values[:, :, :2])
     config = {
         "epochs": 2,
         "batch_size": 16,

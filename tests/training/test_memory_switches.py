@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from panels import make_panel
 from torch import Tensor, nn
 
 from gogooku3.data.panel import Panel, PanelSlice
@@ -32,15 +33,8 @@ def market(known: float = 1.0) -> Panel:
     mask = rng.random((DAYS, STOCKS)) < 0.9 if known < 1 else np.ones((DAYS, STOCKS), dtype=bool)
     targets = rng.normal(size=(DAYS, STOCKS, 2)).astype(np.float32)
     targets[rng.random(targets.shape) >= known] = np.nan
-    return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(DAYS),
-        codes=tuple(f"{s:04}" for s in range(STOCKS)),
-        features=tuple(f"f{i}" for i in range(FEATURES)),
-        values=rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32) * mask[:, :, None],
-        mask=mask,
-        targets=targets,
-        horizons=(1, 5),
-    )
+    values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32) * mask[:, :, None]
+    return make_panel(values, targets, mask)
 
 
 def schedule(panel: Panel) -> GraphSchedule:

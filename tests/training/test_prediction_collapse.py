@@ -5,8 +5,9 @@ import datetime as dt
 import numpy as np
 import polars as pl
 import pytest
+from panels import make_panel
 
-from gogooku3.data.panel import Panel, PanelSlice
+from gogooku3.data.panel import PanelSlice
 from gogooku3.training.prediction_collapse import collapse_warning, daily_spread, prediction_spread
 
 NAN = float("nan")
@@ -16,15 +17,7 @@ def labelled(targets: list[list[list[float]]]) -> PanelSlice:
     """Training days with these targets, `[days, stocks, horizons]`."""
     values = np.array(targets, dtype=np.float32)
     days, stocks, _ = values.shape
-    panel = Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(days),
-        codes=tuple(f"{stock:04}" for stock in range(stocks)),
-        features=("f",),
-        values=np.zeros((days, stocks, 1), dtype=np.float32),
-        mask=np.ones((days, stocks), dtype=bool),
-        targets=values,
-        horizons=(1, 5),
-    )
+    panel = make_panel(np.zeros((days, stocks, 1)), values)
     return PanelSlice(panel, range(days))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from panels import make_panel
 from safetensors.torch import load_file
 
 from gogooku3.config import RunConfig
@@ -36,15 +37,7 @@ def market(seed: int = 0, strength: float = 0.6) -> Panel:
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)) * mask[:, :, None]
     noise = rng.normal(size=(DAYS, STOCKS, 2))
     targets = 0.02 * (strength * values[:, :, :1] + np.sqrt(1 - strength**2) * noise)
-    return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(DAYS),
-        codes=tuple(f"{s:04}" for s in range(STOCKS)),
-        features=tuple(f"f{i}" for i in range(FEATURES)),
-        values=values.astype(np.float32),
-        mask=mask,
-        targets=np.where(mask[:, :, None], targets, np.nan).astype(np.float32),
-        horizons=(1, 5),
-    )
+    return make_panel(values, np.where(mask[:, :, None], targets, np.nan), mask)
 
 
 def network(seed: int = 0, **changes: Any) -> ATFTGATFANModel:
