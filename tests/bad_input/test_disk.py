@@ -14,6 +14,7 @@ from tests.bad_input.harness import TINY, contents, prices, refusal_problems, ru
 
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.files import atomic
+from gogooku3.models.lightgbm_forecaster import LightGBMForecaster
 
 Fill = Callable[[int], Path]
 """Makes a disk of so many kilobytes, or resizes it."""
@@ -127,16 +128,14 @@ def test_a_file_removed_while_it_is_read_is_named(home: Path, monkeypatch: pytes
 
 
 def test_a_run_folder_removed_during_the_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gogooku3.pipeline import train_baseline
-
-    train = train_baseline.train_baseline
+    fit = LightGBMForecaster.fit
 
     def vanish(*arguments: object) -> object:
         shutil.rmtree(home / "runs")
         (home / "runs").write_text("a file now")
-        return train(*arguments)
+        return fit(*arguments)
 
-    monkeypatch.setattr(train_baseline, "train_baseline", vanish)
+    monkeypatch.setattr(LightGBMForecaster, "fit", vanish)
     outcome = run(("train", "--data", "d.parquet", "--out", "runs", *TINY), home)
     assert outcome.code == 2 and "Traceback" not in outcome.err
     assert "runs" in outcome.message and outcome.err.count("error: ") == 1

@@ -161,5 +161,5 @@ def test_spelling_and_order_do_not_change_a_training(
     (run_folder,) = (tmp_path / "runs" / "train").iterdir()
     tables = [pl.read_parquet(folder / "predictions.parquet") for folder in (run_folder, tiny_run)]
     assert tables[0].with_columns(back).equals(tables[1])
-    for name in ("model.safetensors", "lightgbm_5d.txt"):
+    for name in ("atft_gat_fan/model.safetensors", "lightgbm/lightgbm_5d.txt"):
         assert (run_folder / "fold_0" / name).read_bytes() == (tiny_run / "fold_0" / name).read_bytes()

@@ -75,7 +75,8 @@ def data(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
     return lambda f: change(data_set()).write_parquet(f / "d.parquet")
 
 
-MODEL, WEIGHTS = "fold_0/model.json", "fold_0/model.safetensors"
+TREES = "fold_0/lightgbm/lightgbm_5d.txt"
+MODEL, WEIGHTS = "fold_0/atft_gat_fan/model.json", "fold_0/atft_gat_fan/model.safetensors"
 
 
 def foreign(folder: Path) -> None:
@@ -135,8 +136,12 @@ MODELS = [
     ),
     Case("graph rules of nothing", predict(changed(MODEL, lambda m: m.update(graph={}))), ("return_column",)),
     Case("a fold of nothing", predict(changed(MODEL, lambda m: m.update(fold={}))), ("fold",)),
-    Case("a tree cut short", predict(cut("fold_0/lightgbm_5d.txt")), ("lightgbm_5d.txt",)),
-    Case("a tree that is none", predict(write("fold_0/lightgbm_5d.txt", "tree\n")), ("lightgbm_5d.txt",)),
+    Case("a tree cut short", predict(cut(TREES)), ("lightgbm_5d.txt",)),
+    Case(
+        "a tree that is none",
+        predict(write(TREES, "tree\n")),
+        ("lightgbm_5d.txt",),
+    ),
     Case("statistics cut short", predict(cut("fold_0/feature_statistics.parquet")), ("feature_statistics",)),
     Case(
         "the folder is a file",

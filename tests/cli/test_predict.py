@@ -32,7 +32,9 @@ def test_the_newest_day_is_ranked_with_reasons_at_both_ends(
     explained = table["reasons_5d"].is_not_null()
     assert explained.to_list() == [*[True] * 4, *[False] * (table.height - 8), *[True] * 4]
     assert table["code"][0] in text and table["code"][-1] in text and table["code"][10] not in text.split()
-    features = json.loads((trained_run / "fold_0" / "seed_0" / "model.json").read_text())["features"]
+    features = json.loads((trained_run / "fold_0" / "atft_gat_fan" / "seed_0" / "model.json").read_text())[
+        "features"
+    ]
     name, size = table["reasons_5d"][0].split(", ")[0].split(" ")
     assert name in features and float(size) != 0
 
@@ -71,7 +73,9 @@ def test_ranks_and_disagreement_are_those_of_the_scores(
     table = pl.read_csv(out)
     assert "reasons_1d" not in table.columns and table["rank_1d"].is_sorted()
     members = [
-        pl.read_parquet(trained_run / "fold_0" / f"seed_{seed}" / "predictions.parquet").filter(date=day)
+        pl.read_parquet(
+            trained_run / "fold_0" / "atft_gat_fan" / f"seed_{seed}" / "predictions.parquet"
+        ).filter(date=day)
         for seed in (0, 1)
     ]
     ranks = [
@@ -161,7 +165,7 @@ def test_a_run_without_statistics_or_without_trees_still_predicts(
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
     (run / "fold_0" / "feature_statistics.parquet").unlink()
-    for path in (run / "fold_0").glob("lightgbm_*.txt"):
+    for path in (run / "fold_0" / "lightgbm").glob("lightgbm_*.txt"):
         path.unlink()
     out = tmp_path / "x.parquet"
     code, _, err = predict(capsys, "--run", run, "--data", small_dataset, "--out", out, "--top", 1)

@@ -8,44 +8,38 @@ from typing import Any
 import pytest
 
 import gogooku3.pipeline.input_checks
+import gogooku3.pipeline.run
 from gogooku3.cli import demo, train
 from gogooku3.cli.demo_market import DEMO_DATASET
 from gogooku3.cli.main import main
 from gogooku3.config import RunConfig, load_config
+from gogooku3.settings import settings as global_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("train_atft", "integrated_ml_training_pipeline", "run_safe_training")
 
 
-class Recorder:
-    """Replaces the pipeline and records its arguments."""
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """Settings of the runs that were started, from an empty working directory."""
+    started: list[dict[str, Any]] = []
 
-    calls: list[dict[str, Any]] = []  # noqa: RUF012
-
-    def __init__(self, **arguments: Any) -> None:
-        self.arguments = arguments
-
-    def run_pipeline(self, **arguments: Any) -> dict[str, Any]:
-        self.calls.append(self.arguments | arguments)
-        results = {
+    def start_run(config: RunConfig, experiment: str, runs_dir: Path, verbose: bool) -> dict[str, Any]:
+        started.append({"config": config, "experiment": experiment, "runs_dir": runs_dir, "verbose": verbose})
+        return {
             "total_duration": 61.2,
             "peak_memory_gb": 0.9,
             "run_dir": "r",
             "report_path": "r/report.html",
+            "scores": {},
         }
-        return results | {"scores": {}}
 
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
-    """Calls of the pipeline, from an empty working directory."""
-    monkeypatch.setitem(vars(gogooku3.training), "SafeTrainingPipeline", Recorder)
-    monkeypatch.setattr(gogooku3.pipeline.input_checks, "first_look", lambda config: None)
+    monkeypatch.setattr(gogooku3.pipeline.run, "start_run", start_run)
+    monkeypatch.setattr(gogooku3.pipeline.input_checks, "check_inputs", lambda config: config)
     monkeypatch.setattr(train, "print_headline", lambda scores: None)
     monkeypatch.setattr(train, "ensure_demo_dataset", lambda path: pytest.fail(f"made {path}"))
-    monkeypatch.setattr(Recorder, "calls", [])
     monkeypatch.chdir(tmp_path)
-    return Recorder.calls
+    return started
 
 
 def run(*arguments: str) -> None:
@@ -57,11 +51,12 @@ def run(*arguments: str) -> None:
 def test_without_options_the_shipped_configuration_is_trained(calls: list[dict[str, Any]]) -> None:
     run("train")
     (call,) = calls
-    assert call["model_config"] == RunConfig()
-    assert call["data_path"] == Path("data/raw/large_scale/ml_dataset_full.parquet")
-    assert call["experiment_name"] == "train"
-    assert call["runs_dir"] is None
-    assert (call["n_splits"], call["embargo_days"], call["memory_limit_gb"]) == (5, 20, 8.0)
+    assert call["config"] == RunConfig()
+    assert call["config"].dataset.data_path == Path("data/raw/large_scale/ml_dataset_full.parquet")
+    assert call["experiment"] == "train"
+    assert call["runs_dir"] == global_settings.runs_dir
+    split = call["config"].split
+    assert (split.n_splits, split.embargo_days, call["config"].performance.memory_limit_gb) == (5, 20, 8.0)
 
 
 def test_every_option_changes_its_setting(calls: list[dict[str, Any]]) -> None:
@@ -70,13 +65,14 @@ def test_every_option_changes_its_setting(calls: list[dict[str, Any]]) -> None:
     options += ["--experiment", "mine", "--out", "elsewhere", "--verbose"]
     run("train", *options, "model.hidden_dim=64", "split.embargo_days=30")
     (call,) = calls
-    config: RunConfig = call["model_config"]
-    assert call["data_path"] == config.dataset.data_path == Path("my data,x=1.parquet")
+    config: RunConfig = call["config"]
+    assert call["config"].dataset.data_path == config.dataset.data_path == Path("my data,x=1.parquet")
     assert (config.training.epochs, config.training.batch_size) == (2, 256)
     assert config.training.gradient_checkpointing is True
     assert config.model.hidden_dim == 64
-    assert (call["n_splits"], call["embargo_days"], call["memory_limit_gb"]) == (3, 30, 6.0)
-    assert (call["experiment_name"], call["runs_dir"], call["verbose"]) == ("mine", Path("elsewhere"), True)
+    split = call["config"].split
+    assert (split.n_splits, split.embargo_days, call["config"].performance.memory_limit_gb) == (3, 30, 6.0)
+    assert (call["experiment"], call["runs_dir"], call["verbose"]) == ("mine", Path("elsewhere"), True)
 
 
 def test_the_path_of_the_report_is_printed_last(
@@ -93,14 +89,14 @@ def test_the_quickstart_makes_a_missing_market(
     monkeypatch.setattr(train, "ensure_demo_dataset", made.append)
     run("train", "--config", "model/atft/quickstart")
     assert made == [DEMO_DATASET]
-    assert calls[0]["data_path"] == DEMO_DATASET
-    assert calls[0]["experiment_name"] == "quickstart"
+    assert calls[0]["config"].dataset.data_path == DEMO_DATASET
+    assert calls[0]["experiment"] == "quickstart"
 
 
 def test_the_quickstart_makes_no_market_for_another_data_set(calls: list[dict[str, Any]]) -> None:
     run("train", "--config", "model/atft/quickstart", "--data", "mine.parquet")
     run("train", "--config", "model/atft/quickstart", "dataset.data_path=mine.parquet")
-    assert [call["data_path"] for call in calls] == [Path("mine.parquet")] * 2
+    assert [call["config"].dataset.data_path for call in calls] == [Path("mine.parquet")] * 2
 
 
 def test_the_demo_trains_the_quickstart_on_the_market_in_the_data_folder(
@@ -110,9 +106,11 @@ def test_the_demo_trains_the_quickstart_on_the_market_in_the_data_folder(
     monkeypatch.setattr(demo, "ensure_demo_dataset", lambda path: path)
     run("demo")
     (call,) = calls
-    assert call["data_path"] == tmp_path / "big disk" / "demo" / "ml_dataset_full.parquet"
-    expected = load_config("model/atft/quickstart", values={"dataset.data_path": call["data_path"]})
-    assert call["model_config"] == expected
+    assert call["config"].dataset.data_path == tmp_path / "big disk" / "demo" / "ml_dataset_full.parquet"
+    expected = load_config(
+        "model/atft/quickstart", values={"dataset.data_path": call["config"].dataset.data_path}
+    )
+    assert call["config"] == expected
 
 
 def script(name: str, *arguments: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

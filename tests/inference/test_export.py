@@ -118,7 +118,7 @@ def test_every_input_changes_the_predictions(
 def test_the_metadata_describe_the_inputs_and_the_origin_of_the_network(
     kind: str, files: dict[str, Path], trained_run: Path
 ) -> None:
-    saved = json.loads((trained_run / "fold_0" / "seed_1" / "model.json").read_text())
+    saved = json.loads((trained_run / "fold_0" / "atft_gat_fan" / "seed_1" / "model.json").read_text())
     about = metadata(kind, files[kind])
     assert {key: about[key] for key in saved if key != "model"} == {
         key: value for key, value in saved.items() if key != "model"
@@ -162,7 +162,7 @@ def test_the_example_in_the_docs_predicts_as_the_run_did(
 ) -> None:
     document = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
-    table = pl.read_parquet(trained_run / "fold_0" / "seed_1" / "predictions.parquet")
+    table = pl.read_parquet(trained_run / "fold_0" / "atft_gat_fan" / "seed_1" / "predictions.parquet")
     day = table["date"].unique().sort()[30]
     (tmp_path / "runs/train").mkdir(parents=True)
     (tmp_path / "runs/train/20250101-090000").symlink_to(trained_run)

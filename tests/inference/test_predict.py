@@ -37,6 +37,7 @@ def test_predictions_of_test_days_equal_the_runs_own(
         models = {
             "atft_gat_fan": predictions.network,
             "lightgbm": predictions.lightgbm,
+            "linear": predictions.linear,
             "rank_average": predictions.rank_average,
         }
         for model, wide in models.items():
@@ -45,7 +46,9 @@ def test_predictions_of_test_days_equal_the_runs_own(
                 assert wide.select("date", "code").equals(expected.select("date", "code"))
                 np.testing.assert_allclose(wide[f"prediction_{horizon}d"], expected["prediction"], atol=1e-6)
         for name, own in predictions.members.items():
-            written = pl.read_parquet(trained_run / "fold_0" / name.replace(" ", "_") / "predictions.parquet")
+            written = pl.read_parquet(
+                trained_run / "fold_0" / "atft_gat_fan" / name.replace(" ", "_") / "predictions.parquet"
+            )
             written = written.filter(pl.col("date").is_between(first, last))
             np.testing.assert_allclose(own["prediction_5d"], written["prediction_5d"], atol=1e-6)
 
@@ -133,7 +136,7 @@ def test_a_missing_fold_is_refused(trained_run: Path) -> None:
 
 def test_a_model_without_a_run_is_refused(trained_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "alone"
-    shutil.copytree(trained_run / "fold_0" / "seed_0", folder)
+    shutil.copytree(trained_run / "fold_0" / "atft_gat_fan" / "seed_0", folder)
     state = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({"model": state["model"]}))
     with pytest.raises(DataError, match="lacks 'features'"):
@@ -142,6 +145,6 @@ def test_a_model_without_a_run_is_refused(trained_run: Path, tmp_path: Path) -> 
 
 def test_a_broken_tree_file_is_refused(trained_run: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_run, tmp_path / "run")
-    (tmp_path / "run" / "fold_0" / "lightgbm_5d.txt").write_text("not a model")
+    (tmp_path / "run" / "fold_0" / "lightgbm" / "lightgbm_5d.txt").write_text("not a model")
     with pytest.raises(DataError, match=r"lightgbm_5d\.txt is not the LightGBM model that was written there"):
         SavedFold.load(tmp_path / "run")

@@ -60,7 +60,7 @@ def test_other_targets_than_the_data_sets_are_found(copy: Path) -> None:
 
 
 def test_a_scale_that_was_fitted_on_other_days_is_found(copy: Path) -> None:
-    for file in copy.glob("fold_0/seed_*/model.json"):
+    for file in copy.glob("fold_0/atft_gat_fan/seed_*/model.json"):
         state = json.loads(file.read_text())
         state["market_state"]["centre"] = [value + 1.0 for value in state["market_state"]["centre"]]
         file.write_text(json.dumps(state))

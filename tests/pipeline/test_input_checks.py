@@ -13,7 +13,7 @@ from tests.bad_input.harness import data_set
 from gogooku3.config import RunConfig
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.errors import ConfigError, DataError
-from gogooku3.pipeline.input_checks import first_look, open_dataset, plan_panel
+from gogooku3.pipeline.input_checks import check_inputs, plan_panel
 from gogooku3.system import available_cores
 
 
@@ -46,24 +46,25 @@ def test_the_extent_of_times_is_counted_and_that_of_texts_is_left_to_the_reader(
 def test_the_plan_counts_the_predictions_of_every_model_and_horizon(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loader = check_inputs(config(data)).loader
     planned: list[tuple[Any, ...]] = []
     monkeypatch.setattr("gogooku3.pipeline.input_checks.plan_memory", lambda *a: bool(planned.append(a)))
-    plan_panel(open_dataset(config(data)), config(data), 1080, 90, 12)
-    # 90 days less 30 to train on and an embargo of 20: 40 tested days x 12 stocks x 4 horizons x 3 models.
-    assert planned == [((90, 12, 9), 1080 * 40, 8.0, 40 * 12 * 4 * 3, min(4, available_cores()))]
+    plan_panel(loader, config(data), 1080, 90, 12)
+    # 90 days less 30 to train on and an embargo of 20: 40 tested days x 12 stocks x 4 horizons x 4 models.
+    assert planned == [((90, 12, 9), 1080 * 40, 8.0, 40 * 12 * 4 * 4, min(4, available_cores()))]
     data.with_suffix(".oracle.parquet").touch()
-    plan_panel(open_dataset(config(data)), config(data), 1080, 90, 12)
-    assert planned[-1][3] == 40 * 12 * 4 * 4
+    plan_panel(loader, config(data), 1080, 90, 12)
+    assert planned[-1][3] == 40 * 12 * 4 * 5
 
 
 def test_a_first_look_passes_what_is_right_and_names_what_is_not(data: Path, tmp_path: Path) -> None:
-    first_look(config(data))
+    check_inputs(config(data))
     with pytest.raises(ConfigError, match=r"memory_limit_gb is 0\.5"):
-        first_look(config(data, performance={"memory_limit_gb": 0.5}))
+        check_inputs(config(data, performance={"memory_limit_gb": 0.5}))
     with pytest.raises(DataError, match="90 trading days"):
-        first_look(config(data, split={"n_splits": 2, "min_train_days": 80}))
+        check_inputs(config(data, split={"n_splits": 2, "min_train_days": 80}))
     with pytest.raises(DataError, match="does not exist"):
-        first_look(config(tmp_path / "no.parquet"))
+        check_inputs(config(tmp_path / "no.parquet"))
 
 
 def test_a_refusal_loads_none_of_the_libraries_that_train(data: Path) -> None:

@@ -34,8 +34,9 @@ def test_the_results_hold_what_the_contract_names(results: dict[str, Any]) -> No
         "load data",
         "quality features, normalise by day",
         "split walk-forward",
-        "train LightGBM",
         "build graphs",
+        "train LightGBM",
+        "solve the linear model",
         "train ATFT-GAT-FAN",
         "score and report",
     ]
@@ -47,17 +48,18 @@ def test_the_scores_are_those_of_the_predictions_that_were_written(results: dict
     assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(
         json.dumps(again)
     )
-    assert set(again["models"]) == {"lightgbm", "atft_gat_fan", "rank_average", "oracle"}
+    assert set(again["models"]) == {"lightgbm", "linear", "atft_gat_fan", "rank_average", "oracle"}
 
 
 def test_all_models_are_scored_on_the_same_rows(results: dict[str, Any]) -> None:
     table = pl.read_parquet(results["predictions_path"])
     rows = {
         model: table.filter(pl.col("model") == model).select("date", "code", "horizon", "target")
-        for model in ("lightgbm", "atft_gat_fan", "rank_average")
+        for model in ("lightgbm", "linear", "atft_gat_fan", "rank_average")
     }
     assert rows["lightgbm"].equals(rows["atft_gat_fan"])
     assert rows["lightgbm"].equals(rows["rank_average"])
+    assert rows["lightgbm"].equals(rows["linear"])
     assert results["scores"]["rows"]["lost_by_model"].keys() == {*rows, "oracle"}
     assert not any(results["scores"]["rows"]["lost_by_model"].values())
 
@@ -101,7 +103,9 @@ def test_the_run_folder_explains_itself(results: dict[str, Any]) -> None:
     assert "<html" in (run / "report.html").read_text(encoding="utf-8")
     assert pl.read_parquet(run / "graphs.parquet").height >= 10
     for fold in manifest["folds"]:
-        edges = pl.read_parquet(run / f"fold_{fold['fold']}" / "explanations" / "edges.parquet")
+        edges = pl.read_parquet(
+            run / f"fold_{fold['fold']}" / "atft_gat_fan" / "explanations" / "edges.parquet"
+        )
         assert str(edges["date"][0]) == fold["test_end"]
     assert 'id="explain-importance"' in (run / "report.html").read_text(encoding="utf-8")
     assert not list(run.rglob("*.tmp")) and not (run / "panel.f32").exists()
@@ -119,14 +123,14 @@ def test_the_manifest_says_how_far_the_predictions_spread(results: dict[str, Any
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["seeds"] == [42]
     for fold in manifest["folds"]:
-        training = json.loads((run / f"fold_{fold['fold']}" / "training.json").read_text())
+        training = json.loads((run / f"fold_{fold['fold']}" / "atft_gat_fan" / "fit.json").read_text())
         assert fold["prediction_spread"] == training["prediction_spread"]
         assert fold["prediction_spread"].keys() == {"1", "5", "10", "20"}
         assert all(share > 0 for share in fold["prediction_spread"].values())
 
 
 def test_several_seeds_are_one_model_of_the_table(trained_results: dict[str, Any]) -> None:
-    fold = Path(trained_results["run_dir"]) / "fold_0"
+    fold = Path(trained_results["run_dir"]) / "fold_0" / "atft_gat_fan"
     assert Path(trained_results["model_path"]) == fold / "seed_1" / "model.safetensors"
     members = [pl.read_parquet(fold / f"seed_{seed}" / "predictions.parquet") for seed in (0, 1)]
     table = pl.read_parquet(trained_results["predictions_path"]).filter(model="atft_gat_fan", horizon=5)
@@ -134,7 +138,7 @@ def test_several_seeds_are_one_model_of_the_table(trained_results: dict[str, Any
     assert table["prediction"].equals(expected, check_names=False)
     manifest = json.loads((Path(trained_results["run_dir"]) / "manifest.json").read_text())
     assert manifest["seeds"] == [0, 1]
-    models = {"lightgbm", "atft_gat_fan", "rank_average", "oracle"}
+    models = {"lightgbm", "linear", "atft_gat_fan", "rank_average", "oracle"}
     assert set(trained_results["scores"]["models"]) == models
 
 
@@ -171,7 +175,7 @@ def test_a_run_that_breaks_says_so_in_its_folder(
     def explode(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("gogooku3.pipeline.run.score_series", explode)
+    monkeypatch.setattr("gogooku3.pipeline.score_run.score_series", explode)
     with pytest.raises(OSError, match="no space left"):
         SafeTrainingPipeline("broken", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=1)
     (folder,) = (tmp_path / "broken").iterdir()

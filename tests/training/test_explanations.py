@@ -1,6 +1,5 @@
 """What is planted is what the explanations name: the feature, the lag, the neighbour, the sectors."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import torch
 from panels import make_panel
 
-from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
@@ -18,8 +16,6 @@ from gogooku3.training.explanations import (
     Explanations,
     explain_days,
     principal_components,
-    read_explanations,
-    read_sectors,
 )
 from gogooku3.training.trainer import ATFTTrainer
 
@@ -259,44 +255,3 @@ def test_components_by_hand_have_a_fixed_sign() -> None:
     expected = [[0, 0], [5, 0], [-5, 0]]
     np.testing.assert_allclose(principal_components(points), expected, atol=1e-12)
     np.testing.assert_allclose(principal_components(np.ones((3, 5))), np.zeros((3, 2)), atol=1e-12)
-
-
-# --- the run folder ----------------------------------------------------------------------------------------
-
-
-def test_what_folds_wrote_is_read_back_joined_with_the_gains_beside(tmp_path: Path) -> None:
-    market = panel(noise(), noise(1)[:, :, 0])
-    model, batches = untrained(market)
-    explained = explain_days(model, batches, market, TEST, max_days=1)
-    for fold in (0, 10):
-        explained.write(tmp_path / f"fold_{fold}" / "explanations")
-    gains = pl.DataFrame({"feature": ["f0"], "horizon": [1], "importance": [1.0]})
-    gains.write_parquet(tmp_path / "fold_0" / "lightgbm_importance.parquet")
-    tables = read_explanations(tmp_path, "net", "trees")
-    assert set(tables) == set(explained.tables())
-    assert tables["embeddings"].filter(pl.col("fold") == 10).drop("fold").equals(explained.embeddings)
-    assert tables["features"].columns == ["fold", "model", "feature", "horizon", "importance"]
-    assert tables["features"].group_by("model").len().sort("model").rows() == [("net", 24), ("trees", 1)]
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
-def test_a_run_without_explanations_reads_as_none(tmp_path: Path) -> None:
-    (tmp_path / "fold_0").mkdir()
-    assert read_explanations(tmp_path, "net", "trees") == {}
-
-
-def test_sectors_come_from_the_data_sets_file_the_last_known_of_each_code(tmp_path: Path) -> None:
-    path = tmp_path / "data.parquet"
-    table = pl.DataFrame(
-        {
-            "Date": ["2024-01-04", "2024-01-05", "2024-01-04"],
-            "Code": ["7203", "7203", "8306"],
-            "Industry": ["old", "cars", None],
-            "target_1d": [0.1, 0.2, 0.3],
-            "ret_1d": [1.0, 2.0, 3.0],
-        }
-    )
-    table.write_parquet(path)
-    assert read_sectors(ProductionDatasetV3(path)) == {"7203": "cars"}
-    table.drop("Industry").write_parquet(path)
-    assert read_sectors(ProductionDatasetV3(path)) == {}

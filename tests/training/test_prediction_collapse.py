@@ -47,9 +47,11 @@ def test_raw_labels_have_a_spread_of_their_own_and_treated_ones_have_one(label, 
 
 
 def test_a_spread_below_a_hundredth_of_the_labels_is_a_collapse_and_an_unknown_one_is_not() -> None:
-    warning = collapse_warning({"1": 0.0099, "5": 0.01, "10": None, "20": 0.0}, "fold 3")
+    warning = collapse_warning(
+        {"1": 0.0099, "5": 0.01, "10": None, "20": 0.0}, "fold 3, linear", "fewer training.epochs"
+    )
     assert warning is not None
-    assert warning.startswith("fold 3: ")
+    assert warning.startswith("fold 3, linear predicts nearly the same")
     assert "(1d: 1.0 %, 20d: 0.0 % of the labels' spread)" in warning
-    assert "training.learning_rate" in warning and "training.epochs" in warning
-    assert collapse_warning({"1": 0.01, "5": None}, "fold 3") is None
+    assert warning.endswith("Try fewer training.epochs")
+    assert collapse_warning({"1": 0.01, "5": None}, "fold 3, linear", "") is None

@@ -88,25 +88,13 @@ def train_and_report(
     config: "RunConfig", experiment: str, out: Path | None = None, verbose: bool = False
 ) -> None:
     """Run the pipeline and print its scores and the path of its report."""
-    from gogooku3.pipeline.input_checks import first_look
+    from gogooku3.pipeline.input_checks import check_inputs
 
-    # Before torch is loaded, so that bad data fails at once.
-    first_look(config)
-    from gogooku3.training import SafeTrainingPipeline
+    # Before the training libraries are imported, so that unusable data is refused at once.
+    inputs = check_inputs(config)
+    from gogooku3.pipeline.run import start_run
 
-    pipeline = SafeTrainingPipeline(
-        experiment_name=experiment,
-        data_path=config.dataset.data_path,
-        model_config=config,
-        verbose=verbose,
-        runs_dir=out,
-    )
-    results = pipeline.run_pipeline(
-        n_splits=config.split.n_splits,
-        embargo_days=config.split.embargo_days,
-        memory_limit_gb=config.performance.memory_limit_gb,
-    )
-    _report(results)
+    _report(start_run(inputs, experiment, out or settings.runs_dir, verbose))
 
 
 def _resume_and_report(run: Path, verbose: bool) -> None:

@@ -28,13 +28,14 @@ class FoldPredictions:
     Attributes:
         members: each network's predictions, by name.
         network: the run's `atft_gat_fan`: the only network's predictions, or the average rank of several.
-        lightgbm: None for a fold without LightGBM.
+        lightgbm, linear: None for a fold without this model.
         rank_average: ranks of network and LightGBM averaged; without LightGBM, the network's ranks.
     """
 
     members: dict[str, pl.DataFrame]
     network: pl.DataFrame
     lightgbm: pl.DataFrame | None
+    linear: pl.DataFrame | None
     rank_average: pl.DataFrame
 
 
@@ -70,7 +71,10 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     network = networks[0] if len(networks) == 1 else _float32(rank_average(networks))
     lightgbm = None if lightgbm_scores is None else table(lightgbm_scores.result())
     models = [network] if lightgbm is None else [network, lightgbm]
-    return FoldPredictions(members, network, lightgbm, _float32(rank_average(models)))
+    linear = None
+    if fold.linear is not None:
+        linear = table(fold.linear.scores(inputs.panel, *inputs.rows(fold.sequence_length)))
+    return FoldPredictions(members, network, lightgbm, linear, _float32(rank_average(models)))
 
 
 def network_output(fold: SavedFold, model: ATFTGATFANModel, batch: Batch) -> Tensor:

@@ -4,6 +4,7 @@ Opening a fold imports neither torch nor LightGBM, so that data can be read whil
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     import torch
 
     from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+    from gogooku3.models.linear_forecaster import LinearForecaster
 
 FEATURE_STATISTICS = "feature_statistics.parquet"
 """Statistics of each input on the fold's training days, from `drift.feature_statistics`."""
 
+_FOLD = re.compile(r"fold_\d+")
 _CHECKED = (
     *("file_features", "normalizer", "market_state", "return_column", "graph_builder"),
     *("number", "known_until", "start_date", "feature_statistics", "horizons", "sequence_length"),
@@ -70,7 +73,7 @@ class SavedFold:
         """
         folders = network_folders(run, fold)
         last = list(folders.values())[-1]
-        folder = last if "network" in folders else last.parent
+        folder = next((each for each in (last, *last.parents) if _FOLD.fullmatch(each.name)), last)
         state = read_settings(last)
         for part in ("features", "normalizer", "market_state", "graph", "fold"):
             if part not in state:
@@ -96,7 +99,7 @@ class SavedFold:
         Raises:
             DataError: a damaged file.
         """
-        _ = self.networks, self.boosters
+        _ = self.networks, self.boosters, self.linear
         return self
 
     @cached_property
@@ -112,8 +115,19 @@ class SavedFold:
         """LightGBM's boosters by horizon; empty where the fold has none."""
         from gogooku3.models.saving import load_trees
 
-        paths = {horizon: self.folder / f"lightgbm_{horizon}d.txt" for horizon in self.horizons}
+        # Runs before version 0.2 kept the trees in the fold's folder itself.
+        own = self.folder / "lightgbm"
+        folder = own if own.is_dir() else self.folder
+        paths = {horizon: folder / f"lightgbm_{horizon}d.txt" for horizon in self.horizons}
         return {horizon: load_trees(path) for horizon, path in paths.items() if path.is_file()}
+
+    @cached_property
+    def linear(self) -> "LinearForecaster | None":
+        """The linear model; None where the fold has none."""
+        from gogooku3.models.linear_forecaster import LinearForecaster
+
+        folder = self.folder / "linear"
+        return LinearForecaster.load(folder) if folder.is_dir() else None
 
     def precision(self, device: "torch.device") -> "torch.autocast":
         """Context manager for the precision in which the run predicted."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
+_NETWORK = "atft_gat_fan"
 _CHECKSUM_LINE = "\nsha256="
 
 Model = TypeVar("Model", bound="nn.Module")
@@ -163,10 +164,15 @@ def _no_model(folder: Path, error: Exception) -> DataError:
 
 
 def _networks(folder: Path) -> dict[str, Path]:
-    if (folder / WEIGHTS).is_file():
-        return {"network": folder}
-    seeds = _numbered_folders(folder, "seed")
-    return {f"seed {seed}": path for seed, path in seeds.items() if (path / WEIGHTS).is_file()}
+    # Runs before version 0.2 kept the network's files in the fold's folder itself.
+    for base in (folder / _NETWORK, folder):
+        if (base / WEIGHTS).is_file():
+            return {"network": base}
+        seeds = _numbered_folders(base, "seed") if base.is_dir() else {}
+        trained = {f"seed {seed}": path for seed, path in seeds.items() if (path / WEIGHTS).is_file()}
+        if trained:
+            return trained
+    return {}
 
 
 def _numbered_folders(folder: Path, prefix: str) -> dict[int, Path]:

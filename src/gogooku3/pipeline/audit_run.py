@@ -23,8 +23,9 @@ from gogooku3.files.tables import read_table
 from gogooku3.inference.predict import FoldPredictions, predict_days
 from gogooku3.inference.prepare_days import prepare_days, select_days
 from gogooku3.inference.saved_fold import SavedFold
+from gogooku3.models.forecaster import LIGHTGBM, LINEAR, NETWORK
 from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
-from gogooku3.pipeline.run import BASELINE, NETWORK
+from gogooku3.pipeline.explanations import read_explanations
 from gogooku3.pipeline.scoring_settings import configured_series
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.reporting.report import ReportInputs, write_report
@@ -33,7 +34,6 @@ from gogooku3.runs.manifest import read_manifest
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.schema import DATE, KEYS, target_column
-from gogooku3.training.explanations import read_explanations
 
 LATER_DAYS = 30
 """Days after a predicted one that are altered or removed."""
@@ -129,7 +129,7 @@ def write_audit(run: Path, audit: RunAudit) -> None:
     write_text_atomic(run / AUDIT, json.dumps(audit.to_dict(), indent=2) + "\n")
     scores = json.loads((run / METRICS).read_text(encoding="utf-8"))
     series = configured_series(read_table(run / "predictions.parquet"), load_config(run / CONFIG).evaluation)
-    explanations = read_explanations(run, NETWORK, BASELINE)
+    explanations = read_explanations(run, NETWORK, LIGHTGBM)
     inputs = ReportInputs(read_manifest(run), scores, series, explanations, audit.to_dict())
     write_report(run / "report.html", inputs)
 
@@ -263,9 +263,11 @@ def _tables(fold: SavedFold, frame: pl.DataFrame, day: dt.date) -> dict[str, pl.
     inputs = prepare_days(fold, select_days(fold, frame, day, day))
     made: FoldPredictions = predict_days(fold, inputs)
     tables = {f"network {name}": table for name, table in made.members.items()}
-    tables["atft_gat_fan"] = made.network
+    tables[NETWORK] = made.network
     if made.lightgbm is not None:
-        tables["lightgbm"] = made.lightgbm
+        tables[LIGHTGBM] = made.lightgbm
+    if made.linear is not None:
+        tables[LINEAR] = made.linear
     return {name: table.sort(KEYS) for name, table in tables.items()}
 
 
@@ -275,7 +277,7 @@ def _unlike_written(
     """Predictions that the saved models don't make again."""
     written = run.predictions.filter((pl.col(DATE) == day) & (pl.col("fold") == number))
     for model, table in made.items():
-        ranked = several and model == "atft_gat_fan"
+        ranked = several and model == NETWORK
         for (horizon,), own in written.filter(pl.col("model") == model).group_by("horizon"):
             column = f"prediction_{horizon}d"
             both = own.join(table.select(*KEYS, column), on=KEYS, how="full", suffix="_made")

@@ -1,5 +1,7 @@
 """What the columns of a data set, then its keys and targets, show before any feature is read."""
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from gogooku3.config import RunConfig
@@ -17,7 +19,22 @@ _KEY_BYTES = 24
 """A day, a code and the number of the row in the file."""
 
 
-def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
+@dataclass(frozen=True)
+class CheckedInputs:
+    """A data set and the settings that fit it, opened and checked once per run.
+
+    Attributes:
+        loader: of the data set.
+        config: as resolved; `model.input_dim` is the data set's width.
+        splitter: the walk-forward folds that the settings ask for.
+    """
+
+    loader: ProductionDatasetV3
+    config: RunConfig
+    splitter: WalkForwardSplitterV2
+
+
+def _check_columns(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
     """Refuse what the data set's columns already show, before any row is read.
 
     Returns:
@@ -63,13 +80,14 @@ def check_inputs(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
     return config
 
 
-def open_dataset(config: RunConfig) -> ProductionDatasetV3:
-    """The data set of a configuration.
+def check_inputs(config: RunConfig) -> CheckedInputs:
+    """Open the data set and refuse what its columns and days already show. Loads no training library.
 
     Raises:
-        DataError: there is none, or its columns make none.
+        DataError: no such file, columns that make no data set, or too few days.
+        ConfigError: the run would need more memory than it may take, or the settings don't fit the columns.
     """
-    return ProductionDatasetV3(
+    loader = ProductionDatasetV3(
         config.dataset.data_path,
         config.performance.use_polars_lazy,
         config.performance.column_projection,
@@ -78,29 +96,19 @@ def open_dataset(config: RunConfig) -> ProductionDatasetV3:
         start_date=config.dataset.start_date,
         end_date=config.dataset.end_date,
     )
+    config = _check_columns(loader, config)
+    if extent := loader.extent():
+        plan_panel(loader, config, *extent)
+    return CheckedInputs(loader, config, _new_splitter(config))
 
 
-def new_splitter(config: RunConfig) -> WalkForwardSplitterV2:
-    """The folds that a configuration asks for."""
+def _new_splitter(config: RunConfig) -> WalkForwardSplitterV2:
     return WalkForwardSplitterV2(
         config.split.n_splits,
         config.split.embargo_days,
         config.split.min_train_days,
         config.time_series.prediction_horizons,
     )
-
-
-def first_look(config: RunConfig) -> None:
-    """Refuse at once what file, columns and days already show, before the libraries that train are loaded.
-
-    Raises:
-        DataError: no such file, columns that make no data set, or too few days.
-        ConfigError: more memory would be needed than the run may take, or the settings don't fit the columns.
-    """
-    loader = open_dataset(config)
-    config = check_inputs(loader, config)
-    if extent := loader.extent():
-        plan_panel(loader, config, *extent)
 
 
 def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: int, stocks: int) -> bool:
@@ -112,8 +120,8 @@ def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: 
     """
     if not rows:
         return False
-    tested = sum(len(fold.test) for fold in new_splitter(config).folds(days))
-    models = 4 if oracle_paths(loader.data_path)[0].is_file() else 3
+    tested = sum(len(fold.test) for fold in _new_splitter(config).folds(days))
+    models = 5 if oracle_paths(loader.data_path)[0].is_file() else 4
     predictions = tested * rows // days * models * len(config.time_series.prediction_horizons)
     return plan_memory(
         (days, stocks, len(loader.feature_names) + len(QUALITY_FEATURES)),

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from gogooku3.config import RunConfig, load_config
+from gogooku3.pipeline.input_checks import check_inputs
 from gogooku3.pipeline.resume import InterruptedRun
-from gogooku3.pipeline.run import Run
+from gogooku3.pipeline.run import Run, start_run
 from gogooku3.runs.folder import RunFolder
 from gogooku3.settings import settings
 
@@ -72,9 +73,7 @@ class SafeTrainingPipeline:
             Interrupted: SIGINT or SIGTERM came; what was finished is kept, and `resume` goes on.
         """
         config = _with_settings(self.config, self.data_path, n_splits, embargo_days, memory_limit_gb)
-        run = Run(config, self.experiment_name, self.runs_dir, self.verbose)
-        with run.folder.locked():
-            return run.execute()
+        return start_run(check_inputs(config), self.experiment_name, self.runs_dir, self.verbose)
 
     @classmethod
     def resume(cls, run_dir: Path | str, verbose: bool = False) -> dict[str, Any]:
@@ -97,9 +96,10 @@ class SafeTrainingPipeline:
         """
         folder = RunFolder.open(Path(run_dir))
         with folder.locked():
-            earlier = InterruptedRun.read(folder)
+            interrupted = InterruptedRun.read(folder)
             experiment, runs_dir = folder.path.parent.name, folder.path.parents[1]
-            return Run(earlier.config, experiment, runs_dir, verbose, earlier, folder).execute()
+            inputs = check_inputs(interrupted.config)
+            return Run(inputs, experiment, runs_dir, verbose, interrupted, folder).execute()
 
 
 def _with_settings(

@@ -1,37 +1,111 @@
-"""From the data set's file to normalised days in folds: the steps before anything is trained."""
+"""From the data set to normalised days in folds: everything that happens before the first fit."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from gogooku3.config import RunConfig
-from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
 from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
-from gogooku3.pipeline.input_checks import check_rows, plan_panel
+from gogooku3.graph.builder import FinancialGraphBuilder
+from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.inference.drift import feature_statistics
+from gogooku3.inference.saved_fold import FEATURE_STATISTICS
+from gogooku3.models.forecaster import FoldData
+from gogooku3.pipeline.audit_tables import GRAPHS
+from gogooku3.pipeline.explanations import read_sectors
+from gogooku3.pipeline.input_checks import CheckedInputs, check_rows, plan_panel
 from gogooku3.pipeline.step_log import StepLog
 from gogooku3.preprocessing.cross_section import PanelNormalizer
+from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.runs.folder import RunFolder
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE, ONE_DAY, ONE_DAY_RETURN, target_column
 
 PANEL_FILE = "panel.f32"
-"""In the run's folder while it runs: a panel that does not fit in memory."""
+"""In the run's folder while the run is active: a panel that does not fit in memory."""
 
 
-def load_frame(
-    loader: ProductionDatasetV3, config: RunConfig, log: StepLog
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The data set's keys and targets, checked, and what the manifest says about them.
+@dataclass
+class PreparedData:
+    """The data of all fits.
+
+    Attributes:
+        config: of the run.
+        panel: normalised; shared by all folds.
+        splitter: makes the folds.
+        folds: walk-forward folds, as day ranges of the panel.
+        fold_facts: one entry per fold for the manifest.
+        normalizer: None if features are used as they are.
+        returns: raw one-day returns `[days, stocks]`; None without a graph.
+        schedule: monthly as-of graphs; None without a graph.
+        sectors: sector by code; empty if unknown.
+    """
+
+    config: RunConfig
+    panel: Panel
+    splitter: WalkForwardSplitterV2
+    folds: list[Fold]
+    fold_facts: list[dict[str, Any]]
+    normalizer: PanelNormalizer | None
+    returns: np.ndarray | None
+    schedule: GraphSchedule | None = None
+    sectors: Mapping[str, str] = field(default_factory=dict)
+
+    def fold(self, number: int) -> FoldData:
+        """The data of one fold.
+
+        Cells that no day can standardise take the fold's own training statistics. They are written into the
+        shared panel, so use one fold at a time.
+        """
+        fold = self.folds[number]
+        fit, validation = self.fit_days(fold)
+        normalizer = self.normalizer.fit_fold(fold.train) if self.normalizer else None
+        state, market = None, None
+        if self.normalizer and self.config.model.use_regime:
+            state = MarketState.fit(self.normalizer.statistics, fold.train)
+            market = state.transform(self.normalizer.statistics)
+        return FoldData(
+            number,
+            self.panel,
+            self.config.time_series.sequence_length,
+            fold.train,
+            fit,
+            validation,
+            fold.test,
+            market,
+            self.schedule,
+            self.returns,
+            {
+                "features": list(self.panel.features),
+                "normalizer": normalizer.to_dict() if normalizer else None,
+                "market_state": state.to_dict() if state else None,
+                "graph": self.config.graph.model_dump(mode="json"),
+                "fold": dict(self.fold_facts[number]),
+            },
+            self.sectors,
+        )
+
+    def fit_days(self, fold: Fold) -> tuple[range, range]:
+        """The days a fold's models learn from, and the later ones that choose an epoch or number of trees."""
+        fraction = self.config.training.validation_fraction
+        return split_tail(fold.train, fraction, self.splitter.embargo_days)
+
+
+def load_frame(inputs: CheckedInputs, log: StepLog) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Read the keys and targets of the data set, and describe the data for the manifest.
 
     Raises:
-        DataError: no rows are left, or they can't be learned from.
+        DataError: no rows are left, or models can't learn from them.
     """
+    loader = inputs.loader
     frame = loader.load_index()
-    check_rows(frame, loader, config)
+    check_rows(frame, loader, inputs.config)
     for reason, rows in loader.dropped.items():
         log.drop("load data", reason, rows)
     facts = {
@@ -47,14 +121,53 @@ def load_frame(
     return frame, facts | ({"prices": built["prices"]} if "prices" in built else {})
 
 
-def build_panel(
-    frame: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig, folder: RunFolder, log: StepLog
-) -> Panel:
-    """The cube, read from the file some rows at a time, with room for the six quality features."""
+def one_day_returns(frame: pl.DataFrame, config: RunConfig) -> pl.DataFrame | None:
+    """The returns portfolios earn, `date, code, return_1d`; None where horizon 1 is predicted."""
+    if ONE_DAY in config.time_series.prediction_horizons:
+        return None
+    return frame.select(DATE, CODE, pl.col(target_column(ONE_DAY)).alias(ONE_DAY_RETURN))
+
+
+def prepare(inputs: CheckedInputs, panel: Panel, folder: RunFolder, log: StepLog) -> PreparedData:
+    """Normalise the panel by day, split it into folds and build the graphs.
+
+    Raises:
+        DataError: too few days for the folds.
+    """
+    config = inputs.config
+    returns = _daily_returns(panel, config)
+    with log.step("quality features, normalise by day"):
+        normalizer = _normalize(panel, config)
+    with log.step("split walk-forward"):
+        folds = inputs.splitter.folds(panel.n_days)
+        data = PreparedData(config, panel, inputs.splitter, folds, [], normalizer, returns)
+        data.fold_facts = [_fold_facts(data, fold) for fold in folds]
+        _report_split(data, log)
+        for fold in folds:
+            # The statistics describe what the models see, so the fold's fallback cells must be in place.
+            statistics = data.normalizer.statistics if data.normalizer else None
+            if data.normalizer:
+                data.normalizer.fit_fold(fold.train)
+            table = feature_statistics(panel, statistics, fold.train)
+            folder.write_table(folder.fold(fold.number) / FEATURE_STATISTICS, table)
+    if returns is not None:
+        with log.step("build graphs"):
+            rules = config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"})
+            builder = FinancialGraphBuilder(**rules)
+            data.schedule = GraphSchedule.build(panel.dates, panel.codes, returns, builder)
+            folder.write_table(GRAPHS, data.schedule.summary())
+            log.say(f"   {data.schedule}")
+    data.sectors = read_sectors(inputs.loader)
+    return data
+
+
+def build_panel(inputs: CheckedInputs, frame: pl.DataFrame, folder: RunFolder, log: StepLog) -> Panel:
+    """Read the cube from the file in blocks of rows, with room for the six quality features."""
+    loader, config = inputs.loader, inputs.config
     storage = None
     if plan_panel(loader, config, frame.height, frame[DATE].n_unique(), frame[CODE].n_unique()):
         storage = folder.path / PANEL_FILE
-        log.say("   the panel goes to a memory-mapped file, to keep within the memory limit")
+        log.say("   the panel is kept in a memory-mapped file, to stay within the memory limit")
     panel = read_panel(
         loader,
         frame,
@@ -68,7 +181,7 @@ def build_panel(
     return panel
 
 
-def daily_returns(panel: Panel, config: RunConfig) -> np.ndarray | None:
+def _daily_returns(panel: Panel, config: RunConfig) -> np.ndarray | None:
     """Raw one-day returns `[days, stocks]` for the graph, before normalisation; None without a graph."""
     if not config.graph.enabled:
         return None
@@ -76,19 +189,8 @@ def daily_returns(panel: Panel, config: RunConfig) -> np.ndarray | None:
     return panel.values[:, :, panel.feature_index(column)].copy()
 
 
-def one_day_returns(frame: pl.DataFrame, config: RunConfig) -> pl.DataFrame | None:
-    """The returns portfolios earn, `date, code, return_1d`; None where horizon 1 is predicted."""
-    if ONE_DAY in config.time_series.prediction_horizons:
-        return None
-    return frame.select(DATE, CODE, pl.col(target_column(ONE_DAY)).alias(ONE_DAY_RETURN))
-
-
-def normalize(panel: Panel, config: RunConfig) -> PanelNormalizer | None:
-    """Add the quality features and standardise every day, in place.
-
-    Returns:
-        None where the settings leave features as they are.
-    """
+def _normalize(panel: Panel, config: RunConfig) -> PanelNormalizer | None:
+    """Add the quality features and standardise every day, in place; None if the settings turn that off."""
     cross_section = config.normalization.cross_sectional
     if cross_section.enabled:
         return normalize_with_quality(panel, cross_section.robust_clip)
@@ -97,36 +199,27 @@ def normalize(panel: Panel, config: RunConfig) -> PanelNormalizer | None:
     return None
 
 
-def split(
-    panel: Panel, splitter: WalkForwardSplitterV2, config: RunConfig, log: StepLog
-) -> tuple[list[Fold], list[dict[str, Any]]]:
-    """The folds, and what the manifest says about each."""
-    folds = splitter.folds(panel.n_days)
-    facts = []
-    for fold in folds:
-        fit, validation = fit_days(fold, splitter, config)
-        spans = {"train": fit, "validation": validation, "test": fold.test}
-        facts.append(
-            {
-                "fold": fold.number,
-                "gap_days": fold.gap_days,
-                "embargo_days": splitter.embargo_days,
-                **{f"{name}_start": str(panel.dates[days.start]) for name, days in spans.items()},
-                **{f"{name}_end": str(panel.dates[days.stop - 1]) for name, days in spans.items()},
-            }
-        )
-    longest = max(splitter.horizons)
-    shortest = min(len(fold.test) for fold in folds)
+def _fold_facts(data: PreparedData, fold: Fold) -> dict[str, Any]:
+    """First and last days of a fold's parts, for the manifest."""
+    fit, validation = data.fit_days(fold)
+    spans = {"train": fit, "validation": validation, "test": fold.test}
+    dates = data.panel.dates
+    return {
+        "fold": fold.number,
+        "gap_days": fold.gap_days,
+        "embargo_days": data.splitter.embargo_days,
+        **{f"{name}_start": str(dates[days.start]) for name, days in spans.items()},
+        **{f"{name}_end": str(dates[days.stop - 1]) for name, days in spans.items()},
+    }
+
+
+def _report_split(data: PreparedData, log: StepLog) -> None:
+    longest = max(data.splitter.horizons)
+    shortest = min(len(fold.test) for fold in data.folds)
     if shortest < longest:
         log.warn(
             f"a fold tests {shortest} days, fewer than the longest horizon of {longest}: its scores at "
             "long horizons rest on one overlapping period. Lower split.n_splits or split.min_train_days"
         )
-    embargoed = sum(int(panel.mask[f.train.stop : f.test.start].sum()) for f in folds)
+    embargoed = sum(int(data.panel.mask[f.train.stop : f.test.start].sum()) for f in data.folds)
     log.drop("split", "in the embargo before a fold's test days, summed over folds", embargoed)
-    return folds, facts
-
-
-def fit_days(fold: Fold, splitter: WalkForwardSplitterV2, config: RunConfig) -> tuple[range, range]:
-    """The days a fold's network is trained on, and the later ones that choose its epoch."""
-    return split_tail(fold.train, config.training.validation_fraction, splitter.embargo_days)

@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
-from gogooku3.data.parsing import read_keys
 from gogooku3.errors import DataError
 from gogooku3.files.atomic import atomic_path
-from gogooku3.files.tables import collect, read_table, scan_table
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelOutput
 from gogooku3.models.graph_attention import Neighbours
-from gogooku3.schema import CODE, DATE, SECTOR, map_columns
+from gogooku3.schema import DATE
 from gogooku3.training.batches import Batch, PanelBatches
 
 MAX_DAYS = 20
@@ -115,54 +112,6 @@ def explain_days(
         edges=_edges(batch, output, panel),
         embeddings=_embeddings(batch, output, panel, sectors or {}),
     )
-
-
-def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, pl.DataFrame]:
-    """The tables of a run's folds, joined, each with a column `fold`; `graphs` is the run's graph schedule.
-
-    `features` has a column `model` too, for LightGBM's shares of the gain stand there beside the network's.
-    What the run has not is left out.
-
-    Args:
-        run_dir: the run's folder.
-        network: name of the network in the prediction table.
-        baseline: name of LightGBM there.
-    """
-    found: dict[str, list[pl.DataFrame]] = {}
-    folders = {int(path.name.removeprefix("fold_")): path for path in run_dir.glob("fold_*")}
-    for number, folder in sorted(folders.items()):
-        fold = pl.lit(number, pl.Int32).alias("fold")
-        for path in sorted((folder / "explanations").glob("*.parquet")):
-            table = read_table(path)
-            if path.stem == "features":
-                table = table.select(pl.lit(network).alias("model"), pl.all())
-            found.setdefault(path.stem, []).append(table.select(fold, pl.all()))
-        gains = folder / "lightgbm_importance.parquet"
-        if gains.is_file():
-            table = read_table(gains).select(fold, pl.lit(baseline).alias("model"), pl.all())
-            found.setdefault("features", []).append(table)
-    tables = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in found.items()}
-    graphs = run_dir / "graphs.parquet"
-    return tables | ({"graphs": read_table(graphs)} if graphs.is_file() else {})
-
-
-def read_sectors(dataset: ProductionDatasetV3) -> dict[str, str]:
-    """Sector by code, the last one known, where the data set's file has a column of sectors.
-
-    For pictures only: it is the newest classification, which an earlier day did not know.
-    """
-    found = {canonical: name for name, canonical in map_columns(dataset.columns.ignored, (SECTOR,)).items()}
-    if SECTOR not in found:
-        return {}
-    keys = {canonical: name for name, canonical in dataset.columns.keys.items()}
-    wanted = {DATE: keys[DATE], CODE: keys[CODE], SECTOR: found[SECTOR]}
-    scan = scan_table(dataset.data_path, typed=True).select(
-        pl.col(it).alias(name) for name, it in wanted.items()
-    )
-    rows = collect(scan, dataset.data_path)
-    rows = rows.with_columns(read_keys(rows, dataset.data_path.name)).drop_nulls()
-    last = rows.group_by(CODE).agg(pl.col(SECTOR).cast(pl.String).sort_by(DATE).last())
-    return dict(last.iter_rows())
 
 
 def _spread(days: list[int], most: int) -> list[int]:

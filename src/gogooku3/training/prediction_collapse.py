@@ -75,25 +75,24 @@ def prediction_spread(
     }
 
 
-def collapse_warning(spread: Mapping[str, float | None], who: str) -> str | None:
-    """What to say about predictions that hardly differ within a day; None when they do.
+def collapse_warning(spread: Mapping[str, float | None], model: str, advice: str) -> str | None:
+    """A warning if predictions hardly differ within a day; None if they do.
 
     Args:
         spread: as `prediction_spread` returns it.
-        who: the network, as in "fold 2".
+        model: fold and name of the model.
+        advice: settings to try.
 
-    >>> print(collapse_warning({"1": 0.2, "5": 0.004}, "fold 2"))
-    fold 2: the network predicts nearly the same for every stock of a day (5d: 0.4 % of the labels' spread): \
-its predictions have collapsed. Try a lower training.learning_rate, scheduler.warmup_steps, fewer \
-training.epochs, or loss.correlation_weight=1
-    >>> collapse_warning({"1": 0.2, "5": 0.1}, "fold 2")
+    >>> print(collapse_warning({"1": 0.2, "5": 0.004}, "fold 2, linear", "a lower training.linear_penalty"))
+    fold 2, linear predicts nearly the same for every stock of a day (5d: 0.4 % of the labels' spread): its \
+predictions have collapsed. Try a lower training.linear_penalty
+    >>> collapse_warning({"1": 0.2, "5": 0.1}, "fold 2, linear", "")
     """
     low = {horizon: share for horizon, share in spread.items() if share is not None and share < COLLAPSED}
     if not low:
         return None
     found = ", ".join(f"{horizon}d: {share:.1%}".replace("%", " %") for horizon, share in low.items())
     return (
-        f"{who}: the network predicts nearly the same for every stock of a day ({found} of the labels' "
-        "spread): its predictions have collapsed. Try a lower training.learning_rate, "
-        "scheduler.warmup_steps, fewer training.epochs, or loss.correlation_weight=1"
+        f"{model} predicts nearly the same for every stock of a day ({found} of the labels' spread): its "
+        f"predictions have collapsed. Try {advice}"
     )

@@ -7,9 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
+from gogooku3._version import __version__
 from gogooku3.errors import ConfigError
 
-_RECORDED = ("gogooku3", "torch", "lightning", "polars", "numpy", "lightgbm", "hydra-core")
+_RECORDED = ("torch", "lightning", "polars", "numpy", "lightgbm", "hydra-core")
 
 
 def seed_everything(seed: int) -> None:
@@ -21,7 +22,11 @@ def seed_everything(seed: int) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the bits of a run."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {
+        "gogooku3": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
     for name in _RECORDED:
         try:
             found[name] = version(name)
