@@ -80,7 +80,7 @@ def test_dates_as_text_are_converted_and_bad_ones_refused(tmp_path: Path) -> Non
         ProductionDatasetV3(bad).load_data()
 
 
-def test_a_second_spelling_of_a_key_is_no_feature(tmp_path: Path) -> None:
+def test_a_second_spelling_of_a_key_is_not_a_feature(tmp_path: Path) -> None:
     frame = market().with_columns(LocalCode=pl.lit(13010))
     dataset = ProductionDatasetV3(write(tmp_path, frame))
     assert "LocalCode" not in dataset.feature_names
@@ -159,7 +159,7 @@ def test_days_outside_the_range_are_dropped_and_counted(tmp_path: Path) -> None:
         ProductionDatasetV3(path, start_date="January")
 
 
-def test_double_and_missing_keys_are_refused(tmp_path: Path) -> None:
+def test_duplicate_and_missing_keys_are_refused(tmp_path: Path) -> None:
     twice = pl.concat([market(), market().slice(4, 1)])
     with pytest.raises(DataError, match=r"1 rows repeat .*2024-01-05, 1301; the rows are equal"):
         ProductionDatasetV3(write(tmp_path, twice)).load_data()
@@ -171,7 +171,7 @@ def test_double_and_missing_keys_are_refused(tmp_path: Path) -> None:
         ProductionDatasetV3(write(tmp_path, nameless)).load_data()
 
 
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_file_error_explains_how_to_make_one(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.parquet", tmp_path):
         with pytest.raises(DataError, match=r"gogooku3 data synth.*gogooku3 data build --prices FILE --out"):
             ProductionDatasetV3(path)

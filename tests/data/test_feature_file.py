@@ -1,4 +1,4 @@
-"""A data set file is read for the features a model wants, and refused where they differ."""
+"""A data set is read for a model's features, and refused if it has others."""
 
 import datetime as dt
 from pathlib import Path
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data.parquet"
 
 
-def test_some_days_are_read_in_the_order_of_features_wanted(path: Path) -> None:
+def test_some_days_are_read_with_features_in_the_models_order(path: Path) -> None:
     frame = FeatureFile(path, ["y", "x"], all_columns=True).read(dt.date(2024, 1, 4), dt.date(2024, 1, 5))
     assert frame.columns == ["date", "code", "y", "x"]
     assert frame.schema["x"] == frame.schema["y"] == pl.Float32
@@ -69,12 +69,12 @@ def test_other_features_are_refused_by_name(path: Path, features: list[str], mes
         FeatureFile(path, features, all_columns=True)
 
 
-def test_columns_beyond_a_named_list_or_named_as_targets_are_left_alone(path: Path) -> None:
+def test_columns_beyond_a_named_list_or_named_as_targets_are_ignored(path: Path) -> None:
     assert FeatureFile(path, ["x"]).features == ("x",)
     assert FeatureFile(path, ["x"], all_columns=True, not_features=["y"]).features == ("x",)
 
 
-def test_a_row_that_comes_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_row_is_refused(tmp_path: Path) -> None:
     FRAME.vstack(FRAME[3:]).write_parquet(tmp_path / "twice.parquet")
     file = FeatureFile(tmp_path / "twice.parquet", ["x"])
     assert file.read(dt.date(2024, 1, 4), dt.date(2024, 1, 5)).height == 3
@@ -82,6 +82,6 @@ def test_a_row_that_comes_twice_is_refused(tmp_path: Path) -> None:
         file.read(dt.date(2024, 1, 8), dt.date(2024, 1, 8))
 
 
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_file_error_explains_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gogooku3 data build"):
         FeatureFile(tmp_path / "none.parquet", ["x"])

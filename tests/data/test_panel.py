@@ -1,4 +1,4 @@
-"""The cube holds what the rows hold, each in its place, and nothing else."""
+"""The cube contains every row's values in the right cell, and nothing else."""
 
 import datetime as dt
 from pathlib import Path
@@ -22,7 +22,7 @@ def days(n: int) -> list[dt.date]:
 
 
 def random_frame(seed: int, n_days: int, n_stocks: int, holes: float) -> pl.DataFrame:
-    """Rows in random order, some of them absent, some cells null; at least one row."""
+    """Rows in random order, some missing, some cells null; at least one row."""
     rng = np.random.default_rng(seed)
     keys = [(d, f"{s:04}") for d in days(n_days) for s in range(n_stocks)]
     order = rng.permutation(len(keys))
@@ -44,7 +44,7 @@ def random_frame(seed: int, n_days: int, n_stocks: int, holes: float) -> pl.Data
     )
 
 
-def test_rows_in_any_order_land_on_their_day_and_stock() -> None:
+def test_rows_in_any_order_are_assigned_to_their_day_and_stock() -> None:
     first, second = days(2)
     frame = pl.DataFrame(
         {
@@ -116,7 +116,7 @@ def test_a_cube_larger_than_one_block_of_rows_is_whole() -> None:
     assert panel.targets.shape == (n_days, n_stocks, 0)
 
 
-def test_a_full_market_with_reserved_places_has_them_empty() -> None:
+def test_reserved_columns_of_a_full_market_are_empty() -> None:
     frame = pl.DataFrame({"date": days(2), "code": ["A", "A"], "x": [1.0, 2.0]})
     panel = Panel.from_frame(frame, ["x"], (1,), reserve=["quality"])
     np.testing.assert_array_equal(panel.values[:, 0], [[1, NAN], [2, NAN]])
@@ -124,7 +124,7 @@ def test_a_full_market_with_reserved_places_has_them_empty() -> None:
     np.testing.assert_array_equal(panel.values[:, 0], [[1, 7], [2, 7]])
 
 
-def test_a_key_that_occurs_twice_is_refused_with_the_number_of_rows() -> None:
+def test_a_duplicate_key_is_refused_with_the_number_of_rows() -> None:
     frame = pl.DataFrame({"date": [DAY] * 3, "code": ["A", "A", "A"], "x": [1.0, 2.0, 3.0]})
     with pytest.raises(DataError, match=r"2 rows repeat a \(date, code\)"):
         Panel.from_frame(frame, ["x"])
@@ -164,7 +164,7 @@ def test_a_sample_needs_its_own_row_and_a_window_of_market_days() -> None:
     assert panel.mask[0].all(), "the presence mask itself must not change"
 
 
-def test_a_slice_serves_the_rows_of_its_days_by_day_then_stock() -> None:
+def test_a_slice_has_the_rows_of_its_days_by_day_then_stock() -> None:
     panel = Panel.from_frame(random_frame(5, 9, 5, 0.4), FEATURES, (1,))
     part = PanelSlice(panel, range(3, 7))
     day, stock = part.rows(sequence_length=5)

@@ -1,4 +1,4 @@
-"""Read in blocks, in memory or on disk, a file makes the very panel that its whole frame makes."""
+"""A panel read in blocks, in memory or on disk, equals the panel of the whole frame."""
 
 import datetime as dt
 import subprocess
@@ -19,7 +19,7 @@ SPARE = ("later_a", "later_b")
 
 
 def market(n_days: int, n_stocks: int, n_features: int, seed: int = 0) -> pl.DataFrame:
-    """Rows by (date, code), a tenth of them absent, with unknown cells among features and targets."""
+    """Rows by (date, code), a tenth of them missing, with unknown features and targets."""
     rng = np.random.default_rng(seed)
     day, stock = np.nonzero(rng.random((n_days, n_stocks)) < 0.9)
     values = rng.normal(size=(len(day), n_features + 1)).astype(np.float32)
@@ -95,8 +95,8 @@ print(mark() - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's mark of peak memory")
-def test_reading_in_blocks_takes_the_cube_and_little_more(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's peak memory counter")
+def test_reading_in_blocks_needs_little_more_memory_than_the_cube(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     market(250, 1500, 100).write_parquet(path, row_group_size=4096)
     cube = 250 * 1500 * 100 * 4

@@ -1,4 +1,4 @@
-"""Prices as people have them, read into one clean table."""
+"""Price files in many forms are read into one clean table."""
 
 import datetime as dt
 import gzip
@@ -92,7 +92,7 @@ def test_an_unreadable_day_is_refused_with_the_value(tmp_path: Path, day: str) -
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
-def test_times_too_far_off_to_be_told_are_unreadable_and_no_crash(
+def test_times_outside_the_calendar_are_unreadable_and_do_not_crash(
     number: int, unit: Literal["ms", "us", "ns"], zone: str | None
 ) -> None:
     times = pl.Series([number, 0, None], dtype=pl.Int64).cast(pl.Datetime(unit, zone))
@@ -101,7 +101,7 @@ def test_times_too_far_off_to_be_told_are_unreadable_and_no_crash(
     assert len(parsed.unreadable) == 1
 
 
-def test_days_of_other_centuries_are_unreadable_and_spelled() -> None:
+def test_days_of_other_centuries_are_unreadable_and_shown() -> None:
     days = [dt.date(1899, 12, 31), dt.date(1900, 1, 1), dt.date(2199, 12, 31), dt.date(2200, 1, 1)]
     for column in (pl.Series(days), pl.Series(days).cast(pl.Datetime("us"))):
         parsed = parse_dates(column)
@@ -140,7 +140,7 @@ def test_a_row_without_a_valid_close_is_not_traded_and_dropped(tmp_path: Path) -
     assert table.report.rows_read - table.report.rows_kept == 3
 
 
-def test_where_prices_contradict_each_other_the_close_is_believed(tmp_path: Path) -> None:
+def test_the_close_is_kept_where_prices_contradict_each_other(tmp_path: Path) -> None:
     file = write(
         tmp_path / "p.csv",
         "2024-01-01,1,10,9,11,10,1",  # high below low
@@ -161,7 +161,7 @@ def test_where_prices_contradict_each_other_the_close_is_believed(tmp_path: Path
     assert sum(table.report.nulled.values()) == 4
 
 
-def test_a_bad_tick_is_counted_and_left_because_only_the_next_day_tells(tmp_path: Path) -> None:
+def test_a_bad_tick_is_counted_and_kept(tmp_path: Path) -> None:
     closes: list[float | None] = [10.0, 10.0, 100.0, 10.0, 10.0, 50.0, 50.0]
     prices(closes).write_parquet(tmp_path / "p.parquet")
     table = read_prices(tmp_path / "p.parquet")
@@ -172,13 +172,13 @@ def test_a_bad_tick_is_counted_and_left_because_only_the_next_day_tells(tmp_path
     assert lasting.arg_true().to_list() == [3, 5]
 
 
-def test_another_stocks_price_is_no_jump(tmp_path: Path) -> None:
+def test_another_stocks_price_is_not_a_jump(tmp_path: Path) -> None:
     pl.concat([prices([1.0, 1.0], "A"), prices([500.0, 500.0], "B")]).write_parquet(tmp_path / "p.parquet")
     report = read_prices(tmp_path / "p.parquet").report
     assert report.reverting_jumps == report.lasting_jumps == 0
 
 
-def test_double_keys_are_refused_saying_whether_the_rows_differ(tmp_path: Path) -> None:
+def test_duplicate_keys_are_refused_with_a_note_if_the_rows_differ(tmp_path: Path) -> None:
     row = "2024-01-04,1301,1,1,1,1,1"
     write(tmp_path / "same.csv", row, "2024-01-05,1301,1,1,1,1,1", row)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""A target in disguise among the features is found; an honest set of features is not accused."""
+"""A copy of a target among the features is found; real features are not reported."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def found(frame: pl.DataFrame, *features: str) -> list[TargetCopy]:
     return copies_in(frame, frame["date"], features, TARGETS)
 
 
-def test_by_hand_three_days_of_which_one_is_turned_round() -> None:
+def test_by_hand_three_days_with_one_reversed() -> None:
     ranks = [1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
     day, other = dt.date(2024, 1, 4), dt.date(2024, 1, 5)
     swapped = [2.0, 1, *ranks[2:]]
@@ -108,13 +108,13 @@ def test_every_strictly_monotone_transform_of_a_target_is_found(
     ],
     ids=str,
 )
-def test_what_is_nearly_a_target_is_found(copy: pl.Expr) -> None:
+def test_a_near_copy_of_a_target_is_found(copy: pl.Expr) -> None:
     frame = market(100, 200).with_columns(leak=copy)
     assert [(copy.feature, copy.target) for copy in found(frame, "fair", "leak")] == [("leak", "target_1d")]
 
 
 @pytest.mark.parametrize(("n_stocks", "n_days"), [(60, 60), (10, 40), (5, 20), (2, 60), (1, 90)])
-def test_chance_accuses_none_of_a_hundred_features(n_stocks: int, n_days: int) -> None:
+def test_none_of_a_hundred_random_features_is_reported(n_stocks: int, n_days: int) -> None:
     frame = market(n_stocks, n_days)
     random = np.random.default_rng(1)
     noise = {f"noise_{i}": random.normal(size=frame.height) for i in range(100)}
@@ -124,7 +124,7 @@ def test_chance_accuses_none_of_a_hundred_features(n_stocks: int, n_days: int) -
     assert found(frame, *noise, *coarse, *by_day) == []
 
 
-def test_an_honest_set_of_features_is_not_accused_and_lies_far_below_the_limit() -> None:
+def test_the_catalogues_features_are_not_reported_and_far_below_the_limit() -> None:
     prices = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=320)).prices
     ahead = add_targets(prices.select("date", "code", "close")).drop("close")
     frame = compute_features(prices).join(ahead, on=["date", "code"])
@@ -137,7 +137,7 @@ def test_an_honest_set_of_features_is_not_accused_and_lies_far_below_the_limit()
     assert max(value or 0 for value in table.select(pl.all().fill_nan(None).mean()).row(0)) < LIMIT / 2
 
 
-def test_few_rows_are_compared_for_equality_alone() -> None:
+def test_few_rows_are_compared_only_for_equality() -> None:
     frame = market(3, 4).with_columns(
         same=pl.col("target_1d").cast(pl.Float32), scaled=pl.col("target_1d") * 2
     )
@@ -153,7 +153,7 @@ def test_without_rows_features_or_targets_nothing_is_found() -> None:
     assert copies_in(frame, frame["date"], ["fair"], []) == []
 
 
-def test_a_large_table_is_sampled_not_read() -> None:
+def test_a_large_table_is_sampled_instead_of_read() -> None:
     read = []
     frame = market(200, 400)
 

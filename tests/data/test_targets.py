@@ -1,4 +1,4 @@
-"""Forward returns: by hand, against a slow twin, and at the edges."""
+"""Forward returns: by hand, against a slow reference, and at the edges."""
 
 import datetime as dt
 import math
@@ -42,7 +42,7 @@ def test_rows_keep_their_order_and_other_columns() -> None:
 
 
 @pytest.mark.parametrize("bad", [None, 0.0, -1.0, math.nan, math.inf])
-def test_a_close_that_is_no_price_gives_no_target_on_either_end(bad: float | None) -> None:
+def test_an_invalid_close_gives_no_target_on_either_end(bad: float | None) -> None:
     frame = table([(DAYS[0], "A", 1.0), (DAYS[1], "A", bad), (DAYS[2], "A", 3.0)])
     result = add_targets(frame, [1, 2])
     assert result["target_1d"].to_list() == [None, None, None]

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, never a part of it."""
+"""Readers see the old file or the new one, never a part of it."""
 
 import stat
 import subprocess
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gogooku3.files.atomic import atomic_path, write_text_atomic
+from gogooku3.files.atomic import atomic_folder, atomic_path, write_text_atomic
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_there_only_after_its_writer_is_done(tmp_path: Path) -> None:
+def test_a_file_appears_only_after_its_writer_is_done(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.txt"
     with atomic_path(target) as temporary:
         temporary.write_text("whole")
@@ -24,7 +24,7 @@ def test_a_file_is_there_only_after_its_writer_is_done(tmp_path: Path) -> None:
     assert names(target.parent) == ["a.txt"]
 
 
-def test_a_writer_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+def test_a_failed_writer_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(RuntimeError, match="half way"), atomic_path(target) as temporary:
@@ -34,37 +34,57 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) 
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_writer_that_fails_on_a_new_file_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_writer_of_a_new_file_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a.txt"):
         raise KeyboardInterrupt
     assert names(tmp_path) == []
 
 
-def test_a_writer_may_put_another_file_in_the_temporary_ones_place(tmp_path: Path) -> None:
+def test_a_writer_may_replace_the_temporary_file(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     with atomic_path(target) as temporary:
         temporary.unlink()
-        temporary.write_text("made anew")
-    assert target.read_text() == "made anew"
+        temporary.write_text("written again")
+    assert target.read_text() == "written again"
 
 
-def test_a_file_written_whole_has_the_rights_of_any_other_file(tmp_path: Path) -> None:
+def test_an_atomic_file_has_the_usual_permissions(tmp_path: Path) -> None:
     plain, whole = tmp_path / "plain", tmp_path / "whole"
     plain.write_text("x")
     write_text_atomic(whole, "x")
     assert stat.S_IMODE(whole.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
-def test_text_is_written_in_utf_8_and_replaces_what_was_there(tmp_path: Path) -> None:
+def test_text_is_written_in_utf_8_and_replaces_the_old_text(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     write_text_atomic(target, "first, and longer")
     write_text_atomic(str(target), "終値")
     assert target.read_bytes() == "終値".encode()
 
 
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with atomic_folder(tmp_path / "a") as temporary:
+            write_text_atomic(temporary / "deep" / name, name)
+            assert temporary.parent == tmp_path
+    assert names(tmp_path / "a" / "deep") == ["new"]
+    assert names(tmp_path) == ["a"]
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_failed_writer_leaves_the_old_folder(tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "a" / "old", "old")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "a") as temporary:
+        write_text_atomic(temporary / "new", "new")
+        raise RuntimeError
+    assert names(tmp_path / "a") == ["old"]
+    assert names(tmp_path) == ["a"]
+
+
 @pytest.mark.parametrize("kind", ["text", "parquet", "safetensors"])
 def test_a_full_disk_is_one_clear_error_and_the_old_file_stays(tmp_path: Path, kind: str) -> None:
-    """A limit on the size of files stands in for the full disk: every writer meets it alike."""
+    """A limit on the size of files, which every writer hits, stands in for the full disk."""
     script = f"""
 import resource, signal, sys
 from pathlib import Path

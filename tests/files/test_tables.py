@@ -1,4 +1,4 @@
-"""A file that its parser can't read is the user's to mend, however the parser fails."""
+"""A damaged file is a data error, however the parser fails."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +21,8 @@ def test_a_panic_over_damaged_pages_names_the_file() -> None:
     assert str(caught.value).startswith("p.parquet cannot be read as Parquet (its pages are damaged); ")
 
 
-def test_pages_that_contradict_the_footer_are_no_bug_of_ours(tmp_path: Path) -> None:
-    """Each byte of the pages is spoiled in turn: the file is read, or refused by name."""
+def test_damaged_pages_are_read_or_refused_by_name(tmp_path: Path) -> None:
+    """Every third byte of the pages is damaged in turn."""
     file = tmp_path / "p.parquet"
     pl.DataFrame({"a": ["x", "y"] * 20, "b": range(40)}).write_parquet(file, compression="uncompressed")
     content = file.read_bytes()
