@@ -1,4 +1,4 @@
-"""Graph attention: a stock listens to its neighbours of the same day, and always to itself."""
+"""Graph attention over the neighbours of a stock on the same day and the stock itself."""
 
 from typing import NamedTuple
 
@@ -8,20 +8,20 @@ from torch.nn import functional
 
 
 class Neighbours(NamedTuple):
-    """Sparse edges as a table: up to K neighbours a node.
+    """Sparse edges as a table: up to K neighbours per node.
 
     Shapes:
-        index int64 `[nodes, K]`: positions of neighbours (anything where not valid);
+        index int64 `[nodes, K]`: neighbours (any value where not valid);
         weight float `[nodes, K]`: signed correlation; valid bool `[nodes, K]`.
     """
 
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which a table has no use for
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     weight: Tensor
     valid: Tensor
 
     @staticmethod
     def none(nodes: int, device: torch.device | str = "cpu") -> "Neighbours":
-        """Nobody has a neighbour: every node keeps only itself."""
+        """No node has a neighbour."""
         empty = torch.zeros(nodes, 0, device=device)
         return Neighbours(empty.long(), empty, empty.bool())
 
@@ -38,10 +38,11 @@ class Neighbours(NamedTuple):
     def from_edges(edge_index: Tensor, edge_weight: Tensor, nodes: int) -> "Neighbours":
         """From lists of edges: edge_index int64 `[2, edges]` (source, receiver), weights `[edges]`.
 
-        A node always listens to itself, so self-loops are left out.
+        Self-loops are dropped, because every node attends to itself anyway.
         """
-        between = edge_index[0] != edge_index[1]
-        edge_index, edge_weight = edge_index[:, between], edge_weight[between]
+        distinct = edge_index[0] != edge_index[1]
+        edge_index, edge_weight = edge_index[:, distinct], edge_weight[distinct]
+        # Edge e goes to row `receiver[e]`, column: its number among the edges of that receiver.
         order = torch.argsort(edge_index[1], stable=True)
         source, receiver = edge_index[:, order]
         degree = torch.bincount(receiver, minlength=nodes)
@@ -60,9 +61,9 @@ class Neighbours(NamedTuple):
 class FinancialGraphAttention(nn.Module):
     """Multi-head graph attention over signed correlation edges (Velickovic et al., 2018, eq. 1-5).
 
-    A head's score of neighbour j for node i is `LeakyReLU(a . [W h_i, W h_j]) + s |corr_ij|`, with
-    a learned strength `s`; a softmax runs over the neighbours and the node itself. A negative
-    edge passes its message with the sign turned.
+    A head's score of neighbour j for node i is `LeakyReLU(a . [W h_i, W h_j]) + s |corr_ij|` with a learned
+    strength `s`. Softmax runs over the neighbours and the node itself. The message of a negative edge is
+    multiplied by -1.
 
     Args:
         in_features: width of a node's state.
@@ -104,13 +105,15 @@ class FinancialGraphAttention(nn.Module):
     def _attend(self, features: Tensor, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
         nodes, width = neighbours.index.shape
         hidden = self.W(features).view(nodes, self.num_heads, self.out_features)
+        # a . [W h_i, W h_j] splits into a receiver part and a sender part.
         own, other = self.a.weight.view(2, self.out_features).to(hidden.dtype)
-        receives = hidden @ own + self.a.bias.to(hidden.dtype)
-        sends = hidden @ other
+        receiver_score = hidden @ own + self.a.bias.to(hidden.dtype)
+        sender_score = hidden @ other
         flat = neighbours.index.flatten()
-        sent = sends.index_select(0, flat).view(nodes, width, self.num_heads)
-        scores = torch.cat([sends[:, None], sent], dim=1) + receives[:, None]
+        neighbour_score = sender_score.index_select(0, flat).view(nodes, width, self.num_heads)
+        scores = torch.cat([sender_score[:, None], neighbour_score], dim=1) + receiver_score[:, None]
         scores = functional.leaky_relu(scores, 0.2).float()
+        # The node itself is in column 0, with correlation 1.
         strength = functional.pad(neighbours.weight.abs(), (1, 0), value=1.0)
         scores = scores + (self.edge_importance * strength)[:, :, None]
         valid = functional.pad(neighbours.valid, (1, 0), value=True)
@@ -126,7 +129,7 @@ class FinancialGraphAttention(nn.Module):
 def _dense_attention(attention: Tensor, neighbours: Neighbours) -> Tensor:
     """Spread `[nodes, heads, 1 + K]` to `[heads, nodes, nodes]`."""
     nodes, heads, _ = attention.shape
-    itself = torch.arange(nodes, device=attention.device)[:, None]
-    index = torch.cat([itself, neighbours.index], dim=1)[:, None, :].expand_as(attention)
+    own = torch.arange(nodes, device=attention.device)[:, None]
+    index = torch.cat([own, neighbours.index], dim=1)[:, None, :].expand_as(attention)
     dense = attention.new_zeros(nodes, heads, nodes).scatter_add(2, index, attention)
     return dense.transpose(0, 1)

@@ -1,4 +1,4 @@
-"""LightGBM baseline: one gradient-boosted model a horizon, with the same embargo as everyone."""
+"""LightGBM baseline: one gradient-boosted model per horizon, with the same embargo as the network."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,23 +42,23 @@ class _Rows:
 class LightGBMFinancialBaseline:
     """Gradient-boosted trees on the rows of each day, scored out of sample.
 
-    Boosting stops early on the tail of the training days, which lies behind an embargo of its own.
+    Early stopping uses the tail of the training days, after an embargo.
 
-    Horizons are boosted side by side, each on one thread. With more, the threads of one would wait for each
-    other at every leaf, and the last bits of the sums that choose a split would depend on their number.
+    Horizons are boosted in parallel, each on one thread. With several threads per horizon, the threads would
+    wait for each other at every leaf, and the last bits of the sums that choose a split would depend on their
+    number.
 
     Args:
         prediction_horizons: trading days ahead, one model each.
         embargo_days: trading days between fit, early-stopping and evaluation days.
-        normalize_features: standardise each day first (frames only; a panel slice comes
-            normalised).
-        parameters: LightGBM parameters over `DEFAULT_PARAMETERS`.
+        normalize_features: standardise each day first (frames only; panel slices are already normalised).
+        parameters: LightGBM parameters that override `DEFAULT_PARAMETERS`.
         label: treatment of a day's targets, "raw", "zscore", "rank" or "blend".
-        validation_fraction: tail of the training days that stops the boosting early.
-        evaluation_fraction: when fitted on a frame, its last days are held out behind an embargo
-            for `evaluate_performance()`; 0 fits on everything.
-        sequence_length: rows need this many market days of data up to their own; with the
-            network's value both models see the same rows.
+        validation_fraction: tail of the training days used for early stopping.
+        evaluation_fraction: share of a frame's last days held out, after an embargo, for
+            `evaluate_performance()`; 0 fits on everything.
+        sequence_length: market days of data that a row needs up to its own; with the network's value both
+            models see the same rows.
         seed: of LightGBM.
 
     Raises:
@@ -100,12 +100,11 @@ class LightGBMFinancialBaseline:
         self._held_out: PanelSlice | None = None
 
     def fit(self, data: pl.DataFrame | PanelSlice) -> "LightGBMFinancialBaseline":
-        """Train one model a horizon.
+        """Train one model per horizon.
 
         Args:
-            data: a data set frame (`date, code, target_{h}d, features`), of which the last days
-                are held out for `evaluate_performance`, or the training days of a normalised
-                panel, all of which are used.
+            data: a data set frame (`date, code, target_{h}d, features`), whose last days are held out for
+                `evaluate_performance`, or the training days of a normalised panel, used completely.
 
         Raises:
             DataError: too few days, or a horizon without any target.
@@ -124,23 +123,23 @@ class LightGBMFinancialBaseline:
                 f"on; rows need {self.sequence_length} days of data, so bring more days, or shorten "
                 "the window (time_series.sequence_length)"
             )
-        known = [np.isfinite(rows.labels).any(axis=0) for rows in (fit, stop)]
-        for horizon, everywhere in zip(self.prediction_horizons, np.all(known, axis=0), strict=True):
-            if not everywhere:
+        labelled = [np.isfinite(rows.labels).any(axis=0) for rows in (fit, stop)]
+        for horizon, complete in zip(self.prediction_horizons, np.all(labelled, axis=0), strict=True):
+            if not complete:
                 raise DataError(
                     f"no row has a target for horizon {horizon}; check dataset.target_columns or drop "
                     f"{horizon} from the horizons"
                 )
-        # Binning takes as long as many trees, so it is done once for all horizons.
-        binned = self._binned(fit)
-        watched = self._binned(stop, binned) if self.parameters["early_stopping_rounds"] else None
-        labelling = Lock()
+        # Binning takes as long as many trees, so all horizons share one binned set.
+        fit_bins = self._binned(fit)
+        stop_bins = self._binned(stop, fit_bins) if self.parameters["early_stopping_rounds"] else None
+        lock = Lock()
 
         def boost(position: int) -> Any:
-            # The labels are written into the rows that all horizons share, before these are copied.
-            with labelling:
-                train_set = self._labelled(binned, fit.labels[:, position])
-                stop_set = None if watched is None else self._labelled(watched, stop.labels[:, position])
+            # Labels are written into the shared bins before each horizon copies its rows.
+            with lock:
+                train_set = self._labelled(fit_bins, fit.labels[:, position])
+                stop_set = None if stop_bins is None else self._labelled(stop_bins, stop.labels[:, position])
             return self._boost(train_set, stop_set)
 
         horizons = range(len(self.prediction_horizons))
@@ -150,10 +149,10 @@ class LightGBMFinancialBaseline:
         return self
 
     def predict(self, data: pl.DataFrame | PanelSlice) -> pl.DataFrame:
-        """Scores of every row: `date, code, prediction_{h}d` (Float32).
+        """Predictions of every row: `date, code, prediction_{h}d` (Float32).
 
         Raises:
-            DataError: not fitted, or the features differ from the fitted ones.
+            DataError: not fitted, or other features than fitted.
         """
         if not self.boosters:
             raise DataError("the baseline is not fitted; call fit first")
@@ -161,7 +160,7 @@ class LightGBMFinancialBaseline:
             data = self._to_slice(data)
         if data.panel.features != self.features:
             raise DataError(
-                f"fitted on {len(self.features)} features, asked with {len(data.panel.features)} others"
+                f"fitted on {len(self.features)} features, but the data has {len(data.panel.features)} others"
             )
         day, stock = data.rows(self.sequence_length)
         values = data.panel.values[day, stock]
@@ -173,7 +172,7 @@ class LightGBMFinancialBaseline:
     def evaluate_performance(
         self, data: pl.DataFrame | PanelSlice | None = None
     ) -> dict[int, dict[str, float]]:
-        """Score each horizon by day on days the models never saw.
+        """Score each horizon by day, out of sample.
 
         Args:
             data: days to score; None takes the days that `fit` held out.
@@ -182,7 +181,7 @@ class LightGBMFinancialBaseline:
             `{horizon: {"mean_ic", "mean_rank_ic", "n_days", "n_rows", "n_trees"}}`.
 
         Raises:
-            DataError: nothing was held out and no data is given.
+            DataError: no days were held out and no data is given.
         """
         if data is None:
             if self._held_out is None:
@@ -196,18 +195,18 @@ class LightGBMFinancialBaseline:
         for horizon, position in zip(self.prediction_horizons, self._positions(data.panel), strict=True):
             target = data.panel.targets[day, stock, position]
             prediction = predictions[f"prediction_{horizon}d"].to_numpy()
-            known = np.isfinite(target)
+            labelled = np.isfinite(target)
             performance[horizon] = {
                 "mean_ic": information_coefficient(prediction, target, day),
                 "mean_rank_ic": rank_information_coefficient(prediction, target, day),
-                "n_days": len(np.unique(day[known])),
-                "n_rows": int(known.sum()),
+                "n_days": len(np.unique(day[labelled])),
+                "n_rows": int(labelled.sum()),
                 "n_trees": _n_trees(self.boosters[horizon]),
             }
         return performance
 
     def feature_importance(self) -> pl.DataFrame:
-        """Share of the gain that each feature brought: `feature, horizon, importance`."""
+        """Each feature's share of the gain: `feature, horizon, importance`."""
         tables = []
         for horizon, booster in self.boosters.items():
             gain = booster.feature_importance("gain")
@@ -216,7 +215,7 @@ class LightGBMFinancialBaseline:
         return pl.concat(tables)
 
     def _prepare(self, frame: pl.DataFrame) -> PanelSlice:
-        """Normalise a frame, hold its last days out, and return the days before the embargo."""
+        """Normalise a frame, hold out its last days, and return the days before the embargo."""
         features = feature_columns(frame.schema)
         calendar = frame[DATE].unique().sort()
         days = range(calendar.len())
@@ -245,7 +244,7 @@ class LightGBMFinancialBaseline:
         return _Rows(panel.values[day, stock], labels[day - days.start, stock])
 
     def _positions(self, panel: Panel) -> list[int]:
-        """Where the panel holds the targets of each horizon."""
+        """Column of each horizon's targets in the panel."""
         if missing := set(self.prediction_horizons) - set(panel.horizons):
             raise DataError(
                 f"the panel has targets for the horizons {choices(panel.horizons)}, not for horizon "
@@ -253,28 +252,28 @@ class LightGBMFinancialBaseline:
             )
         return [panel.horizons.index(horizon) for horizon in self.prediction_horizons]
 
-    def _binned(self, rows: _Rows, like: Any = None) -> Any:
-        """Rows in LightGBM's bins, without labels; `like` lends its bins."""
+    def _binned(self, rows: _Rows, reference: Any = None) -> Any:
+        """Rows in LightGBM's bins, without labels; with the bins of `reference` if given."""
         import lightgbm
 
         return lightgbm.Dataset(
             rows.features,
             feature_name=[f"f{i}" for i in range(rows.features.shape[1])],
-            reference=like,
-            # Each feature's bins are its own, so all cores may look for them.
+            reference=reference,
+            # Features are binned independently, so all cores can work on them.
             params={**self._boosting_parameters(), "num_threads": self.parameters.get("num_threads", 0)},
         ).construct()
 
     def _labelled(self, binned: Any, labels: np.ndarray) -> Any:
-        """The binned rows whose label is known, with their labels."""
-        known = np.flatnonzero(np.isfinite(labels))
+        """Copy of the binned rows with a label, and their labels."""
+        rows = np.flatnonzero(np.isfinite(labels))
         binned.set_label(np.nan_to_num(labels))
-        # Not the binned rows' own parameters: LightGBM's number of threads is the whole process's, also
-        # that of a horizon which is being boosted meanwhile.
-        return binned.subset(known, self._boosting_parameters()).construct()
+        # LightGBM's number of threads is global, so the bins' own parameters would also change it for the
+        # horizons that are boosting at the same time.
+        return binned.subset(rows, self._boosting_parameters()).construct()
 
     def _boosting_parameters(self) -> dict[str, Any]:
-        """LightGBM's own parameters, without those that say how long to boost."""
+        """Parameters without the number of rounds and early stopping."""
         given = {
             name: value
             for name, value in self.parameters.items()
@@ -285,7 +284,7 @@ class LightGBMFinancialBaseline:
         return {**fixed, **by_column, "num_threads": 1, **given}
 
     def _boost(self, train_set: Any, stop_set: Any | None) -> Any:
-        """Train the model of one horizon; without a set to stop on, every tree is grown."""
+        """Train the model of one horizon; without `stop_set`, every tree is grown."""
         import lightgbm
 
         patience = self.parameters["early_stopping_rounds"]
@@ -299,10 +298,10 @@ class LightGBMFinancialBaseline:
 
 
 def boosted_at_a_time(horizons: int) -> int:
-    """Models that are boosted side by side, each with a copy of the binned rows."""
+    """Number of models boosted in parallel, each with a copy of the binned rows."""
     return min(horizons, available_cores())
 
 
 def _n_trees(booster: Any) -> int:
-    """Trees that predict: up to the best iteration, or all where nothing stopped early."""
+    """Number of trees used: up to the best iteration, or all without early stopping."""
     return int(booster.best_iteration) if booster.best_iteration > 0 else int(booster.num_trees())

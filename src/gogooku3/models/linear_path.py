@@ -1,4 +1,4 @@
-"""A linear reading of today's features, solved in closed form and never trained by gradients."""
+"""Linear path on today's features, solved in closed form and never trained by gradients."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ from gogooku3.errors import DataError
 
 
 class LinearPath(nn.Module):
-    """`x W`, with `W` the ridge regression of the labels on today's features.
+    """`x W`, where `W` is the ridge regression of the labels on today's features.
 
-    Most of what can be predicted is a faint linear tilt, and gradient steps that learn it learn noise at the
-    same time. So it is solved at once, `W = (X'X + n penalty I)^-1 X'y` (Hoerl and Kennard, 1970, eq. 2.1;
-    the penalty in units of a feature's variance), and what is trained learns the rest. Starts at 0.
+    `W = (X'X + n penalty I)^-1 X'y` (Hoerl and Kennard, 1970, eq. 2.1; the penalty in units of a feature's
+    variance). Most of what is predictable is a weak linear effect; gradient steps that learn it also learn
+    noise. So it is solved directly, and training learns the remainder. `W` is initially 0.
 
     Shapes:
         x `[samples, features]` -> `[samples, horizons]`.
@@ -32,36 +32,36 @@ class LinearPath(nn.Module):
         """Solve for the weights.
 
         Args:
-            parts: features `[rows, features]` and labels `[rows, horizons]`, NaN unknown, part by part;
-                they are summed in double precision.
+            parts: features `[rows, features]` and labels `[rows, horizons]` (NaN unknown) of some rows each;
+                their sums are accumulated in double precision.
             penalty: on the squared weights, in units of a feature's variance.
 
         Raises:
-            DataError: a horizon has no label at all, or a value is not finite; the weights stay.
+            DataError: a horizon has no label, or a value is not finite; the weights are unchanged.
         """
         features, horizons = self.weight.shape
-        device = self.weight.device
-        gram = torch.zeros(horizons, features, features, dtype=torch.float64, device=device)
-        moment = torch.zeros(horizons, features, dtype=torch.float64, device=device)
-        rows = torch.zeros(horizons, dtype=torch.float64, device=device)
+        gram = torch.zeros(horizons, features, features, dtype=torch.float64, device=self.weight.device)
+        moment, rows = gram.new_zeros(horizons, features), gram.new_zeros(horizons)
         for x, y in parts:
-            known = ~y.isnan()
+            labelled = ~y.isnan()
             whole = x.T @ x
             for horizon in range(horizons):
-                mine = known[:, horizon]
-                if bool(mine.all()):
+                mask = labelled[:, horizon]
+                if bool(mask.all()):
                     gram[horizon] += whole
                 else:
-                    part = x[mine]
+                    part = x[mask]
                     gram[horizon] += part.T @ part
-            moment += (torch.where(known, y, 0).T @ x).double()
-            rows += known.sum(dim=0)
+            moment += (torch.where(labelled, y, 0).T @ x).double()
+            rows += labelled.sum(dim=0)
         if not bool((rows > 0).all()):
-            raise DataError("the linear path needs labels at every horizon; at one, no training day has any")
+            raise DataError(
+                "the linear path needs labels at every horizon, but one has none on the training days"
+            )
         if not bool(gram.isfinite().all() and moment.isfinite().all()):
             raise DataError(
                 "the sums of the linear path are not finite: a feature is NaN or infinite, or a label "
                 "infinite; normalise the features, with unknown as 0, and leave unknown labels NaN"
             )
-        ridge = penalty * rows[:, None, None] * torch.eye(features, dtype=torch.float64, device=device)
+        ridge = penalty * rows[:, None, None] * torch.eye(features, dtype=gram.dtype, device=gram.device)
         self.weight.copy_(torch.linalg.solve(gram + ridge, moment).T)

@@ -1,9 +1,9 @@
-"""What the current step alone says: the direct path from today's features to the state."""
+"""Encoder of the current step: the direct path from today's features to the state."""
 
 from torch import Tensor, nn
 
 BLOCKS = 2
-"""Residual blocks: two find interactions of features that one does not."""
+"""Residual blocks; two find feature interactions that one misses."""
 
 
 class ResidualBlock(nn.Module):
@@ -24,20 +24,20 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.inside(x)
-        return mixed
+        output: Tensor = x + self.inside(x)
+        return output
 
 
 class SnapshotEncoder(nn.Module):
-    """Today's features, mixed by residual blocks, without a detour through the window.
+    """Today's features through a residual network: `norm(block(block(W dropout(x))))`.
 
-    On a table of today's features trees are hard to beat; a residual network with dropout on the features
-    comes closest (Gorishniy et al., 2021, "Revisiting Deep Learning Models for Tabular Data", eq. 2).
+    On tabular features trees are hard to beat; a residual network with dropout on the features comes closest
+    (Gorishniy et al., 2021, "Revisiting Deep Learning Models for Tabular Data", eq. 2).
 
     Args:
         num_features: features of a step.
-        width: of the blocks. They run once a sample, so they may be far wider than the rest.
-        dropout: share dropped inside the blocks; of the features themselves, 0.2 at most.
+        width: of the blocks; may be large, because they run once per sample.
+        dropout: share dropped inside the blocks, and at most 0.2 of the features.
 
     Shapes:
         x `[samples, features]` in standard deviations -> `[samples, width]`.
