@@ -174,7 +174,9 @@ def test_wandb_without_a_user_is_told_with_what_to_set(
             raise wandb.errors.UsageError("No API key configured.")
 
     monkeypatch.setattr(loggers, "WandbLogger", Refused)
-    with pytest.raises(ConfigError, match=r"W&B begins no run \(No API key.*WANDB_API_KEY, or WANDB_MODE"):
+    with pytest.raises(
+        ConfigError, match=r"W&B does not start a run \(No API key.*WANDB_API_KEY, or WANDB_MODE"
+    ):
         fit(tmp_path, wandb=True)
 
 

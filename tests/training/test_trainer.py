@@ -313,7 +313,7 @@ def test_short_names_and_groups_make_a_whole_configuration() -> None:
 def test_a_whole_configuration_is_taken_as_it_is() -> None:
     config = trainer().config
     assert trainer(config=config).config is config
-    with pytest.raises(ConfigError, match="config says sequence_length 8 but the model was built with 9"):
+    with pytest.raises(ConfigError, match="config has sequence_length 8 but the model was built with 9"):
         trainer(network(sequence_length=9), config=config)
 
 
@@ -327,8 +327,8 @@ def test_a_whole_configuration_is_taken_as_it_is() -> None:
         ({"split": {"embargo_days": 3}}, "embargo_days is 3 trading days but the longest horizon is 5"),
         ({"early_stopping": {"monitor": "val/rank_ic_20d"}}, "monitor"),
         ({"loss": {"horizon_weights": {1: 1.0}}}, "horizon_weights"),
-        ({"model": {"hidden_dim": 32}}, "config says hidden_dim 32 but the model was built with 16"),
-        ({"time_series": {"sequence_length": 9}}, "config says sequence_length 9 .* built with 8"),
+        ({"model": {"hidden_dim": 32}}, "config has hidden_dim 32 but the model was built with 16"),
+        ({"time_series": {"sequence_length": 9}}, "config has sequence_length 9 .* built with 8"),
         ({"scheduler": "one_cycle"}, "'scheduler' is a group of settings"),
         ({"seeds": [0, 1]}, r"seeds is \[0, 1\], but a trainer trains one network"),
     ],
@@ -421,7 +421,7 @@ def ring(as_of: dt.date) -> StockGraph:
 
 def test_a_standing_graph_from_the_middle_of_training_warns_how_many_days_cannot_see_it() -> None:
     model = network(graph_info=ring(dt.date(2024, 2, 1)))
-    with pytest.warns(UserWarning, match="as of 2024-02-01: 28 training days before it see no neighbours"):
+    with pytest.warns(UserWarning, match="as of 2024-02-01: 28 training days before it have no neighbours"):
         fitted = trainer(model)
     assert not fitted.batches.gather([27]).neighbours.valid.any()
     assert fitted.batches.gather([28]).neighbours.valid.any()

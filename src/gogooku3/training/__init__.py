@@ -1,6 +1,6 @@
-"""Fits one network: batches, loss, trainer, checkpoints. Knows no run folder; names load at first use.
+"""Fit one network: batches, loss, trainer, checkpoints. Public names load at first use.
 
-`SafeTrainingPipeline` lives in `pipeline` and is only re-exported here.
+`SafeTrainingPipeline` is re-exported from `pipeline`.
 """
 
 from typing import TYPE_CHECKING

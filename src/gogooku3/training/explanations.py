@@ -1,4 +1,4 @@
-"""What a trained network looks at, as tables. They are made after the predictions and choose nothing."""
+"""Explanation tables of a trained network: features, attention, neighbours, edges and embeddings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,39 +20,38 @@ from gogooku3.schema import DATE
 from gogooku3.training.batches import Batch, PanelBatches
 
 MAX_DAYS = 20
-"""Days that are explained at most."""
+"""Most days explained."""
 MAX_SAMPLES = 5_000
-"""Samples that these days hold at most, unless one day alone holds more: enough for a mean."""
+"""Most samples explained, unless a single day has more; enough for a mean."""
 ITSELF = "itself"
 _BANDS = (0.0, 0.2, 0.4, 0.6, 0.8)
-"""Lower ends of the bands of |correlation| that attention is summed up by."""
+"""Lower ends of the bands of |correlation| in the table of neighbours."""
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """Tables over the explained days; edges and embeddings are those of the last of them."""
+    """Tables over the explained days; edges and embeddings are of the last day."""
 
     features: pl.DataFrame
-    """`feature, horizon, importance`: mean size of a feature's contributions to the predictions of a
-    horizon, less what it adds to all stocks of the day alike, as a share of the horizon's sum; the largest
-    first."""
+    """`feature, horizon, importance`: mean absolute contribution of a feature to the predictions of a
+    horizon, after subtracting the day's mean contribution, as a share of the horizon's sum; largest first."""
     attention: pl.DataFrame
-    """`layer, head, lag, attention`: mean over the samples; lag 0 is the current day."""
+    """`layer, head, lag, attention`: mean over samples; lag 0 is the current day."""
     neighbours: pl.DataFrame
-    """`heard, links, attention, even`: mean attention a link, over heads, by |correlation|, and what a link
-    would get if a stock heard itself and all its neighbours alike."""
+    """`heard, links, attention, even`: mean attention per link over heads, by band of |correlation|, and the
+    attention per link if it were uniform over the stock and its neighbours."""
     edges: pl.DataFrame
-    """`date, receiver, source, correlation, attention`: mean over heads; the largest first."""
+    """`date, receiver, source, correlation, attention`: mean over heads; largest first."""
     embeddings: pl.DataFrame
     """`date, code, x, y, sector, prediction`: the graph embedding's two principal components, and the mean
-    prediction over horizons; sector null where not known."""
+    prediction over horizons; sector null if unknown."""
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def write(self, folder: Path) -> None:
-        """One `<name>.parquet` a table, each whole or not at all."""
+        """Write one `<name>.parquet` per table, atomically."""
         for name, table in self.tables().items():
             with atomic_path(folder / f"{name}.parquet") as temporary:
                 table.write_parquet(temporary, compression="zstd")
@@ -67,16 +66,16 @@ def explain_days(
     max_days: int = MAX_DAYS,
     max_samples: int = MAX_SAMPLES,
 ) -> Explanations:
-    """Explain the predictions of some days, or of some of them, evenly spread, where there are many.
+    """Explain the predictions of some days; of many days, an evenly spread selection.
 
     Args:
-        model: trained; it comes back on its device and in its mode, without gradients.
-        batches: gathers the samples of `panel`, with the graphs and market states the model predicts with.
+        model: trained; its device, mode and gradients are unchanged.
+        batches: gathers the samples of `panel`, with the graphs and market states used for prediction.
         panel: names days, stocks and features.
-        days: days of the panel, as a rule those of the test; each is explained by its own past alone.
-        sectors: sector by code, for the table of embeddings; nothing else reads it.
-        max_days: days explained at most.
-        max_samples: fewer days are explained where they would hold more samples, but always one.
+        days: days of the panel, usually the test days; each uses only its own past.
+        sectors: sector by code, for the table of embeddings.
+        max_days: most days explained.
+        max_samples: most samples explained; at least one day is.
 
     Raises:
         DataError: none of the days has a sample.
@@ -85,7 +84,7 @@ def explain_days(
     if not served:
         raise DataError(f"no day from {days.start} to {days.stop - 1} has a sample to explain")
     affordable = int(max_samples / batches.samples_by_day[served].mean())
-    chosen = _spread(served, max(1, min(max_days, affordable)))
+    chosen = _evenly_spread(served, max(1, min(max_days, affordable)))
     home = next(model.parameters()).device
     contributions: list[Tensor] = []
     attention: list[Tensor] = []
@@ -94,10 +93,8 @@ def explain_days(
         for day in chosen:
             batch = batches.gather([day])
             model.to(batch.x.device)
-            output = model.explain(
-                batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market
-            )
-            contributions.append(_told_apart(output.contributions))
+            output = model.explain(*batch.inputs)
+            contributions.append(_relative_size(output.contributions))
             attention.append(output.temporal_attention.mean(dim=0, dtype=torch.float64).cpu())
             if model.graph is None:
                 batch = batch._replace(neighbours=Neighbours.none(len(batch.day), batch.x.device))
@@ -114,22 +111,21 @@ def explain_days(
     )
 
 
-def _spread(days: list[int], most: int) -> list[int]:
-    """At most so many of the days, evenly spread, the last among them."""
+def _evenly_spread(days: list[int], most: int) -> list[int]:
+    """At most `most` of the days, evenly spread, including the last."""
     if len(days) <= most:
         return days
-    places = np.linspace(0, len(days) - 1, most).round().astype(int) if most > 1 else [len(days) - 1]
-    return [days[place] for place in places]
+    indices = np.linspace(0, len(days) - 1, most).round().astype(int) if most > 1 else [len(days) - 1]
+    return [days[index] for index in indices]
 
 
-def _told_apart(contributions: Tensor) -> Tensor:
-    """Mean size `[horizons, features]` of a day's contributions, less their mean over the day's stocks.
+def _relative_size(contributions: Tensor) -> Tensor:
+    """Mean absolute contribution `[horizons, features]`, after subtracting the mean over the day's stocks.
 
-    Predictions are compared within a day, so what moves all stocks alike, as a month's name does, tells none
-    from another.
+    Predictions are compared within a day, so an equal shift of all stocks (a calendar feature) ranks nothing.
     """
-    apart = contributions.double() - contributions.mean(dim=0, dtype=torch.float64)
-    return apart.abs().mean(dim=0).cpu()
+    relative = contributions.double() - contributions.mean(dim=0, dtype=torch.float64)
+    return relative.abs().mean(dim=0).cpu()
 
 
 def _weighted(by_day: list[Tensor], weights: Tensor) -> np.ndarray:
@@ -138,7 +134,7 @@ def _weighted(by_day: list[Tensor], weights: Tensor) -> np.ndarray:
 
 
 def _features(size: np.ndarray, features: tuple[str, ...], horizons: tuple[int, ...]) -> pl.DataFrame:
-    """Size of contributions `[horizons, features]` as shares of each horizon."""
+    """Absolute contributions `[horizons, features]` as shares of each horizon."""
     total = size.sum(axis=1, keepdims=True)
     shares = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
     return pl.DataFrame(
@@ -164,23 +160,23 @@ def _attention(weights: np.ndarray) -> pl.DataFrame:
 
 
 def _links(output: ModelOutput, neighbours: Neighbours) -> np.ndarray:
-    """Every link of a day as `[links, 3]`: |correlation| (NaN: the stock itself), attention, even share."""
-    heard = output.graph_attention.mean(dim=1)
-    even = 1.0 / (1 + neighbours.valid.sum(dim=1).to(heard))
-    strength = torch.cat([torch.full_like(heard[:, :1], torch.nan), neighbours.weight.abs()], dim=1)
+    """Links of a day `[links, 3]`: |correlation| (NaN: the stock itself), attention, uniform attention."""
+    attention = output.graph_attention.mean(dim=1)
+    even = 1.0 / (1 + neighbours.valid.sum(dim=1).to(attention))
+    strength = torch.cat([torch.full_like(attention[:, :1], torch.nan), neighbours.weight.abs()], dim=1)
     present = functional.pad(neighbours.valid, (1, 0), value=True)
-    links = torch.stack([strength, heard, even[:, None].expand_as(heard)], dim=2)[present]
+    links = torch.stack([strength, attention, even[:, None].expand_as(attention)], dim=2)[present]
     return links.double().cpu().numpy()
 
 
 def _neighbours(links: np.ndarray) -> pl.DataFrame:
-    """Mean attention and even share of a link: the stock itself, then its neighbours by |correlation|."""
+    """Mean attention and uniform attention per link: the stock itself, then neighbours by |correlation|."""
     strength = links[:, 0]
     itself = np.isnan(strength)
     band = np.searchsorted(_BANDS, strength, side="right") - 1
     ends = (*(f"{low:.1f}" for low in _BANDS), "1.0")
     groups = {ITSELF: itself} | {
-        f"{ends[place]} to {ends[place + 1]}": ~itself & (band == place) for place in range(len(_BANDS))
+        f"{ends[number]} to {ends[number + 1]}": ~itself & (band == number) for number in range(len(_BANDS))
     }
     rows = [
         {
@@ -197,49 +193,49 @@ def _neighbours(links: np.ndarray) -> pl.DataFrame:
 
 
 def _edges(batch: Batch, output: ModelOutput, panel: Panel) -> pl.DataFrame:
-    """Who hears whom on the day of a batch."""
+    """Edges on the day of a batch."""
     valid = batch.neighbours.valid.cpu().numpy()
-    heard = output.graph_attention.mean(dim=1)[:, 1:].cpu().numpy()
+    attention = output.graph_attention.mean(dim=1)[:, 1:].cpu().numpy()
     receiver, slot = np.nonzero(valid)
     codes = np.array(panel.codes)[batch.stock.cpu().numpy()]
     source = batch.neighbours.index.cpu().numpy()[receiver, slot]
-    return _of_day(
+    return _with_date(
         panel,
         batch,
         {
             "receiver": codes[receiver],
             "source": codes[source],
             "correlation": batch.neighbours.weight.cpu().numpy()[receiver, slot].astype(np.float64),
-            "attention": heard[receiver, slot].astype(np.float64),
+            "attention": attention[receiver, slot].astype(np.float64),
         },
     ).sort("attention", descending=True, maintain_order=True)
 
 
 def _embeddings(batch: Batch, output: ModelOutput, panel: Panel, sectors: Mapping[str, str]) -> pl.DataFrame:
-    place = principal_components(output.graph_embeddings.double().cpu().numpy())
+    components = principal_components(output.graph_embeddings.double().cpu().numpy())
     codes = [panel.codes[stock] for stock in batch.stock.tolist()]
-    return _of_day(
+    return _with_date(
         panel,
         batch,
         {
             "code": codes,
-            "x": place[:, 0],
-            "y": place[:, 1],
+            "x": components[:, 0],
+            "y": components[:, 1],
             "sector": pl.Series([sectors.get(code) for code in codes], dtype=pl.String),
             "prediction": output.predictions.mean(dim=1).double().cpu().numpy(),
         },
     )
 
 
-def _of_day(panel: Panel, batch: Batch, columns: dict[str, Any]) -> pl.DataFrame:
+def _with_date(panel: Panel, batch: Batch, columns: dict[str, Any]) -> pl.DataFrame:
     day = panel.dates[int(batch.day[0])].astype("datetime64[D]").item()
     return pl.DataFrame(columns).select(pl.lit(day, pl.Date).alias(DATE), pl.all())
 
 
 def principal_components(points: np.ndarray) -> np.ndarray:
-    """Two principal components `[points, 2]`, by SVD, each signed so that its largest loading is positive.
+    """Two principal components `[points, 2]` by SVD, each signed so that its largest loading is positive.
 
-    Points that differ along fewer than two directions get zeros for the rest.
+    Points of lower rank get zeros for the missing components.
 
     >>> principal_components(np.array([[0.0, 0.0], [3.0, 4.0]])).round(6).tolist()
     [[-2.5, 0.0], [2.5, 0.0]]
@@ -248,6 +244,6 @@ def principal_components(points: np.ndarray) -> np.ndarray:
     left, scale, right = np.linalg.svd(centred, full_matrices=False)
     kept = scale[:2] > 1e-12 * max(scale[0], 1e-300)
     largest = np.take_along_axis(right, np.abs(right).argmax(axis=1)[:, None], axis=1)[:2, 0]
-    place = np.zeros((len(points), 2))
-    place[:, : len(kept)] = left[:, :2] * scale[:2] * np.where(kept, np.sign(largest), 0.0)
-    return place
+    components = np.zeros((len(points), 2))
+    components[:, : len(kept)] = left[:, :2] * scale[:2] * np.where(kept, np.sign(largest), 0.0)
+    return components

@@ -1,4 +1,4 @@
-"""Keeps the graph current while a fold trains, and says how large it is and how much of it changed."""
+"""Callback that keeps the monthly graphs current during training and logs their size and turnover."""
 
 import logging
 
@@ -17,31 +17,29 @@ logger = logging.getLogger(__name__)
 
 
 class DynamicGraphCallback(pl.Callback):
-    """Keeps the graph current: a snapshot a month along the calendar, asked for anew every few epochs.
+    """Serve one graph snapshot per month; rebuild them when the builder or the returns change.
 
-    A day is served by the snapshot made of returns before its month; no day sees a later one. The
-    model's standing graph becomes the snapshot that serves the last training day. With the same builder
-    settings and returns the snapshots would be the same, so they are kept; set `graph_builder` or `data` to
-    something else between epochs and they are built again.
+    A day's snapshot uses returns before its month only. The model's standing graph becomes the snapshot of
+    the last training day. Every `every_n_epochs` the callback checks `graph_builder` and `data`, and rebuilds
+    the snapshots if either was replaced.
 
     Logs `graph/edges`, `graph/turnover`, `graph/negative_share`, `graph/mean_abs_correlation` and
-    `graph/isolated`, the means over the months of the training days that have edges
-    (`GraphSchedule.means`), and `graph/rebuilt`, the share of edges changed since the schedule before.
+    `graph/isolated`, means over the training months with edges (`GraphSchedule.means`), and `graph/rebuilt`,
+    the share of edges changed since the previous schedule.
 
     Args:
         graph_builder: rules for edges.
         data: daily returns, as a data set frame with `ret_1d` (or the builder's `return_column`), or
             float `[days, stocks]` on the panel's calendar and stocks.
-        every_n_epochs: epochs between two rebuilds.
-        schedule: snapshots that `graph_builder` has already made of `data` for the panel, to start with;
-            None builds them.
+        every_n_epochs: epochs between two checks.
+        schedule: initial snapshots, built by `graph_builder` from `data` for the panel; None builds them.
 
     Attributes:
         schedule: the snapshots in use.
 
     Raises:
-        ConfigError: other rules than `graph_builder`'s made `schedule`.
-        DataError: at the start of training, when `schedule` is not for the panel's days and stocks.
+        ConfigError: `schedule` was built by other rules than `graph_builder`.
+        DataError: at the start of training, if `schedule` does not match the panel's days and stocks.
     """
 
     def __init__(
@@ -53,8 +51,8 @@ class DynamicGraphCallback(pl.Callback):
     ) -> None:
         if schedule is not None and schedule.builder != graph_builder:
             raise ConfigError(
-                f"the schedule was made by {schedule.builder}, not by {graph_builder}; pass the builder that "
-                "made it, or no schedule"
+                f"the schedule was built by {schedule.builder}, not by {graph_builder}; pass the builder "
+                "that built it, or no schedule"
             )
         self.graph_builder = graph_builder
         self.data = data
@@ -69,7 +67,7 @@ class DynamicGraphCallback(pl.Callback):
         panel = pl_module.panel
         if self.schedule is None or self._is_outdated():
             self.schedule = self._build(panel)
-        elif not _is_of(panel, self.schedule):
+        elif not _matches(panel, self.schedule):
             if self.schedule is self._given:
                 raise DataError(
                     f"the schedule is for {self.schedule.graphs[0].n_nodes} stocks on "
@@ -87,12 +85,12 @@ class DynamicGraphCallback(pl.Callback):
     def _refresh(self, epoch: int, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ATFTModule) and self.schedule is not None
         if not self._is_outdated():
-            logger.info("epoch %d: the graphs stay; neither rules nor returns have changed", epoch)
+            logger.info("epoch %d: the graphs stay; rules and returns are unchanged", epoch)
             self._metrics["graph/rebuilt"] = 0.0
             return
-        before, self.schedule = self.schedule, self._build(pl_module.panel)
-        changed = self.schedule.edge_turnover(before)
-        logger.info("epoch %d: %s; %.0f%% changed since before", epoch, self.schedule, 100 * changed)
+        previous, self.schedule = self.schedule, self._build(pl_module.panel)
+        changed = self.schedule.edge_turnover(previous)
+        logger.info("epoch %d: %s; %.0f%% changed", epoch, self.schedule, 100 * changed)
         self._serve(pl_module, self.schedule, changed)
 
     def _is_outdated(self) -> bool:
@@ -115,15 +113,15 @@ class DynamicGraphCallback(pl.Callback):
         self._metrics["graph/rebuilt"] = changed
 
 
-def _is_of(panel: Panel, schedule: GraphSchedule) -> bool:
-    """Whether a schedule is over a panel's stocks and its days' months."""
+def _matches(panel: Panel, schedule: GraphSchedule) -> bool:
+    """Return True if the schedule covers the panel's stocks and months."""
     months = schedule.months[schedule.snapshot_index]
     same_days = np.array_equal(months, panel.dates.astype("datetime64[M]"))
     return same_days and schedule.graphs[0].codes == tuple(panel.codes)
 
 
 def returns_on(panel: Panel, frame: polars.DataFrame, column: str) -> np.ndarray:
-    """Daily returns of a frame on a panel's calendar and stocks, `[days, stocks]`, NaN where missing.
+    """Daily returns of a frame aligned to a panel's days and stocks, `[days, stocks]`, NaN where missing.
 
     Raises:
         DataError: the frame lacks the column, or none of its rows is in the panel.

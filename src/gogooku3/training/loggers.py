@@ -1,4 +1,4 @@
-"""Where a network's curves go: TensorBoard in its folder, W&B and MLflow where asked for."""
+"""Loggers of a training: TensorBoard in the network's folder; W&B and MLflow on request."""
 
 import os
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from gogooku3.config.groups import LoggingConfig
 from gogooku3.errors import ConfigError
 
 TENSORBOARD = "tensorboard"
-"""Folder of a network's events, in that of the network."""
+"""Folder of the TensorBoard events, inside the network's folder."""
 
 
 def require_clients(config: LoggingConfig) -> None:
-    """Refuse a logger whose client is not installed, before anything is trained.
+    """Check that the clients of the enabled loggers are installed.
 
     Raises:
-        ConfigError: it names the extra to install.
+        ConfigError: a client is missing; names the extra to install.
     """
-    for name, wanted in (("wandb", config.wandb), ("mlflow", config.mlflow)):
-        if wanted and find_spec(name) is None:
+    for name, enabled in (("wandb", config.wandb), ("mlflow", config.mlflow)):
+        if enabled and find_spec(name) is None:
             raise ConfigError(
                 f"logging.{name} is true but {name} is not installed; pip install 'gogooku3[{name}]'"
             )
@@ -30,13 +30,14 @@ def require_clients(config: LoggingConfig) -> None:
 
 @contextmanager
 def open_loggers(config: LoggingConfig, run_dir: Path | None) -> Iterator[list[Logger]]:
-    """The loggers that are asked for, while the block runs.
+    """Open the enabled loggers while the block runs.
 
     Args:
-        run_dir: the network's folder; its last two parts name the run. None: there are none.
+        config: enabled loggers.
+        run_dir: the network's folder; its last two parts name the run. None: no loggers.
 
     Raises:
-        ConfigError: a client is not installed, or W&B knows no user.
+        ConfigError: a client is not installed, or W&B has no API key.
     """
     require_clients(config)
     loggers: list[Logger] = []
@@ -54,7 +55,7 @@ def open_loggers(config: LoggingConfig, run_dir: Path | None) -> Iterator[list[L
         if run_dir is not None and config.wandb:
             import wandb
 
-            # Or the next network's curves would be appended to this one's.
+            # Otherwise the next network's curves would be appended to this run.
             wandb.finish()
 
 
@@ -63,19 +64,19 @@ def _wandb(config: LoggingConfig, name: str, run_dir: Path) -> Logger:
 
     logger = WandbLogger(name=name, project=config.wandb_project, save_dir=run_dir)
     try:
-        _ = logger.experiment  # which begins W&B's run
+        _ = logger.experiment  # starts W&B's run
     except wandb.Error as error:
         raise ConfigError(
-            f"logging.wandb is true, but W&B begins no run ({error}); set WANDB_API_KEY, or "
+            f"logging.wandb is true, but W&B does not start a run ({error}); set WANDB_API_KEY, or "
             "WANDB_MODE=offline to keep the curves in the folder"
         ) from error
     return logger
 
 
 def _mlflow(config: LoggingConfig, name: str, run_dir: Path) -> Logger:
-    # MLflow keeps a folder only when told that this is meant, and otherwise asks for a database.
+    # Without this, MLflow refuses a folder and requires a database.
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLFLOW_TRACKING_URI is not asked: MLflow itself sets it, to where the last network's curves went.
+    # MLFLOW_TRACKING_URI is not read, because MLflow sets it to the location of the previous run.
     uri = config.mlflow_uri or (run_dir / "mlruns").resolve().as_uri()
     return MLFlowLogger(experiment_name="gogooku3", run_name=name, tracking_uri=uri)

@@ -1,7 +1,7 @@
-"""The loss over several horizons; a null target drops out of its horizon alone.
+"""Loss over several horizons: squared error plus, optionally, the correlation within each day.
 
-Squared errors ask for the right size, and on noisy returns the cheapest size is near nothing: predictions
-may collapse to a constant. The correlation within the day asks for the right order, whatever its size.
+On noisy returns the squared error is smallest near zero, so predictions may collapse to a constant. The
+correlation rewards the right order of stocks, independent of scale.
 """
 
 from collections.abc import Mapping
@@ -15,28 +15,27 @@ DEFAULT_HORIZON_WEIGHTS: Mapping[int, float] = {1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5
 
 
 _LEAST_VARIANCE = 1e-12
-"""Of a day's predictions or labels; below it there is no order to speak of, only rounding."""
+"""Of a day's predictions or labels; below it, differences are rounding errors."""
 
 
 class MultiHorizonFinancialLoss(nn.Module):
     """Sum over horizons of weight x error, divided by the number of horizons.
 
-    The error of a horizon is the mean squared error over all samples, plus `correlation_weight` x (1 - the
-    mean over days of the Pearson correlation of predictions and targets within the day). With ranked
-    targets that is a rank correlation.
+    `error_h = mean((p - y)^2) + correlation_weight * (1 - mean over days of corr(p, y))`: squared error over
+    all samples, Pearson correlation within each day (a rank correlation for ranked targets).
 
     Args:
         horizon_weights: weight of each horizon, in the order of the prediction's columns.
-        correlation_weight: weight of the correlation; 0 leaves it out.
+        correlation_weight: weight of the correlation term; 0 omits it.
 
     Shapes:
-        predictions, targets `[samples, horizons]`, day_index int `[samples]` (0 .. n_days - 1; None: all of
-        one day) -> scalar. A NaN target is unknown: it takes no part in its horizon. A horizon without any
-        known target contributes 0. A day with fewer than two known targets, or without spread in its
-        targets or predictions, has no correlation and takes no part in their mean.
+        predictions, targets `[samples, horizons]`, day_index int `[samples]` (0 .. n_days - 1; None: one day)
+        -> scalar. A NaN target is ignored in its horizon only. A horizon without targets contributes 0. A day
+        with fewer than two targets, or without variance in its targets or predictions, has no correlation and
+        is left out of the mean.
 
     Raises:
-        ConfigError: no weight, or a negative one.
+        ConfigError: no weights, or a negative one.
 
     >>> loss = MultiHorizonFinancialLoss({1: 1.0, 5: 0.5})
     >>> nan = float("nan")
@@ -68,9 +67,9 @@ class MultiHorizonFinancialLoss(nn.Module):
                 f"expected predictions and targets [samples, {len(self.weights)}], got "
                 f"{tuple(predictions.shape)} and {tuple(targets.shape)}"
             )
-        known = ~targets.isnan()
-        error = torch.where(known, predictions - targets.nan_to_num(), 0).square()
-        mean = error.sum(dim=0) / known.sum(dim=0).clamp(min=1)
+        valid = ~targets.isnan()
+        error = torch.where(valid, predictions - targets.nan_to_num(), 0).square()
+        mean = error.sum(dim=0) / valid.sum(dim=0).clamp(min=1)
         if self.correlation_weight:
             if day_index is None:
                 day_index = torch.zeros(len(targets), dtype=torch.long, device=targets.device)
@@ -82,33 +81,33 @@ class MultiHorizonFinancialLoss(nn.Module):
 def mean_daily_correlation(
     predictions: Tensor, targets: Tensor, day_index: Tensor, n_days: int
 ) -> tuple[Tensor, Tensor]:
-    """Pearson correlation within each day, averaged over the days that have one.
+    """Mean over days of the Pearson correlation within a day.
 
     Args:
-        predictions, targets: `[samples, horizons]`; a NaN target is unknown.
+        predictions, targets: `[samples, horizons]`; a NaN target is ignored.
         day_index: int `[samples]`, 0 .. n_days - 1.
         n_days: number of days.
 
     Returns:
-        the mean correlation, 0 where no day has one, and the number of days that have, both `[horizons]`.
+        mean correlation (0 without any day) and number of days with a correlation, both `[horizons]`.
     """
-    known = ~targets.isnan()
+    valid = ~targets.isnan()
 
     def by_day(values: Tensor) -> Tensor:
         return values.new_zeros(n_days, values.shape[1]).index_add(0, day_index, values)
 
-    count = by_day(known.to(predictions.dtype)).clamp(min=1)
+    count = by_day(valid.to(predictions.dtype)).clamp(min=1)
 
     def centred(values: Tensor) -> Tensor:
-        mean = by_day(torch.where(known, values, 0)) / count
-        return torch.where(known, values - mean.index_select(0, day_index), 0)
+        mean = by_day(torch.where(valid, values, 0)) / count
+        return torch.where(valid, values - mean.index_select(0, day_index), 0)
 
-    mine, theirs = centred(predictions), centred(targets.nan_to_num())
-    covariance = by_day(mine * theirs) / count
-    first, second = by_day(mine.square()) / count, by_day(theirs.square()) / count
-    # One known target has no variance, so it drops out here too.
-    usable = (first > _LEAST_VARIANCE) & (second > _LEAST_VARIANCE)
-    size = torch.where(usable, first * second, 1).sqrt()
-    correlation = torch.where(usable, covariance / size, 0)
+    p, y = centred(predictions), centred(targets.nan_to_num())
+    covariance = by_day(p * y) / count
+    p_variance, y_variance = by_day(p.square()) / count, by_day(y.square()) / count
+    # A day with a single target has no variance and drops out here too.
+    usable = (p_variance > _LEAST_VARIANCE) & (y_variance > _LEAST_VARIANCE)
+    scale = torch.where(usable, p_variance * y_variance, 1).sqrt()
+    correlation = torch.where(usable, covariance / scale, 0)
     days = usable.sum(dim=0)
     return correlation.sum(dim=0) / days.clamp(min=1), days

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by optimiser step: cosine annealing or one cycle, each with warm-up on request."""
+"""Learning-rate schedules per optimiser step: cosine annealing or one cycle, with optional warm-up."""
 
 import math
 from collections.abc import Callable
@@ -28,9 +28,8 @@ def one_cycle_factor(
 ) -> Callable[[int], float]:
     """Factor on the learning rate: up to `max_lr` over the first 30 % of the steps, then down.
 
-    Cosine both ways, from max_lr / 25 and to max_lr / 250,000 (Smith and Topin, 2018; the numbers are
-    those of torch's `OneCycleLR` with its defaults, which counts steps from 0 and turns on the last of the
-    30 %).
+    Cosine both ways, from max_lr / 25 and to max_lr / 250,000 (Smith and Topin, 2018). Equal to torch's
+    `OneCycleLR` with its defaults, which counts steps from 0 and peaks on the last of the 30 %.
     """
     top = config.max_lr / learning_rate
     turn, last = 0.3 * total_steps - 1, total_steps - 1
@@ -49,7 +48,7 @@ def one_cycle_factor(
 def build_schedule(
     optimizer: Optimizer, config: SchedulerConfig, learning_rate: float, steps_per_epoch: int, epochs: int
 ) -> LambdaLR:
-    """A scheduler to be stepped once an optimiser step."""
+    """Scheduler to be stepped once per optimiser step."""
     if config.type == "one_cycle":
         factor = one_cycle_factor(config, learning_rate, steps_per_epoch * epochs)
     else:

@@ -1,4 +1,4 @@
-"""The network as Lightning sees it: one step of training, validation and prediction."""
+"""Lightning module of the network: training, validation and prediction steps, optimiser, weight average."""
 
 from typing import Any, cast
 
@@ -16,27 +16,27 @@ from gogooku3.training.lr_schedule import build_schedule
 from gogooku3.training.nan_guard import NanGuard
 
 LAG_RATE = 8.0
-"""Learning rate of attention's biases by lag, in those of all else.
+"""Learning rate of attention's lag biases, relative to all other parameters.
 
-A head that hears one day of many must raise its bias by four or five; at the common rate the schedule can
-be over before. On the planted market where only the 40th day back counts, 10 of 13 seeds found it at 1, all
+A head that attends to one day of many must raise its bias by four or five; at the common rate the schedule
+can end before. On the planted market where only the 40th day back counts, 10 of 13 seeds found it at 1, all
 at 8.
 """
 
 
 class ATFTModule(pl.LightningModule):
-    """Gathers the days that the loader names, runs the network, and takes the loss.
+    """Gather the days that the loader names, run the network, and compute the loss.
 
     Args:
         model: the network.
-        panel: the market; the callbacks read returns and dates from it.
+        panel: the market; callbacks read returns and dates from it.
         batches: gathers from the panel; moved to the module's device when a loop starts.
         config: training, scheduler and loss settings.
-        steps_per_epoch: optimiser steps an epoch, for the schedule.
-        train_days: days of the panel that are trained on.
+        steps_per_epoch: optimiser steps per epoch, for the schedule.
+        train_days: training days of the panel.
 
     Attributes:
-        average: moving average of the weights, `training.ema_decay`; None outside training, or without one.
+        average: moving average of the weights, `training.ema_decay`; None outside training, or without decay.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class ATFTModule(pl.LightningModule):
 
     @property
     def scored_model(self) -> ATFTGATFANModel:
-        """The network that is validated, kept and predicts: the average of the weights where there is one."""
+        """Network that is validated, saved and predicts: the average of the weights if there is one."""
         return self.model if self.average is None else cast(ATFTGATFANModel, self.average.module)
 
     # Lightning calls these once the module is on its device; `setup` comes too early for that.
     def on_fit_start(self) -> None:
         self.batches.to(self.device)
         self.guard = NanGuard(self.device)
-        # A fused optimiser reads it before it changes anything.
+        # A fused optimiser skips its step where `found_inf` is 1.
         self.trainer.optimizers[0].found_inf = self.guard.stop  # type: ignore[attr-defined]
         if self.config.training.ema_decay:
             self.average = weight_average(self.model, self.config.training.ema_decay)
@@ -83,10 +83,10 @@ class ATFTModule(pl.LightningModule):
         self.check_losses()
 
     def check_losses(self) -> None:
-        """Stop if a loss since the last look was not finite; before anything is kept or scored.
+        """Check the losses since the last check, before anything is saved or scored.
 
         Raises:
-            FloatingPointError: naming the loss, the step and its dates.
+            FloatingPointError: a loss was not finite; names the loss, the step and its dates.
         """
         self.guard.check(self.panel.dates)
 
@@ -107,11 +107,8 @@ class ATFTModule(pl.LightningModule):
 
     def predict_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
         batch = self.batches.gather(days)
-        return {
-            "predictions": predict_batch(self.scored_model, batch),
-            "day": batch.day,
-            "stock": batch.stock,
-        }
+        predictions = predict_batch(self.scored_model, batch)
+        return {"predictions": predictions, "day": batch.day, "stock": batch.stock}
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         super().optimizer_step(*arguments, **options)
@@ -124,8 +121,8 @@ class ATFTModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        # Lightning refuses to clip for a fused optimiser under mixed precision, because a loss scaler would
-        # be in the way. bfloat16 has none.
+        # Lightning refuses to clip for a fused optimiser under mixed precision because of loss scaling, which
+        # bfloat16 does not use.
         if gradient_clip_val:
             nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
@@ -145,15 +142,15 @@ class ATFTModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Day numbers stay on the host; the gather happens where the panel is."""
+        """Return the day numbers unchanged; `gather` runs on the panel's device."""
         return batch
 
 
 def weight_average(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a network's weights, ready for `update_parameters` after each step.
+    """Exponential moving average of a network's weights; call `update_parameters` after each step.
 
-    It starts at the weights as they are. At step 1, 2, ... it keeps `min(decay, (1 + step) / (10 + step))`
-    of itself, so that the first, unready weights are soon forgotten.
+    It starts at the current weights. At step 1, 2, ... it keeps `min(decay, (1 + step) / (10 + step))` of
+    itself, so that the first, untrained weights are soon forgotten.
 
     >>> model = nn.Linear(1, 1)
     >>> average = weight_average(model, decay=0.99)
@@ -169,30 +166,30 @@ def weight_average(model: nn.Module, decay: float) -> AveragedModel:
         get_ema_multi_avg_fn(keep)(averaged, current, step)
 
     average = AveragedModel(model, multi_avg_fn=update)
-    # The first update copies: from here on the average's own count is the number of the step.
+    # The first update copies the weights, so that `AveragedModel` passes 1 as the first step to `update`.
     average.update_parameters(model)
     return average.requires_grad_(False)
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """What the optimiser does with which parameter.
+    """Parameter groups of the optimiser.
 
-    Matrices decay; biases, norms and other vectors don't, nor the FAN's neutral-at-one weights. Attention's
-    biases by lag take steps `LAG_RATE` as large.
+    Weight decay applies to matrices only, not to biases, norms, other vectors or the FAN's weights, which are
+    neutral at one. Attention's lag biases learn at `LAG_RATE` times the learning rate.
     """
     decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    lags: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
+    lag_biases: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if name.endswith("lag_bias"):
-            lags.append(parameter)
+            lag_biases.append(parameter)
         elif parameter.ndim < 2 or name.endswith("frequency_weights"):
-            kept.append(parameter)
+            undecayed.append(parameter)
         else:
             decayed.append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay, "lr": learning_rate},
-        {"params": kept, "weight_decay": 0.0, "lr": learning_rate},
-        {"params": lags, "weight_decay": 0.0, "lr": LAG_RATE * learning_rate},
+        {"params": undecayed, "weight_decay": 0.0, "lr": learning_rate},
+        {"params": lag_biases, "weight_decay": 0.0, "lr": LAG_RATE * learning_rate},
     ]
     return [group for group in groups if group["params"]]

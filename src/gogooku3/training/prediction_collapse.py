@@ -1,4 +1,4 @@
-"""Whether a network still tells the stocks of a day apart, or predicts nearly the same for all."""
+"""Detect collapsed predictions: nearly equal for all stocks of a day."""
 
 from collections.abc import Mapping
 
@@ -18,49 +18,49 @@ def daily_spread(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]
     """Standard deviation within a day, averaged over days.
 
     Args:
-        values: `[rows, columns]`; NaN is unknown and left out, and so is a day of which nothing is known.
-        day: `[rows]`, any values that tell days apart.
+        values: `[rows, columns]`; NaN is ignored, and so is a day with only NaN.
+        day: `[rows]`, any identifier of the day.
 
     Returns:
-        float64 `[columns]`; NaN for a column without any known value.
+        float64 `[columns]`; NaN for a column of NaN.
 
     >>> daily_spread(np.array([[1.0], [3.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
     array([0.5])
     """
     spread = np.full(values.shape[1], np.nan)
-    for column, mine in enumerate(values.T):
-        if len(by_day := spread_by_day(mine, day)):
+    for column, own in enumerate(values.T):
+        if len(by_day := spread_by_day(own, day)):
             spread[column] = by_day.mean()
     return spread
 
 
 def spread_by_day(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]:
-    """Standard deviation within each day of which something is known, in the order of the days.
+    """Standard deviation within each day with a value, in the order of the days.
 
     Args:
         values, day: `[rows]`, as for `daily_spread`.
     """
-    mine = values.astype(np.float64)
-    known = np.isfinite(mine)
-    number, count = np.unique(day[known], return_inverse=True, return_counts=True)[1:]
-    mean = np.bincount(number, mine[known]) / count
-    spread: npt.NDArray[np.float64] = np.sqrt(np.bincount(number, (mine[known] - mean[number]) ** 2) / count)
+    finite = np.isfinite(values)
+    own = values[finite].astype(np.float64)
+    number, count = np.unique(day[finite], return_inverse=True, return_counts=True)[1:]
+    mean = np.bincount(number, own) / count
+    spread: npt.NDArray[np.float64] = np.sqrt(np.bincount(number, (own - mean[number]) ** 2) / count)
     return spread
 
 
 def prediction_spread(
     wide: pl.DataFrame, train: PanelSlice, label: LabelTreatment
 ) -> dict[str, float | None]:
-    """How far a network's predictions spread within a day, as a share of the labels it was trained on.
+    """Spread of a network's predictions within a day, relative to its training labels.
 
     Args:
-        wide: `date, code, prediction_{h}d`, as the network gave them.
-        train: the days it was trained on.
-        label: how their targets were treated; all but "raw" gives labels a daily deviation of 1.
+        wide: the network's predictions, `date, code, prediction_{h}d`.
+        train: its training days.
+        label: treatment of their targets; all but "raw" give labels a daily standard deviation of 1.
 
     Returns:
-        by horizon (as text): mean over days of the deviation within the day, in units of the labels'; None
-        where the training days have no label to compare with.
+        by horizon (as text): mean daily standard deviation, in units of the labels'; None if the training
+        days have no label.
     """
     horizons = train.panel.horizons
     columns = wide.select(f"prediction_{horizon}d" for horizon in horizons)
@@ -76,10 +76,10 @@ def prediction_spread(
 
 
 def collapse_warning(spread: Mapping[str, float | None], model: str, advice: str) -> str | None:
-    """A warning if predictions hardly differ within a day; None if they do.
+    """Warning for predictions that hardly differ within a day; None if they differ.
 
     Args:
-        spread: as `prediction_spread` returns it.
+        spread: of `prediction_spread`.
         model: fold and name of the model.
         advice: settings to try.
 
@@ -91,8 +91,8 @@ predictions have collapsed. Try a lower training.linear_penalty
     low = {horizon: share for horizon, share in spread.items() if share is not None and share < COLLAPSED}
     if not low:
         return None
-    found = ", ".join(f"{horizon}d: {share:.1%}".replace("%", " %") for horizon, share in low.items())
+    shares = ", ".join(f"{horizon}d: {share:.1%}".replace("%", " %") for horizon, share in low.items())
     return (
-        f"{model} predicts nearly the same for every stock of a day ({found} of the labels' spread): its "
+        f"{model} predicts nearly the same for every stock of a day ({shares} of the labels' spread): its "
         f"predictions have collapsed. Try {advice}"
     )

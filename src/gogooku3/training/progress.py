@@ -1,4 +1,4 @@
-"""What a person sees while the network trains, and how long that may take."""
+"""Progress display of a training, and an estimate of its duration."""
 
 import sys
 import time
@@ -11,52 +11,52 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 
 _CPU_FLOPS_A_CORE = 2e10
-"""Float operations a second that one CPU core brings to training; an order of magnitude."""
+"""Float operations per second of one CPU core in training; an order of magnitude."""
 
 
 class EpochBar(TQDMProgressBar):
-    """One bar an epoch, counted from 1, with the time left and the monitored score."""
+    """One bar per epoch, counted from 1, with the time left and the monitored score."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
         super().on_train_epoch_start(trainer, *rest)
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
     def init_validation_tqdm(self) -> Tqdm:
-        """None: validation takes seconds, and a second bar would only flicker."""
+        """Disabled: validation takes seconds, and a second bar would only flicker."""
         return Tqdm(disable=True)
 
 
 class EpochLines(ProgressBar):
-    """One line an epoch, for a file or a pipe, which a bar would fill with thousands of its states."""
+    """One line per epoch, for a file or a pipe, where a bar would print thousands of lines."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._since = 0.0
+        self._started = 0.0
 
     def disable(self) -> None:
-        """Asked for where several processes train; here only one does."""
+        """Lightning calls this on secondary processes; training uses one."""
 
     def on_train_epoch_start(self, *rest: Any) -> None:
-        self._since = time.monotonic()
+        self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         scores = self.get_metrics(trainer, pl_module)
         scores.pop("v_num", None)
-        said = "".join(f", {name} {score:.4g}" for name, score in scores.items())
-        seconds = time.monotonic() - self._since
-        line = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {seconds:.0f} s{said}"
+        text = "".join(f", {name} {score:.4g}" for name, score in scores.items())
+        seconds = time.monotonic() - self._started
+        line = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {seconds:.0f} s{text}"
         print(line, file=sys.stderr, flush=True)
 
 
 def progress_display() -> ProgressBar:
-    """A bar on a terminal or in a notebook, lines elsewhere."""
+    """A bar on a terminal or in a notebook, lines otherwise."""
     return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else EpochLines()
 
 
 def cpu_hours(model: ATFTGATFANModel, samples: int, cores: int) -> float:
-    """Rough hours that `samples` training samples (all epochs together) take on CPU cores.
+    """Rough hours for `samples` training samples (all epochs together) on CPU cores.
 
-    Six operations a parameter and use; the projection and the LSTM are used at every step.
+    Six operations per use of a parameter; the projection and the LSTM are used at every step.
 
     >>> cpu_hours(ATFTGATFANModel(), samples=1_000_000, cores=2) > 1
     True

@@ -1,4 +1,4 @@
-"""Same in, same out: one seed sets every generator, and a manifest records the versions."""
+"""Reproducibility: seeds, threads, versions, and checks of the hardware."""
 
 import platform
 import random
@@ -21,24 +21,24 @@ def seed_everything(seed: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the bits of a run."""
-    found = {
+    """Versions of the libraries that affect a run's results."""
+    recorded = {
         "gogooku3": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
     for name in _RECORDED:
         try:
-            found[name] = version(name)
+            recorded[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            recorded[name] = "not installed"
+    return recorded
 
 
 def use_threads(count: int | None) -> int:
-    """Set the number of torch's CPU threads, and return what is in force; None leaves it.
+    """Set the number of torch's CPU threads and return it; None leaves it unchanged.
 
-    How a sum is cut among threads decides its last bits, so a network's weights depend on the number.
+    The number affects how sums are split, so the last bits of a network's weights depend on it.
     """
     if count is not None:
         torch.set_num_threads(count)
@@ -46,7 +46,7 @@ def use_threads(count: int | None) -> int:
 
 
 def bfloat16_runs_fast(accelerator: str = "cpu") -> bool:
-    """Whether the hardware multiplies bfloat16 natively, so that mixed precision pays."""
+    """Return True if the hardware multiplies bfloat16 natively, so that mixed precision is faster."""
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported()
     try:
@@ -58,15 +58,15 @@ def bfloat16_runs_fast(accelerator: str = "cpu") -> bool:
 
 
 def require_accelerator(name: str) -> None:
-    """Refuse hardware that isn't there, before anything is trained.
+    """Check that the hardware of `training.accelerator` is available.
 
     Raises:
-        ConfigError: `training.accelerator` names it.
+        ConfigError: it is not.
     """
     mps = torch.backends.mps.is_available()
-    there = {"gpu": mps or torch.cuda.is_available(), "mps": mps}
-    if not there.get(name, True):
+    available = {"gpu": mps or torch.cuda.is_available(), "mps": mps}
+    if not available.get(name, True):
         raise ConfigError(
-            f"training.accelerator is {name}, but torch {torch.__version__} sees none; set it to auto or "
+            f"training.accelerator is {name}, but torch {torch.__version__} finds none; set it to auto or "
             "cpu, or install a torch that is built for it"
         )

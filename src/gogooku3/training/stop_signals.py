@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM stop a run where its work is kept: at once, or at the next batch of a network."""
+"""SIGINT and SIGTERM stop a run without losing work: at once, or at the next batch while a network trains."""
 
 import signal
 import sys
@@ -14,16 +14,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """Turns the two signals into `Interrupted` while `listening`.
+    """Raise `Interrupted` on either signal while `listening`.
 
-    Between networks that happens at once, for every file is written whole. While a network trains
-    (`deferred`), the request waits for the loop to ask (`check`), which first writes a checkpoint; a second
-    signal waits no longer.
+    Between networks it is raised at once, because files are written atomically. While a network trains
+    (`deferred`), the training loop writes a checkpoint and then calls `check`, which raises; a second signal
+    raises at once.
 
-    Outside the main thread Python knows no signals; nothing is changed there.
+    Python handles signals in the main thread only; in others this has no effect.
 
     Attributes:
-        requested: number of the signal that came, or None.
+        requested: number of the received signal, or None.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class StopSignals:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals while the block runs, then as before."""
+        """Handle the signals while the block runs, then restore the previous handlers."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -45,14 +45,14 @@ class StopSignals:
                 signal.signal(number, handler)
 
     def install(self) -> None:
-        """Take the signals (again: Lightning puts a handler of its own over that of SIGTERM)."""
+        """Install the handlers; call again after Lightning has replaced that of SIGTERM."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, self._handle)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let a request wait for `check` while the block runs."""
+        """Defer a request to `check` while the block runs."""
         self._deferred = True
         try:
             yield
@@ -61,17 +61,17 @@ class StopSignals:
         self.check()
 
     def check(self) -> None:
-        """Stop if that was asked for.
-
-        Raises:
-            Interrupted: it was.
-        """
+        """Raise `Interrupted` if a signal was received."""
         if self.requested is not None:
             raise Interrupted(self.requested)
 
     def _handle(self, number: int, frame: FrameType | None, *_: Any) -> None:
         first, self.requested = self.requested is None, number
         if self._deferred and first:
-            print("stopping after this batch; once more stops at once", file=sys.stderr, flush=True)
+            print(
+                "stopping after this batch; send the signal again to stop at once",
+                file=sys.stderr,
+                flush=True,
+            )
         else:
             raise Interrupted(number)

@@ -1,4 +1,4 @@
-"""ATFTTrainer: fit the network on some days, choose the epoch on later ones, predict any days."""
+"""ATFTTrainer: fit the network, select the epoch on validation days, predict any days."""
 
 import logging
 import time
@@ -38,31 +38,31 @@ from gogooku3.training.tensorboard import TensorBoardCallback
 logger = logging.getLogger(__name__)
 
 _SCORING_BATCHES = 4
-"""Validation and prediction keep no gradients, so their batches hold this many times the rows."""
+"""Batch size of validation and prediction, in training batches; without gradients more rows fit."""
 
 
 class ATFTTrainer:
-    """Trains the network on Lightning, with day batches and early stopping on a financial score.
+    """Train the network with Lightning: day batches, and early stopping on a financial score.
 
     Args:
-        model: the network; ends with the weights of its best validation epoch.
+        model: the network; `fit` leaves it with the weights of its best validation epoch.
         train_data, val_data: consecutive slices of one normalised panel, or two normalised data set
-            frames, validation after training. Between frames there may be days that neither holds,
-            so validation windows do not look back over the border.
+            frames, validation after training. Days may be missing between frames, so validation windows do
+            not reach into the training frame.
         config: a `RunConfig`, or a mapping of training settings (`epochs`, `batch_size`,
             `learning_rate`, `mixed_precision`, `gradient_clip`, ...) and of other groups
             (`{"scheduler": {...}}`).
+        graphs: monthly as-of snapshots for the panel's stocks; None uses the model's standing graph from its
+            as-of day on.
         market: float32 `[days, market_dim]`, the market's state on each day of the panel, for the model's
-            regime; None: the regime reads the day's stocks alone.
-        graphs: monthly as-of snapshots for the panel's stocks; None takes the model's standing
-            graph for the days from its as-of day on.
+            regime; None: the regime reads only the day's stocks.
         run_dir: folder for logs and the best weights; None writes nothing.
         callbacks: further Lightning callbacks.
         checkpoints: where checkpoints are written and the training resumes from; None writes none.
 
     Raises:
         ConfigError: an unknown or contradictory setting.
-        DataError: features and model disagree, or validation does not come after training.
+        DataError: data and model do not match, or validation is not after training.
     """
 
     def __init__(
@@ -108,44 +108,45 @@ class ATFTTrainer:
         With `training.ema_decay`, these are moving averages of the weights, as validated.
 
         Returns:
-            `epochs`, `best_epoch`, `best_score` (of the monitored score), `history` (scores an
+            `epochs`, `best_epoch`, `best_score` (of the monitored score), `history` (scores per
             epoch), `stopped_early`, `duration_s`, `samples_per_s`, `n_parameters`, `precision`,
-            `learned_share` (by horizon, of what was learned beyond the linear path).
+            `learned_share` (share of the learned part, by horizon).
         """
-        training = self.config.training
+        training, stops_early = self.config.training, self.config.early_stopping.enabled
         seed_everything(training.seed)
-        train_packs = DayBatchSampler(
+        train_sampler = DayBatchSampler(
             self.batches.samples_by_day, self.train_data.days, training.batch_size, training.seed
         )
-        val_packs = self._scoring_packs(self.val_data.days)
-        self._require_samples(train_packs, "training day")
-        self._require_samples(val_packs, "validation day")
+        val_sampler = self._scoring_sampler(self.val_data.days)
+        self._require_samples(train_sampler, "training day")
+        self._require_samples(val_sampler, "validation day")
         self.model.learned_share.fill_(1)
         if training.linear_penalty is not None:
             self._solve_linear_path(training.linear_penalty)
-        steps = -(-len(train_packs) // training.accumulate_grad_batches)
+        steps = -(-len(train_sampler) // training.accumulate_grad_batches)
         module = ATFTModule(self.model, self.panel, self.batches, self.config, steps, self.train_data.days)
         metrics = FinancialMetricsCallback(
             self.config.early_stopping.monitor,
             self.run_dir / "best.safetensors" if self.run_dir else None,
-            keep_last=not self.config.early_stopping.enabled,
+            keep_last=not stops_early,
         )
         stopping = _early_stopping(self.config)
-        callbacks = [metrics, *self.callbacks, *([stopping] if self.config.early_stopping.enabled else [])]
-        resumed = None
+        callbacks = [metrics, *self.callbacks, *([stopping] if stops_early else [])]
+        checkpoint = None
         if self.checkpoints is not None:
-            accumulated = training.accumulate_grad_batches
-            resumed = CheckpointCallback(self.checkpoints, train_packs, metrics, stopping, accumulated)
-            callbacks.append(resumed)
+            checkpoint = CheckpointCallback(
+                self.checkpoints, train_sampler, metrics, stopping, training.accumulate_grad_batches
+            )
+            callbacks.append(checkpoint)
         started = time.perf_counter()
         with open_loggers(self.config.logging, self.run_dir) as loggers:
-            lightning = self._lightning(
-                [*callbacks, *([TensorBoardCallback(metrics)] if loggers else [])], loggers
-            )
-            if resumed is None or not resumed.finished:
+            if loggers:
+                callbacks.append(TensorBoardCallback(metrics))
+            lightning = self._lightning(callbacks, loggers)
+            if checkpoint is None or not checkpoint.finished:
                 with _quiet_lightning(), freed_memory_kept():
-                    lightning.fit(module, _loader(train_packs), _loader(val_packs))
-        duration = time.perf_counter() - started + (resumed.seconds if resumed else 0)
+                    lightning.fit(module, _loader(train_sampler), _loader(val_sampler))
+        duration = time.perf_counter() - started + (checkpoint.seconds if checkpoint else 0)
         if lightning.interrupted:
             raise KeyboardInterrupt
         if metrics.best_weights is not None:
@@ -153,7 +154,7 @@ class ATFTTrainer:
         self.model.eval()
         if training.shrink_on_validation:
             self._shrink()
-        samples = int(self.batches.samples_by_day[train_packs.days].sum())
+        samples = int(self.batches.samples_by_day[train_sampler.days].sum())
         epochs = len(metrics.history)
         return {
             "epochs": epochs,
@@ -175,7 +176,7 @@ class ATFTTrainer:
             `date, code, prediction_{h}d` (Float32), ordered by date, then code.
 
         Raises:
-            DataError: the days are of another panel, or none of them has a full window.
+            DataError: the days are of another panel, or none has a full window.
         """
         if data.panel is not self.panel:
             raise DataError("the days to predict are of another panel than the trainer's; slice its panel")
@@ -190,12 +191,12 @@ class ATFTTrainer:
         return polars.DataFrame({**keys, **columns})
 
     def _predict(self, days: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predictions `[samples, horizons]` of some days, and the day and stock of each sample."""
+        """Predictions `[samples, horizons]`, and the day and stock of each sample."""
         module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
-        packs = self._scoring_packs(days)
-        self._require_samples(packs, "day to predict")
+        sampler = self._scoring_sampler(days)
+        self._require_samples(sampler, "day to predict")
         with _quiet_lightning():
-            outputs: Any = self._lightning([]).predict(module, _loader(packs))
+            outputs: Any = self._lightning([]).predict(module, _loader(sampler))
         predictions, day, stock = (
             torch.cat([output[name] for output in outputs]).cpu().numpy()
             for name in ("predictions", "day", "stock")
@@ -203,12 +204,13 @@ class ATFTTrainer:
         return predictions, day, stock
 
     def _solve_linear_path(self, penalty: float) -> None:
-        """Ridge regression of the labels on today's features, over the training samples."""
+        """Fit the linear path: ridge regression on the training samples."""
         linear = self.model.linear.to(self.batches.device)
-        linear.solve(map(self._finite_day, self._days_with_samples(self.train_data.days)), penalty)
+        days = [day for day in self.train_data.days if self.batches.samples_by_day[day]]
+        linear.solve(map(self._finite_day, days), penalty)
 
     def _finite_day(self, day: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features and labels of a training day, which the closed form can take."""
+        """Features and labels of a training day; refuses values that are not finite."""
         features, labels = self.batches.today(day)
         if not bool(features.isfinite().all()) or bool(labels.isinf().any()):
             raise DataError(
@@ -219,18 +221,15 @@ class ATFTTrainer:
         return features, labels
 
     def _shrink(self) -> None:
-        """Choose on validation days how much of what was learned is added to the linear path."""
+        """Choose `learned_share` on validation days."""
         predictions, day, stock = self._predict(self.val_data.days)
         weight = self.model.linear.weight.cpu().numpy()
         linear = self.panel.values[day, stock] @ weight
         shares = choose_shares(linear, predictions - linear, self.panel.targets[day, stock], day)
         self.model.learned_share.copy_(torch.from_numpy(shares))
 
-    def _days_with_samples(self, days: range) -> list[int]:
-        return [day for day in days if self.batches.samples_by_day[day]]
-
     def _labels(self) -> np.ndarray:
-        """Treated labels of training and validation days; every other day is blank."""
+        """Treated labels of training and validation days; NaN on all other days."""
         labels = np.full(self.panel.targets.shape, np.nan, dtype=np.float32)
         for part in (self.train_data, self.val_data):
             days = slice(part.days.start, part.days.stop)
@@ -245,31 +244,31 @@ class ATFTTrainer:
         unserved = int((stacked.snapshot[days] < 0).sum())
         if unserved:
             warnings.warn(
-                f"the model's graph is as of {graph.as_of}: {unserved} training days before it see no "
+                f"the model's graph is as of {graph.as_of}: {unserved} training days before it have no "
                 "neighbours, because a graph may not look ahead. Pass graphs=GraphSchedule.build(...) or a "
                 "DynamicGraphCallback for a snapshot a month",
                 stacklevel=3,
             )
 
-    def _scoring_packs(self, days: range) -> DayBatchSampler:
+    def _scoring_sampler(self, days: range) -> DayBatchSampler:
         rows = self.config.training.batch_size * _SCORING_BATCHES
         return DayBatchSampler(self.batches.samples_by_day, days, rows)
 
-    def _require_samples(self, packs: DayBatchSampler, what: str) -> None:
-        if not len(packs):
+    def _require_samples(self, sampler: DayBatchSampler, kind: str) -> None:
+        if not len(sampler):
             raise DataError(
-                f"no {what} has a full window of {self.batches.sequence_length} days; bring more days, or "
+                f"no {kind} has a full window of {self.batches.sequence_length} days; bring more days, or "
                 "lower time_series.sequence_length"
             )
 
     def _lightning(self, callbacks: list[pl.Callback], loggers: list[Logger] | None = None) -> pl.Trainer:
-        """Lightning's trainer; without `loggers`, even an empty list of them, one that predicts."""
-        scoring = loggers is None
+        """Lightning's trainer; `loggers` None: for prediction."""
+        predicting = loggers is None
         training = self.config.training
         accelerator = training.accelerator
         on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
         mixed = training.mixed_precision and bfloat16_runs_fast("cuda" if on_gpu else "cpu")
-        if training.progress_bar and not scoring:
+        if training.progress_bar and not predicting:
             callbacks = [*callbacks, progress_display()]
         with _quiet_lightning():
             return pl.Trainer(
@@ -281,7 +280,7 @@ class ATFTTrainer:
                 accumulate_grad_batches=training.accumulate_grad_batches,
                 callbacks=callbacks,
                 logger=loggers or False,
-                enable_progress_bar=training.progress_bar and not scoring,
+                enable_progress_bar=training.progress_bar and not predicting,
                 enable_model_summary=False,
                 enable_checkpointing=False,
                 num_sanity_val_steps=0,
@@ -303,7 +302,7 @@ def _early_stopping(config: RunConfig) -> EarlyStopping:
 
 
 def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGATFANModel) -> RunConfig:
-    """A whole configuration from one, or from a mapping of settings and groups; it fits the model."""
+    """Resolve a configuration or a mapping, and check that it matches the model."""
     if not isinstance(config, RunConfig):
         config = RunConfig.from_mapping(_as_groups(config or {}, model), "the trainer's config")
     if config.training.seeds is not None:
@@ -311,20 +310,20 @@ def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGAT
             f"training.seeds is {list(config.training.seeds)}, but a trainer trains one network; give it "
             "training.seed, or use SafeTrainingPipeline, which trains one network a seed and averages them"
         )
-    asked = {**config.model.model_dump(), **config.time_series.model_dump()}
+    configured = {**config.model.model_dump(), **config.time_series.model_dump()}
     for name, built in model.settings.items():
         if name == "market_dim":
             continue
-        wanted = list(asked[name]) if isinstance(built, list) else asked[name]
-        if wanted != built:
+        value = list(configured[name]) if isinstance(built, list) else configured[name]
+        if value != built:
             raise ConfigError(
-                f"the config says {name} {wanted} but the model was built with {built}; make them equal"
+                f"the config has {name} {value} but the model was built with {built}; make them equal"
             )
     return config
 
 
 def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, Any]:
-    """Nested settings of a mapping; what it leaves open follows from the model."""
+    """Nest the settings of a mapping into groups; missing ones follow from the model."""
     groups: dict[str, Any] = {name: {} for name in ("training", "model", "time_series", "loss", "split")}
     for key, value in config.items():
         if key not in RunConfig.model_fields:
@@ -355,7 +354,7 @@ def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, A
 def _join_frames(
     train: polars.DataFrame, val: polars.DataFrame, horizons: Sequence[int], sequence_length: int
 ) -> tuple[PanelSlice, PanelSlice, np.ndarray]:
-    """Two frames as slices of one panel, and the rows whose window stays inside its own frame."""
+    """Two frames as slices of one panel, and the rows whose window is within their own frame."""
     if train.is_empty() or val.is_empty():
         raise DataError(f"expected rows to train and to validate on, got {train.height} and {val.height}")
     training_ends, validation_starts = train["date"].sort()[-1], val["date"].sort()[0]
@@ -396,13 +395,13 @@ def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice, marke
         raise DataError("validation days must come after training days")
 
 
-def _loader(packs: DayBatchSampler) -> DataLoader[Any]:
-    """Ships lists of day numbers; Lightning tells the epoch to a sampler, but never to a batch sampler."""
-    return DataLoader(_Days(), sampler=packs, batch_size=None, collate_fn=list, num_workers=0)
+def _loader(sampler: DayBatchSampler) -> DataLoader[Any]:
+    """Loader of day-number lists; a `sampler`, because Lightning sets the epoch of no batch sampler."""
+    return DataLoader(_Days(), sampler=sampler, batch_size=None, collate_fn=list, num_workers=0)
 
 
 class _Days(torch.utils.data.Dataset[list[int]]):
-    """The item at some days is their numbers: the panel is on the device already."""
+    """Identity data set: the panel is already on the device."""
 
     def __getitem__(self, days: list[int]) -> list[int]:
         return days
@@ -410,11 +409,11 @@ class _Days(torch.utils.data.Dataset[list[int]]):
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep what Lightning says about hardware and loaders out of the user's terminal."""
+    """Suppress Lightning's messages about hardware and loaders."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [found.level for found in loggers]
-    for found in loggers:
-        found.setLevel(logging.ERROR)
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -422,5 +421,5 @@ def _quiet_lightning() -> Iterator[None]:
         try:
             yield
         finally:
-            for found, level in zip(loggers, levels, strict=True):
-                found.setLevel(level)
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)
