@@ -5,6 +5,7 @@ import datetime as dt
 import numpy as np
 import pytest
 import torch
+from networks import random_network
 from torch import Tensor
 
 from gogooku3.errors import ConfigError
@@ -13,23 +14,6 @@ from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.graph_attention import Neighbours
 
 STOCKS, STEPS, FEATURES = 6, 8, 5
-
-
-def network(**changes: object) -> ATFTGATFANModel:
-    """A small network whose every weight is random, the neutral ones too; no dropout in evaluation."""
-    settings = {
-        "input_dim": FEATURES,
-        "hidden_dim": 16,
-        "num_heads": 2,
-        "num_layers": 2,
-        "prediction_horizons": [1, 5],
-        "sequence_length": STEPS,
-    }
-    torch.manual_seed(1)
-    model = ATFTGATFANModel(**{**settings, **changes})  # type: ignore[arg-type]
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
 
 
 def stock_graph(seed: int = 0) -> StockGraph:
@@ -74,14 +58,14 @@ def test_the_default_network_has_5_6_million_parameters() -> None:
 
 def test_a_window_becomes_one_number_a_horizon() -> None:
     x, mask = windows()
-    predictions = network()(x, mask)
+    predictions = random_network()(x, mask)
     assert predictions.shape == (STOCKS, 2)
     assert predictions.dtype == torch.float32
-    assert network(prediction_horizons=[3])(x).shape == (STOCKS, 1)
+    assert random_network(prediction_horizons=[3])(x).shape == (STOCKS, 1)
 
 
 def test_permuting_stocks_permutes_predictions() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     neighbours = as_neighbours(stock_graph())
     predictions = model(x, mask, neighbours=neighbours)
     order = torch.randperm(STOCKS)
@@ -93,7 +77,7 @@ def test_permuting_stocks_permutes_predictions() -> None:
 
 
 def test_other_days_in_the_batch_change_no_prediction() -> None:
-    model, (x, mask), (later, later_mask) = network(), windows(), windows(seed=3)
+    model, (x, mask), (later, later_mask) = random_network(), windows(), windows(seed=3)
     neighbours = as_neighbours(stock_graph())
     alone = model(x, mask, neighbours=neighbours)
     day = torch.arange(2).repeat_interleave(STOCKS)
@@ -116,7 +100,7 @@ def test_other_days_in_the_batch_change_no_prediction() -> None:
 
 
 def test_stocks_of_the_same_day_do_speak_to_one_another() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     neighbours = as_neighbours(stock_graph())
     heard = int(neighbours.index[0][neighbours.valid[0]][0])
     before = model(x, mask, neighbours=neighbours)[0]
@@ -125,37 +109,37 @@ def test_stocks_of_the_same_day_do_speak_to_one_another() -> None:
 
 
 def test_without_a_graph_and_with_an_empty_one_predictions_are_equal() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     torch.testing.assert_close(model(x, mask), model(x, mask, neighbours=Neighbours.none(STOCKS)))
 
 
 def test_the_graph_at_construction_serves_the_windows_of_its_stocks() -> None:
     graph, (x, mask) = stock_graph(), windows()
-    expected = network()(x, mask, neighbours=as_neighbours(graph))
-    model = network(graph_info=graph)
+    expected = random_network()(x, mask, neighbours=as_neighbours(graph))
+    model = random_network(graph_info=graph)
     torch.testing.assert_close(model(x, mask), expected)
     assert model.graph_info is graph
 
 
 def test_update_graph_replaces_the_standing_graph() -> None:
     (x, mask), later = windows(), stock_graph(9)
-    model = network(graph_info=stock_graph())
+    model = random_network(graph_info=stock_graph())
     before = model(x, mask)
     model.update_graph(later)
     assert model.graph_info is later
     assert not torch.allclose(model(x, mask), before)
-    torch.testing.assert_close(model(x, mask), network()(x, mask, neighbours=as_neighbours(later)))
+    torch.testing.assert_close(model(x, mask), random_network()(x, mask, neighbours=as_neighbours(later)))
 
 
 def test_a_standing_graph_and_another_number_of_stocks_is_refused_with_both_numbers() -> None:
     x, mask = windows(4)
     with pytest.raises(ValueError, match="standing graph has 6 stocks but 4 samples came"):
-        network(graph_info=stock_graph())(x, mask)
+        random_network(graph_info=stock_graph())(x, mask)
 
 
 def test_an_explanation_has_the_documented_shapes() -> None:
     x, mask = windows()
-    model = network(graph_info=stock_graph())
+    model = random_network(graph_info=stock_graph())
     output = model.explain(x, mask)
     assert output.predictions.shape == (STOCKS, 2)
     assert output.temporal_attention.shape == (STOCKS, 2, 2, STEPS)
@@ -166,7 +150,7 @@ def test_an_explanation_has_the_documented_shapes() -> None:
 
 def test_what_explains_a_prediction_adds_up_to_one() -> None:
     x, mask = windows()
-    output = network(graph_info=stock_graph()).explain(x, mask)
+    output = random_network(graph_info=stock_graph()).explain(x, mask)
     for shares in (output.temporal_attention, output.graph_attention, output.feature_importance):
         assert (shares >= 0).all()
         torch.testing.assert_close(shares.sum(dim=-1), torch.ones(shares.shape[:-1]))
@@ -174,7 +158,7 @@ def test_what_explains_a_prediction_adds_up_to_one() -> None:
 
 
 def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     unread = [2, 4]
     with torch.no_grad():
         model.frequency.frequency_weights[:, 2] = 0
@@ -188,7 +172,7 @@ def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
 
 def test_contributions_are_what_predictions_gain_when_a_feature_grows_by_whichever_way() -> None:
     # The day's predictions against a feature that grows by one part in 10,000, in double precision.
-    model, (x, mask) = network().double(), windows()
+    model, (x, mask) = random_network().double(), windows()
     x, neighbours = x.double(), as_neighbours(stock_graph())
     neighbours = neighbours._replace(weight=neighbours.weight.double())
     contributions = model.explain(x, mask, neighbours=neighbours).contributions
@@ -205,20 +189,20 @@ def test_contributions_are_what_predictions_gain_when_a_feature_grows_by_whichev
 
 def test_explaining_with_gradient_checkpointing_says_the_same() -> None:
     x, mask = windows()
-    plain, saving = (network(gradient_checkpointing=on).explain(x, mask) for on in (False, True))
+    plain, saving = (random_network(gradient_checkpointing=on).explain(x, mask) for on in (False, True))
     for one, other in zip(plain, saving, strict=True):
         torch.testing.assert_close(one, other)
 
 
 def test_importance_is_the_share_of_a_features_contributions_over_all_horizons() -> None:
     x, mask = windows()
-    output = network(graph_info=stock_graph()).explain(x, mask)
+    output = random_network(graph_info=stock_graph()).explain(x, mask)
     size = output.contributions.abs().sum(dim=1)
     torch.testing.assert_close(output.feature_importance, size / size.sum(dim=1, keepdim=True))
 
 
 def test_explaining_keeps_mode_and_gradients_and_works_where_none_are_taken() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     model.train()
     with torch.no_grad():
         output = model.explain(x, mask)
@@ -229,7 +213,7 @@ def test_explaining_keeps_mode_and_gradients_and_works_where_none_are_taken() ->
 
 
 def test_explaining_changes_no_prediction() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     neighbours = as_neighbours(stock_graph())
     torch.testing.assert_close(
         model.explain(x, mask, neighbours=neighbours).predictions,
@@ -240,14 +224,14 @@ def test_explaining_changes_no_prediction() -> None:
 
 
 def test_dropout_is_off_in_evaluation() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     torch.testing.assert_close(model(x, mask), model(x, mask), atol=0, rtol=0)
     model.train()
     assert not torch.allclose(model(x, mask), model(x, mask))
 
 
 def test_the_gradient_reaches_every_weight() -> None:
-    model, (x, mask) = network(), windows()
+    model, (x, mask) = random_network(), windows()
     model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert silent == []
@@ -256,7 +240,7 @@ def test_the_gradient_reaches_every_weight() -> None:
 def test_gradient_checkpointing_gives_the_same_gradients_dropout_and_all() -> None:
     gradients = []
     for checkpointing in (False, True):
-        model, (x, mask) = network(gradient_checkpointing=checkpointing), windows()
+        model, (x, mask) = random_network(gradient_checkpointing=checkpointing), windows()
         model.train()
         torch.manual_seed(4)
         model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
@@ -266,7 +250,7 @@ def test_gradient_checkpointing_gives_the_same_gradients_dropout_and_all() -> No
 
 
 def test_a_network_is_rebuilt_from_its_settings_and_weights() -> None:
-    model, (x, mask) = network(dropout=0.1, num_frequencies=3), windows()
+    model, (x, mask) = random_network(dropout=0.1, num_frequencies=3), windows()
     again = ATFTGATFANModel(**model.settings)
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again.eval()(x, mask), model(x, mask), atol=0, rtol=0)
@@ -288,10 +272,10 @@ def test_a_network_is_rebuilt_from_its_settings_and_weights() -> None:
 )
 def test_wrong_sizes_are_refused_at_construction(wrong: dict[str, object], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        network(**wrong)
+        random_network(**wrong)
 
 
 @pytest.mark.parametrize("shape", [(STOCKS, STEPS + 1, FEATURES), (STOCKS, STEPS, FEATURES - 1)])
 def test_windows_of_another_size_are_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=f"expected windows of {STEPS} steps x {FEATURES} features"):
-        network()(torch.zeros(shape))
+        random_network()(torch.zeros(shape))

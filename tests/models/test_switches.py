@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from networks import random_network
 from torch import Tensor
 
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
@@ -20,21 +21,7 @@ each_switch = pytest.mark.parametrize("switch", SWITCHES)
 
 
 def network(**changes: object) -> ATFTGATFANModel:
-    """A small network whose every weight is random, the neutral ones too; no dropout in evaluation."""
-    settings = {
-        "input_dim": FEATURES,
-        "hidden_dim": HIDDEN,
-        "num_heads": HEADS,
-        "num_layers": LAYERS,
-        "prediction_horizons": [1, 5],
-        "sequence_length": STEPS,
-        "market_dim": MARKET,
-    }
-    torch.manual_seed(1)
-    model = ATFTGATFANModel(**{**settings, **changes})  # type: ignore[arg-type]
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    return random_network(market_dim=MARKET, **changes)
 
 
 def inputs(days: int = 1) -> dict[str, Tensor | Neighbours | int]:

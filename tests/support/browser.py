@@ -1,4 +1,4 @@
-"""A page as a browser sees it: Chromium, driven over a pipe with its own protocol."""
+"""Pages in a headless Chromium, driven over a pipe with the DevTools protocol."""
 
 import fcntl
 import json
@@ -15,16 +15,16 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: insta
 
 PHONE, DESK = 375, 1280
 A4 = 717
-"""Pixels between the margins that Chromium leaves on a sheet."""
+"""Pixels between Chromium's margins on an A4 sheet."""
 
 
 class Browser:
-    """One headless tab. Every message that came unasked is kept in `events`."""
+    """One headless tab; `events` holds all messages that are not answers."""
 
     def __init__(self, profile: Path) -> None:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
-        # Far from 3 and 4, where Chromium looks for its ends.
+        # Above 3 and 4, the descriptors that Chromium uses.
         fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 60) for fd in (theirs_in, theirs_out)]
         flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
         command = f'exec "$0" {flags} --remote-debugging-pipe "$@" 3<&{fds[0]} 4>&{fds[1]}'
@@ -61,7 +61,7 @@ class Browser:
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self.rest:
             part = self.reader.read1(1 << 20)
-            assert part, "Chromium has gone"
+            assert part, "Chromium has exited"
             self.rest += part
         message, self.rest = self.rest.split(b"\0", 1)
         return json.loads(message)
@@ -73,11 +73,11 @@ class Browser:
         return answer["result"].get("value")
 
     def prefer(self, scheme: str) -> None:
-        """What the system asks pages to look like: light or dark."""
+        """Set the preferred colour scheme, light or dark."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def resize(self, width: int) -> None:
-        """Make the window this wide."""
+        """Set the width of the window."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -87,21 +87,21 @@ class Browser:
         )
 
     def start_print(self) -> None:
-        """Lay the page out as on a sheet of A4, the way the window's own print command does."""
+        """Lay the page out for A4 paper, as printing from the window does."""
         self.run("dispatchEvent(new Event('beforeprint'))")
         self.call("Emulation.setEmulatedMedia", media="print")
         self.resize(A4)
         self.settle()
 
     def end_print(self) -> None:
-        """Back to the window."""
+        """Lay the page out for the window again."""
         self.call("Emulation.setEmulatedMedia", media="")
         self.resize(self.width)
         self.run("dispatchEvent(new Event('afterprint'))")
         self.settle()
 
     def open(self, path: Path, width: int, scheme: str = "light") -> None:
-        """Load a page at a width, and wait until it has drawn itself."""
+        """Load a page at a width, and wait until it is drawn."""
         self.resize(width)
         self.prefer(scheme)
         self.width = width
@@ -112,11 +112,11 @@ class Browser:
         self.settle()
 
     def settle(self) -> None:
-        """Wait for two frames, in which whatever was asked for is drawn."""
+        """Wait for two animation frames."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def lines_of(self, selector: str, text: str) -> int:
-        """Lines that a text would take in the place of an element's own."""
+        """Number of lines of a text in place of an element's own."""
         return self.run(f"""(place => {{
           const own = place.textContent, range = document.createRange();
           place.textContent = {json.dumps(text)};
@@ -127,7 +127,7 @@ class Browser:
         }})(document.querySelector({json.dumps(selector)}))""")
 
     def wait_for(self, script: str) -> None:
-        """Wait, 200 frames at most, until an expression is true."""
+        """Wait until an expression is true, at most 200 frames."""
         for _ in range(100):
             if self.run(f"Boolean({script})"):
                 return
@@ -147,7 +147,7 @@ class Browser:
         ]
 
     def requests(self) -> list[str]:
-        """Addresses that the page asked for, itself first, but for those that hold their own content."""
+        """Requested addresses, the page first, without `data:` addresses."""
         asked = [
             e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"
         ]

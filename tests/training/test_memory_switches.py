@@ -11,8 +11,9 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from networks import random_network
 from panels import make_panel
-from torch import Tensor, nn
+from torch import Tensor
 
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.graph.builder import FinancialGraphBuilder
@@ -43,22 +44,14 @@ def schedule(panel: Panel) -> GraphSchedule:
 
 
 def network(dropout: float = 0.0, checkpointing: bool = False) -> ATFTGATFANModel:
-    """A small network in training; every weight is random, those that start neutral too."""
-    torch.manual_seed(1)
-    model = ATFTGATFANModel(
-        FEATURES,
-        16,
-        2,
-        2,
-        [1, 5],
+    """A network in training mode."""
+    return random_network(
+        std=0.2,
         sequence_length=STEPS,
         dropout=dropout,
         market_dim=MARKET,
         gradient_checkpointing=checkpointing,
-    )
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.2)
-    return model.train()
+    ).train()
 
 
 def batches(panel: Panel) -> PanelBatches:
