@@ -51,8 +51,7 @@ def measure(
     def step(batches: PanelBatches, days: list[int], size: int) -> None:
         for start in range(0, len(days), size):
             batch = batches.gather(days[start : start + size])
-            predicted = model(batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days)
-            (loss(predicted, batch.labels) * size / len(days)).backward()
+            (loss(model(*batch.inputs), batch.labels) * size / len(days)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
 

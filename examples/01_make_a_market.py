@@ -1,4 +1,4 @@
-"""Make a small market with planted predictability, and see what the best forecast there could reach."""
+"""Make a small market with planted predictability, and print the best possible IC."""
 
 import tempfile
 from pathlib import Path
@@ -17,7 +17,7 @@ def main(folder: Path) -> None:
     print(f"{facts['first_day']} to {facts['last_day']}, {len(facts['splits'])} stock splits")
     print(pl.read_parquet(prices).head(3))
 
-    # The oracle knows each stock's true expected return. No honest model scores clearly above it.
+    # The oracle is each stock's true expected return. A model clearly above it must have a leak.
     print("oracle IC by horizon:", facts["oracle_ic"])
     for kind, ics in facts["oracle_ic_by_kind"].items():
         print(f"  {kind}: {ics}")

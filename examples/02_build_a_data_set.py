@@ -1,4 +1,4 @@
-"""From prices to a data set: 139 features and four targets, then check it."""
+"""Build a data set of 139 features and four targets from prices, then check it."""
 
 import tempfile
 from pathlib import Path
@@ -12,14 +12,14 @@ from gogooku3.features.catalog import CATALOG
 
 def main(folder: Path) -> None:
     market = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=400, seed=7))
-    # Prices as people have them: CSV, other column names, a day without a price written as 0.
+    # Typical input: CSV, other column names, a missing price written as 0.
     prices = market.prices.rename({"date": "Date", "code": "Ticker"})
     prices[5, "close"] = 0.0
     prices.write_csv(folder / "prices.csv")
 
     report = build_dataset(folder / "prices.csv", folder / "data.parquet")
     print(f"{report.rows:,} rows, {report.n_features} features, {sum(report.seconds.values()):.1f} s")
-    print("columns as found:", report.prices.mapped)
+    print("columns:", report.prices.mapped)
     print("rows left out:", report.prices.dropped)
 
     loader = ProductionDatasetV3(folder / "data.parquet")
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     for problem in checked.problems[:3]:
         print(" ", problem)
 
-    # The same file with a leak: a feature that is the target under another name.
+    # The same data with a leak: a feature that is a copy of the target.
     leak = frame.with_columns(frame["target_5d"].alias("clever_feature"))
     print(validate(leak).errors[0])
 

@@ -1,4 +1,4 @@
-"""Split by time with an embargo, then normalise each day by that day's stocks alone."""
+"""Split by time with an embargo, then normalise each day over its own stocks."""
 
 import tempfile
 from pathlib import Path
@@ -24,14 +24,14 @@ def main(folder: Path) -> None:
 
     for number, (train_rows, test_rows) in enumerate(splitter.split(frame)):
         train, test = frame[train_rows], frame[test_rows]
-        # What fit learns serves only where a day cannot carry itself; transform uses each day alone.
+        # transform uses each day's own statistics; those from fit are only a fallback for days without.
         normalizer = CrossSectionalNormalizerV2(robust_clip=5.0).fit(train)
         measured = normalizer.validate_transform(normalizer.transform(test))
         print(
             f"fold {number}: {train.height:,} and {test.height:,} rows, worst |mean| of a day "
             f"{measured['max_abs_mean']:.3f}, largest |z| {measured['max_abs_value']:.1f}"
         )
-        # One number for all stocks of a day, such as the weekday, has no cross-section to stand on.
+        # A feature that is equal for all stocks of a day, such as the weekday, needs the fallback.
         print(f"  from training statistics: {sorted(normalizer.report.fallback_by_feature)[:4]} ...")
 
     try:

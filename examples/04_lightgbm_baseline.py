@@ -1,4 +1,4 @@
-"""Fit LightGBM on a data set and score it on held-out days, beside the best forecast there could be."""
+"""Fit LightGBM on a data set and compare its score on held-out days with the oracle's."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ def main(folder: Path) -> None:
     frame = ProductionDatasetV3(folder / "data.parquet").load_data()
     frame = QualityFinancialFeaturesGenerator().generate_quality_features(frame)
 
-    # The last fifth of the days is held out behind an embargo; boosting stops on days before that.
+    # The last fifth of the days is held out after an embargo; early stopping uses days before it.
     baseline = LightGBMFinancialBaseline(
         prediction_horizons=[1, 5],
         embargo_days=20,

@@ -1,4 +1,4 @@
-"""The whole pipeline in small: both models walk-forward, a prediction table, scores, a report."""
+"""Run the whole pipeline on a small market: walk-forward training, prediction table, scores, report."""
 
 import tempfile
 from pathlib import Path
