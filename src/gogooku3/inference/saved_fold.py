@@ -1,6 +1,6 @@
 """A trained fold in a run folder: its settings, and its models, which are loaded at first use.
 
-Opening a fold imports neither torch nor LightGBM, so that data can be read while they are imported.
+Opening a fold and reading its data imports neither torch nor LightGBM, so bad input is refused quickly.
 """
 
 import datetime as dt
@@ -91,16 +91,9 @@ class SavedFold:
     @staticmethod
     def load(run: Path | str, fold: int | None = None) -> "SavedFold":
         """Open a fold and load all its models now; arguments and errors as of `open`."""
-        return SavedFold.open(run, fold).load_models()
-
-    def load_models(self) -> "SavedFold":
-        """Load the networks and LightGBM now.
-
-        Raises:
-            DataError: a damaged file.
-        """
-        _ = self.networks, self.boosters, self.linear
-        return self
+        saved = SavedFold.open(run, fold)
+        _ = saved.networks, saved.boosters, saved.linear
+        return saved
 
     @cached_property
     def networks(self) -> "dict[str, ATFTGATFANModel]":
