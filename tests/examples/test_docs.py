@@ -147,3 +147,37 @@ def test_the_pictures_are_small() -> None:
 
 def _code(document: Path) -> list[str]:
     return [*blocks(document, "bash"), *re.findall(r"`([^`\n]+`)", text(document))]
+
+
+DEVELOPER_PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/developers").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", DEVELOPER_PAGES, ids=lambda path: path.name)
+def test_every_source_file_named_for_developers_exists(page: Path) -> None:
+    """Paths are relative to the root, to src/gogooku3, or to the package named before them."""
+    named = set(re.findall(r"[`(*]((?:[a-z_0-9]+/)+[a-z_0-9.]*)[`)*]", text(page)))
+    missing = [
+        name
+        for name in named
+        if not any((base / name).exists() for base in (ROOT, ROOT / "src/gogooku3", page.parent))
+        and not name.startswith(("fold_", "site/", "data/demo", "data/mine"))
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/developers/architecture.md"])
+def test_the_list_of_packages_is_complete(page: str) -> None:
+    content = text(ROOT / page)
+    packages = [path.parent.name for path in (ROOT / "src/gogooku3").glob("*/__init__.py")]
+    assert len(packages) >= 15
+    assert not [name for name in packages if f"  {name}/" not in content and f"`{name}`" not in content]
+
+
+def test_the_names_in_the_recipes_exist() -> None:
+    """A recipe names classes and functions; each is found in a source or test file."""
+    recipes = text(ROOT / "docs/developers/architecture.md")
+    names = set(re.findall(r"`([A-Z][A-Za-z]+|[a-z]+_[a-z_]+)`", recipes))
+    code = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("src/**/*.py"))
+    code += (ROOT / "tests/pipeline/test_fit.py").read_text(encoding="utf-8")
+    assert {"Forecaster", "FoldData", "new_forecaster", "CLASSES"} <= names
+    assert not [name for name in names if not re.search(rf"\b{name}\b", code)]
