@@ -119,6 +119,28 @@ def map_columns(columns: Iterable[str], requested: Sequence[str]) -> dict[str, s
     return mapping
 
 
+def find_columns(columns: Iterable[str], needed: Sequence[str], what: str) -> dict[str, str]:
+    """Map the column names of a file to canonical names, none of which may be missing.
+
+    Raises:
+        DataError: with the missing and the existing columns, and the names looked for.
+
+    >>> find_columns(["Date", "Price"], KEYS, "p.csv")
+    Traceback (most recent call last):
+    gogooku3.errors.DataError: p.csv has no column code (looked for code, localcode, local_code, symbol, \
+ticker, instrument, 銘柄コード); it has Date, Price
+    """
+    existing = list(columns)
+    mapping = map_columns(existing, needed)
+    if missing := [name for name in needed if name not in mapping.values()]:
+        names = choices(name for canonical in missing for name in _ALIASES.get(canonical, (canonical,)))
+        raise DataError(
+            f"{what} has no column{'s' * (len(missing) > 1)} {choices(missing)} (looked for {names})"
+            f"{did_you_mean(missing[0], existing, 0.85)} it has {choices(existing)}"
+        )
+    return mapping
+
+
 def require_columns(present: Iterable[str], needed: Iterable[str], what: str) -> None:
     """Check that a table has the needed columns.
 

@@ -136,7 +136,7 @@ def test_any_table_of_days_and_codes_is_described_and_no_other(tmp_path: Path) -
     rows({"A": range(2)}).with_columns(rank_5d=pl.Series([1, 2])).write_csv(file)
     assert describe_table(file).kind == "table"
     file.write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"t\.csv .* needs the columns date, code"):
+    with pytest.raises(DataError, match=r"t\.csv has no columns date, code"):
         describe_table(file)
     with pytest.raises(DataError, match="no prices at"):
         describe_table(tmp_path / "nowhere.parquet")

@@ -16,7 +16,16 @@ from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.fingerprint import table_fingerprint
 from gogooku3.files.tables import SUFFIXES, collect, scan_table
 from gogooku3.files.year_folder import is_year_folder, table_files
-from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, require_columns, target_column
+from gogooku3.schema import (
+    CODE,
+    DATE,
+    KEYS,
+    find_columns,
+    is_target_column,
+    map_columns,
+    require_columns,
+    target_column,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -271,10 +280,7 @@ def resolve_columns(
     >>> resolve_columns(schema).features
     ('ret_1d',)
     """
-    keys = map_columns(schema, KEYS)
-    lacking = [key for key in KEYS if key not in keys.values()]
-    if lacking:
-        require_columns(schema, lacking, "a data set (or another usual spelling of them)")
+    keys = find_columns(schema, KEYS, "the data set")
     targets = _resolve_targets(schema, target_columns)
     second_spellings = map_columns([name for name in schema if name not in keys], KEYS)
     taken = {*keys, *targets.values()} | {name for name in schema if is_target_column(name)}

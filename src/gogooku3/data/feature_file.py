@@ -11,7 +11,7 @@ from gogooku3.data.parsing import parse_dates, read_keys, readable, refuse_missi
 from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
 from gogooku3.errors import DataError, choices
 from gogooku3.files.tables import collect, scan_table
-from gogooku3.schema import DATE, KEYS, is_target_column, map_columns, require_columns
+from gogooku3.schema import DATE, KEYS, find_columns, is_target_column, map_columns
 
 
 class FeatureFile:
@@ -42,8 +42,8 @@ class FeatureFile:
         require_dataset(self.data_path)
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
-        self._keys = {canonical: name for name, canonical in map_columns(self._schema, KEYS).items()}
-        require_columns(self._keys, KEYS, f"{self.data_path.name} (or another usual spelling)")
+        keys = find_columns(self._schema, KEYS, self.data_path.name)
+        self._keys = {canonical: name for name, canonical in keys.items()}
         self._refuse_differences(all_columns, {*self._keys.values(), *not_features})
 
     def days(self) -> pl.Series:

@@ -25,8 +25,8 @@ from gogooku3.schema import (
     KNOWN_FACT,
     OHLCV,
     SECTOR,
+    find_columns,
     map_columns,
-    require_columns,
 )
 
 logger = logging.getLogger(__name__)
@@ -221,10 +221,8 @@ def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
     """One file's canonical columns in canonical types, and `{name in the file: canonical}`."""
     scan = scan_table(path)
     present = scan.collect_schema().names()
+    find_columns(present, (*KEYS, *OHLCV), path.name)
     mapping = map_columns(present, COLUMNS) | {name: name for name in _facts(present)}
-    missing = [name for name in (*KEYS, *OHLCV) if name not in mapping.values()]
-    if missing:
-        require_columns(present, missing, f"{path.name} (or another usual spelling of them)")
     raw = collect(scan.select(list(mapping)), path).rename(mapping)
     columns = read_keys(raw, path.name)
     for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns)):

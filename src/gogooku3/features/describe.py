@@ -22,9 +22,9 @@ from gogooku3.schema import (
     KEYS,
     OHLCV,
     PREDICTION_COLUMNS,
+    find_columns,
     is_target_column,
     map_columns,
-    require_columns,
 )
 
 Kind = Literal["data set", "prices", "predictions", "table"]
@@ -110,7 +110,7 @@ def describe_table(path: Path | str) -> TableDescription:
     root = Path(path)
     one_table = root.is_file() or is_year_folder(root)
     files = table_files(root) if one_table else price_files(root)
-    scans = {file: _scan(file) for file in files}
+    scans = {file: scan_table(file, typed=True) for file in files}
     schema: dict[str, pl.DataType] = {}
     for scan in scans.values():
         schema |= scan.collect_schema()
@@ -137,15 +137,6 @@ def describe_table(path: Path | str) -> TableDescription:
     )
 
 
-def _scan(file: Path) -> pl.LazyFrame:
-    scan = scan_table(file, typed=True)
-    columns = scan.collect_schema().names()
-    names = map_columns(columns, KEYS)
-    if set(names.values()) != set(KEYS):
-        require_columns(columns, KEYS, f"{file.name} (or another usual spelling of them)")
-    return scan
-
-
 def _kind(schema: Mapping[str, pl.DataType]) -> Kind:
     if set(PREDICTION_COLUMNS) <= set(schema):
         return "predictions"
@@ -156,8 +147,8 @@ def _kind(schema: Mapping[str, pl.DataType]) -> Kind:
 
 def _keys(file: Path, scan: pl.LazyFrame) -> pl.DataFrame:
     """`date: Date, code: String` of every row."""
-    names = {key: name for name, key in map_columns(scan.collect_schema(), KEYS).items()}
-    frame = collect(scan.select(pl.col(names[key]).alias(key) for key in KEYS), file)
+    names = find_columns(scan.collect_schema(), KEYS, file.name)
+    frame = collect(scan.select(pl.col(name).alias(key) for name, key in names.items()), file)
     return frame.select(read_keys(frame, file.name))
 
 
