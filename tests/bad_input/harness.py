@@ -29,7 +29,7 @@ NOISE = ("Traceback", "internal error", "polars.", "pyo3", "PanicException", "py
 """Technical output that a message to users must not have."""
 
 LONGEST = 900
-"""Most characters of a message."""
+"""Length limit of a message, in characters."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def runs(
         ),
     ] = Order.newest,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Most runs to list; all by default.")
+        int | None, typer.Option(min=1, metavar="N", help="Number of runs to list; all by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

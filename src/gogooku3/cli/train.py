@@ -28,7 +28,9 @@ def train(
         str, typer.Option("--config", "-c", help="YAML file, or a shipped name: model/atft/quickstart.")
     ] = DEFAULT,
     data: Annotated[Path | None, typer.Option(help="Data set to train on (dataset.data_path).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most passes over a fold's training days.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Maximum number of passes over a fold's training days.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows per step, in whole days. Halve it if memory runs out.")
     ] = None,

@@ -141,9 +141,9 @@ class TrainingConfig(Group):
     """The training loop."""
 
     epochs: Positive = 50
-    """Most passes over a fold's training days; early stopping usually ends sooner."""
+    """Maximum passes over a fold's training days; early stopping usually ends sooner."""
     batch_size: Positive = 512
-    """Most rows per step, in whole trading days; a day with more rows is a batch by itself."""
+    """Maximum rows per step, in whole trading days; a day with more rows is a batch by itself."""
     learning_rate: Above0 = 1e-3
     """Peak step size of AdamW; one-cycle uses `scheduler.max_lr` instead."""
     weight_decay: From0 = 1e-4
@@ -233,7 +233,7 @@ class GraphConfig(Group):
     include_negative_correlation: bool = True
     """Count negatively correlated stocks as neighbours too; their weight keeps its sign."""
     max_edges_per_node: Positive = 10
-    """Most neighbours of a stock, the strongest by |correlation|."""
+    """Maximum neighbours of a stock, the strongest by |correlation|."""
     correlation_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Smallest |correlation| of a neighbour."""
     min_edges_per_node: NotNegative = 5
@@ -272,13 +272,13 @@ class LightGBMConfig(Group):
     """The baseline: one gradient-boosted model per horizon."""
 
     num_boost_round: Positive = 400
-    """Most trees; early stopping on the tail of the training days usually keeps fewer."""
+    """Maximum trees; early stopping on the tail of the training days usually keeps fewer."""
     learning_rate: Above0 = 0.05
     """Shrinkage per tree."""
     num_leaves: Annotated[int, Field(ge=2)] = 31
     """Leaves per tree; LightGBM's own default."""
     min_data_in_leaf: Positive = 200
-    """Fewest rows per leaf: many, because one row carries nearly no information."""
+    """Minimum rows per leaf: many, because one row carries nearly no information."""
     feature_fraction: Fraction = 0.5
     """Share of features per tree; features repeat one another."""
     bagging_fraction: Fraction = 0.8
@@ -397,7 +397,7 @@ class SplitConfig(Group):
     embargo_days: NotNegative = 20
     """Trading days between training and test: the longest horizon or more, so that labels close in time."""
     min_train_days: Positive = 252
-    """Fewest trading days that the first fold trains on: a year."""
+    """Minimum trading days that the first fold trains on: a year."""
 
 
 class PerformanceConfig(Group):

@@ -8,9 +8,9 @@ import yaml
 from gogooku3.errors import ConfigError
 
 LARGEST = 1 << 20
-"""Most bytes of a configuration; the shipped ones have two thousand."""
+"""Size limit of a configuration, in bytes; the shipped ones have two thousand."""
 DEEPEST = 20
-"""Most levels of nested lists and groups; the shipped ones have three."""
+"""Depth limit of nested lists and groups; the shipped ones have three."""
 _RESOLVER = re.compile(r"\$\{\s*[^}${:]*:")
 """`${name:...}` calls an OmegaConf resolver; `${group.key}` is a harmless reference."""
 

@@ -22,9 +22,9 @@ class DayRules(Group):
     """Thresholds for a day of the market."""
 
     min_stocks: NotNegative = 10
-    """Fewest stocks of a day whose cross-section can be standardised."""
+    """Minimum number of stocks in a day's cross-section."""
     longest_pause: Positive = 14
-    """Most calendar days between two trading days; Tokyo's longest holiday so far left 11."""
+    """Maximum calendar days between two trading days; Tokyo's longest holiday so far left 11."""
     last_day_share: Fraction = 0.8
     """The last day is incomplete with fewer stocks than this share of the 20 days before."""
     repeated_share: Fraction = 0.9
@@ -62,7 +62,7 @@ class PriceRules(Group):
     split_tolerance: Fraction = 0.05
     """Relative distance of the price ratio from a split's factor; doubled beyond `jump`."""
     split_calm: Above1 = 2.5
-    """Most volume on the day of a split, over the median of the days after; real falls have more."""
+    """Maximum volume on the day of a split, over the median of the days after; real falls have more."""
     stale_days: Annotated[int, Field(ge=2)] = 5
     """Days in a row with the same open, high, low and close that make a price stale."""
 
@@ -79,7 +79,7 @@ class QualityRules(Group):
     columns: ColumnRules = ColumnRules()
     prices: PriceRules = PriceRules()
     examples: Positive = 20
-    """Most rows listed per problem."""
+    """Maximum rows listed per problem."""
     severity: Mapping[str, _Weight] = Field(default_factory=dict)
     """Severity by name of the check, where it differs from the default: error, warning, note or off."""
 

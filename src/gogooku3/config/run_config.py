@@ -71,9 +71,10 @@ class RunConfig(Group):
 def _contradictions(config: RunConfig) -> Iterator[str]:
     """One message for each contradiction between two groups."""
     horizons = config.time_series.prediction_horizons
-    if config.model.prediction_horizons not in (None, horizons):
+    model_horizons = config.model.prediction_horizons
+    if model_horizons is not None and model_horizons != horizons:
         yield (
-            f"model.prediction_horizons {list(config.model.prediction_horizons or ())} and "
+            f"model.prediction_horizons {list(model_horizons)} and "
             f"time_series.prediction_horizons {list(horizons)} differ; leave the first out"
         )
     weighted = set(config.loss.horizon_weights)
