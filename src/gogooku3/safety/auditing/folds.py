@@ -121,19 +121,15 @@ class _Fold:
     def narrow_gap(self, gap: dict[str, Any], embargo_days: int) -> Iterator[Finding]:
         """A gap that is shorter than the embargo."""
         if gap["days"] < embargo_days:
-            problem = (
-                f"trading days lie between {gap['from']} and {gap['to']}, but the embargo is {embargo_days}"
-            )
-            yield from self._finding("embargo", problem, self.parts[gap["to"]][:1], gap["days"])
+            border = f"gap of {gap['days']} trading days between {gap['from']} and {gap['to']}"
+            problem = f"{border} is shorter than the embargo of {embargo_days}"
+            yield from self._finding("embargo", problem, self.parts[gap["to"]][:1])
 
-    def _finding(
-        self, column: str, problem: str, days: np.ndarray, count: int | None = None
-    ) -> Iterator[Finding]:
-        """One finding about some days; none for no days. `count`: the number in its sentence."""
+    def _finding(self, column: str, problem: str, days: np.ndarray) -> Iterator[Finding]:
+        """One finding about some days, counted in its sentence; none for no days."""
         if len(days):
             first, last = (self.calendar[day].astype("datetime64[D]").item() for day in (days[0], days[-1]))
-            number = len(days) if count is None else count
-            says = f"fold {self.number}: {number} {problem}, from {first} on"
+            says = f"fold {self.number}: {len(days)} {problem}, from {first} on"
             yield Finding("folds", "leak", column, says, len(days), first, last)
 
 

@@ -25,9 +25,10 @@ import datetime as dt
 import io
 import sys
 
-{pandas}import polars as pl
+import polars as pl
 
 from gogooku3.safety import output_table
+from gogooku3.safety.auditing.outputs import as_library
 
 {pipeline}
 
@@ -40,7 +41,7 @@ def read(text: str) -> pl.DataFrame:
 
 
 def outputs(prices: pl.DataFrame) -> pl.DataFrame:
-    {call}
+    return output_table(pipeline(as_library(prices, {library!r})))
 
 
 prices = read(PRICES)
@@ -48,9 +49,6 @@ prices = read(PRICES)
 before, after = outputs(prices), outputs(changed)
 {comparison}
 '''
-_CALL_POLARS = "return output_table(pipeline(prices))"
-_CALL_PANDAS = """frame = pd.DataFrame({column.name: column.to_numpy().copy() for column in prices})
-    return output_table(pipeline(frame))"""
 
 
 @dataclass(frozen=True)
@@ -101,14 +99,12 @@ def program(case: Case, runner: Runner) -> str | None:
         return None
     kind = market.frame.schema[market.code]
     code_type = "String" if kind in (pl.String, pl.Categorical, pl.Enum) else str(kind)
-    is_pandas = runner.library == "pandas"
     return _PROGRAM.format(
         title=_title(change, case.difference),
-        pandas="import pandas as pd\n" if is_pandas else "",
         pipeline=_import_lines(runner.pipeline),
         prices=market.frame.write_csv(),
         overrides=f"schema_overrides={{{market.code!r}: pl.{code_type}}}",
-        call=_CALL_PANDAS if is_pandas else _CALL_POLARS,
+        library=runner.library,
         change=_change_lines(market, change),
         comparison=_comparison_lines(change, case.difference),
     )
