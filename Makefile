@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT := 0
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   train both models on the embedded market; prints the table and the report's path"
+	@echo "make demo   train every model on the embedded market; prints the table and the report's path"
 	@echo "make test   every test and doctest"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make bench  every speed benchmark as one table: ours, peer or limit, ratio, peak memory"

@@ -62,7 +62,7 @@ def test_json_has_the_requested_runs(home: Path, capsys: pytest.CaptureFixture[s
     assert code == 0
     assert [run["run"][-15:] for run in listed] == ["20260101-000000", "20260104-000000", "20260103-000000"]
     assert [run["status"] for run in listed] == ["complete", "broken", "failed"]
-    assert set(listed[0]["scores"]) == {"atft_gat_fan", "lightgbm", "rank_average"}
+    assert set(listed[0]["scores"]) == {"atft_gat_fan", "lightgbm", "linear", "rank_average"}
     assert len(json.loads(runs(capsys, "--out", home, "--json", "--limit", 1)[1])) == 1
 
 

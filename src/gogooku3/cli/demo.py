@@ -7,9 +7,9 @@ from gogooku3.settings import settings
 
 
 def demo(verbose: Verbose = False) -> None:
-    """Make a market with a known predictable part, train both models on it and print their scores.
+    """Make a market with a known predictable part, train every model on it and print their scores.
 
-    Takes a few minutes on two cores. The table compares LightGBM and the network with the oracle, the best
+    Takes a few minutes on two cores. The table compares the models with the oracle, the best
     score any model could reach on this market. Later calls reuse the market and its data set in data/demo.
 
     Example: `gogooku3 demo`

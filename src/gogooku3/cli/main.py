@@ -66,7 +66,7 @@ def root(
 ) -> None:
     """Train stock return forecasts without look-ahead and score them out of sample.
 
-    Start with `gogooku3 demo`: it makes a market, trains both models on it and writes a report.
+    Start with `gogooku3 demo`: it makes a market, trains every model on it and writes a report.
     """
 
 

@@ -51,7 +51,7 @@ def train(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train LightGBM and ATFT-GAT-FAN walk-forward and score both on the same test days.
+    """Train LightGBM, a linear model and ATFT-GAT-FAN walk-forward; score all on the same test days.
 
     Prints one row per model and horizon (IC, rank IC, Sharpe gross and net of costs, drawdown) and the path
     of the report. Options and KEY=VALUE change single settings of the configuration; options win.
