@@ -1,4 +1,4 @@
-"""The network: its size, what may change a prediction and what may not, and what explains it."""
+"""The network: size, invariances of its predictions, and explanations."""
 
 import datetime as dt
 
@@ -17,7 +17,7 @@ STOCKS, STEPS, FEATURES = 6, 8, 5
 
 
 def stock_graph(seed: int = 0) -> StockGraph:
-    """Three neighbours a stock, some negative, some absent."""
+    """Three neighbours per stock, some negative, some absent."""
     rng = np.random.default_rng(seed)
     neighbours = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
     valid = rng.random((STOCKS, 3)) < 0.8
@@ -33,7 +33,7 @@ def as_neighbours(graph: StockGraph) -> Neighbours:
 
 
 def windows(samples: int = STOCKS, seed: int = 2) -> tuple[Tensor, Tensor]:
-    """Windows with absent steps, which hold 0; the current step is always there."""
+    """Windows with absent steps, which are 0; the current step is always present."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(samples, STEPS, FEATURES, generator=generator)
     mask = torch.rand(samples, STEPS, generator=generator) < 0.8
@@ -42,7 +42,7 @@ def windows(samples: int = STOCKS, seed: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def two_days(neighbours: Neighbours) -> Neighbours:
-    """The same edges on two days that lie one after the other in a batch."""
+    """The same edges on two consecutive days of a batch."""
     return Neighbours(
         torch.cat([neighbours.index, neighbours.index + STOCKS]),
         neighbours.weight.repeat(2, 1),
@@ -56,7 +56,7 @@ def test_the_default_network_has_5_6_million_parameters() -> None:
     assert model.prediction_horizons == (1, 5, 10, 20)
 
 
-def test_a_window_becomes_one_number_a_horizon() -> None:
+def test_a_window_gives_one_prediction_per_horizon() -> None:
     x, mask = windows()
     predictions = random_network()(x, mask)
     assert predictions.shape == (STOCKS, 2)
@@ -69,9 +69,9 @@ def test_permuting_stocks_permutes_predictions() -> None:
     neighbours = as_neighbours(stock_graph())
     predictions = model(x, mask, neighbours=neighbours)
     order = torch.randperm(STOCKS)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(STOCKS)
-    moved = Neighbours(place[neighbours.index[order]], neighbours.weight[order], neighbours.valid[order])
+    position = torch.empty_like(order)
+    position[order] = torch.arange(STOCKS)
+    moved = Neighbours(position[neighbours.index[order]], neighbours.weight[order], neighbours.valid[order])
     permuted = model(x[order], mask[order], neighbours=moved)
     torch.testing.assert_close(permuted, predictions[order], atol=1e-6, rtol=1e-5)
 
@@ -79,32 +79,32 @@ def test_permuting_stocks_permutes_predictions() -> None:
 def test_other_days_in_the_batch_change_no_prediction() -> None:
     model, (x, mask), (later, later_mask) = random_network(), windows(), windows(seed=3)
     neighbours = as_neighbours(stock_graph())
-    alone = model(x, mask, neighbours=neighbours)
+    single_day = model(x, mask, neighbours=neighbours)
     day = torch.arange(2).repeat_interleave(STOCKS)
     for scale in (1, -20):
         both = model(
             torch.cat([x, scale * later]), torch.cat([mask, later_mask]), day, two_days(neighbours), n_days=2
         )
-        torch.testing.assert_close(both[:STOCKS], alone, atol=1e-6, rtol=0)
+        torch.testing.assert_close(both[:STOCKS], single_day, atol=1e-6, rtol=0)
     shuffled = torch.randperm(2 * STOCKS)
-    nobody = Neighbours.none(2 * STOCKS)
-    both = model(torch.cat([x, later]), torch.cat([mask, later_mask]), day, nobody, n_days=2)
+    no_neighbours = Neighbours.none(2 * STOCKS)
+    both = model(torch.cat([x, later]), torch.cat([mask, later_mask]), day, no_neighbours, n_days=2)
     mixed = model(
         torch.cat([x, later])[shuffled],
         torch.cat([mask, later_mask])[shuffled],
         day[shuffled],
-        nobody,
+        no_neighbours,
         n_days=2,
     )
     torch.testing.assert_close(mixed, both[shuffled], atol=1e-6, rtol=0)
 
 
-def test_stocks_of_the_same_day_do_speak_to_one_another() -> None:
+def test_a_neighbour_of_the_same_day_changes_the_prediction() -> None:
     model, (x, mask) = random_network(), windows()
     neighbours = as_neighbours(stock_graph())
-    heard = int(neighbours.index[0][neighbours.valid[0]][0])
+    neighbour = int(neighbours.index[0][neighbours.valid[0]][0])
     before = model(x, mask, neighbours=neighbours)[0]
-    x[heard] *= -1
+    x[neighbour] *= -1
     assert not torch.allclose(model(x, mask, neighbours=neighbours)[0], before)
 
 
@@ -131,7 +131,7 @@ def test_update_graph_replaces_the_standing_graph() -> None:
     torch.testing.assert_close(model(x, mask), random_network()(x, mask, neighbours=as_neighbours(later)))
 
 
-def test_a_standing_graph_and_another_number_of_stocks_is_refused_with_both_numbers() -> None:
+def test_a_standing_graph_of_another_size_is_refused() -> None:
     x, mask = windows(4)
     with pytest.raises(ValueError, match="standing graph has 6 stocks but 4 samples came"):
         random_network(graph_info=stock_graph())(x, mask)
@@ -148,7 +148,7 @@ def test_an_explanation_has_the_documented_shapes() -> None:
     assert output.graph_embeddings.shape == (STOCKS, 16)
 
 
-def test_what_explains_a_prediction_adds_up_to_one() -> None:
+def test_attention_and_importance_sum_to_one() -> None:
     x, mask = windows()
     output = random_network(graph_info=stock_graph()).explain(x, mask)
     for shares in (output.temporal_attention, output.graph_attention, output.feature_importance):
@@ -170,8 +170,8 @@ def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
     assert (importance[:, [0, 1, 3]] > 0).all()
 
 
-def test_contributions_are_what_predictions_gain_when_a_feature_grows_by_whichever_way() -> None:
-    # The day's predictions against a feature that grows by one part in 10,000, in double precision.
+def test_contributions_equal_finite_differences() -> None:
+    # Central differences of the day's summed predictions, for a feature scaled by 1 +- 1e-4.
     model, (x, mask) = random_network().double(), windows()
     x, neighbours = x.double(), as_neighbours(stock_graph())
     neighbours = neighbours._replace(weight=neighbours.weight.double())
@@ -187,7 +187,7 @@ def test_contributions_are_what_predictions_gain_when_a_feature_grows_by_whichev
         torch.testing.assert_close(contributions[:, :, feature].sum(dim=0), gained, atol=5e-3, rtol=5e-3)
 
 
-def test_explaining_with_gradient_checkpointing_says_the_same() -> None:
+def test_gradient_checkpointing_changes_no_explanation() -> None:
     x, mask = windows()
     plain, saving = (random_network(gradient_checkpointing=on).explain(x, mask) for on in (False, True))
     for one, other in zip(plain, saving, strict=True):
@@ -201,7 +201,7 @@ def test_importance_is_the_share_of_a_features_contributions_over_all_horizons()
     torch.testing.assert_close(output.feature_importance, size / size.sum(dim=1, keepdim=True))
 
 
-def test_explaining_keeps_mode_and_gradients_and_works_where_none_are_taken() -> None:
+def test_explaining_keeps_mode_and_gradients_and_works_under_no_grad() -> None:
     model, (x, mask) = random_network(), windows()
     model.train()
     with torch.no_grad():
@@ -233,11 +233,13 @@ def test_dropout_is_off_in_evaluation() -> None:
 def test_the_gradient_reaches_every_weight() -> None:
     model, (x, mask) = random_network(), windows()
     model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert silent == []
+    without_gradient = [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
+    assert without_gradient == []
 
 
-def test_gradient_checkpointing_gives_the_same_gradients_dropout_and_all() -> None:
+def test_gradient_checkpointing_with_dropout_gives_the_same_gradients() -> None:
     gradients = []
     for checkpointing in (False, True):
         model, (x, mask) = random_network(gradient_checkpointing=checkpointing), windows()

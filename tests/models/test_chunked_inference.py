@@ -1,4 +1,4 @@
-"""A day predicted and explained in pieces is the day taken at once, whatever the pieces and the threads."""
+"""Predictions and contributions in chunks equal those of the whole day, for any chunks and threads."""
 
 import pytest
 import torch
@@ -10,11 +10,11 @@ from gogooku3.models.graph_attention import Neighbours
 
 SAMPLES, STEPS, FEATURES, MARKET = 23, 8, 6, 4
 PARTS = [None, "frequency_norm", "temporal_attention", "graph_attention", "regime"]
-"""What may be left out of the network."""
+"""Optional parts of the network."""
 
 
 def network(**options: bool) -> ATFTGATFANModel:
-    """A network all of whose parts have something to say."""
+    """A network with random weights in all parts."""
     torch.manual_seed(0)
     model = ATFTGATFANModel(FEATURES, 16, 4, 2, sequence_length=STEPS, market_dim=MARKET, **options).eval()
     with torch.no_grad():
@@ -24,18 +24,20 @@ def network(**options: bool) -> ATFTGATFANModel:
 
 
 def two_days() -> ModelInputs:
-    """Windows with holes of two days, whose stocks hear each other."""
+    """Windows of two days with absent steps, and neighbours within each day."""
     mask = torch.rand(SAMPLES, STEPS) > 0.2
     mask[:, -1] = True
     day = (torch.arange(SAMPLES) >= 11).long()
     first = day * 11
     index = first[:, None] + torch.randint(11, (SAMPLES, 3))
-    heard = Neighbours(index, torch.rand(SAMPLES, 3), torch.rand(SAMPLES, 3) > 0.3)
-    return ModelInputs(torch.randn(SAMPLES, STEPS, FEATURES), mask, day, heard, 2, torch.randn(2, MARKET))
+    neighbours = Neighbours(index, torch.rand(SAMPLES, 3), torch.rand(SAMPLES, 3) > 0.3)
+    return ModelInputs(
+        torch.randn(SAMPLES, STEPS, FEATURES), mask, day, neighbours, 2, torch.randn(2, MARKET)
+    )
 
 
 @pytest.mark.parametrize("off", PARTS)
-def test_pieces_predict_what_the_whole_predicts(off: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_predictions_equal_the_models(off: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     model, inputs = network(**({f"use_{off}": False} if off else {})), two_days()
     with torch.inference_mode():
@@ -45,7 +47,7 @@ def test_pieces_predict_what_the_whole_predicts(off: str | None, monkeypatch: py
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_are_bit_identical_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     model, inputs = network(), two_days()
     with torch.inference_mode():
@@ -53,7 +55,7 @@ def test_the_bits_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
-def test_pieces_work_in_the_precision_that_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_run_in_the_callers_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     model, inputs = network(), two_days()
     with torch.inference_mode():
@@ -64,14 +66,14 @@ def test_pieces_work_in_the_precision_that_is_in_force(monkeypatch: pytest.Monke
     torch.testing.assert_close(found, whole, rtol=0.05, atol=0.05)
 
 
-def test_nothing_of_the_pieces_asks_for_gradients() -> None:
+def test_chunked_predictions_need_no_gradient() -> None:
     model, inputs = network(), two_days()
     assert not predict_in_chunks(model, inputs).requires_grad
 
 
 @pytest.mark.parametrize("off", PARTS)
 @pytest.mark.parametrize("horizon", [1, 20])
-def test_pieces_explain_what_the_whole_explains(
+def test_chunked_contributions_equal_the_models(
     off: str | None, horizon: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunked_inference, "CHUNK", 5)
@@ -84,7 +86,7 @@ def test_pieces_explain_what_the_whole_explains(
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_bits_of_an_explanation_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contributions_are_bit_identical_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_inference, "CHUNK", 5)
     monkeypatch.setattr(chunked_inference, "GRADIENT_CHUNK", 4)
     model, inputs = network(), two_days()

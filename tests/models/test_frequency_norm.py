@@ -1,4 +1,4 @@
-"""FAN: neutral it is the identity, weighted it is a filter of the spectrum, and the gate scales it."""
+"""FAN: the identity at neutral weights, a spectral filter at others, scaled by the gate."""
 
 import math
 
@@ -21,7 +21,7 @@ def random_norm(features: int, bands: int, steps: int) -> FrequencyAdaptiveNorm:
 
 
 def fft_twin(norm: FrequencyAdaptiveNorm, x: Tensor) -> Tensor:
-    """The same filter written with torch.fft in double precision, gate and weight of each band apart."""
+    """The same filter with torch.fft in double precision, gate and weight separate."""
     steps = x.shape[1]
     gate = 2 * norm.scale_network(x.mean(dim=1)).double().view(len(x), norm.num_frequencies, -1)
     gain = torch.einsum(
@@ -53,7 +53,7 @@ def test_the_basis_is_orthonormal(length: int) -> None:
 
 @pytest.mark.parametrize("length", [2, 3, 8, 21, 60])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_the_bands_of_every_frequency_add_up_to_one(length: int, count: int) -> None:
+def test_the_bands_sum_to_one_at_every_frequency(length: int, count: int) -> None:
     bands = smooth_bands(length, count)
     assert bands.shape == (count, length // 2 + 1)
     assert (bands >= 0).all()
@@ -116,7 +116,7 @@ def test_the_gain_is_weight_times_gate_by_window_band_and_feature() -> None:
 
 
 def test_the_gate_closes_a_band_of_one_feature_and_no_other() -> None:
-    """Of two waves in each of two features, the fast one of the first feature goes."""
+    """Two features with a slow and a fast wave each; the fast wave of the first is removed."""
     steps = 60
     norm = FrequencyAdaptiveNorm(2, 5, steps)
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_the_gate_closes_a_band_of_one_feature_and_no_other() -> None:
     torch.testing.assert_close(y[0, :, 1], fast + 1, atol=1e-5, rtol=0)
 
 
-def test_what_passes_of_one_feature_may_depend_on_the_level_of_another() -> None:
+def test_the_gain_of_one_feature_may_depend_on_the_level_of_another() -> None:
     norm = FrequencyAdaptiveNorm(2, 3, 9)
     with torch.no_grad():
         norm.scale_network[0].weight.copy_(torch.tensor([[0.0, 1.0]]))
@@ -140,14 +140,14 @@ def test_what_passes_of_one_feature_may_depend_on_the_level_of_another() -> None
         torch.testing.assert_close(norm(x)[0, :, 0], kept, atol=1e-5, rtol=0)
 
 
-def test_the_gate_knows_the_windows_mean_alone() -> None:
+def test_the_gate_depends_only_on_the_windows_mean() -> None:
     norm = random_norm(3, 2, 8)
     x = torch.randn(4, 8, 3)
     torch.testing.assert_close(norm.gain(x), norm.gain(x.flip(1)))
     assert not torch.allclose(norm.gain(x), norm.gain(x + 1))
 
 
-def test_windows_know_nothing_of_one_another() -> None:
+def test_windows_are_independent() -> None:
     norm = random_norm(3, 4, 9)
     x = torch.randn(5, 9, 3)
     torch.testing.assert_close(norm(x)[2:3], norm(x[2:3]), atol=1e-6, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""A stock listens to its neighbours and to itself: by hand, by a twin, in every spelling of edges."""
+"""Graph attention: by hand, against a slow twin, in every format of edges."""
 
 import math
 
@@ -34,21 +34,21 @@ def as_edges(adjacency: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def twin(layer: FinancialGraphAttention, features: Tensor, adjacency: Tensor) -> tuple[Tensor, Tensor]:
-    """Node by node and head by head, as the formula reads."""
+    """The formula, node by node and head by head."""
     nodes, heads, width = len(features), layer.num_heads, layer.out_features
     hidden = layer.W(features).view(nodes, heads, width)
     aggregated = torch.zeros(nodes, heads, width)
     attention = torch.zeros(heads, nodes, nodes)
     for i in range(nodes):
-        listened = [i, *[j for j in range(nodes) if j != i and adjacency[i, j] != 0]]
+        sources = [i, *[j for j in range(nodes) if j != i and adjacency[i, j] != 0]]
         for head in range(heads):
             scores = []
-            for j in listened:
+            for j in sources:
                 pair = torch.cat([hidden[i, head], hidden[j, head]])
                 strength = 1.0 if j == i else adjacency[i, j].abs()
                 scores.append(functional.leaky_relu(layer.a(pair), 0.2) + layer.edge_importance * strength)
             weights = torch.cat(scores).softmax(dim=0)
-            for j, weight in zip(listened, weights, strict=True):
+            for j, weight in zip(sources, weights, strict=True):
                 sign = -1.0 if j != i and adjacency[i, j] < 0 else 1.0
                 aggregated[i, head] += sign * weight * hidden[j, head]
                 attention[head, i, j] = weight
@@ -68,14 +68,14 @@ def hand_layer(importance: float = 0.0) -> FinancialGraphAttention:
 
 
 def test_two_nodes_by_hand() -> None:
-    # Node 0 (state 0) hears node 1 (state log 3): weights 1/4 and 3/4. Node 1 hears only itself.
+    # Node 0 (state 0) attends to node 1 (state log 3): weights 1/4 and 3/4. Node 1 attends only to itself.
     features = torch.tensor([[0.0], [math.log(3)]])
     aggregated, attention = hand_layer()(features, torch.tensor([[0.0, 0.5], [0.0, 0.0]]))
     torch.testing.assert_close(attention, torch.tensor([[[0.25, 0.75], [0.0, 1.0]]]))
     torch.testing.assert_close(aggregated, torch.tensor([[0.75 * math.log(3)], [math.log(3)]]))
 
 
-def test_a_negative_edge_turns_the_sign_of_its_message_alone() -> None:
+def test_a_negative_edge_flips_only_the_sign_of_its_message() -> None:
     features = torch.tensor([[0.0], [math.log(3)]])
     aggregated, attention = hand_layer()(features, torch.tensor([[0.0, -0.5], [0.0, 0.0]]))
     torch.testing.assert_close(attention, torch.tensor([[[0.25, 0.75], [0.0, 1.0]]]))
@@ -102,9 +102,7 @@ def test_dense_edges_equal_a_slow_twin(seed: int, nodes: int, share: float) -> N
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), nodes=st.integers(1, 9), share=st.floats(0, 1))
-def test_a_matrix_a_list_of_edges_and_a_table_of_neighbours_say_the_same(
-    seed: int, nodes: int, share: float
-) -> None:
+def test_matrix_edge_list_and_neighbour_table_are_equivalent(seed: int, nodes: int, share: float) -> None:
     torch.manual_seed(seed)
     layer, features, adjacency = random_layer(), torch.randn(nodes, 5), random_graph(seed, nodes, share)
     dense, _ = layer(features, adjacency)
@@ -115,15 +113,15 @@ def test_a_matrix_a_list_of_edges_and_a_table_of_neighbours_say_the_same(
         torch.testing.assert_close(other, dense, atol=1e-6, rtol=1e-5)
 
 
-def test_self_loops_change_nothing_in_any_spelling() -> None:
+def test_self_loops_change_nothing_in_any_format() -> None:
     layer, features, adjacency = random_layer(), torch.randn(5, 5), random_graph(3, 5, 0.5)
     looped = adjacency + torch.eye(5)
     expected, _ = layer(features, adjacency)
-    for spelling in (looped, as_edges(looped)):
-        torch.testing.assert_close(layer(features, spelling)[0], expected)
+    for edges in (looped, as_edges(looped)):
+        torch.testing.assert_close(layer(features, edges)[0], expected)
 
 
-def test_padding_is_never_heard_wherever_it_points() -> None:
+def test_padding_is_ignored_wherever_it_points() -> None:
     layer, features = random_layer(), torch.randn(3, 5)
     valid = torch.tensor([[True, False], [False, False], [True, True]])
     weight = torch.tensor([[0.5, 9.0], [9.0, 9.0], [0.3, -0.2]])
@@ -137,8 +135,8 @@ def test_padding_is_never_heard_wherever_it_points() -> None:
 
 def test_a_node_without_neighbours_attends_only_to_itself() -> None:
     layer, features = random_layer(), torch.randn(4, 5)
-    for nobody in (Neighbours.none(4), torch.zeros(4, 4), (torch.zeros(2, 0).long(), torch.zeros(0))):
-        aggregated, _ = layer(features, nobody)
+    for edges in (Neighbours.none(4), torch.zeros(4, 4), (torch.zeros(2, 0).long(), torch.zeros(0))):
+        aggregated, _ = layer(features, edges)
         torch.testing.assert_close(aggregated, layer.W(features))
     _, attention = layer(features, torch.zeros(4, 4))
     torch.testing.assert_close(attention, torch.eye(4).expand(2, 4, 4))
@@ -153,7 +151,7 @@ def test_attention_sums_to_one_over_a_node_and_its_neighbours() -> None:
     torch.testing.assert_close(sparse[:, :, 0], dense.diagonal(dim1=1, dim2=2).t())
 
 
-def test_renaming_the_nodes_renames_the_result() -> None:
+def test_permuting_the_nodes_permutes_the_result() -> None:
     layer, features, adjacency = random_layer(), torch.randn(6, 5), random_graph(2, 6, 0.5)
     order = torch.randperm(6)
     aggregated, _ = layer(features, adjacency)
@@ -161,7 +159,7 @@ def test_renaming_the_nodes_renames_the_result() -> None:
     torch.testing.assert_close(renamed, aggregated[order])
 
 
-def test_the_gradient_reaches_the_importance_of_edges_and_every_weight() -> None:
+def test_the_gradient_reaches_edge_importance_and_every_weight() -> None:
     layer, features = random_layer(), torch.randn(6, 5, requires_grad=True)
     aggregated, _ = layer(features, random_graph(4, 6, 0.6))
     aggregated.square().sum().backward()

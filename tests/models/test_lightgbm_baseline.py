@@ -1,4 +1,4 @@
-"""The baseline finds what is planted, finds nothing in noise, and never sees the days it is scored on."""
+"""The baseline finds a planted signal, finds nothing in noise, and uses no scored days."""
 
 import datetime as dt
 
@@ -67,7 +67,7 @@ def panel_of(frame: pl.DataFrame) -> Panel:
     return Panel.from_frame(frame, FEATURES, (1, 5))
 
 
-def test_it_finds_a_planted_signal_on_days_it_never_saw() -> None:
+def test_it_finds_a_planted_signal_out_of_sample() -> None:
     performance = baseline().fit(market(1)).evaluate_performance()
     assert list(performance) == [1, 5]
     for scores in performance.values():
@@ -85,7 +85,7 @@ def test_it_finds_nothing_in_noise() -> None:
         assert abs(scores["mean_rank_ic"]) < 0.12
 
 
-def test_the_importance_of_features_names_the_signal_and_adds_up_to_one() -> None:
+def test_feature_importance_finds_the_signal_and_sums_to_one() -> None:
     importance = baseline().fit(market(1)).feature_importance()
     assert importance.columns == ["feature", "horizon", "importance"]
     for horizon in (1, 5):
@@ -138,12 +138,12 @@ def test_the_trees_are_the_same_on_every_number_of_cores(cores: int, monkeypatch
     assert trees(baseline(parameters=parameters).fit(frame)) == expected
 
 
-def test_each_horizon_learns_from_its_own_labels_though_all_share_their_rows() -> None:
+def test_horizons_share_rows_but_learn_their_own_labels() -> None:
     frame = market(1)
     together = baseline().fit(frame)
     for horizon in (1, 5):
-        alone = baseline(prediction_horizons=[horizon]).fit(frame)
-        assert trees(alone) == [together.boosters[horizon].model_to_string()]
+        single = baseline(prediction_horizons=[horizon]).fit(frame)
+        assert trees(single) == [together.boosters[horizon].model_to_string()]
 
 
 def test_predictions_of_a_day_do_not_depend_on_later_rows() -> None:
@@ -157,7 +157,7 @@ def test_predictions_of_a_day_do_not_depend_on_later_rows() -> None:
     assert model.predict(garbled(frame, after=100)).filter(until).equals(whole.filter(until))
 
 
-def test_a_slice_of_a_panel_is_used_whole_and_predicted_alike() -> None:
+def test_a_panel_slice_is_used_completely() -> None:
     panel = panel_of(market(7))
     model = baseline().fit(PanelSlice(panel, range(90)))
     scores = model.evaluate_performance(PanelSlice(panel, range(95, DAYS)))
@@ -179,7 +179,7 @@ def test_days_to_score_may_be_a_frame() -> None:
         model.evaluate_performance()
 
 
-def test_rows_need_as_many_days_of_data_as_the_networks_windows() -> None:
+def test_rows_need_sequence_length_days_of_data() -> None:
     panel = panel_of(market(9))
     model = baseline(sequence_length=10).fit(PanelSlice(panel, range(90)))
     assert model.predict(PanelSlice(panel, range(20)))["date"].min() == day(9)
@@ -191,7 +191,7 @@ def test_without_early_stopping_every_tree_is_counted() -> None:
     assert performance[1]["n_trees"] == 6
 
 
-def test_normalising_makes_the_scale_of_a_day_irrelevant() -> None:
+def test_normalising_removes_the_scale_of_a_day() -> None:
     frame = market(11)
     scale = 10.0 ** (pl.col("date").dt.ordinal_day() % 5)
     scaled = frame.with_columns(pl.col("signal") * scale)
@@ -203,7 +203,7 @@ def test_normalising_makes_the_scale_of_a_day_irrelevant() -> None:
     assert raw[1]["mean_ic"] < plain[1]["mean_ic"]
 
 
-def test_a_slice_comes_normalised_so_a_frame_after_it_is_taken_as_it_is() -> None:
+def test_fitting_on_a_slice_drops_the_normaliser_of_an_earlier_frame() -> None:
     frame = market(12)
     model = baseline().fit(frame)
     panel = panel_of(frame)
@@ -211,7 +211,7 @@ def test_a_slice_comes_normalised_so_a_frame_after_it_is_taken_as_it_is() -> Non
     assert model.predict(frame).equals(model.predict(PanelSlice(panel, range(DAYS))))
 
 
-def test_an_embargo_shorter_than_the_longest_horizon_is_refused_with_both_numbers() -> None:
+def test_an_embargo_shorter_than_the_longest_horizon_is_refused() -> None:
     with pytest.raises(ConfigError, match="embargo_days is 5 trading days but the longest horizon is 20"):
         LightGBMFinancialBaseline(embargo_days=5)
 
@@ -229,7 +229,7 @@ def test_too_few_days_are_refused() -> None:
         baseline(sequence_length=88).fit(PanelSlice(panel_of(market(13)), range(90)))
 
 
-def test_a_horizon_without_any_target_is_refused_by_number() -> None:
+def test_a_horizon_without_any_target_is_refused() -> None:
     with pytest.raises(DataError, match="no row has a target for horizon 5"):
         baseline().fit(market(13).drop("target_5d"))
     panel = Panel.from_frame(market(13), FEATURES, (1,))

@@ -1,4 +1,4 @@
-"""The linear path is a ridge regression: by hand, as scikit-learn has it, horizon by horizon."""
+"""The linear path is a ridge regression: by hand, and equal to scikit-learn's per horizon."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ ROWS, FEATURES, HORIZONS = 200, 5, 3
 
 
 def rows(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Features that go together, and labels that follow some of them."""
+    """Correlated features, and labels that depend on them."""
     random = torch.Generator().manual_seed(seed)
     mixed = torch.randn(FEATURES, FEATURES, generator=random)
     x = torch.randn(ROWS, FEATURES, generator=random) @ mixed
@@ -47,7 +47,7 @@ def test_two_rows_by_hand() -> None:
     torch.testing.assert_close(solved((x, y)), torch.tensor([[0.8], [1.5]]))
 
 
-def test_it_says_nothing_before_it_is_solved_and_x_times_w_afterwards() -> None:
+def test_it_is_zero_before_it_is_solved_and_x_times_w_afterwards() -> None:
     x, y = rows()
     path = LinearPath(FEATURES, HORIZONS)
     assert torch.equal(path(x), torch.zeros(ROWS, HORIZONS))
@@ -62,7 +62,7 @@ def test_it_equals_the_ridge_regression_of_scikit_learn(penalty: float) -> None:
     torch.testing.assert_close(solved((x, y), penalty=penalty), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_an_unknown_label_drops_out_of_its_own_horizon_alone() -> None:
+def test_an_unknown_label_is_ignored_in_its_own_horizon_only() -> None:
     x, y = rows()
     whole = solved((x, y))
     y[::3, 1], y[40:, 2] = torch.nan, torch.nan
@@ -74,7 +74,7 @@ def test_an_unknown_label_drops_out_of_its_own_horizon_alone() -> None:
         torch.testing.assert_close(holed[:, horizon], expected, atol=1e-5, rtol=1e-4)
 
 
-def test_parts_in_any_order_give_the_same_to_rounding() -> None:
+def test_the_order_of_parts_matters_only_to_rounding() -> None:
     x, y = rows()
     y[::7, 2] = torch.nan
     parts = [(x[start : start + 37], y[start : start + 37]) for start in range(0, ROWS, 37)]
@@ -84,7 +84,7 @@ def test_parts_in_any_order_give_the_same_to_rounding() -> None:
 
 
 def test_the_penalty_is_in_units_of_a_features_variance() -> None:
-    """A lone feature of variance v and a penalty of v: half of the slope is left, however many the rows."""
+    """One feature of variance v and a penalty of v: half of the slope remains, for any number of rows."""
     random = torch.Generator().manual_seed(1)
     for count, deviation in ((50, 1.0), (5000, 1.0), (500, 3.0)):
         x = torch.randn(count, 1, generator=random)
@@ -96,7 +96,7 @@ def test_the_penalty_is_in_units_of_a_features_variance() -> None:
     torch.testing.assert_close(twice, solved((x, y)))
 
 
-def test_a_feature_that_repeats_another_shares_its_weight_and_a_silent_one_gets_none() -> None:
+def test_duplicate_features_share_a_weight_and_a_constant_one_gets_none() -> None:
     x, y = rows()
     x[:, 3], x[:, 4] = x[:, 0], 0
     weight = solved((x, y))
@@ -104,8 +104,8 @@ def test_a_feature_that_repeats_another_shares_its_weight_and_a_silent_one_gets_
     assert torch.equal(weight[4], torch.zeros(HORIZONS))
 
 
-def test_the_rounding_of_many_small_parts_is_that_of_double_precision() -> None:
-    """A hundred thousand rows on a faint tilt: single-precision sums would lose it in the last digits."""
+def test_many_small_parts_are_summed_in_double_precision() -> None:
+    """100,000 rows with a weak effect, which single-precision sums would lose."""
     random = np.random.default_rng(0)
     x = random.normal(size=(100_000, 2)).astype(np.float32)
     y = (0.01 * x[:, :1] + random.normal(size=(100_000, 1))).astype(np.float32)
@@ -150,7 +150,7 @@ def network() -> ATFTGATFANModel:
     return ATFTGATFANModel(FEATURES, 8, 2, 1, [1, 5, 10], sequence_length=6, dropout=0.2)
 
 
-def test_it_is_no_parameter_and_gradients_never_move_it() -> None:
+def test_it_is_not_a_parameter_and_gradients_never_change_it() -> None:
     model, (x, y) = network(), rows()
     model.linear.solve([(x, y)], 1.0)
     assert not list(model.linear.parameters())
@@ -162,7 +162,7 @@ def test_it_is_no_parameter_and_gradients_never_move_it() -> None:
     assert torch.equal(model.linear.weight, before)
 
 
-def test_an_untrained_network_predicts_what_its_linear_path_says_bit_for_bit() -> None:
+def test_an_untrained_network_is_bit_identical_to_its_linear_path() -> None:
     model = network().eval()
     windows = torch.randn(7, 6, FEATURES)
     assert torch.equal(model(windows), torch.zeros(7, 3))
@@ -173,7 +173,7 @@ def test_an_untrained_network_predicts_what_its_linear_path_says_bit_for_bit() -
         assert torch.equal(model(windows), expected)
 
 
-def test_a_share_of_what_was_learned_is_added_by_horizon() -> None:
+def test_learned_share_scales_the_learned_part_per_horizon() -> None:
     model = network().eval()
     for head in model.heads.values():
         torch.nn.init.normal_(head[-1].weight)
@@ -187,7 +187,7 @@ def test_a_share_of_what_was_learned_is_added_by_horizon() -> None:
     assert torch.equal(found[:, 2], linear[:, 2])
 
 
-def test_the_path_and_the_shares_are_saved_and_come_back(tmp_path: Path) -> None:
+def test_the_path_and_the_shares_are_saved(tmp_path: Path) -> None:
     model = network()
     model.linear.solve([rows()], 1.0)
     model.learned_share.copy_(torch.tensor([0.5, 1.0, 0.0]))

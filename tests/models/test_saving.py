@@ -21,7 +21,7 @@ def network(seed: int = 0) -> ATFTGATFANModel:
     return ATFTGATFANModel(3, 8, 2, 1, [1, 5], sequence_length=6, dropout=0.1, num_frequencies=2)
 
 
-def test_a_model_comes_back_with_its_settings_weights_and_what_was_said_beside(tmp_path: Path) -> None:
+def test_a_model_round_trips_with_settings_weights_and_extra(tmp_path: Path) -> None:
     model = network()
     path = save_model(tmp_path, model, {"features": ["a", "b", "c"]})
     assert path == tmp_path / "model.safetensors"
@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_weights(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "model.json"])
-def test_a_folder_without_a_file_is_refused_by_its_name(tmp_path: Path, missing: str) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     save_model(tmp_path, network())
     (tmp_path / missing).unlink()
     with pytest.raises(DataError, match=rf"{missing} is missing"):
@@ -77,7 +77,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, name: str, content: bytes) ->
 @pytest.mark.parametrize(
     "state", [[], {}, {"model": {"width": 3}}, {"model": {"hidden_dim": 9, "num_heads": 2}}]
 )
-def test_settings_of_something_else_are_refused(tmp_path: Path, state: object) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, state: object) -> None:
     save_model(tmp_path, network())
     (tmp_path / "model.json").write_text(json.dumps(state))
     with pytest.raises(DataError, match="does not hold a gogooku3 model"):

@@ -1,4 +1,4 @@
-"""The encoder of today's features: by hand, against a twin that loops, and what it drops."""
+"""The encoder of today's features: by hand, against a scalar twin, and its dropout."""
 
 import math
 
@@ -12,7 +12,7 @@ from gogooku3.models.snapshot import BLOCKS, ResidualBlock, SnapshotEncoder
 
 
 def encoder(features: int = 3, width: int = 8, dropout: float = 0.0) -> SnapshotEncoder:
-    """One whose weights are all random, the norms' too."""
+    """An encoder with random weights, including the norms."""
     made = SnapshotEncoder(features, width, dropout)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.5)
@@ -50,7 +50,7 @@ def twin(sample: list[float], made: SnapshotEncoder) -> list[float]:
 
 
 def test_a_block_by_hand() -> None:
-    """Of (3, 1) the norm leaves (1, -1); the first number alone goes on, through gelu(1) = 0.8413."""
+    """norm((3, 1)) = (1, -1); only the first number passes, as gelu(1) = 0.8413."""
     block = ResidualBlock(2, dropout=0.0)
     _, widen, _, _, narrow = block.inside
     with torch.no_grad():
@@ -62,14 +62,14 @@ def test_a_block_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor([[3.0, 1.0 + 8.413]]), atol=1e-3, rtol=0)
 
 
-def test_a_block_adds_to_what_it_is_given() -> None:
+def test_a_block_is_residual() -> None:
     block, x = ResidualBlock(4, dropout=0.0), torch.randn(5, 4)
     nn.init.zeros_(block.inside[-1].weight)
     nn.init.zeros_(block.inside[-1].bias)
     assert torch.equal(block(x), x)
 
 
-def test_it_equals_a_twin_that_goes_number_by_number() -> None:
+def test_it_equals_a_scalar_twin() -> None:
     made, x = encoder(), 2 * torch.randn(6, 3)
     assert sum(isinstance(layer, ResidualBlock) for layer in made.layers) == BLOCKS == 2
     expected = torch.tensor([twin(sample, made) for sample in x.tolist()])
@@ -82,7 +82,7 @@ def test_every_state_is_standardised_before_it_is_read() -> None:
     torch.testing.assert_close(state.std(dim=1, correction=0), torch.ones(7), atol=1e-3, rtol=0)
 
 
-def test_samples_know_nothing_of_one_another_and_the_gradient_reaches_every_weight() -> None:
+def test_samples_are_independent_and_the_gradient_reaches_every_weight() -> None:
     made, x = encoder(), torch.randn(5, 3)
     torch.testing.assert_close(made(x)[2:3], made(x[2:3]))
     (made(x) * torch.randn(5, 8)).sum().backward()
@@ -110,13 +110,13 @@ def test_an_interaction_and_a_threshold_are_learned() -> None:
 
 
 @pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.1, 0.1), (0.3, 0.2), (0.9, 0.2)])
-def test_features_are_dropped_in_training_but_a_fifth_at_most(dropout: float, share: float) -> None:
+def test_at_most_a_fifth_of_the_features_is_dropped_in_training(dropout: float, share: float) -> None:
     made = SnapshotEncoder(100, 8, dropout)
     seen: list[Tensor] = []
     made.layers[1].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     made.train()(torch.ones(200, 100))
     assert (seen[0] == 0).float().mean().item() == pytest.approx(share, abs=0.02)
-    assert seen[0].mean().item() == pytest.approx(1, abs=0.03), "what stays makes up for what is dropped"
+    assert seen[0].mean().item() == pytest.approx(1, abs=0.03), "the remaining features are scaled up"
     made.eval()(torch.ones(2, 100))
     assert (seen[1] == 1).all()
 
@@ -129,7 +129,7 @@ def network(**changes: object) -> ATFTGATFANModel:
     return ATFTGATFANModel(5, 8, 2, 1, [1, 5], sequence_length=6, dropout=0.0, **changes).eval()  # type: ignore[arg-type]
 
 
-def test_its_width_is_the_states_or_one_of_its_own_which_is_kept_with_the_settings() -> None:
+def test_its_width_is_hidden_dim_or_snapshot_dim() -> None:
     assert network().snapshot.layers[1].out_features == 8
     wide = network(snapshot_dim=40)
     assert wide.snapshot.layers[1].out_features == 40
@@ -139,8 +139,8 @@ def test_its_width_is_the_states_or_one_of_its_own_which_is_kept_with_the_settin
     assert torch.equal(again.eval()(torch.ones(3, 6, 5)), wide(torch.ones(3, 6, 5)))
 
 
-def test_it_is_read_straight_and_by_the_temporal_part() -> None:
-    """The straight way alone knows the current step, whatever the window held before."""
+def test_it_feeds_the_direct_path_and_the_temporal_part() -> None:
+    """The direct path depends only on the current step, not on the rest of the window."""
     model, x = network(), torch.randn(7, 6, 5)
     nn.init.normal_(model.direct.weight)
     expected = model.direct(model.snapshot(x[:, -1]))

@@ -1,4 +1,4 @@
-"""Each part of the network can be left out: it is gone, the others stay, and everything still runs."""
+"""Each part of the network can be switched off; the others stay and everything still runs."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SWITCHES = {
     "use_graph_attention": ("graph.", "graph_norm.", "graph_output."),
     "use_regime": ("temporal.regime.",),
 }
-"""Switch -> names of the parameters that go with it."""
+"""Switch -> prefixes of its parameters."""
 
 each_switch = pytest.mark.parametrize("switch", SWITCHES)
 
@@ -25,7 +25,7 @@ def network(**changes: object) -> ATFTGATFANModel:
 
 
 def inputs(days: int = 1) -> dict[str, Tensor | Neighbours | int]:
-    """Windows of six stocks a day, each hearing the next one, and the market's state."""
+    """Windows of six stocks per day, each with the next one as neighbour, and the market's state."""
     samples = days * STOCKS
     mask = torch.rand(samples, STEPS) < 0.8
     mask[:, -1] = True
@@ -48,7 +48,7 @@ def names(model: ATFTGATFANModel) -> set[str]:
 
 
 @each_switch
-def test_a_part_that_is_off_is_gone_and_the_others_stay(switch: str) -> None:
+def test_switching_a_part_off_removes_only_its_parameters(switch: str) -> None:
     whole, without = names(network()), names(network(**{switch: False}))
     gone = {name for name in whole if name.startswith(SWITCHES[switch])}
     assert gone
@@ -57,7 +57,7 @@ def test_a_part_that_is_off_is_gone_and_the_others_stay(switch: str) -> None:
 
 
 @each_switch
-def test_without_a_part_it_predicts_explains_and_learns(switch: str) -> None:
+def test_without_a_part_the_network_predicts_explains_and_learns(switch: str) -> None:
     model, given = network(**{switch: False}), inputs(days=2)
     predictions = model(**given)
     assert predictions.shape == (2 * STOCKS, 2) and predictions.isfinite().all()
@@ -70,20 +70,22 @@ def test_without_a_part_it_predicts_explains_and_learns(switch: str) -> None:
     torch.testing.assert_close(output.graph_attention.sum(dim=-1), torch.ones(2 * STOCKS, HEADS))
     torch.testing.assert_close(output.feature_importance.sum(dim=1), torch.ones(2 * STOCKS))
     predictions.square().sum().backward()
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert silent == []
+    without_gradient = [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
+    assert without_gradient == []
 
 
 @each_switch
-def test_a_part_that_is_on_moves_the_predictions(switch: str) -> None:
-    """The same weights with and without it: it is no decoration."""
+def test_every_part_changes_the_predictions(switch: str) -> None:
+    """The same weights with and without it predict differently."""
     whole, without, given = network(), network(**{switch: False}), inputs()
     without.load_state_dict(whole.state_dict(), strict=False)
     assert not torch.allclose(whole(**given), without(**given), atol=1e-3)
 
 
 @each_switch
-def test_without_a_part_other_days_still_change_nothing(switch: str) -> None:
+def test_without_a_part_other_days_still_change_no_prediction(switch: str) -> None:
     model, given = network(**{switch: False}), inputs(days=2)
     both = model(**given)
     first = {**given, "n_days": 1, "market": given["market"][:1]}
@@ -93,7 +95,7 @@ def test_without_a_part_other_days_still_change_nothing(switch: str) -> None:
 
 
 @each_switch
-def test_without_a_part_it_is_rebuilt_from_its_settings_and_weights(switch: str) -> None:
+def test_without_a_part_the_network_is_rebuilt_from_settings_and_weights(switch: str) -> None:
     model, given = network(**{switch: False}), inputs()
     again = ATFTGATFANModel(**model.settings)
     again.load_state_dict(model.state_dict())
@@ -104,22 +106,22 @@ def test_all_parts_may_be_off_at_once() -> None:
     model = network(**dict.fromkeys(SWITCHES, False))
     given = inputs()
     assert model(**given).isfinite().all()
-    alone = {name: given[name] for name in ("x", "step_mask")}
-    assert torch.equal(model(**alone), model(**given)), "neither the day, the market nor the graph matters"
+    windows = {name: given[name] for name in ("x", "step_mask")}
+    assert torch.equal(model(**windows), model(**given)), "day, market and graph have no effect"
     output = model.explain(**given)
     assert output.temporal_attention.numel() == 0
 
 
-def test_without_the_graph_a_stock_does_not_hear_its_neighbours() -> None:
-    """Without a regime too, through which stocks of a day know one another."""
-    for graph, heard in ((True, True), (False, False)):
+def test_without_the_graph_neighbours_have_no_effect() -> None:
+    """The regime is off too, because it also links the stocks of a day."""
+    for graph, changes in ((True, True), (False, False)):
         model, given = network(use_graph_attention=graph, use_regime=False), inputs()
         before = model(**given)[0]
         given["x"][1] *= -1
-        assert torch.equal(model(**given)[0], before) != heard
+        assert torch.equal(model(**given)[0], before) != changes
 
 
-def test_the_market_moves_predictions_and_unknown_means_all_zeros() -> None:
+def test_the_market_changes_predictions_and_unknown_means_zeros() -> None:
     model, given = network(), inputs(days=2)
     before = model(**given)
     unknown = model(**{**given, "market": None})
@@ -129,8 +131,8 @@ def test_the_market_moves_predictions_and_unknown_means_all_zeros() -> None:
     after = model(**{**given, "market": moved})
     assert torch.equal(after[:STOCKS], before[:STOCKS]), "another day's market does not matter"
     assert not torch.allclose(after[STOCKS:], before[STOCKS:])
-    deaf = network(use_regime=False)
-    assert torch.equal(deaf(**given), deaf(**{**given, "market": None}))
+    without_regime = network(use_regime=False)
+    assert torch.equal(without_regime(**given), without_regime(**{**given, "market": None}))
 
 
 @pytest.mark.parametrize("market_dim", [0, 290])
@@ -139,7 +141,7 @@ def test_the_default_network_keeps_to_5_6_million_parameters_with_the_markets_st
 
 
 def test_an_untrained_network_starts_neutral() -> None:
-    """FAN, regime and gates have no say yet, so that with the same weights they change nothing."""
+    """FAN, regime and gates are neutral at initialisation."""
     settings = {"input_dim": FEATURES, "hidden_dim": HIDDEN, "num_heads": HEADS, "sequence_length": STEPS}
     whole = ATFTGATFANModel(**settings, market_dim=MARKET).eval()
     plain = ATFTGATFANModel(**settings, use_frequency_norm=False, use_regime=False).eval()

@@ -1,4 +1,4 @@
-"""The current step asks its history: the maths of plain attention, as sharp as the day's state says."""
+"""Attention over the history equals plain attention; the regime scales it; the core combines both."""
 
 import math
 
@@ -19,7 +19,7 @@ def attention(hidden: int = 8, heads: int = 2, steps: int = 6, dropout: float = 
 
 
 def plain_attention(layer: HistoryAttention, state: Tensor, history: Tensor, absent: Tensor) -> Tensor:
-    """The layer with keys and values written out, by torch's own attention."""
+    """The layer with explicit keys and values, by torch's attention."""
     samples, _, hidden = history.shape
 
     def split(x: Tensor) -> Tensor:
@@ -27,15 +27,15 @@ def plain_attention(layer: HistoryAttention, state: Tensor, history: Tensor, abs
 
     query = split(layer.query(layer.attention_norm(state))[:, None])
     allowed = ~absent[:, None, None, :]
-    heard = functional.scaled_dot_product_attention(
+    attended = functional.scaled_dot_product_attention(
         query, split(layer.key(history)), split(layer.value(history)), attn_mask=allowed
     )
-    state = state + layer.output(heard.transpose(1, 2).reshape(samples, hidden))
+    state = state + layer.output(attended.transpose(1, 2).reshape(samples, hidden))
     return state + layer.feedforward(layer.feedforward_norm(state))
 
 
 def holes(samples: int, steps: int) -> Tensor:
-    """Steps that are absent; the current one never is."""
+    """Absent steps; the current step is always present."""
     absent = torch.rand(samples, steps) < 0.4
     absent[:, -1] = False
     return absent
@@ -52,12 +52,14 @@ def test_folded_attention_equals_multi_head_attention_with_keys_and_values() -> 
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(5, 2))
 
 
-def test_without_a_mask_every_step_is_heard() -> None:
+def test_without_a_mask_every_step_is_attended_to() -> None:
     layer = attention()
     state, history = torch.randn(5, 8), torch.randn(5, 6, 8)
-    nobody = torch.zeros(5, 6, dtype=torch.bool)
+    none_absent = torch.zeros(5, 6, dtype=torch.bool)
     found, weights = layer(state, history, None, torch.ones(5, 2))
-    torch.testing.assert_close(found, plain_attention(layer, state, history, nobody), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        found, plain_attention(layer, state, history, none_absent), atol=1e-5, rtol=1e-5
+    )
     assert (weights > 0).all()
 
 
@@ -106,13 +108,13 @@ def random_regime(market_dim: int = 0) -> Regime:
 ONE_DAY = torch.zeros(7, dtype=torch.long)
 
 
-def test_sharpness_starts_at_one_and_scale_near_it_whatever_the_market_does() -> None:
+def test_sharpness_starts_at_one_and_scale_near_one() -> None:
     sharpness, scale = Regime(8, 3, 2)(torch.randn(7, 8), ONE_DAY, 1, torch.randn(1, 2))
     assert torch.equal(sharpness, torch.ones(7, 3))
     assert scale.shape == (7, 8) and (scale - 1).abs().max() <= 1
 
 
-def test_sharpness_and_scale_are_the_days_own() -> None:
+def test_sharpness_and_scale_are_shared_within_a_day_only() -> None:
     day = torch.tensor([0, 0, 0, 1, 1])
     for factor in random_regime()(5 * torch.randn(5, 8), day, 2, None):
         torch.testing.assert_close(factor[0], factor[2])
@@ -120,7 +122,7 @@ def test_sharpness_and_scale_are_the_days_own() -> None:
         assert not torch.allclose(factor[0], factor[3])
 
 
-def test_sharpness_lies_between_1_over_e_and_e() -> None:
+def test_sharpness_is_between_1_over_e_and_e() -> None:
     regime = random_regime()
     for parameter in regime.parameters():
         parameter.data *= 100
@@ -141,11 +143,11 @@ def test_other_days_in_the_batch_do_not_change_the_regime() -> None:
     regime, states, market = random_regime(2), torch.randn(9, 8), torch.randn(2, 2)
     day = torch.tensor([0] * 4 + [1] * 5)
     both = regime(states, day, 2, market)
-    alone = regime(states[:4], day[:4], 1, market[:1])
+    single_day = regime(states[:4], day[:4], 1, market[:1])
     changed = states.clone()
     changed[4:] *= -30
     other = regime(changed, day, 2, market * torch.tensor([[1.0], [9.0]]))
-    for whole, own, moved in zip(both, alone, other, strict=True):
+    for whole, own, moved in zip(both, single_day, other, strict=True):
         torch.testing.assert_close(whole[:4], own, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(moved[:4], whole[:4], atol=1e-6, rtol=1e-6)
         assert not torch.allclose(moved[4:], whole[4:])
@@ -166,7 +168,7 @@ def test_the_regime_equals_a_day_by_day_twin() -> None:
         torch.testing.assert_close(scale[day == number], 1 + regime.scale(summary).expand(len(own), -1))
 
 
-def test_the_market_is_heard_and_an_unknown_one_is_all_zeros() -> None:
+def test_the_regime_reads_the_market_and_unknown_means_zeros() -> None:
     regime, states = random_regime(2), torch.randn(7, 8)
     unknown = regime(states, ONE_DAY, 1, None)
     for found, zero, up in zip(
@@ -215,14 +217,14 @@ def test_masked_steps_of_a_window_are_not_attended_to() -> None:
     assert (weights.permute(0, 3, 1, 2)[~mask] == 0).all()
 
 
-def test_what_stands_at_masked_steps_does_not_matter() -> None:
+def test_values_at_masked_steps_do_not_matter() -> None:
     model, x, mask = core(), torch.randn(7, 6, 5), ~holes(7, 6)
     state, _ = model(x, mask)
     x[~mask] = 1e3
     torch.testing.assert_close(model(x, mask)[0], state)
 
 
-def test_a_full_mask_is_no_mask() -> None:
+def test_a_full_mask_equals_none() -> None:
     model, x = core(), torch.randn(7, 6, 5)
     torch.testing.assert_close(model(x, torch.ones(7, 6, dtype=torch.bool))[0], model(x)[0])
 
@@ -232,7 +234,7 @@ def test_the_default_day_index_is_one_day() -> None:
     torch.testing.assert_close(model(x, None, torch.zeros(7, dtype=torch.long), 1)[0], model(x)[0])
 
 
-def test_without_layers_the_state_is_what_the_lstm_remembers() -> None:
+def test_without_layers_the_state_is_the_lstms_output() -> None:
     model, x = core(num_layers=0, market_dim=None), torch.randn(7, 6, 5)
     state, weights = model(x)
     assert weights.shape == (7, 0, 2, 6)
@@ -282,8 +284,8 @@ def test_the_encoded_current_step_joins_the_projected_one() -> None:
     assert core().today is None, "without a width for it only the window is read"
 
 
-def test_reading_in_stretches_is_reading_at_once() -> None:
-    for steps in (6, 7, 9):  # stretches of 2, 2 and 3: whole, with a rest, whole
+def test_encoding_in_chunks_equals_encoding_at_once() -> None:
+    for steps in (6, 7, 9):  # chunks of 2, 2 and 3, with and without a remainder
         model, x, mask = core(sequence_length=steps), torch.randn(4, steps, 5), ~holes(4, steps)
         for at_once, stretched in zip(model(x, mask), model(x, mask, recompute=True), strict=True):
             torch.testing.assert_close(stretched, at_once, atol=1e-6, rtol=1e-6)
@@ -296,6 +298,6 @@ def test_the_oldest_step_still_reaches_the_state() -> None:
     assert (x.grad.abs().sum(dim=(0, 2)) > 0).all()
 
 
-def test_a_width_that_the_heads_cannot_share_is_refused() -> None:
+def test_a_hidden_dim_that_is_not_a_multiple_of_the_heads_is_refused() -> None:
     with pytest.raises(ValueError, match="hidden_dim 8 is not a multiple of num_heads 3"):
         core(num_heads=3)

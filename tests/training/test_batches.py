@@ -1,4 +1,4 @@
-"""Batches hold whole days, gathered as a slow twin gathers them, and nothing of a later day."""
+"""Batches hold whole days, equal those of a slow twin, and use no later day."""
 
 import datetime as dt
 from dataclasses import replace
@@ -29,7 +29,7 @@ DAYS, STOCKS, FEATURES, STEPS = 45, 7, 3, 5
 
 
 def panel(seed: int = 0, present: float = 0.7) -> Panel:
-    """Stocks that come and go; values are 0 where they did not trade."""
+    """Stocks that trade on some days; values are 0 on the others."""
     rng = np.random.default_rng(seed)
     mask = rng.random((DAYS, STOCKS)) < present
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)) * mask[:, :, None]
@@ -46,7 +46,7 @@ def schedule(market: Panel) -> GraphSchedule:
 
 
 def graph(codes: tuple[str, ...], as_of: dt.date | None) -> StockGraph:
-    """Each stock hears the next one."""
+    """Each stock has the next one as neighbour."""
     n = len(codes)
     neighbours = (np.arange(n)[:, None] + 1) % n
     weights = np.linspace(-1, 1, n, dtype=np.float32)[:, None]
@@ -62,10 +62,10 @@ def keys(batch: Batch) -> list[tuple[int, int]]:
 
 def test_batches_by_hand_keep_the_calendar_without_a_seed() -> None:
     sizes = np.array([0, 2, 3, 0, 1, 3, 2])
-    packs = DayBatchSampler(sizes, range(1, 7), batch_size=7)
+    sampler = DayBatchSampler(sizes, range(1, 7), batch_size=7)
     # The largest day has 3 samples, so 2 days fit; day 3 has none.
-    assert list(packs) == [[1, 2], [4, 5], [6]]
-    assert len(packs) == 3
+    assert list(sampler) == [[1, 2], [4, 5], [6]]
+    assert len(sampler) == 3
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,27 +75,27 @@ def test_batches_by_hand_keep_the_calendar_without_a_seed() -> None:
     seed=st.one_of(st.none(), st.integers(0, 99)),
     epoch=st.integers(0, 3),
 )
-def test_every_day_with_samples_is_served_once_and_batches_are_not_too_large(
+def test_every_day_with_samples_is_served_once_within_batch_size(
     sizes: list[int], batch_size: int, seed: int | None, epoch: int
 ) -> None:
-    packs = DayBatchSampler(np.array(sizes), range(len(sizes)), batch_size, seed)
-    count = len(packs)
-    packs.set_epoch(epoch)
-    served = list(packs)
-    assert sorted(day for pack in served for day in pack) == [day for day, size in enumerate(sizes) if size]
-    assert len(served) == len(packs) == count, "the loop and the schedule count on it"
-    for pack in served:
-        assert len(pack) == 1 or sum(sizes[day] for day in pack) <= batch_size
+    sampler = DayBatchSampler(np.array(sizes), range(len(sizes)), batch_size, seed)
+    count = len(sampler)
+    sampler.set_epoch(epoch)
+    served = list(sampler)
+    assert sorted(day for batch in served for day in batch) == [day for day, size in enumerate(sizes) if size]
+    assert len(served) == len(sampler) == count, "the loop and the schedule rely on it"
+    for batch in served:
+        assert len(batch) == 1 or sum(sizes[day] for day in batch) <= batch_size
 
 
 def test_the_order_follows_from_seed_and_epoch_alone() -> None:
     sizes = np.full(40, 5)
 
     def order(seed: int, epoch: int) -> list[list[int]]:
-        packs = DayBatchSampler(sizes, range(40), 20, seed)
-        packs.set_epoch(epoch)
+        sampler = DayBatchSampler(sizes, range(40), 20, seed)
+        sampler.set_epoch(epoch)
         torch.rand(3), np.random.default_rng().random()
-        return list(packs)
+        return list(sampler)
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
@@ -104,9 +104,9 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
 
 
 def test_no_days_make_no_batches() -> None:
-    packs = DayBatchSampler(np.array([0, 0, 3]), range(0, 2), 10, seed=1)
-    assert len(packs) == 0
-    assert list(packs) == []
+    sampler = DayBatchSampler(np.array([0, 0, 3]), range(0, 2), 10, seed=1)
+    assert len(sampler) == 0
+    assert list(sampler) == []
 
 
 # --- what a batch holds ------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_no_days_make_no_batches() -> None:
     long=st.sampled_from([1, 2, 16]),
 )
 def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], long: int) -> None:
-    """Windows are copied as blocks, row by row, or now one and now the other."""
+    """Windows are copied as blocks, row by row, or mixed."""
     market = panel(seed, present)
     days = [day for day in days if market.mask[day].any()]
     if not days:
@@ -139,7 +139,7 @@ def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], 
         np.testing.assert_array_equal(batch.step_mask[row], market.mask[window, stock])
         np.testing.assert_array_equal(batch.labels[row], market.targets[day, stock])
         own = graphs.graph_for(market.dates[day])
-        heard = {
+        neighbours = {
             expected.index((day, other)): weight
             for other, weight, valid in zip(
                 own.neighbours[stock].tolist(), own.weights[stock].tolist(), own.valid[stock], strict=True
@@ -148,12 +148,12 @@ def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], 
         }
         valid = batch.neighbours.valid[row]
         found = zip(batch.neighbours.index[row][valid], batch.neighbours.weight[row][valid], strict=True)
-        assert {int(i): float(w) for i, w in found} == heard
+        assert {int(i): float(w) for i, w in found} == neighbours
         assert (batch.neighbours.weight[row][~valid] == 0).all()
     assert batch.neighbours.index.min() >= 0
 
 
-def test_there_are_neighbours_absent_ones_and_days_without_a_graph_in_these_tests() -> None:
+def test_the_test_data_cover_absent_neighbours_and_days_without_a_graph() -> None:
     market = panel(3)
     graphs = schedule(market)
     batches = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs))
@@ -164,13 +164,13 @@ def test_there_are_neighbours_absent_ones_and_days_without_a_graph_in_these_test
     assert late.neighbours.valid.sum() < present.sum()
 
 
-def test_without_graphs_nobody_has_neighbours() -> None:
+def test_without_graphs_there_are_no_neighbours() -> None:
     market = panel()
     batch = PanelBatches(market, market.targets, STEPS).gather([9, 12])
     assert batch.neighbours.index.shape == (len(batch.day), 0)
 
 
-def test_graphs_may_be_replaced_and_taken_away() -> None:
+def test_graphs_may_be_replaced_and_removed() -> None:
     market = panel(3)
     batches = PanelBatches(market, market.targets, STEPS)
     batches.set_graphs(stack_graphs(schedule(market)))
@@ -188,7 +188,7 @@ def test_rows_to_serve_may_be_chosen() -> None:
     assert set(batches.gather([10, 11]).stock.tolist()) <= {1, 3, 5}
 
 
-def test_windows_stay_right_from_batch_to_batch_in_the_shared_buffer() -> None:
+def test_the_shared_buffer_holds_each_batchs_windows() -> None:
     market = panel(present=1)
     batches = PanelBatches(market, market.targets, STEPS)
     for days in ([10], [20, 21, 22], [11], [30, 4]):
@@ -197,7 +197,7 @@ def test_windows_stay_right_from_batch_to_batch_in_the_shared_buffer() -> None:
         assert batch.x.shape == (len(days) * STOCKS, STEPS, FEATURES)
 
 
-def test_windows_take_no_new_memory_from_batch_to_batch() -> None:
+def test_windows_reuse_one_buffer() -> None:
     market = panel(present=0.8)
     batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
     batches.gather(list(range(10, 20)))
@@ -206,8 +206,8 @@ def test_windows_take_no_new_memory_from_batch_to_batch() -> None:
     assert len(held) == len(masks) == 1
 
 
-def test_a_batch_keeps_its_labels_days_and_stocks_after_the_next_one() -> None:
-    """Validation gathers them over a whole epoch."""
+def test_labels_days_and_stocks_outlive_the_next_batch() -> None:
+    """Validation collects them over a whole epoch."""
     market = panel()
     batches = PanelBatches(market, market.targets, STEPS)
     first = batches.gather([10, 11])
@@ -226,9 +226,9 @@ def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
     targets[last + 1 :] = 9
     changed = replace(market, values=values, targets=targets, mask=mask)
     first, second = (PanelBatches(p, p.targets, STEPS, stack_graphs(schedule(p))) for p in (market, changed))
-    packs = DayBatchSampler(first.samples_by_day, range(last + 1), 20, seed=1)
-    assert list(packs) == list(DayBatchSampler(second.samples_by_day, range(last + 1), 20, seed=1))
-    for days in packs:
+    sampler = DayBatchSampler(first.samples_by_day, range(last + 1), 20, seed=1)
+    assert list(sampler) == list(DayBatchSampler(second.samples_by_day, range(last + 1), 20, seed=1))
+    for days in sampler:
         one = first.gather(days)
         two = second.gather(days)
         for name in ("x", "step_mask", "day_index", "labels", "day", "stock"):
@@ -239,7 +239,7 @@ def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
             assert torch.equal(part, other)
 
 
-def test_moving_to_a_device_keeps_what_a_batch_holds() -> None:
+def test_moving_to_a_device_changes_no_batch() -> None:
     market = panel()
     batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
     before = batches.gather([40, 41])
@@ -252,7 +252,7 @@ def test_moving_to_a_device_keeps_what_a_batch_holds() -> None:
 # --- a standing graph --------------------------------------------------------------------------------------
 
 
-def test_a_standing_graph_serves_the_days_from_its_own_on() -> None:
+def test_a_standing_graph_serves_days_from_its_as_of_day_on() -> None:
     market = panel()
     stacked = standing_graph(graph(market.codes, dt.date(2024, 2, 1)), market)
     assert stacked.snapshot.tolist() == [-1] * 10 + [0] * (DAYS - 10)
@@ -261,30 +261,30 @@ def test_a_standing_graph_serves_the_days_from_its_own_on() -> None:
     assert batches.gather([10]).neighbours.valid.any()
 
 
-def test_a_graph_that_does_not_know_its_day_serves_none() -> None:
+def test_a_graph_without_an_as_of_day_serves_none() -> None:
     market = panel()
     assert (standing_graph(graph(market.codes, None), market).snapshot == -1).all()
 
 
-def test_a_standing_graph_is_moved_to_the_panels_stocks() -> None:
+def test_a_standing_graph_is_aligned_to_the_panels_stocks() -> None:
     market = panel(present=1)
-    # The graph's order is another one; "9999" is not in the panel, and three of its stocks not in the graph.
+    # Another order; "9999" is not in the panel, and three stocks of the panel are not in the graph.
     codes = ("0005", "9999", "0002", "0000", "0003")
     stacked = standing_graph(graph(codes, dt.date(2024, 1, 22)), market)
     batch = PanelBatches(market, market.targets, STEPS, stacked).gather([20])
     valid = batch.neighbours.valid
-    heard = {
+    neighbours = {
         stock: batch.neighbours.index[stock][valid[stock]].tolist()
         for stock in range(STOCKS)
         if valid[stock].any()
     }
-    # 0005 hears 9999 (gone), 9999 hears 0002 (gone), 0002 hears 0000, 0000 hears 0003, 0003 hears 0005.
-    assert heard == {2: [0], 0: [3], 3: [5]}
+    # Edges 0005 <- 9999 and 9999 <- 0002 are dropped; 0002 <- 0000, 0000 <- 0003, 0003 <- 0005 stay.
+    assert neighbours == {2: [0], 0: [3], 3: [5]}
     assert batch.neighbours.weight[2, valid[2]].tolist() == [0.0]
     assert batch.neighbours.weight[3, valid[3]].tolist() == [1.0]
 
 
-def test_snapshots_without_any_graph_are_no_graphs() -> None:
+def test_an_empty_stack_of_snapshots_means_no_graphs() -> None:
     market = panel()
     empty = StackedGraphs(
         np.full(DAYS, -1),

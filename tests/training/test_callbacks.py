@@ -1,4 +1,4 @@
-"""The callback scores each epoch as evaluation would, and keeps the best."""
+"""The callback scores each epoch with the evaluation's metrics and keeps the best."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ DAYS, STOCKS, FEATURES, STEPS = 70, 12, 4, 6
 
 
 def market(seed: int = 0) -> Panel:
-    """A normalised market; its first feature stands for the day's return."""
+    """A normalised market whose first feature is the day's return."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
     targets = 0.02 * (0.6 * values[:, :, :1] + 0.8 * rng.normal(size=(DAYS, STOCKS, 2)))
@@ -52,20 +52,20 @@ def trainer(
 # --- scores ------------------------------------------------------------------------------------------------
 
 
-def test_scores_are_those_of_the_evaluations_functions() -> None:
+def test_scores_equal_those_of_evaluation() -> None:
     rng = np.random.default_rng(0)
     day = np.repeat(np.arange(8), 10)
     predictions, targets = rng.normal(size=(80, 2)), 0.01 * rng.normal(size=(80, 2))
     targets[rng.random((80, 2)) < 0.1] = np.nan
     scores = financial_scores(predictions, targets, day, (1, 5))
     for column, name in enumerate(("1d", "5d")):
-        mine = predictions[:, column]
-        assert scores[f"ic_{name}"] == information_coefficient(mine, targets[:, column], day)
-        assert scores[f"rank_ic_{name}"] == rank_information_coefficient(mine, targets[:, column], day)
-        # A book on the 5-day prediction still earns one-day returns, so that no day is counted twice.
-        assert scores[f"sharpe_{name}"] == compute_sharpe_ratio(mine, targets[:, 0], day)
-        assert scores[f"drawdown_{name}"] == compute_max_drawdown(mine, targets[:, 0], day)
-        spread = np.mean([mine[day == d].std() for d in range(8)])
+        prediction = predictions[:, column]
+        assert scores[f"ic_{name}"] == information_coefficient(prediction, targets[:, column], day)
+        assert scores[f"rank_ic_{name}"] == rank_information_coefficient(prediction, targets[:, column], day)
+        # A portfolio on the 5-day prediction earns one-day returns, so that no day counts twice.
+        assert scores[f"sharpe_{name}"] == compute_sharpe_ratio(prediction, targets[:, 0], day)
+        assert scores[f"drawdown_{name}"] == compute_max_drawdown(prediction, targets[:, 0], day)
+        spread = np.mean([prediction[day == d].std() for d in range(8)])
         assert scores[f"spread_{name}"] == pytest.approx(spread)
 
 
@@ -151,7 +151,7 @@ def test_a_loss_is_minimised_and_a_score_maximised() -> None:
         ("val/rank_ic_5d", [float("nan"), float("nan")], 0),
     ],
 )
-def test_the_best_epoch_is_the_first_best_whatever_is_unknown(
+def test_the_best_epoch_is_the_first_maximum_and_ignores_nan(
     monitor: str, scores: list[float], best: int
 ) -> None:
     callback = FinancialMetricsCallback(monitor)

@@ -23,7 +23,7 @@ ALWAYS = 1e-9
 def fit(
     panel: Panel, folder: Path, config: dict[str, Any], stop: StopSignals | None = None, **options: Any
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The weights and the history of a training that goes on from the checkpoints in a folder."""
+    """Weights and history of a training that resumes from the checkpoints in a folder."""
     kept = CheckpointSettings(CheckpointFolder(folder, pytest.fail), ALWAYS, stop or StopSignals())
     trained = trainer(network(dropout=0.3), panel, config, checkpoints=kept, **options)
     outcome = trained.fit()
@@ -36,7 +36,7 @@ def configuration(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("accumulate", "batch_size"), [(1, 256), (3, 128)])
-def test_from_every_checkpoint_the_end_is_the_same(
+def test_resuming_from_every_checkpoint_gives_identical_results(
     accumulate: int, batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpointing, "KEPT", 1000)

@@ -1,4 +1,4 @@
-"""What is planted is what the explanations name: the feature, the lag, the neighbour, the sectors."""
+"""Explanations find the planted feature, lag, neighbour and sectors."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ STRENGTHS = (0.9, 0.5, 0.3)
 
 
 def panel(values: np.ndarray, label: np.ndarray, seed: int = 9) -> Panel:
-    """Two horizons, whose targets are the label and a tenth of its deviation in noise."""
+    """Two horizons; targets are the label plus noise of a tenth of its standard deviation."""
     noise = 0.1 * label.std() * np.random.default_rng(seed).normal(size=(*label.shape, 2))
     return make_panel(values, label[:, :, None] + noise)
 
@@ -36,8 +36,8 @@ def noise(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(DAYS, STOCKS, FEATURES))
 
 
-def listening(rows: np.ndarray, correlations: tuple[float, ...] = STRENGTHS) -> StackedGraphs:
-    """One graph for all days: the stocks that each stock hears `[stocks, K]`, and how they correlate."""
+def one_graph(rows: np.ndarray, correlations: tuple[float, ...] = STRENGTHS) -> StackedGraphs:
+    """One graph for all days: neighbours of each stock `[stocks, K]`, and their correlations."""
     weights = np.tile(np.array(correlations, dtype=np.float32), (STOCKS, 1))
     neighbours = rows.astype(np.int64)[None]
     return StackedGraphs(np.zeros(DAYS, np.int64), neighbours, weights[None], np.ones(neighbours.shape, bool))
@@ -49,7 +49,7 @@ def network(**changes: Any) -> ATFTGATFANModel:
 
 
 def trained(market: Panel, epochs: int, graph: StackedGraphs | None = None) -> ATFTTrainer:
-    """A small network that has learned the market's label; it has predicted the test days, too."""
+    """A small network that has learned the label and predicted the test days."""
     settings = {
         "epochs": epochs,
         "batch_size": 160,
@@ -61,7 +61,7 @@ def trained(market: Panel, epochs: int, graph: StackedGraphs | None = None) -> A
     }
     trainer = ATFTTrainer(network(), PanelSlice(market, TRAIN), PanelSlice(market, VALIDATION), settings)
     trainer.batches.set_graphs(graph)
-    assert trainer.fit()["best_score"] > 0.5, "what was not learned can't be explained"
+    assert trainer.fit()["best_score"] > 0.5, "a network that learned nothing cannot be explained"
     trainer.predict(PanelSlice(market, TEST))
     return trainer
 
@@ -71,7 +71,7 @@ def explain(trainer: ATFTTrainer, **options: Any) -> Explanations:
 
 
 def untrained(market: Panel, graph: StackedGraphs | None = None) -> tuple[ATFTGATFANModel, PanelBatches]:
-    """A network that nobody trained, whose last layers are random: they start at 0 and would say nothing."""
+    """An untrained network with random last layers, which are otherwise zero."""
     model = network()
     for layer in (model.direct, *(head[-1] for head in model.heads.values())):
         torch.nn.init.normal_(layer.weight)
@@ -92,7 +92,7 @@ def test_the_planted_features_are_the_most_important_in_their_order() -> None:
         assert own["importance"].sum() == pytest.approx(1)
 
 
-def test_what_a_feature_adds_to_all_stocks_alike_does_not_count() -> None:
+def test_a_contribution_equal_for_all_stocks_does_not_count() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
     model, batches = untrained(market)
     size = explain_days(model, batches, market, TEST, max_days=1).features
@@ -100,9 +100,9 @@ def test_what_a_feature_adds_to_all_stocks_alike_does_not_count() -> None:
     contributions = model.explain(batch.x, batch.step_mask).contributions
     apart = (contributions - contributions.mean(dim=0)).abs().mean(dim=0)
     expected = (apart / apart.sum(dim=1, keepdim=True)).double()
-    for place, horizon in enumerate((1, 5)):
+    for position, horizon in enumerate((1, 5)):
         own = dict(size.filter(pl.col("horizon") == horizon).select("feature", "importance").iter_rows())
-        assert [own[name] for name in market.features] == pytest.approx(expected[place].tolist(), rel=1e-4)
+        assert [own[name] for name in market.features] == pytest.approx(expected[position].tolist(), rel=1e-4)
 
 
 def test_temporal_attention_peaks_at_the_planted_lag() -> None:
@@ -118,43 +118,43 @@ def test_temporal_attention_peaks_at_the_planted_lag() -> None:
 
 def test_graph_attention_prefers_the_planted_neighbour() -> None:
     rng = np.random.default_rng(2)
-    heard = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
+    neighbours = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
     values = noise()
-    label = values[:, heard[:, 0], FEATURE]
-    explained = explain(trained(panel(values, label), epochs=8, graph=listening(heard)))
+    label = values[:, neighbours[:, 0], FEATURE]
+    explained = explain(trained(panel(values, label), epochs=8, graph=one_graph(neighbours)))
     by_neighbour = dict(explained.neighbours.select("heard", "attention").iter_rows())
     assert by_neighbour["0.8 to 1.0"] > 1.5 * by_neighbour["0.4 to 0.6"]
     assert by_neighbour["0.8 to 1.0"] > 1.5 * by_neighbour["0.2 to 0.4"]
-    planted = {(f"{i:04}", f"{heard[i, 0]:04}") for i in range(STOCKS)}
+    planted = {(f"{i:04}", f"{neighbours[i, 0]:04}") for i in range(STOCKS)}
     strongest = set(explained.edges.head(STOCKS).select("receiver", "source").iter_rows())
     assert len(planted & strongest) > 0.9 * STOCKS
 
 
-def test_the_embeddings_of_a_sector_lie_together() -> None:
+def test_embeddings_cluster_by_sector() -> None:
     rng = np.random.default_rng(3)
     sector = np.arange(STOCKS) % 2
     factor = rng.choice([-1.0, 1.0], size=(DAYS, 1)) * np.where(sector == 0, 1.0, -1.0)
     values = noise()
     values[:, :, 0] += factor
-    heard = np.stack([rng.permutation(np.flatnonzero(sector == sector[i]))[:3] for i in range(STOCKS)])
-    trainer = trained(panel(values, factor), epochs=4, graph=listening(heard, (0.6, 0.6, 0.6)))
+    neighbours = np.stack([rng.permutation(np.flatnonzero(sector == sector[i]))[:3] for i in range(STOCKS)])
+    trainer = trained(panel(values, factor), epochs=4, graph=one_graph(neighbours, (0.6, 0.6, 0.6)))
     names = {f"{stock:04}": ("banks", "machines")[sector[stock]] for stock in range(STOCKS)}
     table = explain(trainer, sectors=names).embeddings
     assert dict(table.select("code", "sector").iter_rows()) == names
-    place = table.select("x", "y").to_numpy()
-    distance = np.linalg.norm(place[:, None] - place, axis=2)
+    position = table.select("x", "y").to_numpy()
+    distance = np.linalg.norm(position[:, None] - position, axis=2)
     same = table["sector"].to_numpy()[:, None] == table["sector"].to_numpy()
-    within = distance[same & ~np.eye(len(place), dtype=bool)].mean()
+    within = distance[same & ~np.eye(len(position), dtype=bool)].mean()
     assert within < 0.6 * distance[~same].mean()
 
 
 # --- what the tables promise -------------------------------------------------------------------------------
 
 
-def test_the_tables_have_the_documented_columns_and_shares_that_add_up_to_one() -> None:
+def test_the_tables_have_the_documented_columns_and_shares_sum_to_one() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
-    heard = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
-    model, batches = untrained(market, listening(heard))
+    neighbours = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
+    model, batches = untrained(market, one_graph(neighbours))
     explained = explain_days(model, batches, market, TEST, max_days=2)
     columns = {name: table.columns for name, table in explained.tables().items()}
     assert columns == {
@@ -167,10 +167,10 @@ def test_the_tables_have_the_documented_columns_and_shares_that_add_up_to_one() 
     for _, head in explained.attention.group_by("layer", "head"):
         assert head["lag"].to_list() == list(range(STEPS))
         assert head["attention"].sum() == pytest.approx(1, abs=1e-6)
-    heard = explained.neighbours
-    assert heard["links"].to_list() == [2 * STOCKS] * 4
-    assert heard["attention"].sum() == pytest.approx(1, abs=1e-6), "a stock's attention is one whole"
-    assert heard["even"].to_list() == [0.25] * 4
+    neighbours = explained.neighbours
+    assert neighbours["links"].to_list() == [2 * STOCKS] * 4
+    assert neighbours["attention"].sum() == pytest.approx(1, abs=1e-6), "a stock's attention sums to one"
+    assert neighbours["even"].to_list() == [0.25] * 4
     assert explained.edges.height == 3 * STOCKS
     assert (
         str(explained.edges["date"].unique().item()) == str(explained.embeddings["date"][0]) == "2024-05-12"
@@ -178,7 +178,7 @@ def test_the_tables_have_the_documented_columns_and_shares_that_add_up_to_one() 
     assert explained.embeddings["sector"].null_count() == STOCKS
 
 
-def test_a_later_change_moves_no_explanation_by_a_bit() -> None:
+def test_later_data_change_no_explanation() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
     days = range(TEST.start, TEST.start + 5)
     tables = []
@@ -203,32 +203,32 @@ def test_explaining_leaves_the_network_as_it_was() -> None:
     assert grads == {"heads_norm.weight"} and (model.heads_norm.weight.grad == 1).all()
 
 
-def test_evenly_spread_days_are_explained_and_the_last_is_among_them() -> None:
+def test_evenly_spread_days_including_the_last_are_explained() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
     model, batches = untrained(market)
-    asked: list[int] = []
+    gathered: list[int] = []
     gather = batches.gather
 
     def watched(days: Any) -> Any:
-        asked.extend(days)
+        gathered.extend(days)
         return gather(days)
 
     batches.gather = watched  # type: ignore[method-assign]
     explain_days(model, batches, market, TEST, max_days=3)
-    assert asked == [115, 122, 129]
+    assert gathered == [115, 122, 129]
     for most, expected in ((2 * STOCKS, [115, 129]), (STOCKS - 1, [129])):
-        asked.clear()
+        gathered.clear()
         explain_days(model, batches, market, TEST, max_samples=most)
-        assert asked == expected, "no more days than the samples they hold allow, but the last"
-    asked.clear()
+        assert gathered == expected, "max_samples limits the days, the last one is always explained"
+    gathered.clear()
     explain_days(model, batches, market, range(10, 25), max_days=20)
-    assert asked == list(range(19, 25)), "days without a full window are left out"
+    assert gathered == list(range(19, 25)), "days without a full window are skipped"
 
 
-def test_without_a_graph_a_stock_hears_itself_alone() -> None:
+def test_without_a_graph_a_stock_attends_only_to_itself() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
-    heard = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
-    for model, graph in ((network(), None), (network(use_graph_attention=False), listening(heard))):
+    neighbours = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
+    for model, graph in ((network(), None), (network(use_graph_attention=False), one_graph(neighbours))):
         batches = PanelBatches(market, market.targets, STEPS, graph)
         explained = explain_days(model, batches, market, TEST, max_days=1)
         assert explained.neighbours.rows() == [("itself", STOCKS, 1.0, 1.0)]
@@ -242,7 +242,7 @@ def test_without_temporal_attention_the_table_of_lags_is_empty() -> None:
     assert explain_days(model, batches, market, TEST, max_days=1).attention.is_empty()
 
 
-def test_days_without_samples_are_refused_with_the_days() -> None:
+def test_days_without_samples_are_refused() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
     model, batches = untrained(market)
     with pytest.raises(DataError, match="no day from 0 to 9 has a sample"):

@@ -1,4 +1,4 @@
-"""The graph of every day is that of its month, in training and in prediction, and rebuilt when it must be."""
+"""Every day uses its month's graph in training and prediction; graphs are rebuilt only on changes."""
 
 import datetime as dt
 import logging
@@ -28,7 +28,7 @@ MONTHS = 3
 
 
 def market(seed: int = 0) -> Panel:
-    """A normalised market; its first feature stands for the return, half the stocks against the others."""
+    """A normalised market whose first feature is the return; half the stocks move against the others."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
     values[:, :, 0] += rng.normal(size=(DAYS, 1)) * np.where(np.arange(STOCKS) % 2, -1, 1)
@@ -72,7 +72,7 @@ def schedule_of(panel: Panel, rules: FinancialGraphBuilder, returns: Any = None)
 
 
 class CountingBuilder(FinancialGraphBuilder):
-    """Counts the snapshots that were asked for."""
+    """Counts the snapshots built."""
 
     calls = 0
 
@@ -88,7 +88,7 @@ def counting() -> CountingBuilder:
 
 
 class AtEpoch(DynamicGraphCallback):
-    """Changes something before an epoch, as a user between epochs might."""
+    """Sets an attribute before an epoch, as a user may."""
 
     change: tuple[int, str, Any] = (-1, "", None)
 
@@ -133,7 +133,7 @@ def test_later_returns_change_no_graph_of_an_earlier_day() -> None:
 
 
 def test_a_day_is_predicted_with_the_graph_of_its_own_month() -> None:
-    """Returns from day 35 on are changed: February's graph is made before, March's (day 57 on) after."""
+    """Returns change from day 35 on: after February's graph, before March's (day 57 on)."""
     panel = market()
     changed = panel.values[:, :, 0].copy()
     changed[35:] = np.random.default_rng(9).normal(size=changed[35:].shape)
@@ -141,7 +141,7 @@ def test_a_day_is_predicted_with_the_graph_of_its_own_month() -> None:
     for returns in (panel.values[:, :, 0], changed):
         own = trainer(panel, graphs=schedule_of(panel, builder(), returns))
         for head in own.model.heads.values():
-            torch.nn.init.ones_(head[-1].weight)  # at its start, 0, a head says nothing
+            torch.nn.init.ones_(head[-1].weight)  # heads are zero-initialised
         predictions.append(own.predict(PanelSlice(panel, range(50, 70))))
     before, after = (p.with_columns(march=pl.col("date") >= dt.date(2024, 3, 1)) for p in predictions)
     assert before.filter(~pl.col("march")).height > 0
@@ -149,7 +149,7 @@ def test_a_day_is_predicted_with_the_graph_of_its_own_month() -> None:
     assert not before.filter("march").equals(after.filter("march"))
 
 
-def test_the_standing_graph_knows_nothing_after_the_month_in_which_training_ends() -> None:
+def test_the_standing_graph_uses_no_data_after_training() -> None:
     panel = market()
     fitted = trainer(panel, DynamicGraphCallback(builder(), panel.values[:, :, 0]))
     fitted.fit()
@@ -163,19 +163,17 @@ def test_the_standing_graph_knows_nothing_after_the_month_in_which_training_ends
 # --- made when it must be ----------------------------------------------------------------------------------
 
 
-def test_unchanged_graphs_are_made_once_however_often_they_are_asked_for(
-    counting: CountingBuilder, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unchanged_graphs_are_built_once(counting: CountingBuilder, caplog: pytest.LogCaptureFixture) -> None:
     panel = market()
     callback = DynamicGraphCallback(counting, panel.values[:, :, 0], every_n_epochs=2)
     with caplog.at_level(logging.INFO, "gogooku3.training.graph_callback"):
         trainer(panel, callback, epochs=5).fit()
     assert counting.calls == MONTHS
-    said = [line for line in caplog.messages if "graphs stay" in line]
-    assert [line.split(":")[0] for line in said] == ["epoch 2", "epoch 4"]
+    messages = [line for line in caplog.messages if "graphs stay" in line]
+    assert [line.split(":")[0] for line in messages] == ["epoch 2", "epoch 4"]
 
 
-def test_a_schedule_that_was_built_before_is_used_as_it_is(counting: CountingBuilder) -> None:
+def test_a_given_schedule_is_used_unchanged(counting: CountingBuilder) -> None:
     panel = market()
     schedule = schedule_of(panel, counting)
     callback = DynamicGraphCallback(counting, panel.values[:, :, 0], every_n_epochs=1, schedule=schedule)
@@ -186,7 +184,7 @@ def test_a_schedule_that_was_built_before_is_used_as_it_is(counting: CountingBui
     np.testing.assert_array_equal(fitted.batches.gather([60]).neighbours.valid, own.valid)
 
 
-def test_other_rules_between_epochs_build_other_graphs_and_say_how_much_changed(
+def test_new_rules_between_epochs_rebuild_the_graphs_and_log_the_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     panel = market()
@@ -202,12 +200,12 @@ def test_other_rules_between_epochs_build_other_graphs_and_say_how_much_changed(
     assert len(fitted.batches.gather([60]).neighbours.index[0]) == 4
     # Both strongest neighbours stay, two of four are new: half of the larger graph, in each month with edges.
     assert expected.edge_turnover(schedule_of(panel, builder())) == pytest.approx(0.5 * 2 / 3)
-    (said,) = [line for line in caplog.messages if "changed" in line and "graphs stay" not in line]
-    assert said.startswith("epoch 2: 3 monthly graphs of 12 stocks, 2 with edges: 48 edges on average")
-    assert said.endswith("33% changed")
+    (message,) = [line for line in caplog.messages if "changed" in line and "graphs stay" not in line]
+    assert message.startswith("epoch 2: 3 monthly graphs of 12 stocks, 2 with edges: 48 edges on average")
+    assert message.endswith("33% changed")
 
 
-def test_other_returns_between_epochs_build_other_graphs() -> None:
+def test_new_returns_between_epochs_rebuild_the_graphs() -> None:
     panel = market()
     others = np.random.default_rng(4).normal(size=(DAYS, STOCKS))
     callback = AtEpoch(builder(), panel.values[:, :, 0], every_n_epochs=1)
@@ -270,14 +268,14 @@ def test_size_and_turnover_are_logged_every_epoch(tmp_path: Path) -> None:
 
 
 def configured(*overrides: str) -> FinancialGraphBuilder:
-    """The builder of a run with these overrides."""
+    """A run's builder with these overrides."""
     graph = load_config("model/atft/train", ["graph.correlation_window=20", *overrides]).graph
     return FinancialGraphBuilder(**graph.model_dump(exclude={"enabled", "rebuild_every_epochs"}))
 
 
-def test_a_negative_edge_turns_the_sign_of_the_message() -> None:
+def test_a_negative_edge_flips_the_sign_of_the_message() -> None:
     panel = market()
-    # Two mirrored stocks hear each other with weight -1; two that move alike with weight 1.
+    # Two mirrored stocks have weight -1, two identical ones weight 1.
     returns = np.random.default_rng(1).normal(size=(DAYS, STOCKS))
     returns[:, 1], returns[:, 3] = -returns[:, 0], returns[:, 2]
     rules = configured("graph.max_edges_per_node=1", "graph.min_edges_per_node=1")
@@ -288,11 +286,11 @@ def test_a_negative_edge_turns_the_sign_of_the_message() -> None:
     graph = ATFTGATFANModel(FEATURES, 8, 2, 1, [1, 5], sequence_length=STEPS).graph
     assert graph is not None
     states = torch.randn(STOCKS, 8)
-    heard, attention = graph(states, batch.neighbours)
+    aggregated, attention = graph(states, batch.neighbours)
     own, other = attention[:, :, 0, None], attention[:, :, 1, None]
     message = graph.W(states).view(STOCKS, 2, 4)
-    torch.testing.assert_close(heard[0].view(2, 4), own[0] * message[0] - other[0] * message[1])
-    torch.testing.assert_close(heard[2].view(2, 4), own[2] * message[2] + other[2] * message[3])
+    torch.testing.assert_close(aggregated[0].view(2, 4), own[0] * message[0] - other[0] * message[1])
+    torch.testing.assert_close(aggregated[2].view(2, 4), own[2] * message[2] + other[2] * message[3])
 
 
 def test_without_negative_correlation_no_batch_holds_a_negative_edge() -> None:
@@ -307,8 +305,8 @@ def test_without_negative_correlation_no_batch_holds_a_negative_edge() -> None:
     assert both.means()["negative_share"] > 0.3 and kept.means()["negative_share"] == 0
 
 
-def test_a_lower_threshold_and_fewer_forced_edges_do_what_they_say() -> None:
-    """Between unrelated stocks few correlations reach 0.5, more reach 0.3, and not every stock has three."""
+def test_a_lower_threshold_and_more_forced_edges_add_edges() -> None:
+    """Of unrelated stocks, few correlations reach 0.5, more reach 0.3, but not three for every stock."""
     panel = market()
     returns = np.random.default_rng(2).normal(size=(DAYS, STOCKS))
 
@@ -347,7 +345,7 @@ def test_returns_may_come_as_a_frame() -> None:
     assert schedules[0] == schedules[1]
 
 
-def test_the_returns_of_a_frame_are_laid_on_the_panels_days_and_stocks() -> None:
+def test_the_returns_of_a_frame_are_aligned_to_the_panel() -> None:
     panel = market()
     frame = as_frame(panel, range(10, 20)).filter(pl.col("code") != "0003")
     other = pl.DataFrame({"date": [dt.date(2030, 1, 4), dt.date(2024, 1, 20)], "code": ["0001", "9999"]})

@@ -1,4 +1,4 @@
-"""The trainer's linear path: of training days alone, exact before the first step, safe to fall back on."""
+"""The trainer's linear path uses training days only, is exact before the first step, and is the fallback."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ from gogooku3.training.callbacks import copy_weights
 from gogooku3.training.trainer import ATFTTrainer
 
 STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}
-"""Steps too small to be seen in a weight: what the trainer solves is left as it is."""
+"""Steps too small to change a weight."""
 
 
 def ridge(panel: Panel, penalty: float) -> np.ndarray:
@@ -76,10 +76,10 @@ def holed() -> Panel:
     return panel
 
 
-# --- of the training days alone ----------------------------------------------------------------------------
+# --- training days only ------------------------------------------------------------------------------------
 
 
-def test_it_is_the_ridge_regression_of_the_training_days_samples() -> None:
+def test_it_is_the_ridge_regression_on_the_training_samples() -> None:
     panel = holed()
     for penalty in (1.0, 0.01):
         weight = linear_weight(panel, linear_penalty=penalty)
@@ -111,12 +111,12 @@ def unknown_after(panel: Panel) -> Panel:
 
 
 @pytest.mark.parametrize("change", [targets_after, features_after, stocks_after, unknown_after])
-def test_no_change_after_the_training_days_moves_it_by_a_bit(change: Callable[[Panel], Panel]) -> None:
+def test_later_data_do_not_change_it(change: Callable[[Panel], Panel]) -> None:
     panel = holed()
     assert torch.equal(linear_weight(change(panel)), linear_weight(panel))
 
 
-def test_days_before_the_first_full_window_are_no_samples_of_it() -> None:
+def test_days_before_the_first_full_window_are_not_used() -> None:
     panel = market()
     targets = panel.targets.copy()
     targets[: STEPS - 1] *= -100
@@ -125,7 +125,7 @@ def test_days_before_the_first_full_window_are_no_samples_of_it() -> None:
     assert not torch.equal(linear_weight(replace(panel, targets=targets)), linear_weight(panel))
 
 
-# --- exact, and near the best there is ---------------------------------------------------------------------
+# --- exact, and near the optimum ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mixed_precision", [False, True])
@@ -145,7 +145,7 @@ def test_an_untrained_network_predicts_x_w_in_full_precision(
 
 
 def test_in_a_planted_linear_market_it_is_near_the_oracle_before_any_step() -> None:
-    """Targets are 0.3 of today's tilt and noise; whoever knows the tilt has an IC of about 0.3."""
+    """Targets are 0.3 of a linear signal plus noise; the oracle has an IC of about 0.3."""
     rng = np.random.default_rng(4)
     days, stocks = 150, 120
     values = rng.normal(size=(days, stocks, FEATURES)).astype(np.float32)
@@ -167,7 +167,7 @@ def test_in_a_planted_linear_market_it_is_near_the_oracle_before_any_step() -> N
         assert score > 0.97 * best
 
 
-def test_training_adds_to_it_and_never_moves_it() -> None:
+def test_training_adds_to_it_and_never_changes_it() -> None:
     fitted = trainer(config=settings(epochs=2, linear_penalty=0.5))
     fitted.fit()
     np.testing.assert_allclose(fitted.model.linear.weight.numpy(), ridge(fitted.panel, 0.5), atol=1e-5)
@@ -185,23 +185,23 @@ def test_without_a_penalty_there_is_no_path() -> None:
     fitted = trainer(config=settings(linear_penalty=None, shrink_on_validation=True))
     results = fitted.fit()
     assert torch.equal(fitted.model.linear.weight, torch.zeros(FEATURES, 2))
-    assert results["learned_share"] == [1.0, 1.0], "nothing to fall back on"
+    assert results["learned_share"] == [1.0, 1.0], "there is no linear path to fall back on"
     assert predictions(fitted, TEST).std() > 0
 
 
-# --- how much of what was learned is kept ------------------------------------------------------------------
+# --- shrinkage ---------------------------------------------------------------------------------------------
 
 
-def hopeless(model: ATFTGATFANModel | None = None, **changes: Any) -> ATFTTrainer:
-    """Trained at a rate at which it learns nothing but noise, where today's first feature is the truth."""
+def diverged(model: ATFTGATFANModel | None = None, **changes: Any) -> ATFTTrainer:
+    """Trained at a learning rate so high that it learns only noise."""
     config = settings(epochs=2, learning_rate=3.0, gradient_clip_val=0.0, **changes)
     fitted = trainer(model, config=config)
     fitted.fit()
     return fitted
 
 
-def test_after_hopeless_epochs_predictions_fall_back_to_the_linear_path() -> None:
-    kept, shrunk = hopeless(), hopeless(shrink_on_validation=True)
+def test_shrinkage_falls_back_to_the_linear_path_when_training_fails() -> None:
+    kept, shrunk = diverged(), diverged(shrink_on_validation=True)
     linear = tilt(shrunk.panel, TEST, shrunk.model.linear.weight)
     assert np.abs(predictions(kept, TEST) - linear).mean() > 0.1
     assert kept.model.learned_share.tolist() == [1.0, 1.0]
@@ -209,7 +209,7 @@ def test_after_hopeless_epochs_predictions_fall_back_to_the_linear_path() -> Non
     np.testing.assert_allclose(predictions(shrunk, TEST), linear, rtol=1e-5, atol=1e-6)
 
 
-def test_the_shares_rest_on_validation_days_alone() -> None:
+def test_the_shares_depend_only_on_validation_days() -> None:
     panel = market()
     shares = []
     for own in (panel, targets_of_test_turned(panel)):
@@ -225,8 +225,8 @@ def targets_of_test_turned(panel: Panel) -> Panel:
     return replace(panel, targets=targets, values=values)
 
 
-def test_what_is_true_is_kept() -> None:
-    """The label follows a product of two features, which no linear path can say."""
+def test_shrinkage_keeps_a_learned_signal() -> None:
+    """The label is a product of two features, which a linear path cannot express."""
     panel = market()
     product = panel.values[:, :, 0] * panel.values[:, :, 1]
     panel.targets[:] = np.where(panel.mask, product + 0.1 * panel.values[:, :, 2], np.nan)[:, :, None]
@@ -236,15 +236,15 @@ def test_what_is_true_is_kept() -> None:
     assert min(results["learned_share"]) >= 0.75
 
 
-def test_another_fit_starts_from_all_of_what_is_learned() -> None:
-    fitted = hopeless(shrink_on_validation=True)
+def test_another_fit_resets_the_shares() -> None:
+    fitted = diverged(shrink_on_validation=True)
     assert fitted.model.learned_share.tolist() == [0.0, 0.0]
     again = trainer(fitted.model, config=settings())
     assert again.fit()["learned_share"] == [1.0, 1.0]
 
 
 def test_shares_and_path_come_back_with_the_same_predictions(tmp_path: Path) -> None:
-    fitted = hopeless(shrink_on_validation=True)
+    fitted = diverged(shrink_on_validation=True)
     save_model(tmp_path, fitted.model)
     again = trainer(load_model(tmp_path, ATFTGATFANModel)[0], fitted.panel)
     assert again.model.learned_share.tolist() == [0.0, 0.0]
@@ -255,7 +255,7 @@ def test_shares_and_path_come_back_with_the_same_predictions(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_feature_that_is_not_finite_is_refused_with_its_day_before_any_step(value: float) -> None:
+def test_a_feature_that_is_not_finite_is_refused_before_any_step(value: float) -> None:
     panel, model = market(), network()
     panel.values[30] = value
     before = copy_weights(model)
@@ -264,7 +264,7 @@ def test_a_feature_that_is_not_finite_is_refused_with_its_day_before_any_step(va
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
-def test_a_horizon_that_no_training_day_knows_is_refused() -> None:
+def test_a_horizon_without_training_labels_is_refused() -> None:
     panel = market()
     panel.targets[: TRAIN.stop, :, 1] = np.nan
     with pytest.raises(DataError, match="needs labels at every horizon"):

@@ -1,4 +1,4 @@
-"""The curves arrive: in TensorBoard, and at the real clients of W&B and MLflow with the network cut."""
+"""Curves are logged to TensorBoard, and to the real clients of W&B and MLflow offline."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ DAYS, STOCKS, FEATURES = 40, 8, 3
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but this machine can be reached."""
+    """Only this machine can be reached."""
     connect = socket.socket.connect
 
     def refuse(self: socket.socket, address: Any) -> None:
@@ -43,7 +43,7 @@ def network() -> ATFTGATFANModel:
     return ATFTGATFANModel(FEATURES, 8, 2, 1, [1, 5], sequence_length=4)
 
 
-def fit(place: Path | None, **logging: Any) -> dict[str, Any]:
+def fit(folder: Path | None, **logging: Any) -> dict[str, Any]:
     """Train a small network for two epochs."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(DAYS, STOCKS, FEATURES)).astype(np.float32)
@@ -56,10 +56,10 @@ def fit(place: Path | None, **logging: Any) -> dict[str, Any]:
         "logging": {"tensorboard": False, **logging},
     }
     train, validation = PanelSlice(panel, range(25)), PanelSlice(panel, range(30, DAYS))
-    return ATFTTrainer(network(), train, validation, config, run_dir=place).fit()
+    return ATFTTrainer(network(), train, validation, config, run_dir=folder).fit()
 
 
-def test_tensorboard_has_the_learning_rate_and_a_histogram_an_epoch(tmp_path: Path) -> None:
+def test_tensorboard_has_the_learning_rate_and_a_histogram_per_epoch(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     outcome = fit(tmp_path, tensorboard=True)
@@ -75,13 +75,13 @@ def test_tensorboard_has_the_learning_rate_and_a_histogram_an_epoch(tmp_path: Pa
     assert spread.sum / spread.num == pytest.approx(outcome["history"][1]["val/spread_5d"], rel=1e-5)
 
 
-def test_tensorboard_has_a_figure_of_the_validation_days_an_epoch(tmp_path: Path) -> None:
+def test_tensorboard_has_a_validation_figure_per_epoch(tmp_path: Path) -> None:
     fit(tmp_path, tensorboard=True)
     images = pictures(tmp_path / "tensorboard")
     assert [step for step, _ in images["validation/rank_ic"]] == [0, 1]
 
 
-def test_the_line_of_a_horizon_adds_up_its_daily_rank_ics() -> None:
+def test_the_line_of_a_horizon_is_its_cumulative_rank_ic() -> None:
     dates = np.repeat(np.array(["2024-01-04", "2024-01-05"], dtype="datetime64[D]"), 3)
     predictions = np.array([[1.0], [2.0], [3.0], [1.0], [2.0], [3.0]])
     targets = np.array([[0.1], [0.2], [0.3], [0.3], [0.2], [0.1]])
@@ -90,7 +90,7 @@ def test_the_line_of_a_horizon_adds_up_its_daily_rank_ics() -> None:
     assert line.get_label() == "1d"
 
 
-def test_what_the_network_looks_at_is_drawn_beside_its_curves(tmp_path: Path) -> None:
+def test_explanation_figures_are_written_to_tensorboard(tmp_path: Path) -> None:
     codes = ["A", "B", "C"]
     explained = Explanations(
         features=pl.DataFrame({"feature": ["ret_1d", "rsi_14"], "horizon": 1, "importance": [0.7, 0.3]}),
@@ -113,7 +113,7 @@ def test_what_the_network_looks_at_is_drawn_beside_its_curves(tmp_path: Path) ->
     names = ("importance", "attention", "graph", "embeddings")
     assert set(drawn) == {f"explanations/{name}" for name in names}
     assert all(step == 3 and size > 2_000 for ((step, size),) in drawn.values())
-    # The one link that joins two stocks, in the colour of those that move apart.
+    # The only edge between two stocks, in the colour of negative correlation.
     assert [line.get_color() for line in explanation_figures(explained)["graph"].axes[0].lines] == [
         "tab:orange"
     ]
@@ -125,7 +125,7 @@ def test_what_the_network_looks_at_is_drawn_beside_its_curves(tmp_path: Path) ->
 
 
 def pictures(folder: Path) -> dict[str, list[tuple[int, int]]]:
-    """Step and size in bytes of every picture, by tag."""
+    """Step and size in bytes of every image, by tag."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), {"images": 0}).Reload()
@@ -135,9 +135,9 @@ def pictures(folder: Path) -> dict[str, list[tuple[int, int]]]:
     }
 
 
-def test_loggers_change_no_bit_of_the_training(tmp_path: Path) -> None:
-    silent, told = fit(None), fit(tmp_path, tensorboard=True)
-    assert silent["history"] == told["history"]
+def test_loggers_do_not_change_the_training(tmp_path: Path) -> None:
+    without, with_tensorboard = fit(None), fit(tmp_path, tensorboard=True)
+    assert without["history"] == with_tensorboard["history"]
 
 
 def test_the_spread_by_day_is_the_deviation_within_each_day() -> None:
@@ -145,27 +145,27 @@ def test_the_spread_by_day_is_the_deviation_within_each_day() -> None:
     assert spread_by_day(values, day).tolist() == [0.0, 1.0]
 
 
-def test_wandb_keeps_a_run_a_network_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_writes_one_run_per_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     for fold in ("fold_0", "fold_1"):
         fit(tmp_path / fold, wandb=True)
         (kept,) = (tmp_path / fold / "wandb").glob("offline-run-*/*.wandb")
-        # Another process writes it.
+        # A separate process writes the file.
         until = time.monotonic() + 20
         while b"val/rank_ic_5d" not in kept.read_bytes() and time.monotonic() < until:
             time.sleep(0.1)
         assert b"val/rank_ic_5d" in kept.read_bytes() and b"train/learning_rate" in kept.read_bytes()
 
 
-def test_wandb_without_a_user_is_told_with_what_to_set(
+def test_wandb_without_an_api_key_is_refused_with_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wandb = pytest.importorskip("wandb", reason="wandb is not installed")
 
     class Refused:
-        """W&B's own client keeps in this process what an earlier test had set."""
+        """W&B's client would keep the settings of an earlier test in this process."""
 
         def __init__(self, **_: Any) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The loss by hand; an unknown target drops out of its own horizon alone."""
+"""The loss by hand; an unknown target is ignored in its own horizon only."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_weights_belong_to_columns_in_their_own_order() -> None:
     assert MultiHorizonFinancialLoss({5: 0.0, 1: 1.0})(predictions, targets).item() == pytest.approx(50)
 
 
-def test_an_unknown_target_drops_out_of_its_horizon_alone() -> None:
+def test_an_unknown_target_is_ignored_in_its_horizon_only() -> None:
     loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})
     predictions = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
     targets = torch.tensor([[2.0, NAN], [4.0, 3.0]])
@@ -51,7 +51,7 @@ def test_a_horizon_without_any_known_target_contributes_nothing() -> None:
     assert (predictions.grad[:, 1] == 0).all()
 
 
-def test_nothing_known_at_all_is_a_loss_of_zero_with_a_gradient_of_zero() -> None:
+def test_without_any_target_loss_and_gradient_are_zero() -> None:
     predictions = torch.randn(3, 4, requires_grad=True)
     value = MultiHorizonFinancialLoss()(predictions, torch.full((3, 4), NAN))
     value.backward()
@@ -79,18 +79,18 @@ def test_the_loss_equals_a_slow_twin(seed: int, samples: int, missing: float) ->
     assert found.item() == pytest.approx(total / 3, rel=1e-4, abs=1e-6)
 
 
-def test_a_prediction_that_is_not_finite_shows() -> None:
+def test_a_prediction_that_is_not_finite_makes_the_loss_so() -> None:
     predictions = torch.tensor([[NAN, 0.0]])
     assert not MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})(predictions, torch.zeros(1, 2)).isfinite()
 
 
 @pytest.mark.parametrize("weights", [{}, {1: 1.0, 5: -0.1}])
-def test_no_weights_and_negative_ones_are_refused(weights: dict[int, float]) -> None:
+def test_missing_and_negative_weights_are_refused(weights: dict[int, float]) -> None:
     with pytest.raises(ConfigError, match="horizon_weights"):
         MultiHorizonFinancialLoss(weights)
 
 
-def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
+def test_mismatched_shapes_are_refused() -> None:
     loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})
     with pytest.raises(ValueError, match=r"\[samples, 2\], got \(3, 2\) and \(4, 2\)"):
         loss(torch.zeros(3, 2), torch.zeros(4, 2))
@@ -102,7 +102,7 @@ def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
 
 
 def test_the_correlation_by_hand() -> None:
-    # Day 0 in perfect order, day 1 in perfect disorder, day 2 with one stock alone: 1 - (1 - 1) / 2 = 1.
+    # Day 0 in perfect order, day 1 in perfect disorder, day 2 with one stock: 1 - (1 - 1) / 2 = 1.
     predictions = torch.tensor([[1.0], [2.0], [5.0], [3.0], [8.0]])
     targets = torch.tensor([[10.0], [20.0], [1.0], [2.0], [4.0]])
     day = torch.tensor([0, 0, 1, 1, 2])
@@ -133,9 +133,9 @@ def test_the_correlation_equals_numpys_by_day(seed: int, days: int, missing: flo
         by_day = []
         for number in range(days):
             known = (day == number) & ~targets[:, column].isnan()
-            mine, theirs = predictions[known, column].numpy(), targets[known, column].numpy()
-            if len(mine) > 1 and theirs.std() > 0:
-                by_day.append(np.corrcoef(mine, theirs)[0, 1])
+            p, y = predictions[known, column].numpy(), targets[known, column].numpy()
+            if len(p) > 1 and y.std() > 0:
+                by_day.append(np.corrcoef(p, y)[0, 1])
         assert counted[column] == len(by_day)
         assert found[column].item() == pytest.approx(np.mean(by_day) if by_day else 0, abs=1e-4)
 
@@ -161,7 +161,7 @@ def test_the_gradient_of_the_correlation_is_that_of_finite_differences() -> None
     assert torch.autograd.gradcheck(lambda p: mean_daily_correlation(p, targets, day, 3)[0], predictions)
 
 
-def test_moving_or_stretching_a_days_predictions_leaves_its_correlation() -> None:
+def test_the_correlation_ignores_shift_and_scale_of_a_day() -> None:
     predictions, targets = torch.randn(8, 1), torch.randn(8, 1)
     day = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     moved = predictions * torch.where(day == 0, 5.0, 0.2)[:, None] + torch.where(day == 0, 1.0, -3.0)[:, None]

@@ -1,4 +1,4 @@
-"""The learning rate at the start, the turn and the end, and beside torch's own schedules."""
+"""The learning rate at the start, the peak and the end, and compared with torch's schedules."""
 
 import math
 
@@ -18,7 +18,7 @@ def optimizer() -> SGD:
 
 
 def rates(scheduler: LRScheduler, steps: int) -> list[float]:
-    """The rate that each of some steps is taken with."""
+    """Learning rates of the first steps."""
     found = []
     for _ in range(steps):
         found.append(scheduler.optimizer.param_groups[0]["lr"])
@@ -33,7 +33,7 @@ def ours(steps: int, steps_per_epoch: int = 10, epochs: int = 4, **settings: obj
 
 
 def test_cosine_annealing_by_hand() -> None:
-    # Four epochs of ten steps: the top at step 0, half way at step 20, the floor from step 40 on.
+    # Four epochs of ten steps: maximum at step 0, half way at step 20, minimum from step 40 on.
     found = ours(60, T_max=4, eta_min=1e-5)
     assert found[0] == pytest.approx(RATE)
     assert found[20] == pytest.approx((RATE + 1e-5) / 2)

@@ -98,8 +98,8 @@ def test_checkpointing_gives_the_same_gradients_with_absent_steps_and_the_market
     assert_same(of_one_batch(panel, days, checkpointing=True), expected)
 
 
-def test_what_is_computed_again_draws_the_same_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The twin runs the same pieces and keeps everything; a mask drawn anew would differ by far."""
+def test_recomputation_draws_the_same_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin runs the same chunks without recomputing; another mask would differ far more."""
     panel, days = market(), [30, 31]
     torch.manual_seed(7)
     found = of_one_batch(panel, days, dropout=0.4, checkpointing=True)
@@ -124,7 +124,7 @@ def test_checkpointing_leaves_evaluation_as_it_is() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_days_with_equally_many_labels_accumulate_to_the_gradients_of_one_batch(weight: float) -> None:
-    """With a share of correlation in the loss too, for it is taken by day."""
+    """Also with the correlation in the loss, which is computed per day."""
     panel, days = market(), [30, 31, 40, 41]
     expected = of_one_batch(panel, days, weight)
     for size in (1, 2):
@@ -134,7 +134,7 @@ def test_days_with_equally_many_labels_accumulate_to_the_gradients_of_one_batch(
         assert_same(gradients(model), expected)
 
 
-def test_with_unequal_days_accumulation_weighs_each_batch_alike_and_one_batch_each_label() -> None:
+def test_accumulation_weights_batches_equally_and_one_batch_weights_labels_equally() -> None:
     """A horizon's loss over all labels is the mean of the days' losses, weighted by their known labels."""
     panel, days = market(known=0.6), [30, 31, 40, 41]
     model, gathers = network(), batches(panel)
@@ -151,14 +151,14 @@ def test_with_unequal_days_accumulation_weighs_each_batch_alike_and_one_batch_ea
         parts = []
         for column, weight in enumerate((1.0, 0.7)):
             label = batch.labels[:, [column]]
-            alone = MultiHorizonFinancialLoss({1: weight})(predicted[:, [column]], label)
-            parts.append(alone / 2 * (~label.isnan()).sum() / counts[column])
+            own = MultiHorizonFinancialLoss({1: weight})(predicted[:, [column]], label)
+            parts.append(own / 2 * (~label.isnan()).sum() / counts[column])
         torch.stack(parts).sum().backward()
     assert_same(gradients(model), of_one_batch(panel, days))
 
 
 class FirstGradients(pl.Callback):
-    """Keeps the gradients of the first step of the optimiser."""
+    """Records the gradients of the first optimiser step."""
 
     found: Gradients | None = None
 
@@ -201,7 +201,7 @@ def test_the_trainers_switches_give_the_gradients_of_the_whole_batch() -> None:
 
 
 def held_for_backward(checkpointing: bool) -> int:
-    """Bytes that the forward pass keeps for the backward pass, each storage once, weights left out."""
+    """Bytes saved for the backward pass, each storage once, without weights."""
     model, gathers = network(checkpointing=checkpointing), batches(market())
     own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
     held: dict[int, int] = {}
@@ -235,7 +235,7 @@ def test_the_benchmark_measures_every_arm(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's peak mark is Linux's")
-def test_the_benchmark_runs_an_arm_in_a_process_of_its_own() -> None:
+def test_the_benchmark_runs_an_arm_in_a_separate_process() -> None:
     command = [sys.executable, str(BENCHMARK), "--arm", "both", "--rows", "32", "--hidden", "16"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout).keys() == {"arm", "peak_mb", "ms_per_row"}

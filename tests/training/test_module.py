@@ -1,4 +1,4 @@
-"""The average of the weights by hand, what is scored by it, and gradients clipped in any precision."""
+"""Weight average by hand, scoring with it, and gradient clipping in every precision."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ STEPS = 8
 
 
 class Steps(lightning.Callback):
-    """Notes the weights before training and after every optimiser step, and what each epoch is scored by."""
+    """Records the weights before training and after every step, and the scored weights of each epoch."""
 
     def __init__(self) -> None:
         self.raw: list[dict[str, Tensor]] = []
@@ -106,7 +106,7 @@ def test_the_saved_weights_are_the_average_and_the_scores_are_its_own() -> None:
     assert history["val/ic_5d"] != pytest.approx(score(), abs=1e-5)
 
 
-def test_the_average_leaves_training_as_it_is_bit_for_bit_and_repeats_itself() -> None:
+def test_the_average_does_not_change_training_and_is_reproducible() -> None:
     plain, averaged, again = Steps(), Steps(), Steps()
     first, second = network(), network()
     trainer(config=settings(epochs=2), callbacks=[plain]).fit()
@@ -137,7 +137,7 @@ def test_gradients_are_clipped_in_every_precision(
     assert max(free.norms) > 0.05
 
 
-def test_the_correlation_within_the_day_takes_part_in_training_and_validation() -> None:
+def test_the_daily_correlation_is_part_of_training_and_validation_loss() -> None:
     plain, ordered = (
         trainer(config=settings(epochs=2, loss={"correlation_weight": weight})).fit() for weight in (0.0, 1.0)
     )
@@ -147,7 +147,7 @@ def test_the_correlation_within_the_day_takes_part_in_training_and_validation() 
     assert np.isfinite(ordered["best_score"]) and ordered["best_score"] > 0.2
 
 
-def test_later_days_change_no_earlier_prediction_of_an_average_that_learns_order() -> None:
+def test_later_days_change_no_earlier_prediction_with_average_and_correlation() -> None:
     panel = market()
     fitted = trainer(panel=panel, config=settings(ema_decay=0.9, loss={"correlation_weight": 0.5}))
     fitted.fit()

@@ -1,4 +1,4 @@
-"""A broken loss stops every later update, even where the host looks only now and then."""
+"""A non-finite loss blocks every later update, even if the host checks only every few steps."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ DATES = np.datetime64("2024-01-04") + np.arange(10)
 CPU = torch.device("cpu")
 
 
-def test_on_a_cpu_the_first_broken_loss_stops_at_once_naming_value_step_and_dates() -> None:
+def test_on_a_cpu_the_first_non_finite_loss_raises_at_once() -> None:
     guard = NanGuard(CPU)
     guard.record(torch.tensor(1.0), 3, [0], DATES)
     with pytest.raises(FloatingPointError, match=r"loss is inf at step 4 \(days 2024-01-05, 2024-01-07\)"):
         guard.record(torch.tensor(float("inf")), 4, [1, 3], DATES)
 
 
-def test_a_later_look_names_the_first_broken_step() -> None:
+def test_a_later_check_names_the_first_non_finite_step() -> None:
     guard = NanGuard(CPU, every=100)
     for step, loss in enumerate([1.0, float("nan"), float("inf"), 2.0]):
         guard.record(torch.tensor(loss), step, [step], DATES)
@@ -26,7 +26,7 @@ def test_a_later_look_names_the_first_broken_step() -> None:
         guard.check(DATES)
 
 
-def test_it_looks_by_itself_after_some_steps() -> None:
+def test_it_checks_every_few_steps() -> None:
     guard = NanGuard(CPU, every=3)
     guard.record(torch.tensor(float("nan")), 0, [0], DATES)
     guard.record(torch.tensor(1.0), 1, [1], DATES)
@@ -34,7 +34,7 @@ def test_it_looks_by_itself_after_some_steps() -> None:
         guard.record(torch.tensor(1.0), 2, [2], DATES)
 
 
-def test_finite_losses_pass_and_are_forgotten() -> None:
+def test_finite_losses_pass() -> None:
     guard = NanGuard(CPU, every=2)
     for step in range(5):
         guard.record(torch.tensor(float(step)), step, [0], DATES)
@@ -43,8 +43,8 @@ def test_finite_losses_pass_and_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize("broken_at", [0, 2])
-def test_nothing_is_updated_from_the_broken_step_on(broken_at: int) -> None:
-    """Weights, and the optimiser's averages and step count, are those of training without the later steps."""
+def test_nothing_is_updated_from_the_non_finite_step_on(broken_at: int) -> None:
+    """Weights and optimiser state equal those of a training without the later steps."""
 
     def trained(losses: list[float]) -> tuple[nn.Linear, torch.optim.AdamW]:
         torch.manual_seed(0)
@@ -63,6 +63,6 @@ def test_nothing_is_updated_from_the_broken_step_on(broken_at: int) -> None:
     layer, optimizer = trained([*losses[:broken_at], float("nan"), *losses[broken_at + 1 :]])
     expected, expected_optimizer = trained(losses[:broken_at])
     assert torch.equal(layer.weight, expected.weight) and torch.equal(layer.bias, expected.bias)
-    state, wanted = optimizer.state[layer.weight], expected_optimizer.state.get(layer.weight, {})
-    assert all(torch.equal(state[name], wanted[name]) for name in wanted)
+    state, expected_state = optimizer.state[layer.weight], expected_optimizer.state.get(layer.weight, {})
+    assert all(torch.equal(state[name], expected_state[name]) for name in expected_state)
     assert state["step"] == broken_at

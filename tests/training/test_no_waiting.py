@@ -1,4 +1,4 @@
-"""A training step asks the device nothing: on a GPU each question would make the host wait for it."""
+"""A training step never reads a value on the host, which would wait for a GPU."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.training import module as module_file
 from gogooku3.training.nan_guard import NanGuard
 
-QUESTIONS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
-"""Operators whose answer the host needs, or whose result's shape depends on values."""
+HOST_READS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
+"""Operators that return a value to the host, or whose output shape depends on values."""
 
 
-class NoQuestions(TorchDispatchMode):
-    """Refuses what a GPU would be waited for, and counts what was allowed."""
+class NoHostReads(TorchDispatchMode):
+    """Refuses operators that wait for a GPU, and counts the others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,21 +29,21 @@ class NoQuestions(TorchDispatchMode):
         name = func.overloadpacket.__name__
         indices = args[1] if name in ("index", "index_put", "index_put_") else ()
         by_mask = any(index is not None and index.dtype == torch.bool for index in indices)
-        if name.startswith(QUESTIONS) or by_mask:
+        if name.startswith(HOST_READS) or by_mask:
             raise AssertionError(f"{func} makes the host wait for the device")
         self.seen += 1
         return func(*args, **(kwargs or {}))
 
 
 class Watched(lightning.Callback):
-    """Runs every training batch under `NoQuestions`, Lightning's part included."""
+    """Runs every training batch under `NoHostReads`, including Lightning's part."""
 
     def __init__(self) -> None:
-        self.mode: NoQuestions | None = None
+        self.mode: NoHostReads | None = None
         self.seen: list[int] = []
 
     def on_train_batch_start(self, *rest: Any) -> None:
-        self.mode = NoQuestions()
+        self.mode = NoHostReads()
         self.mode.__enter__()
 
     def on_train_batch_end(self, *rest: Any) -> None:
@@ -52,15 +52,15 @@ class Watched(lightning.Callback):
         self.seen.append(self.mode.seen)
 
 
-@pytest.mark.parametrize("question", ["loss.item()", "bool(loss > 0)", "many[many > 0]", "many.nonzero()"])
-def test_the_watch_sees_questions(question: str) -> None:
+@pytest.mark.parametrize("read", ["loss.item()", "bool(loss > 0)", "many[many > 0]", "many.nonzero()"])
+def test_the_dispatch_mode_detects_host_reads(read: str) -> None:
     loss, many = torch.tensor(1.0), torch.ones(3)
-    with pytest.raises(AssertionError, match="makes the host wait"), NoQuestions():
-        eval(question, {"loss": loss, "many": many})
+    with pytest.raises(AssertionError, match="makes the host wait"), NoHostReads():
+        eval(read, {"loss": loss, "many": many})
 
 
 @pytest.mark.parametrize("correlation_weight", [0.0, 1.0])
-def test_a_training_step_asks_the_device_nothing(
+def test_a_training_step_never_waits_for_the_device(
     correlation_weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gather, forward and backward pass, loss, clipping, optimiser, schedule, logging: the whole step."""

@@ -1,4 +1,4 @@
-"""Predictions that no longer tell stocks apart are noticed, measured in the labels' own spread."""
+"""Collapsed predictions are detected, relative to the spread of the labels."""
 
 import datetime as dt
 
@@ -24,13 +24,13 @@ def labelled(targets: list[list[list[float]]]) -> PanelSlice:
 def test_the_spread_is_the_deviation_within_a_day_not_between_days() -> None:
     values = np.array([[1.0, 0.0], [3.0, 0.0], [100.0, 5.0], [100.0, NAN], [100.0, 9.0]])
     day = np.array([7, 7, 3, 3, 3])
-    # 1 and 0 in the first column; 0 and 2 in the second, whose unknown value is left out.
+    # 1 and 0 in the first column; 0 and 2 in the second, whose NaN is ignored.
     np.testing.assert_allclose(daily_spread(values, day), [0.5, 1.0])
     assert np.isnan(daily_spread(np.full((2, 1), NAN), np.array([0, 1]))).all()
 
 
 @pytest.mark.parametrize(("label", "expected"), [("zscore", 0.02), ("rank", 0.02), ("raw", 0.5)])
-def test_raw_labels_have_a_spread_of_their_own_and_treated_ones_have_one(label, expected) -> None:
+def test_the_spread_is_relative_to_raw_labels_and_absolute_for_treated_ones(label, expected) -> None:
     # Raw one-day targets spread by 0.04 within each day, and 5-day targets are not known.
     train = labelled([[[0.01, NAN], [0.09, NAN]], [[0.0, NAN], [0.08, NAN]]])
     wide = pl.DataFrame(
@@ -46,7 +46,7 @@ def test_raw_labels_have_a_spread_of_their_own_and_treated_ones_have_one(label, 
     assert spread["5"] == (None if label == "raw" else 0.0)
 
 
-def test_a_spread_below_a_hundredth_of_the_labels_is_a_collapse_and_an_unknown_one_is_not() -> None:
+def test_a_spread_below_a_hundredth_of_the_labels_is_a_collapse() -> None:
     warning = collapse_warning(
         {"1": 0.0099, "5": 0.01, "10": None, "20": 0.0}, "fold 3, linear", "fewer training.epochs"
     )

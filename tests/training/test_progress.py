@@ -1,4 +1,4 @@
-"""A bar where a person looks, lines where a file is written."""
+"""A progress bar on terminals, lines in files."""
 
 import sys
 
@@ -25,7 +25,7 @@ class OneNumber(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def test_an_epoch_is_a_line_with_its_scores(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_epoch_prints_one_line_with_its_scores(capsys: pytest.CaptureFixture[str]) -> None:
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=2,
@@ -41,6 +41,8 @@ def test_an_epoch_is_a_line_with_its_scores(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(("terminal", "kind"), [(True, EpochBar), (False, EpochLines)])
-def test_a_bar_is_for_terminals(terminal: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminals_get_a_bar_and_files_get_lines(
+    terminal: bool, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
     assert type(progress_display()) is kind

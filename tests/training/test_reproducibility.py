@@ -1,4 +1,4 @@
-"""One seed sets every generator, and a manifest says what decides the bits."""
+"""One seed sets every generator; versions and hardware checks."""
 
 import random
 
@@ -29,14 +29,14 @@ def test_one_seed_sets_every_generator() -> None:
     assert all(a != b for a, b in zip(first, draws(), strict=True))
 
 
-def test_versions_name_what_decides_the_bits() -> None:
+def test_versions_name_the_libraries_that_affect_results() -> None:
     found = versions()
     assert {"python", "platform", "torch", "lightning", "polars", "numpy", "lightgbm"} <= set(found)
     assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert all(found.values())
 
 
-def test_what_the_processor_says_decides_about_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_flags_decide_whether_bfloat16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     import builtins
     import io
 
@@ -52,7 +52,7 @@ def test_what_the_processor_says_decides_about_bfloat16(monkeypatch: pytest.Monk
     assert bfloat16_runs_fast("cpu") is False
 
 
-def test_hardware_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_hardware_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     for name in ("gpu", "mps"):

@@ -1,4 +1,4 @@
-"""What was learned is kept where it ranks validation days better, and given up where it is noise."""
+"""The learned part is kept if it improves the ranking of validation days, and dropped if it is noise."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def one_day(*values: float) -> np.ndarray:
 # --- by hand -----------------------------------------------------------------------------------------------
 
 
-def test_truth_at_one_horizon_is_kept_and_noise_at_the_other_is_given_up() -> None:
+def test_a_signal_is_kept_at_one_horizon_and_noise_dropped_at_another() -> None:
     truth = noise(0, 2)
     linear = truth + noise(1, 2)
     learned = np.stack([truth[:, 0], 5 * noise(2)], axis=1)
@@ -32,10 +32,10 @@ def test_truth_at_one_horizon_is_kept_and_noise_at_the_other_is_given_up() -> No
 @pytest.mark.parametrize(
     ("learned", "share"),
     [
-        # The linear path says 0, 1, 2, 3 and the truth is that order.
+        # The linear path predicts 0, 1, 2, 3, which is the true order.
         ((0.0, 0.0, 0.0, 0.0), 1.0),
         ((0.0, -0.9, -1.8, -2.7), 1.0),
-        # All of it turns the order; three quarters leave 0.1 between neighbours.
+        # A share of 1 reverses the order; 0.75 leaves 0.1 between neighbours.
         ((0.0, -1.2, -2.4, -3.6), 0.75),
         ((0.0, -1.9, -3.8, -5.7), 0.5),
         ((0.0, -3.0, -6.0, -9.0), 0.25),
@@ -49,7 +49,7 @@ def test_the_largest_share_that_ranks_best_by_hand(learned: tuple[float, ...], s
 
 
 def test_half_is_chosen_where_half_is_best() -> None:
-    """The truth is the linear path and half of what was learned; more and less both rank worse."""
+    """The target is the linear path plus half of the learned part."""
     linear, learned = noise(3, 1), 2 * noise(4, 1)
     assert choose_shares(linear, learned, linear + 0.5 * learned, DAY).tolist() == [0.5]
     assert 0.5 in SHARES
@@ -58,19 +58,19 @@ def test_half_is_chosen_where_half_is_best() -> None:
 # --- what can't be scored ----------------------------------------------------------------------------------
 
 
-def test_without_a_linear_path_all_of_it_is_kept_however_bad() -> None:
+def test_without_a_linear_path_the_share_is_one() -> None:
     truth = noise(5, 2)
     linear = np.stack([np.zeros(len(truth)), truth[:, 1]], axis=1)
     assert choose_shares(linear, -9 * truth, truth, DAY).tolist() == [1.0, 0.0]
 
 
-def test_rows_without_a_target_say_nothing() -> None:
+def test_rows_without_a_target_are_ignored() -> None:
     truth = noise(6, 1)
     linear, learned = truth + noise(7, 1), 5 * noise(8, 1)
     targets = truth.copy()
     unknown = np.arange(len(truth)) % 3 == 0
     targets[unknown] = np.nan
-    # On rows that can't be scored, what was learned looks perfect.
+    # On rows without a target, the learned part looks perfect.
     learned[unknown] = 100 * truth[unknown]
     assert choose_shares(linear, learned, targets, DAY).tolist() == [0.0]
     known = ~unknown
@@ -78,7 +78,7 @@ def test_rows_without_a_target_say_nothing() -> None:
     assert expected.tolist() == [0.0]
 
 
-def test_no_target_at_all_keeps_everything() -> None:
+def test_without_targets_the_share_is_one() -> None:
     linear, learned = noise(9, 1), noise(10, 1)
     assert choose_shares(linear, learned, np.full_like(linear, np.nan), DAY).tolist() == [1.0]
 

@@ -1,4 +1,4 @@
-"""The trainer finds what is planted, keeps the best epoch, repeats bit for bit, never looks at the test."""
+"""The trainer finds a planted signal, keeps the best epoch, is reproducible, and never uses test days."""
 
 import datetime as dt
 import warnings
@@ -92,7 +92,7 @@ def same_weights(first: ATFTGATFANModel, second: ATFTGATFANModel) -> bool:
 
 
 class Watcher(lightning.Callback):
-    """Notes which days each epoch is trained on and after which it is validated."""
+    """Records the training days of each epoch."""
 
     def __init__(self) -> None:
         self.trained: list[list[int]] = []
@@ -133,7 +133,7 @@ def test_it_learns_a_planted_signal() -> None:
     assert score > 0.2
 
 
-def test_every_epoch_serves_every_training_day_once_in_an_order_of_its_own() -> None:
+def test_every_epoch_serves_every_training_day_once_in_a_new_order() -> None:
     watcher = Watcher()
     # Days of 17 to 24 samples: two fit into a batch of 60, so the last batch is another one each time.
     trainer(config=settings(epochs=3, batch_size=60), callbacks=[watcher]).fit()
@@ -145,7 +145,7 @@ def test_every_epoch_serves_every_training_day_once_in_an_order_of_its_own() -> 
 
 def test_the_model_ends_with_the_weights_of_its_best_epoch() -> None:
     watcher, model = Watcher(), network()
-    # A rate this high overshoots, so that the last epoch is not the best.
+    # The learning rate is so high that the last epoch is not the best.
     results = trainer(model, config=settings(epochs=4, learning_rate=0.1), callbacks=[watcher]).fit()
     scores = [epoch["val/rank_ic_5d"] for epoch in results["history"]]
     assert results["best_epoch"] == int(np.argmax(scores))
@@ -155,10 +155,10 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch() -> None:
     assert not model.training
 
 
-def test_without_early_stopping_every_epoch_is_trained_and_validation_days_choose_none(
+def test_without_early_stopping_the_last_epoch_is_kept(
     tmp_path: Path,
 ) -> None:
-    # The rate overshoots, no improvement is large enough: early stopping would end it and keep another epoch.
+    # Early stopping would end after the first epoch, and the best score is not the last epoch's.
     stopping = {"enabled": False, "patience": 0, "min_delta": 0.5}
     config = settings(epochs=4, learning_rate=0.5, early_stopping=stopping)
     watcher, model = Watcher(), network()
@@ -178,7 +178,7 @@ def test_training_stops_early_when_the_score_no_longer_improves() -> None:
     assert results["epochs"] == 2
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+def test_the_seed_determines_the_weights() -> None:
     first, second, other = network(), network(), network()
     trainer(first, config=settings(epochs=2)).fit()
     torch.rand(100)
@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     assert not same_weights(first, other)
 
 
-def test_gradients_may_be_gathered_over_batches_and_recomputed() -> None:
+def test_accumulation_and_checkpointing_train_the_network() -> None:
     watcher = Watcher()
     config = settings(accumulate_grad_batches=3, gradient_checkpointing=True)
     fitted = trainer(config=config, callbacks=[watcher])
@@ -219,12 +219,12 @@ def test_labels_outside_training_and_validation_days_are_never_loaded() -> None:
         assert labels.isfinite().any() == (day in TRAIN or day in VALIDATION)
 
 
-def test_targets_and_features_of_test_days_change_no_weight() -> None:
+def test_test_days_change_no_weight() -> None:
     panel, model, other = market(), network(), network()
     targets, values = panel.targets.copy(), panel.values.copy()
     targets[VALIDATION.stop :] *= -100
     values[VALIDATION.stop :] = 9
-    # Targets between training and validation are nobody's either.
+    # Targets between training and validation are not loaded either.
     targets[TRAIN.stop : VALIDATION.start] *= -100
     trainer(model, panel, settings(epochs=2)).fit()
     trainer(other, replace(panel, targets=targets, values=values), settings(epochs=2)).fit()
@@ -246,7 +246,7 @@ def test_predictions_of_a_day_do_not_depend_on_later_days() -> None:
         np.testing.assert_allclose(before[name], after[name], atol=1e-6)
 
 
-def test_the_weights_of_a_loss_go_to_their_horizons_in_whatever_order_they_are_given() -> None:
+def test_loss_weights_are_matched_to_horizons_by_key() -> None:
     model, other = network(), network()
     trainer(model, config=settings(loss={"horizon_weights": {1: 1.0, 5: 0.1}})).fit()
     trainer(other, config=settings(loss={"horizon_weights": {5: 0.1, 1: 1.0}})).fit()
@@ -256,7 +256,7 @@ def test_the_weights_of_a_loss_go_to_their_horizons_in_whatever_order_they_are_g
 # --- frames ------------------------------------------------------------------------------------------------
 
 
-def test_frames_are_taken_as_a_users_guide_writes_it() -> None:
+def test_frames_train_as_in_the_users_guide() -> None:
     panel, model = market(), network()
     results = ATFTTrainer(
         model=model,
@@ -275,7 +275,7 @@ def test_frames_are_taken_as_a_users_guide_writes_it() -> None:
     assert results["history"][1]["val/ic_1d"] > 0.1
 
 
-def test_windows_of_frames_do_not_look_back_over_the_gap_between_them() -> None:
+def test_windows_do_not_cross_the_gap_between_frames() -> None:
     panel = market()
     fitted = ATFTTrainer(network(), frame(panel, TRAIN), frame(panel, range(60, 85)), settings())
     served = np.flatnonzero(fitted.batches.samples_by_day)
@@ -296,7 +296,7 @@ def test_a_null_feature_of_a_frame_is_the_days_mean() -> None:
 # --- settings ----------------------------------------------------------------------------------------------
 
 
-def test_short_names_and_groups_make_a_whole_configuration() -> None:
+def test_short_names_and_groups_resolve_to_a_full_configuration() -> None:
     config = trainer(
         config=settings(gradient_clip=0.5, scheduler={"type": "one_cycle"}, training={"weight_decay": 0.3})
     ).config
@@ -310,7 +310,7 @@ def test_short_names_and_groups_make_a_whole_configuration() -> None:
     assert config.loss.horizon_weights == {1: 1.0, 5: 0.7}
 
 
-def test_a_whole_configuration_is_taken_as_it_is() -> None:
+def test_a_full_configuration_is_used_unchanged() -> None:
     config = trainer().config
     assert trainer(config=config).config is config
     with pytest.raises(ConfigError, match="config has sequence_length 8 but the model was built with 9"):
@@ -362,7 +362,7 @@ def test_validation_before_training_is_refused() -> None:
         ATFTTrainer(network(), frame(panel, range(0, 50)), frame(panel, range(49, 80)), settings())
 
 
-def test_another_number_of_features_is_refused_with_both_numbers() -> None:
+def test_another_number_of_features_is_refused() -> None:
     panel = market()
     narrow = replace(panel, values=panel.values[:, :, :5].copy(), features=panel.features[:5])
     with pytest.raises(DataError, match="takes 8 features but the data has 5; build it with input_dim=5"):
@@ -381,7 +381,7 @@ def test_other_horizons_and_two_panels_are_refused() -> None:
         ATFTTrainer(network(), frame(panel, range(0)), frame(panel, VALIDATION), settings())
 
 
-def test_days_without_a_full_window_are_refused_with_its_length() -> None:
+def test_days_without_a_full_window_are_refused() -> None:
     panel = market()
     with pytest.raises(DataError, match="no training day has a full window of 8 days"):
         ATFTTrainer(network(), PanelSlice(panel, range(5)), PanelSlice(panel, VALIDATION), settings()).fit()
@@ -397,11 +397,11 @@ def test_predicting_days_of_another_panel_or_without_a_window_is_refused() -> No
         fitted.predict(PanelSlice(fitted.panel, range(4)))
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step_naming_step_and_date() -> None:
+def test_a_non_finite_loss_stops_before_the_step_and_names_it() -> None:
     panel, model = market(), network()
     panel.values[30] = np.nan
     before = copy_weights(model)
-    # With a linear path, the training would be refused even before its first step.
+    # With a linear path, the training would be refused before its first step.
     config = settings(batch_size=2000, linear_penalty=None)
     with pytest.raises(FloatingPointError, match=r"the loss is nan at step 0 \(days .*2024-02-03"):
         trainer(model, panel, config).fit()
@@ -412,14 +412,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_naming_step_and_date() 
 
 
 def ring(as_of: dt.date) -> StockGraph:
-    """Each stock hears the next one."""
+    """Each stock has the next one as neighbour."""
     neighbours = (np.arange(STOCKS)[:, None] + 1) % STOCKS
     codes = tuple(f"{s:04}" for s in range(STOCKS))
     ones = np.ones((STOCKS, 1), dtype=np.float32)
     return StockGraph(codes, neighbours, ones, ones.astype(bool), as_of)
 
 
-def test_a_standing_graph_from_the_middle_of_training_warns_how_many_days_cannot_see_it() -> None:
+def test_a_standing_graph_from_the_middle_of_training_warns() -> None:
     model = network(graph_info=ring(dt.date(2024, 2, 1)))
     with pytest.warns(UserWarning, match="as of 2024-02-01: 28 training days before it have no neighbours"):
         fitted = trainer(model)
@@ -435,7 +435,7 @@ def test_a_standing_graph_known_before_training_serves_without_a_warning() -> No
     assert fitted.fit()["epochs"] == 1
 
 
-def test_monthly_graphs_go_before_the_models_standing_one() -> None:
+def test_monthly_graphs_override_the_standing_graph() -> None:
     panel = market()
     builder = FinancialGraphBuilder(correlation_window=10, max_edges_per_node=2, min_edges_per_node=2)
     graphs = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 1], builder)
@@ -466,7 +466,7 @@ def test_matrices_decay_and_vectors_and_neutral_weights_do_not(market_dim: int) 
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
-def test_biases_by_lag_learn_faster_and_nothing_else_does() -> None:
+def test_only_lag_biases_learn_faster() -> None:
     model = network()
     groups = parameter_groups(model, 0.01, 0.1)
     rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
