@@ -8,7 +8,7 @@ import polars as pl
 
 from gogooku3.evaluation.daily_ic import GROUP, daily_ic
 from gogooku3.evaluation.market import Market
-from gogooku3.evaluation.portfolio import Entry, one_day_returns, portfolio_returns
+from gogooku3.evaluation.portfolio import Entry, Side, one_day_returns, portfolio_returns
 from gogooku3.evaluation.prediction_table import by_horizon, check_predictions, shared_rows
 from gogooku3.schema import CODE, DATE
 
@@ -75,20 +75,13 @@ def daily_series(
     def compute(daily: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
         return by_horizon(scored, daily).sort(*GROUP, DATE)
 
-    def portfolios(**side: Any) -> pl.DataFrame:
-        returns = compute(lambda rows: portfolio_returns(rows, **settings, **side))
+    def portfolios(side: Side) -> pl.DataFrame:
+        returns = compute(lambda rows: portfolio_returns(rows, **settings, side=side))
         return returns.join(average, on=DATE, how="left", maintain_order="left")
 
-    return DailySeries(
-        trading=trading,
-        checked=checked,
-        scored=scored,
-        lost=lost,
-        correlations=compute(daily_ic),
-        long_short=portfolios(),
-        long_only=portfolios(side="long_only"),
-        one_day=one_day,
-    )
+    correlations = compute(daily_ic)
+    long_short, long_only = portfolios("long_short"), portfolios("long_only")
+    return DailySeries(trading, checked, scored, lost, correlations, long_short, long_only, one_day)
 
 
 DECAY_LAGS = (1, 2, 3, 5, 10, 20)
@@ -104,14 +97,13 @@ def ic_decay(series: DailySeries, horizon: int) -> pl.DataFrame:
     Returns:
         `daily_ic`'s columns and `lag`.
     """
-    calendar = series.one_day.select(pl.col(DATE).unique().sort()).with_row_index("day")
-    calendar = calendar.with_columns(pl.col("day").cast(pl.Int64))
+    dates = series.one_day.select(pl.col(DATE).unique().sort())
+    calendar = dates.with_columns(pl.int_range(pl.len()).alias("day"))
     codes = pl.col(CODE).cast(pl.String).cast(series.scored.schema[CODE], strict=False)
     returns = series.one_day.join(calendar, on=DATE).select("day", codes, pl.col("return").alias("target"))
-    rows = series.scored.filter(pl.col("horizon") == horizon).drop("target").join(calendar, on=DATE)
+    rows = series.scored.filter(horizon=horizon).drop("target").join(calendar, on=DATE)
     frames = []
     for lag in DECAY_LAGS:
         later = returns.with_columns(pl.col("day") - (lag - 1))
-        daily = daily_ic(rows.join(later, on=["day", CODE]))
-        frames.append(daily.with_columns(pl.lit(lag).alias("lag")))
+        frames.append(daily_ic(rows.join(later, on=["day", CODE])).with_columns(lag=lag))
     return pl.concat(frames)

@@ -60,11 +60,7 @@ class Market:
             self._add_prices(prices)
 
     def locate(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Add the indices `day` and `stock` to a frame with dates and codes.
-
-        Raises:
-            DataError: a date or code without returns.
-        """
+        """Add the indices `day` and `stock` to a frame; a date or code without returns is a DataError."""
         located = self._indexed(frame)
         missing = frame.filter(located["day"].is_null() | located["stock"].is_null())
         if len(missing):
@@ -84,9 +80,8 @@ class Market:
 
     def _indexed(self, frame: pl.DataFrame) -> pl.DataFrame:
         keyed = frame.with_columns(pl.col(CODE).cast(pl.String).cast(self.codes.schema[CODE], strict=False))
-        return keyed.join(self.dates, on=DATE, how="left", maintain_order="left").join(
-            self.codes, on=CODE, how="left", maintain_order="left"
-        )
+        dated = keyed.join(self.dates, on=DATE, how="left", maintain_order="left")
+        return dated.join(self.codes, on=CODE, how="left", maintain_order="left")
 
     def _dense(self, located: pl.DataFrame, column: str) -> Floats:
         values: Floats = np.full((len(self.dates), len(self.codes)), np.nan)
@@ -105,11 +100,15 @@ class Market:
         self.daytime = np.where(at_close, np.where(np.isnan(self.returns), np.nan, 0.0), daytime)
         if "value" in located.columns:
             self.value = self._dense(located, "value")
-        market_cap = self._dense(located, MARKET_CAP) if MARKET_CAP in located.columns else None
-        has_market_cap = market_cap is not None and np.isfinite(market_cap).any()
-        size = market_cap if has_market_cap else self.value
+        size = self._dense(located, MARKET_CAP) if MARKET_CAP in located.columns else None
+        if size is None or not np.isfinite(size).any():
+            size = self.value
         if size is not None:
-            self.size = _rank_share(size)
+            # Ranks within the row, from 0 to 1; ties are ranked by column.
+            known = np.isfinite(size)
+            order = np.where(known, size, np.inf).argsort(axis=1, kind="stable")
+            last = np.maximum(known.sum(axis=1) - 1, 1)[:, None]
+            self.size = np.where(known, order.argsort(axis=1, kind="stable") / last, np.nan)
         if SECTOR in located.columns and located[SECTOR].drop_nulls().n_unique() > 1:
             latest = located.drop_nulls(SECTOR).group_by("stock").agg(pl.col(SECTOR).sort_by("day").last())
             self.sectors = latest[SECTOR].unique().sort().to_list()
@@ -119,11 +118,7 @@ class Market:
 
 
 def require_days(prices: pl.DataFrame, days: pl.Series) -> None:
-    """Check that prices have rows on all days to be scored.
-
-    Raises:
-        DataError: with the number of missing days and an example.
-    """
+    """Raise a DataError unless the prices have rows on all days to be scored."""
     missing = days.filter(~days.is_in(prices[DATE].unique().implode()))
     if len(missing):
         raise DataError(
@@ -150,11 +145,3 @@ def _derived_columns(prices: pl.DataFrame) -> pl.DataFrame:
         columns.append(pl.col(MARKET_CAP).cast(pl.Float64))
     sector = [SECTOR] if SECTOR in rows.columns else []
     return rows.select(DATE, CODE, *sector, *columns)
-
-
-def _rank_share(values: Floats) -> Floats:
-    """Rank within each row, scaled from 0 to 1; ties are ranked by column, missing values stay NaN."""
-    known = np.isfinite(values)
-    order = np.argsort(np.where(known, values, np.inf), axis=1, kind="stable").argsort(axis=1, kind="stable")
-    last = np.maximum(known.sum(axis=1) - 1, 1)[:, None]
-    return np.where(known, order / last, np.nan)

@@ -11,7 +11,6 @@ from gogooku3.evaluation.portfolio_weights import Floats, quantile_weights, turn
 
 MIN_NAMES = 3
 """Fewest pairs for a day's correlation: two always correlate perfectly."""
-
 PERIODS_PER_YEAR = 252
 """Trading days per year."""
 
@@ -214,8 +213,6 @@ def _mean_correlation(left: Floats, right: Floats, day: npt.NDArray[np.int64]) -
 
 def _ranks(values: Floats, day: npt.NDArray[np.int64]) -> Floats:
     """Average ranks within each day."""
-    if len(values) == 0:
-        return values
     order = np.lexsort((values, day))
     in_order, days = values[order], day[order]
     first = np.ones(len(values), dtype=bool)

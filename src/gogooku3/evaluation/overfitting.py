@@ -58,7 +58,21 @@ def probability_of_overfitting(returns: npt.ArrayLike, blocks: int = BLOCKS) -> 
     0.0
     """
     values = np.asarray(returns, dtype=np.float64)
-    _check(values, blocks)
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise DataError(
+            "the probability of overfitting needs two or more configurations; add some: daily returns "
+            f"[days, configurations], not the shape {values.shape}"
+        )
+    if not np.isfinite(values).all():
+        raise DataError("some configuration's return is missing on some day; keep the days that all have")
+    if blocks < 2 or blocks % 2:
+        raise DataError(
+            f"blocks is {blocks}, but half of the blocks must be a whole number; use an even number"
+        )
+    if len(values) < 2 * blocks:
+        raise DataError(
+            f"{len(values)} days are too few for {blocks} blocks of two or more days; use more days"
+        )
     length = len(values) // blocks
     used = values[len(values) - length * blocks :].reshape(blocks, length, -1)
     sums, squares = used.sum(axis=1), (used**2).sum(axis=1)
@@ -73,8 +87,7 @@ def probability_of_overfitting(returns: npt.ArrayLike, blocks: int = BLOCKS) -> 
     chosen, outside = in_sample[splits, best], out_of_sample[splits, best]
     below = (out_of_sample < outside[:, None]).sum(axis=1)
     tied = (out_of_sample == outside[:, None]).sum(axis=1)
-    rank = below + (tied + 1) / 2
-    relative_rank = rank / (values.shape[1] + 1)
+    relative_rank = (below + (tied + 1) / 2) / (values.shape[1] + 1)
     annual = math.sqrt(PERIODS_PER_YEAR)
     return Overfitting(
         probability=float((relative_rank <= 0.5).mean()),
@@ -103,9 +116,7 @@ def configurations(returns: Mapping[str, pl.DataFrame], horizon: int) -> tuple[l
     columns = [
         rows.select(DATE, pl.col("net").alias(f"{run}: {model}"))
         for run, frame in returns.items()
-        for (model,), rows in frame.filter(pl.col("horizon") == horizon).group_by(
-            "model", maintain_order=True
-        )
+        for (model,), rows in frame.filter(horizon=horizon).group_by("model", maintain_order=True)
         if model != ORACLE
     ]
     if not columns:
@@ -123,29 +134,10 @@ def configurations(returns: Mapping[str, pl.DataFrame], horizon: int) -> tuple[l
     return kept.columns, kept.to_numpy()
 
 
-def _check(values: Floats, blocks: int) -> None:
-    if values.ndim != 2 or values.shape[1] < 2:
-        raise DataError(
-            "the probability of overfitting needs two or more configurations; add some: daily returns "
-            f"[days, configurations], not the shape {values.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise DataError("some configuration's return is missing on some day; keep the days that all have")
-    if blocks < 2 or blocks % 2:
-        raise DataError(
-            f"blocks is {blocks}, but half of the blocks must be a whole number; use an even number"
-        )
-    if len(values) < 2 * blocks:
-        raise DataError(
-            f"{len(values)} days are too few for {blocks} blocks of two or more days; use more days"
-        )
-
-
 def _sharpes(total: Floats, squares: Floats, n: int) -> Floats:
     """Daily Sharpe ratios from sums over `n` days; 0 without spread."""
     mean = total / n
-    variance = np.maximum(squares / n - mean**2, 0.0) * n / (n - 1)
-    spread = np.sqrt(variance)
+    spread = np.sqrt(np.maximum(squares / n - mean**2, 0.0) * n / (n - 1))
     # Rounding gives a constant series a spread of about 1e-9 of its size.
     constant = spread <= 1e-8 * np.sqrt(squares / n)
     result: Floats = np.where(constant, 0.0, mean / np.where(constant, 1.0, spread))

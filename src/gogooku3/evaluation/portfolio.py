@@ -3,8 +3,7 @@
 Weights are decided at the close of `date` and earn one-day returns from that close, or from the next open.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -121,25 +120,15 @@ def portfolio_returns(
     market = Market(one_day_returns(table) if daily_returns is None else daily_returns, prices)
     located = market.locate(table.select(*GROUP, DATE, CODE, "prediction"))
     frames = []
-    for rows in _groups(located):
+    for _, rows in located.sort(*GROUP).group_by(*GROUP, maintain_order=True):
         first, held = _holdings(rows, len(market.codes), quantile, side)
         days = slice(first, first + len(held))
         returns = _returns(held, market, days, entry, cost_bps / 1e4, borrow_rate)
         exposure = _exposure(held, market, days, volume_share) if prices is not None else {}
-        group = [pl.lit(rows[name][0], rows.schema[name]).alias(name) for name in GROUP]
         frame = pl.DataFrame({DATE: market.dates[DATE][days], **returns, **exposure}, nan_to_null=True)
         known = pl.Series(np.isfinite(market.returns[days]).any(axis=1))
-        frames.append(frame.filter(known).select(*group, pl.all()))
+        frames.append(rows[:1].select(*GROUP).join(frame.filter(known), how="cross"))
     return pl.concat(frames) if frames else _empty(table, prices is not None)
-
-
-def _groups(located: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Rows of each model, horizon and fold."""
-    ordered = located.sort(*GROUP)
-    start = 0
-    for length in ordered.group_by(*GROUP, maintain_order=True).len()["len"]:
-        yield ordered[start : start + length]
-        start += length
 
 
 def _holdings(rows: pl.DataFrame, n_stocks: int, quantile: float, side: Side) -> tuple[int, Floats]:
@@ -154,7 +143,7 @@ def _holdings(rows: pl.DataFrame, n_stocks: int, quantile: float, side: Side) ->
 
 def _returns(
     held: Floats, market: Market, days: slice, entry: Entry, cost: float, borrow_rate: float
-) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
+) -> dict[str, npt.NDArray[Any]]:
     """Daily gross and net returns, turnover and counts; `cost` is a fraction of the capital traded."""
     outcomes = market.returns[days]
     if entry == "open" and market.night is not None and market.daytime is not None:
@@ -183,8 +172,7 @@ def _earned(weights: Floats, returns: Floats) -> Floats:
 
 def _exposure(held: Floats, market: Market, days: slice, volume_share: float) -> dict[str, Floats]:
     """Daily capacity, size tilt and sector tilt; NaN if unknown."""
-    unknown: Floats = np.full(len(held), np.nan)
-    capacity = size_tilt = sector_tilt = unknown
+    capacity = size_tilt = sector_tilt = np.full(len(held), np.nan)
     if market.value is not None:
         capacity = _capacity(held, market.value[days], volume_share)
     if market.size is not None:
@@ -202,8 +190,7 @@ def _exposure(held: Floats, market: Market, days: slice, volume_share: float) ->
 def _mean_rank(leg: Floats, size: Floats) -> Floats:
     """Daily mean size of a leg's stocks with a known size."""
     known = np.where(np.isfinite(size), leg, 0.0)
-    total = known.sum(axis=1)
-    weighted = (known * np.nan_to_num(size)).sum(axis=1)
+    total, weighted = known.sum(axis=1), (known * np.nan_to_num(size)).sum(axis=1)
     mean: Floats = np.divide(weighted, total, out=np.full(len(leg), np.nan), where=total > _MIN_WEIGHT)
     return mean
 

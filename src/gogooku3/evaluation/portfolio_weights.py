@@ -13,11 +13,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def check_quantile(quantile: float) -> None:
-    """Check that the two legs neither overlap nor are empty.
-
-    Raises:
-        ConfigError: `quantile` is not in (0, 0.5].
-    """
+    """Raise a ConfigError unless `quantile` is in (0, 0.5]: the legs neither overlap nor are empty."""
     if not 0.0 < quantile <= 0.5:
         raise ConfigError(
             f"quantile is {quantile}, but each leg's share of the stocks is above 0 and up to 0.5; try 0.2"

@@ -151,10 +151,9 @@ def _is_text(dtype: pl.DataType) -> bool:
 def _problems(table: pl.DataFrame) -> list[str]:
     """Descriptions of all problems, each with its count and an example."""
     prediction, target = pl.col("prediction"), pl.col("target")
+    missing_key = pl.any_horizontal(pl.col(*_ORDER).is_null())
     rows = {
-        "rows with a missing date, code, fold, model or horizon": pl.any_horizontal(
-            pl.col(*_ORDER).is_null()
-        ),
+        "rows with a missing date, code, fold, model or horizon": missing_key,
         "rows with a horizon below 1": pl.col("horizon") < 1,
         "rows with a missing prediction": prediction.is_null() | prediction.is_nan(),
         "rows with an infinite prediction": prediction.is_infinite(),

@@ -23,31 +23,29 @@ def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
     Returns:
         `model, horizon, date, quantile, excess, score`, sorted by the first four.
     """
-    return by_horizon(table, lambda rows: _of_one_horizon(rows, n_quantiles)).sort(
-        *PER_MODEL, DATE, "quantile"
-    )
-
-
-def _of_one_horizon(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
     keys = (*PER_MODEL, DATE)
     prediction, target = pl.col("prediction").cast(pl.Float64), pl.col("target").cast(pl.Float64)
     spread = prediction.std(ddof=0).over(keys)
     # Average ranks run from 1 to n, so the middle of a rank is (rank - 1/2) / n.
     share = (prediction.rank("average").over(keys) - 0.5) / pl.len().over(keys)
-    return (
-        table.lazy()
-        .filter(target.is_finite())
-        .filter((pl.len().over(keys) >= n_quantiles) & (spread > 0))
-        .select(
-            *keys,
-            ((share * n_quantiles).floor() + 1).clip(1, n_quantiles).cast(pl.Int32).alias("quantile"),
-            (target - target.mean().over(keys)).alias("excess"),
-            ((prediction - prediction.mean().over(keys)) / spread).alias("score"),
+
+    def of_one_horizon(rows: pl.DataFrame) -> pl.DataFrame:
+        return (
+            rows.lazy()
+            .filter(target.is_finite())
+            .filter((pl.len().over(keys) >= n_quantiles) & (spread > 0))
+            .select(
+                *keys,
+                ((share * n_quantiles).floor() + 1).clip(1, n_quantiles).cast(pl.Int32).alias("quantile"),
+                (target - target.mean().over(keys)).alias("excess"),
+                ((prediction - prediction.mean().over(keys)) / spread).alias("score"),
+            )
+            .group_by(*keys, "quantile")
+            .agg(pl.col("excess").mean(), pl.col("score").mean())
+            .collect()
         )
-        .group_by(*keys, "quantile")
-        .agg(pl.col("excess").mean(), pl.col("score").mean())
-        .collect()
-    )
+
+    return by_horizon(table, of_one_horizon).sort(*keys, "quantile")
 
 
 def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
@@ -72,7 +70,6 @@ def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
     for (model, horizon, quantile), days in daily.group_by(*PER_MODEL, "quantile", maintain_order=True):
         test = newey_west(days["excess"].to_numpy(), int(horizon))
         rows.append((model, horizon, quantile, test.mean, test.standard_error, days["score"].mean(), test.n))
-    columns = [*PER_MODEL, "quantile", "mean", "error", "score", "n_days"]
-    types = [pl.String, pl.Int32, pl.Int32, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
-    schema = dict(zip(columns, types, strict=True))
+    floats = dict.fromkeys(("mean", "error", "score"), pl.Float64)
+    schema = {"model": pl.String, "horizon": pl.Int32, "quantile": pl.Int32, **floats, "n_days": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).sort(*PER_MODEL, "quantile")

@@ -38,10 +38,16 @@ def rank_average(predictions: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """
     if not predictions:
         raise DataError("there are no predictions to average; give one frame per model")
-    columns = _prediction_columns(predictions)
+    require_columns(predictions[0].columns, KEYS, "a frame of predictions")
+    columns = [name for name in predictions[0].columns if name not in KEYS]
     members = range(len(predictions))
     rows = predictions[0].select(*KEYS)
-    for member, frame in zip(members, predictions, strict=True):
+    for member, frame in enumerate(predictions):
+        if sorted(frame.columns) != sorted(predictions[0].columns):
+            raise DataError(
+                f"all models need the same columns, but one has {choices(predictions[0].columns)} and "
+                f"another {choices(frame.columns)}"
+            )
         if frame.select(*KEYS).is_duplicated().any():
             raise DataError("a model's predictions have more than one row for a stock and day; keep one")
         own = frame.select(*KEYS, *(pl.col(name).alias(f"{member} {name}") for name in columns))
@@ -49,18 +55,6 @@ def rank_average(predictions: Sequence[pl.DataFrame]) -> pl.DataFrame:
     if rows.is_empty():
         raise DataError("the models share no stock and day, so there is nothing to average")
     return rows.select(*KEYS, *(_mean_rank([f"{m} {name}" for m in members]).alias(name) for name in columns))
-
-
-def _prediction_columns(predictions: Sequence[pl.DataFrame]) -> list[str]:
-    require_columns(predictions[0].columns, KEYS, "a frame of predictions")
-    columns = [name for name in predictions[0].columns if name not in KEYS]
-    for frame in predictions[1:]:
-        if sorted(frame.columns) != sorted(predictions[0].columns):
-            raise DataError(
-                f"all models need the same columns, but one has {choices(predictions[0].columns)} and "
-                f"another {choices(frame.columns)}"
-            )
-    return columns
 
 
 def _mean_rank(members: Sequence[str]) -> pl.Expr:

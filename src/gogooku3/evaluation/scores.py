@@ -101,9 +101,8 @@ def score_series(
     """Score daily series; arguments and result are those of `score_predictions`."""
     headline = headline_of(series.scored, headline_horizon)
     decay = ic_decay(series, headline)
-    models = {
-        name: _model_scores(series, decay, name, headline) for name in model_order(series.scored["model"])
-    }
+    names = model_order(series.scored["model"])
+    models = {name: _model_scores(series, decay, name, headline) for name in names}
     scores = {
         "settings": {
             **asdict(series.trading),
@@ -288,7 +287,7 @@ def _deflate(
     own = [sharpe / math.sqrt(PERIODS_PER_YEAR) for sharpe in sharpes if math.isfinite(sharpe)]
     trials = sorted({*map(float, earlier), *own})
     for name in competing:
-        returns = series.long_short.filter(pl.col("model") == name, pl.col("horizon") == headline)
+        returns = series.long_short.filter(pl.col("model") == name, horizon=headline)
         models[name]["deflated_sharpe"] = deflated_sharpe(returns["net"].to_numpy(), trials)
     deviation = statistics.stdev(trials) if len(trials) > 1 else None
     return {"n": len(trials), "deviation": deviation, "earlier_sharpes": [float(each) for each in earlier]}
@@ -301,24 +300,22 @@ def _comparisons(series: DailySeries) -> Iterator[dict[str, Any]]:
     names = [name for name in model_order(series.long_short["model"]) if name != ORACLE]
     for first, second in combinations(names, 2):
         for horizon in sorted(horizons[first] & horizons[second]):
-            yield {
-                "first": first,
-                "second": second,
-                "horizon": horizon,
-                **{
-                    score: _difference(frame, score, first, second, horizon)
-                    for score, frame in frames.items()
-                },
-            }
-
-
-def _difference(frame: pl.DataFrame, score: str, first: str, second: str, horizon: int) -> dict[str, Any]:
-    rows = frame.filter(pl.col("horizon") == horizon)
-    left, right = (rows.filter(pl.col("model") == name).select(DATE, score) for name in (first, second))
-    days = left.join(right, on=DATE, suffix="_second").drop_nulls().sort(DATE)
-    series = days[score].to_numpy(), days[f"{score}_second"].to_numpy()
-    test, interval = paired_difference(*series, horizon, SEED)
-    return {"difference": test.mean, "tstat": test.t, "interval": interval, "n_days": test.n}
+            pair: dict[str, Any] = {"first": first, "second": second, "horizon": horizon}
+            for score, frame in frames.items():
+                left, right = (
+                    frame.filter(pl.col("model") == name, horizon=horizon).select(DATE, score)
+                    for name in (first, second)
+                )
+                days = left.join(right, on=DATE, suffix="_second").drop_nulls().sort(DATE)
+                values = days[score].to_numpy(), days[f"{score}_second"].to_numpy()
+                test, interval = paired_difference(*values, horizon, SEED)
+                pair[score] = {
+                    "difference": test.mean,
+                    "tstat": test.t,
+                    "interval": interval,
+                    "n_days": test.n,
+                }
+            yield pair
 
 
 def _mean(values: npt.NDArray[Any]) -> float:

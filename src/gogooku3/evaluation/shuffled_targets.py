@@ -15,11 +15,7 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """IC of predictions with targets shuffled among each day's stocks; zero up to chance.
 
     A larger IC shows a leak in the scoring. Every fold, model and horizon is shuffled independently; rows
-    without a target are ignored.
-
-    Args:
-        table: prediction table (`schema.PREDICTION_COLUMNS`).
-        seed: of the shuffle.
+    of the prediction table (`schema.PREDICTION_COLUMNS`) without a target are ignored.
 
     Returns:
         `model, horizon, ic, low, high, standard_error, days`, sorted by the first two: mean over days with

@@ -16,7 +16,6 @@ from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
 from gogooku3.evaluation.portfolio_weights import Floats
 
 _NORMAL = NormalDist()
-_EULER_MASCHERONI = 0.5772156649015329
 _MIN_SPREAD = 1e-5
 """Relative spread below which a resample counts as constant; rounding alone gives about 1e-7."""
 
@@ -48,11 +47,10 @@ def newey_west(series: npt.ArrayLike, horizon: int = 1) -> MeanTest:
     """
     values = _finite(series)
     n = len(values)
+    mean = float(values.mean()) if n else float("nan")
     if n < 2:
-        mean = float(values.mean()) if n else float("nan")
         return MeanTest(mean, float("nan"), float("nan"), n, 0)
     lag = min(max(horizon - 1, int(4 * (n / 100) ** (2 / 9))), n - 1)
-    mean = float(values.mean())
     centred = values - mean
     variance = float(centred @ centred)
     for shift in range(1, lag + 1):
@@ -188,7 +186,7 @@ def deflated_sharpe(returns: npt.ArrayLike, trial_sharpes: Sequence[float]) -> f
     trials = _finite(trial_sharpes)
     if len(trials) < 2:
         return probabilistic_sharpe(returns)
-    n, g = len(trials), _EULER_MASCHERONI
+    n, g = len(trials), np.euler_gamma
     expected = (1 - g) * _NORMAL.inv_cdf(1 - 1 / n) + g * _NORMAL.inv_cdf(1 - 1 / (n * np.e))
     return probabilistic_sharpe(returns, float(trials.std(ddof=1)) * expected)
 
