@@ -52,13 +52,9 @@ def model_colours(models: Sequence[str]) -> dict[str, str]:
 
 
 def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Cumulative sum of the daily IC of each model.
-
-    Args:
-        correlations: result of `daily_ic`.
-    """
-    figure = _over_time("sum of daily IC", _fold_starts(correlations))
-    for model, rows in _by_model(correlations, horizon, "ic"):
+    """Cumulative sum of the daily IC of each model, from `daily_ic`'s result."""
+    figure = _over_time("sum of daily IC", correlations)
+    for model, rows in by_model(correlations.drop_nulls("ic"), horizon):
         total = rows["ic"].cum_sum().round(4).to_list()
         add_line(figure, _days(rows), total, model, colours[model], hovertemplate="%{y:.2f}")
     return figure
@@ -67,13 +63,12 @@ def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str
 def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
     """Mean IC of the last 60 days in a 95 % Newey-West band, one panel per model.
 
-    The oracle is a dashed line in every panel; if it is the only model, it has its own panel.
-
-    Args:
-        correlations: result of `daily_ic`.
+    Takes the result of `daily_ic`. The oracle is a dashed line in every panel; if it is the only model, it
+    has its own panel.
     """
-    figure = _over_time("mean IC", _fold_starts(correlations))
-    lines = {model: _rolling(rows, horizon) for model, rows in _by_model(correlations, horizon, "ic")}
+    figure = _over_time("mean IC", correlations)
+    models = by_model(correlations.drop_nulls("ic"), horizon)
+    lines = {model: _rolling(rows, horizon) for model, rows in models}
     lines = {model: line for model, line in lines.items() if line[0]}
     reference = lines.pop(ORACLE) if len(lines) > 1 and ORACLE in lines else None
     for panel, (model, (days, means, errors)) in enumerate(lines.items()):
@@ -153,13 +148,9 @@ def _rolling(rows: pl.DataFrame, horizon: int) -> tuple[list[str], list[float], 
 
 
 def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Compounded equity of each competing model's portfolio, and its drawdown below; gross is dotted.
-
-    Args:
-        returns: result of `portfolio_returns`.
-    """
-    figure = _over_time("equity, starting at 1", _fold_starts(returns))
-    for model, rows in _by_model(competing(returns), horizon, "net"):
+    """Equity and drawdown of each competing model's portfolio, from `portfolio_returns`; gross is dotted."""
+    figure = _over_time("equity, starting at 1", returns)
+    for model, rows in by_model(competing(returns).drop_nulls("net"), horizon):
         for kind, dash, width in (("net", "solid", 2.0), ("gross", "dot", 1.5)):
             curve = equity_curve(rows[kind].to_numpy())
             peak = np.maximum.accumulate(np.concatenate(([1.0], curve)))[1:]
@@ -211,20 +202,16 @@ def add_line(
     width: float = 2.0,
     **options: Any,
 ) -> None:
-    """Add a line to a figure; the oracle's is dashed by default.
-
-    Args:
-        options: of the Plotly scatter trace.
-    """
+    """Add a line with `options` of Plotly's scatter trace to a figure; the oracle's is dashed by default."""
     line = {"color": colour, "width": width, "dash": dash or ("dash" if name == ORACLE else "solid")}
     figure.add_scatter(**{"x": x, "y": y, "name": escape(name), "mode": "lines", "line": line} | options)
 
 
-def _by_model(rows: pl.DataFrame, horizon: int, column: str) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Rows of each model at a horizon by day; the oracle first, so that it is drawn underneath."""
-    rows = rows.filter(pl.col("horizon") == horizon).drop_nulls(column)
+def by_model(rows: pl.DataFrame, horizon: int, order: str = DATE) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Sorted rows of each model at a horizon; the oracle first, so that it is drawn underneath."""
+    rows = rows.filter(horizon=horizon)
     for model in sorted(model_order(rows["model"]), key=lambda model: model != ORACLE):
-        yield model, rows.filter(pl.col("model") == model).sort(DATE)
+        yield model, rows.filter(pl.col("model") == model).sort(order)
 
 
 def faint(colour: str, opacity: float = 0.16) -> str:
@@ -241,16 +228,11 @@ def _days(rows: pl.DataFrame) -> list[str]:
     return rows[DATE].cast(pl.String).to_list()
 
 
-def _fold_starts(rows: pl.DataFrame) -> list[str]:
-    """First day of every fold except the first."""
-    return _days(rows.group_by("fold").agg(pl.col(DATE).min()).sort(DATE))[1:]
-
-
-def _over_time(title: str, fold_starts: Sequence[str]) -> "Figure":
-    """Empty figure with a date axis and a vertical line at each fold's start."""
+def _over_time(title: str, rows: pl.DataFrame) -> "Figure":
+    """Empty figure with a date axis and a vertical line at the start of each fold but the first."""
     figure = canvas(title)
     figure.update_layout(hovermode="x unified", xaxis=DATES)
-    for start in fold_starts:
+    for start in _days(rows.group_by("fold").agg(pl.col(DATE).min()).sort(DATE))[1:]:
         line = {"color": "rgba(128,128,128,0.45)", "width": 1, "dash": "dot"}
         figure.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line=line)
     return figure

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gogooku3.evaluation.prediction_table import ORACLE, model_order
-from gogooku3.reporting.charts import COLOURS, DATES, GRID, REFERENCE, add_line, canvas, competing, faint
+from gogooku3.evaluation.prediction_table import ORACLE
+from gogooku3.reporting import charts
+from gogooku3.reporting.charts import COLOURS, REFERENCE, add_line, canvas
 from gogooku3.schema import DATE
 
 if TYPE_CHECKING:
@@ -18,13 +19,9 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def quantile_bars(quantiles: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean excess return per fifth of the ranking, with 95 % Newey-West intervals.
-
-    Args:
-        quantiles: result of `quantile_returns`.
-    """
+    """Mean excess return per fifth, from `quantile_returns`, with 95 % Newey-West intervals."""
     figure = canvas("excess return", "fifth of the ranking, lowest to highest")
-    for model, rows in _by_model(quantiles, horizon):
+    for model, rows in _by_quantile(quantiles, horizon):
         figure.add_bar(
             x=rows["quantile"].to_list(),
             y=rows["mean"].round(6).to_list(),
@@ -40,13 +37,9 @@ def quantile_bars(quantiles: pl.DataFrame, horizon: int, colours: Mapping[str, s
 
 
 def calibration(deciles: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean prediction against mean excess return per decile, with a fitted line through the origin.
-
-    Args:
-        deciles: result of `quantile_returns`.
-    """
+    """Mean prediction against mean excess return of `quantile_returns`, and a fit through the origin."""
     figure = canvas("excess return", "mean prediction of the decile (z-score)")
-    for model, rows in _by_model(deciles, horizon):
+    for model, rows in _by_quantile(deciles, horizon):
         score, mean = rows["score"].to_numpy(), rows["mean"].to_numpy()
         slope = float(score @ mean / (score @ score)) if score.any() else 0.0
         ends = [float(score.min()), float(score.max())]
@@ -79,11 +72,7 @@ def calibration(deciles: pl.DataFrame, horizon: int, colours: Mapping[str, str])
 
 
 def ic_decay(scores: Mapping[str, Any], colours: Mapping[str, str]) -> "Figure":
-    """Rank IC of the headline predictions with one-day returns of later days, with 95 % intervals.
-
-    Args:
-        scores: result of `score_predictions`.
-    """
+    """Rank IC with one-day returns of later days, from `score_predictions`, with 95 % intervals."""
     figure = canvas("rank IC", "trading days ahead")
     for model, entry in scores["models"].items():
         lags = [lag for lag in entry["decay"] if lag["mean_rank_ic"] is not None]
@@ -103,11 +92,7 @@ def ic_decay(scores: Mapping[str, Any], colours: Mapping[str, str]) -> "Figure":
 
 
 def parts(scores: Mapping[str, Any], horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean IC by year and by fold, with 95 % intervals.
-
-    Args:
-        scores: result of `score_predictions`.
-    """
+    """Mean IC by year and by fold, from `score_predictions`, with 95 % intervals."""
     figure = canvas("mean IC")
     for model, entry in scores["models"].items():
         horizons = entry["horizons"].get(str(horizon))
@@ -133,20 +118,16 @@ def parts(scores: Mapping[str, Any], horizon: int, colours: Mapping[str, str]) -
         # Side by side instead of overlapping.
         scattermode="group",
         scattergap=0.6,
-        xaxis={"type": "multicategory", "dtick": 1, "dividercolor": GRID},
+        xaxis={"type": "multicategory", "dtick": 1, "dividercolor": charts.GRID},
         legend={"y": -0.25},
     )
     return figure
 
 
 def months(returns: pl.DataFrame, model: str, horizon: int) -> "Figure":
-    """Heat map of one model's net return by month (rows) and year (columns).
-
-    Args:
-        returns: result of `portfolio_returns`.
-    """
+    """Heat map of a model's net return of `portfolio_returns` by month (rows) and year (columns)."""
     rows = (
-        returns.filter((pl.col("model") == model) & (pl.col("horizon") == horizon))
+        returns.filter(pl.col("model") == model, horizon=horizon)
         .group_by(pl.col(DATE).dt.year().alias("year"), pl.col(DATE).dt.month().alias("month"))
         .agg(pl.col("net").sum())
     )
@@ -164,9 +145,9 @@ def months(returns: pl.DataFrame, model: str, horizon: int) -> "Figure":
         zmax=largest,
         # Faint enough to keep the numbers legible on a light and on a dark page.
         colorscale=[
-            [0, faint(COLOURS[1], 0.65)],
-            [0.5, faint(REFERENCE, 0.08)],
-            [1, faint(COLOURS[0], 0.65)],
+            [0, charts.faint(COLOURS[1], 0.65)],
+            [0.5, charts.faint(REFERENCE, 0.08)],
+            [1, charts.faint(COLOURS[0], 0.65)],
         ],
         showscale=False,
         xgap=2,
@@ -183,12 +164,8 @@ def months(returns: pl.DataFrame, model: str, horizon: int) -> "Figure":
 
 
 def coverage(table: pl.DataFrame) -> "Figure":
-    """Number of stocks predicted per day, and with a known target, at the shortest horizon.
-
-    Args:
-        table: prediction table of the rows that models share.
-    """
-    shortest = competing(table.filter(pl.col("horizon") == pl.col("horizon").min()))
+    """Number of stocks per day in a prediction table, and with a known target, at the shortest horizon."""
+    shortest = charts.competing(table.filter(pl.col("horizon") == pl.col("horizon").min()))
     has_target = pl.col("target").is_not_null()
     daily = (
         shortest.group_by(DATE)
@@ -203,15 +180,14 @@ def coverage(table: pl.DataFrame) -> "Figure":
     add_line(figure, days, daily["stocks"].to_list(), "predicted", REFERENCE, dash="dot")
     add_line(figure, days, daily["known"].to_list(), "with a known return", COLOURS[0])
     figure.update_traces(hovertemplate="%{y:,}")
-    figure.update_layout(hovermode="x unified", xaxis=DATES, yaxis={"rangemode": "tozero", "nticks": 4})
+    figure.update_layout(
+        hovermode="x unified", xaxis=charts.DATES, yaxis={"rangemode": "tozero", "nticks": 4}
+    )
     return figure
 
 
-def _by_model(quantiles: pl.DataFrame, horizon: int) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Quantiles of each competing model at a horizon."""
-    rows = competing(quantiles.filter(pl.col("horizon") == horizon))
-    for model in model_order(rows["model"]):
-        yield model, rows.filter(pl.col("model") == model).sort("quantile")
+def _by_quantile(quantiles: pl.DataFrame, horizon: int) -> Iterator[tuple[str, pl.DataFrame]]:
+    return charts.by_model(charts.competing(quantiles.filter(horizon=horizon)), horizon, "quantile")
 
 
 def _newey_west_bars(rows: pl.DataFrame) -> dict[str, Any]:

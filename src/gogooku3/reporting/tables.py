@@ -88,13 +88,10 @@ _LONG_ONLY = tuple((name, _EXCESS_KEYS.get(key, key), form) for name, key, form 
 
 
 def headline_rows(scores: Scores) -> list[dict[str, str]]:
-    """One row of text per model and horizon, pooled over folds.
+    """One row of text per model and horizon of `score_predictions`, pooled over folds.
 
     Keys, in order: Model, Horizon, those of `_COLUMNS`, and Oracle IC if the scores have an oracle (in its
     own rows a dash).
-
-    Args:
-        scores: result of `score_predictions`.
     """
     models = scores["models"]
     oracle = next((entry for entry in models.values() if entry["is_oracle"]), None)
@@ -151,14 +148,11 @@ def _cells(block: Scores, columns: tuple[tuple[str, str, Format], ...]) -> dict[
 
 
 def verdict(scores: Scores) -> list[str]:
-    """Summarise scores in sentences: evidence of skill, its uncertainty, and profit after costs.
+    """Summarise `score_predictions`' result: evidence of skill, its uncertainty, and profit after costs.
 
     Skill is claimed only if a 95 % interval excludes zero. The order is: one sentence for all models, a
     warning if an oracle is scored (a synthetic market), each competing model at the headline horizon, and
     each pair of them. A pair with the rank average is listed only if its difference is significant.
-
-    Args:
-        scores: result of `score_predictions`.
     """
     settings = scores["settings"]
     headline = settings["headline_horizon"]
