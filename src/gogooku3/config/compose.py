@@ -55,17 +55,10 @@ def load_config(
             OmegaConf.update(composed, path, value, merge=False, force_add=True)
         refuse_functions(OmegaConf.to_container(composed, resolve=False), str(file))
         plain = OmegaConf.to_container(composed, resolve=True)
-    except (
-        HydraException,
-        OmegaConfBaseException,
-        YAMLError,
-        ValueError,
-        RecursionError,
-        TypeError,
-    ) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{file}: {_one_line(error)[:300]}; correct it, or take a shipped file") from error
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError, TypeError) as exc:
+        raise ConfigError(f"{file}: {_one_line(exc)[:300]}; correct it, or take a shipped file") from exc
     assert isinstance(plain, dict)
     return RunConfig.from_mapping({str(key): value for key, value in plain.items()}, source=str(file))
 
@@ -81,20 +74,21 @@ def _find(config: str | Path, configs_dir: Path) -> Path:
     shipped = {str(file.relative_to(configs_dir).with_suffix("")) for file in configs_dir.rglob("*.yaml")}
     names = sorted(shipped - NOT_OF_A_RUN)
     offer = did_you_mean(str(Path(*relative).with_suffix("")), names)
+    no_names = f": no YAML file in {configs_dir}; set GOGOOKU3_CONFIGS_DIR to a folder that has some"
     raise ConfigError(
         f"no configuration '{config}', neither as a file nor by name{offer} the names are {choices(names)}"
-        + (
-            ""
-            if names
-            else f": no YAML file in {configs_dir}; set GOGOOKU3_CONFIGS_DIR to a folder that has some"
-        )
+        f"{'' if names else no_names}"
     )
 
 
 def _compose(file: Path, configs_dir: Path) -> DictConfig:
     """Compose one file; its `defaults:` may be in its folder, its `configs` tree or the shipped one."""
     trees = [parent for parent in file.parents if parent.name == "configs"][:1]
-    search = ",".join(_quoted(f"file://{folder}") for folder in (*trees, configs_dir.resolve()))
+    # Quoted for Hydra's grammar.
+    paths = [
+        str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in (*trees, configs_dir.resolve())
+    ]
+    search = ",".join(f"'file://{path}'" for path in paths)
     with initialize_config_dir(str(file.parent), version_base="1.3"), warnings.catch_warnings():
         # Without `_self_` a file's own values win over its defaults, as users expect.
         warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
@@ -120,11 +114,6 @@ def _parse(override: str) -> tuple[str, Any]:
     if not parsed.key_or_group:
         raise ConfigError(f"the override '{override}' names no setting; write group.key=value")
     return parsed.key_or_group, parsed.value()
-
-
-def _quoted(text: str) -> str:
-    """Quote text for Hydra's grammar."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _one_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -59,6 +59,7 @@ def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+Value = TypeVar("Value")
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Above0 = Annotated[float, Field(gt=0)]
@@ -69,6 +70,7 @@ FilePath = Annotated[Path, BeforeValidator(_as_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Horizons = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending)]
 Seeds = Annotated[tuple[NotNegative, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
+ByHorizon = Annotated[dict[Positive, Value], BeforeValidator(by_horizon)]
 Label = Literal["raw", "zscore", "rank", "blend"]
 
 
@@ -198,12 +200,7 @@ class LossConfig(Group):
 
     type: Literal["multi_horizon_mse"] = "multi_horizon_mse"
     """Always the weighted mean squared error, summed over horizons and divided by their number."""
-    horizon_weights: Annotated[dict[Positive, From0], BeforeValidator(by_horizon)] = {
-        1: 1.0,
-        5: 0.7,
-        10: 0.5,
-        20: 0.5,
-    }
+    horizon_weights: ByHorizon[From0] = {1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5}
     """Weight of each horizon; longer ones weigh less because their labels overlap. 1, 5, 10 and 20 may have a
     weight without being predicted."""
     correlation_weight: From0 = 0.0
@@ -326,7 +323,7 @@ class DatasetConfig(Group):
     """Name in reports."""
     data_path: FilePath = Path("data/raw/large_scale/ml_dataset_full.parquet")
     """The data set's file, relative to the working directory; made by `gogooku3 data build`."""
-    target_columns: Annotated[dict[Positive, str], BeforeValidator(by_horizon)] | None = None
+    target_columns: ByHorizon[str] | None = None
     """`{horizon: column}` where targets are not named `target_{h}d`; never guessed. 1 may be named
     without being predicted."""
     feature_columns: Names | None = None

@@ -1,6 +1,7 @@
 """Messages for pydantic's errors: what was expected, what came, what to try."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -65,14 +66,16 @@ def _spelled(value: object) -> str:
     return _short(str(list(value) if isinstance(value, tuple) else value))
 
 
-def _short(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[:limit] + "..."
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:80] + "..."
 
 
 def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) -> str:
     """Advice: another spelling if the value nearly fits, else the default."""
-    if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
-        return "; write the number without quotes, and 1e-3 as 1.0e-3 or 0.001"
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        with suppress(ValueError):
+            float(value)
+            return "; write the number without quotes, and 1e-3 as 1.0e-3 or 0.001"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
     if kind == "bool_type" and str(value).lower() in ("yes", "on", "1"):
@@ -82,17 +85,9 @@ def _hint(kind: str, value: object, keys: Sequence[str], root: type[BaseModel]) 
     if kind == "model_type":
         return "; leave it out, or write settings below it"
     field = _field_at(keys, root)
-    if field is None:
-        return ""
-    return f"; the default is {_spelled(field.get_default(call_default_factory=True))}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return (
+        "" if field is None else f"; the default is {_spelled(field.get_default(call_default_factory=True))}"
+    )
 
 
 def _unknown(keys: Sequence[str], root: type[BaseModel]) -> str:
@@ -101,10 +96,9 @@ def _unknown(keys: Sequence[str], root: type[BaseModel]) -> str:
     siblings = [name for name, field in group.model_fields.items() if not is_fixed(field)]
     namesakes = [full for full in dotted_names(root) if full.rsplit(".", 1)[-1] == name]
     offer = f"; did you mean '{namesakes[0]}'?" if namesakes else did_you_mean(name, siblings)
-    if len(keys) == 1:
-        return f"unknown setting '{path}'{offer} the groups are: {choices(siblings, limit=20)}"
-    offer = "; remove it," if offer == ";" else offer
-    return f"unknown setting '{path}'{offer} {'.'.join(keys[:-1])} has: {choices(siblings, limit=20)}"
+    listed = f"{'.'.join(keys[:-1])} has" if keys[:-1] else "the groups are"
+    offer = "; remove it," if offer == ";" and keys[:-1] else offer
+    return f"unknown setting '{path}'{offer} {listed}: {choices(siblings, limit=20)}"
 
 
 def is_fixed(field: FieldInfo) -> bool:

@@ -35,18 +35,16 @@ def check_plain_yaml(path: Path) -> None:
         ) from None
     try:
         _check_events(path, text)
-        _refuse_hydra(path, text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if isinstance(root, yaml.MappingNode) and any(key.value == "hydra" for key, _ in root.value):
+            raise ConfigError(f"{path}: the group 'hydra' is not a setting of a run; remove it")
     except yaml.YAMLError as error:
         reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:200]
         raise ConfigError(f"{path}: not YAML ({reason}); correct it, or take a shipped file") from None
 
 
 def refuse_functions(value: object, where: str) -> None:
-    """Refuse `${name:...}` in a text, or anywhere in nested lists and groups.
-
-    Raises:
-        ConfigError: names the text.
-    """
+    """Refuse `${name:...}` in a text or nested lists and groups; the ConfigError names the text."""
     if isinstance(value, str):
         if _RESOLVER.search(value):
             raise ConfigError(
@@ -54,18 +52,10 @@ def refuse_functions(value: object, where: str) -> None:
                 "${model.hidden_dim}"
             )
     elif isinstance(value, dict):
-        for key, inner in value.items():
-            refuse_functions(key, where)
-            refuse_functions(inner, where)
+        refuse_functions(list(value.items()), where)
     elif isinstance(value, list | tuple):
         for inner in value:
             refuse_functions(inner, where)
-
-
-def _refuse_hydra(path: Path, text: str) -> None:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if isinstance(root, yaml.MappingNode) and any(key.value == "hydra" for key, _ in root.value):
-        raise ConfigError(f"{path}: the group 'hydra' is not a setting of a run; remove it")
 
 
 def _check_events(path: Path, text: str) -> None:

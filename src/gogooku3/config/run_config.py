@@ -6,29 +6,12 @@ from typing import Self
 from omegaconf import OmegaConf
 from pydantic import model_validator
 
-from gogooku3.config.groups import (
-    DatasetConfig,
-    EarlyStoppingConfig,
-    EvaluationConfig,
-    GraphConfig,
-    Group,
-    LightGBMConfig,
-    LoggingConfig,
-    LossConfig,
-    ModelConfig,
-    NormalizationConfig,
-    PerformanceConfig,
-    SchedulerConfig,
-    SplitConfig,
-    TimeSeriesConfig,
-    TrainingConfig,
-    by_horizon,
-)
+from gogooku3.config import groups
 from gogooku3.errors import choices, did_you_mean
 from gogooku3.schema import HORIZONS, ONE_DAY
 
 
-class RunConfig(Group):
+class RunConfig(groups.Group):
     """All settings of a run, validated. The defaults are those of `model/atft/train`.
 
     >>> RunConfig.from_mapping({"split": {"n_splits": 2}}).split.n_splits
@@ -38,20 +21,20 @@ class RunConfig(Group):
     gogooku3.errors.ConfigError: unknown setting 'model.hiden_dim'; did you mean 'hidden_dim'? ...
     """
 
-    model: ModelConfig = ModelConfig()
-    training: TrainingConfig = TrainingConfig()
-    scheduler: SchedulerConfig = SchedulerConfig()
-    loss: LossConfig = LossConfig()
-    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
-    graph: GraphConfig = GraphConfig()
-    logging: LoggingConfig = LoggingConfig()
-    lightgbm: LightGBMConfig = LightGBMConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    dataset: DatasetConfig = DatasetConfig()
-    time_series: TimeSeriesConfig = TimeSeriesConfig()
-    normalization: NormalizationConfig = NormalizationConfig()
-    split: SplitConfig = SplitConfig()
-    performance: PerformanceConfig = PerformanceConfig()
+    model: groups.ModelConfig = groups.ModelConfig()
+    training: groups.TrainingConfig = groups.TrainingConfig()
+    scheduler: groups.SchedulerConfig = groups.SchedulerConfig()
+    loss: groups.LossConfig = groups.LossConfig()
+    early_stopping: groups.EarlyStoppingConfig = groups.EarlyStoppingConfig()
+    graph: groups.GraphConfig = groups.GraphConfig()
+    logging: groups.LoggingConfig = groups.LoggingConfig()
+    lightgbm: groups.LightGBMConfig = groups.LightGBMConfig()
+    evaluation: groups.EvaluationConfig = groups.EvaluationConfig()
+    dataset: groups.DatasetConfig = groups.DatasetConfig()
+    time_series: groups.TimeSeriesConfig = groups.TimeSeriesConfig()
+    normalization: groups.NormalizationConfig = groups.NormalizationConfig()
+    split: groups.SplitConfig = groups.SplitConfig()
+    performance: groups.PerformanceConfig = groups.PerformanceConfig()
 
     @model_validator(mode="after")
     def _groups_agree(self) -> Self:
@@ -63,8 +46,8 @@ class RunConfig(Group):
     def to_yaml(self) -> str:
         """Every setting as YAML, which `load_config` and `from_mapping` read back equal."""
         plain = self.model_dump(mode="json")
-        plain["loss"]["horizon_weights"] = by_horizon(plain["loss"]["horizon_weights"])
-        plain["dataset"]["target_columns"] = by_horizon(plain["dataset"]["target_columns"])
+        for group, name in (("loss", "horizon_weights"), ("dataset", "target_columns")):
+            plain[group][name] = groups.by_horizon(plain[group][name])
         return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
