@@ -53,13 +53,10 @@ def feature_statistics(panel: Panel, statistics: DayStatistics | None, days: ran
         "log_deviation_high": np.fmax.reduce(levels["log_deviation"]),
         "known_low": np.fmin.reduce(np.where(started, levels["known"], np.nan)),
     }
-    return pl.DataFrame(
-        {
-            "feature": panel.features,
-            "edges": [column.tolist() for column in edges],
-            "shares": [column.tolist() for column in shares],
-        }
-    ).with_columns(pl.Series(name, bound, nan_to_null=True) for name, bound in bounds.items())
+    lists = {"edges": [each.tolist() for each in edges], "shares": [each.tolist() for each in shares]}
+    return pl.DataFrame({"feature": panel.features, **lists}).with_columns(
+        pl.Series(name, bound, nan_to_null=True) for name, bound in bounds.items()
+    )
 
 
 def drift(table: pl.DataFrame, panel: Panel, statistics: DayStatistics | None, day: int) -> pl.DataFrame:
@@ -108,8 +105,8 @@ def drift(table: pl.DataFrame, panel: Panel, statistics: DayStatistics | None, d
                 drifted.append((name, "known", value, low, None, 1 + (low - value) / KNOWN_MARGIN))
     columns = ("feature", "what", "value", "low", "high", "size")
     schema = {name: pl.String if name in ("feature", "what") else pl.Float64 for name in columns}
-    found = pl.DataFrame(drifted, schema=schema, orient="row")
-    return found.sort("size", descending=True, maintain_order=True).drop("size")
+    differences = pl.DataFrame(drifted, schema=schema, orient="row")
+    return differences.sort("size", descending=True, maintain_order=True).drop("size")
 
 
 def _levels(panel: Panel, statistics: DayStatistics | None) -> dict[str, np.ndarray]:

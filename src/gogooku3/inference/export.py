@@ -10,7 +10,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,14 +45,8 @@ class Format(NamedTuple):
     read: Callable[[bytes], Callable[[Arrays], np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Export:
-    """Result of an export.
-
-    Attributes:
-        network: name of the network, such as `seed 0`.
-        difference: largest difference from PyTorch over all tests.
-    """
+class Export(NamedTuple):
+    """The exported network, such as `seed 0`, and its largest difference from PyTorch over all tests."""
 
     network: str
     difference: float
@@ -63,7 +56,6 @@ def export_network(fold: SavedFold, kind: str, out: Path, seed: int | None = Non
     """Write one network of a fold, tested on random days of several numbers of stocks.
 
     Args:
-        fold: the saved fold.
         kind: a name of `FORMATS`.
         out: the file, written whole or not at all.
         seed: of the network; None takes the last, as `ATFTGATFANModel.from_pretrained` does.
@@ -72,7 +64,17 @@ def export_network(fold: SavedFold, kind: str, out: Path, seed: int | None = Non
         ConfigError: no such format or seed, a file name of another format, or a missing package.
         DataError: the file can't be written, or its predictions differ from the network's.
     """
-    form = _format(kind, out)
+    if kind not in FORMATS:
+        raise ConfigError(f"the format is {kind!r}; it must be one of {choices(FORMATS)}")
+    form = FORMATS[kind]
+    if out.suffix.lower() != form.suffix:
+        raise ConfigError(f"the file is {out}; for the format {kind} its name must end in {form.suffix}")
+    if out.is_dir():
+        raise DataError(f"{out} is a folder; name a file")
+    if missing := [package for package in form.packages if find_spec(package) is None]:
+        raise ConfigError(
+            f"the format {kind} needs {choices(missing)}, not installed here; pip install 'gogooku3[onnx]'"
+        )
     name = list(fold.networks)[-1] if seed is None else f"seed {seed}"
     if name not in fold.networks:
         raise ConfigError(
@@ -156,21 +158,6 @@ def largest_difference(network: OneDayNetwork, exported: Callable[[Arrays], np.n
     return float(np.max(differences))
 
 
-def _format(kind: str, out: Path) -> Format:
-    if kind not in FORMATS:
-        raise ConfigError(f"the format is {kind!r}; it must be one of {choices(FORMATS)}")
-    form = FORMATS[kind]
-    if out.suffix.lower() != form.suffix:
-        raise ConfigError(f"the file is {out}; for the format {kind} its name must end in {form.suffix}")
-    if out.is_dir():
-        raise DataError(f"{out} is a folder; name a file")
-    if missing := [package for package in form.packages if find_spec(package) is None]:
-        raise ConfigError(
-            f"the format {kind} needs {choices(missing)}, not installed here; pip install 'gogooku3[onnx]'"
-        )
-    return form
-
-
 def _write_onnx(program: Any, metadata: str) -> bytes:
     with _quiet():
         onnx_program = torch.onnx.export(
@@ -217,8 +204,7 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)

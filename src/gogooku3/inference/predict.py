@@ -71,9 +71,8 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     network = networks[0] if len(networks) == 1 else _float32(rank_average(networks))
     lightgbm = None if lightgbm_scores is None else table(lightgbm_scores.result())
     models = [network] if lightgbm is None else [network, lightgbm]
-    linear = None
-    if fold.linear is not None:
-        linear = table(fold.linear.scores(inputs.panel, *inputs.rows(fold.sequence_length)))
+    rows = inputs.rows(fold.sequence_length)
+    linear = None if fold.linear is None else table(fold.linear.scores(inputs.panel, *rows))
     return FoldPredictions(members, network, lightgbm, linear, _float32(rank_average(models)))
 
 
@@ -91,9 +90,8 @@ def _network_scores(fold: SavedFold, model: ATFTGATFANModel, inputs: DayInputs) 
 
 def _lightgbm_scores(fold: SavedFold, inputs: DayInputs) -> np.ndarray:
     values = inputs.panel.values[inputs.rows(fold.sequence_length)]
-    return np.stack(
-        [fold.boosters[horizon].predict(values) for horizon in fold.horizons], axis=1, dtype=np.float32
-    )
+    scores = [fold.boosters[horizon].predict(values) for horizon in fold.horizons]
+    return np.stack(scores, axis=1, dtype=np.float32)
 
 
 def _float32(wide: pl.DataFrame) -> pl.DataFrame:

@@ -82,7 +82,6 @@ def read_days(
     """Read days to predict from a data set file, and only the earlier days that they need.
 
     Args:
-        fold: the saved fold.
         data_path: a data set; it may lack targets.
         first: first day to predict; None: only the last one.
         last: last day to predict; None: the newest of the file.
@@ -97,7 +96,13 @@ def read_days(
         hidden = int((calendar < np.datetime64(fold.start_date)).sum())
         calendar, days = calendar[hidden:], range(days.start - hidden, days.stop - hidden)
     first, last = calendar[days.start].item(), calendar[days.stop - 1].item()
-    frame = file.read(calendar[_oldest_needed(fold, calendar, days)].item(), last)
+    oldest = days.start - (fold.sequence_length - 1)
+    if fold.graph_builder is not None:
+        # The first month's graph reads days before the month.
+        month = calendar[days.start].astype("datetime64[M]").astype("datetime64[D]")
+        month_start = int(np.searchsorted(calendar, month))
+        oldest = min(oldest, month_start - fold.graph_builder.correlation_window)
+    frame = file.read(calendar[max(0, oldest)].item(), last)
     return select_days(fold, frame, first, last)
 
 
@@ -107,7 +112,6 @@ def select_days(
     """Take days to predict from a frame.
 
     Args:
-        fold: the saved fold.
         frame: `date, code` and the fold's features, with every row of its days; other columns and days
             before the run's `start_date` are ignored.
         first, last: days to predict, as for `read_days`.
@@ -131,13 +135,8 @@ def select_days(
 def prepare_days(fold: SavedFold, raw: RawDays) -> DayInputs:
     """Compute quality features, normalisation, market state and graphs; overwrites the raw values."""
     window = slice(raw.days.start - (fold.sequence_length - 1), raw.days.stop)
-    panel = replace(
-        raw.panel,
-        dates=raw.panel.dates[window],
-        values=raw.panel.values[window],
-        mask=raw.panel.mask[window],
-        targets=raw.panel.targets[window],
-    )
+    parts = {name: getattr(raw.panel, name)[window] for name in ("dates", "values", "mask", "targets")}
+    panel = replace(raw.panel, **parts)
     schedule = None
     with ThreadPoolExecutor(1) as worker:
         if fold.graph_builder is not None:
@@ -169,16 +168,6 @@ def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None
     if start > end:
         raise DataError(f"the first day to predict, {start}, is after the last, {end}; swap them")
     return range(int(np.searchsorted(calendar, start)), int(np.searchsorted(calendar, end)) + 1)
-
-
-def _oldest_needed(fold: SavedFold, calendar: np.ndarray, days: range) -> int:
-    """Position of the oldest day that a window or the first month's graph reads."""
-    oldest = days.start - (fold.sequence_length - 1)
-    if fold.graph_builder is not None:
-        month = calendar[days.start].astype("datetime64[M]").astype("datetime64[D]")
-        month_start = int(np.searchsorted(calendar, month))
-        oldest = min(oldest, month_start - fold.graph_builder.correlation_window)
-    return max(0, oldest)
 
 
 def _normalize(fold: SavedFold, panel: Panel) -> DayStatistics | None:

@@ -51,18 +51,17 @@ def day_ranking(
         column = f"prediction_{horizon}d"
         average, network = predictions.rank_average[column], predictions.network[column]
         seed_ranks = [_ranks(member[column]) for member in predictions.members.values()]
-        lightgbm, lightgbm_ranks, all_ranks = missing, missing.cast(pl.Int32), seed_ranks
+        lightgbm, all_ranks = missing, seed_ranks
         if predictions.lightgbm is not None:
             lightgbm = predictions.lightgbm[column]
-            lightgbm_ranks = _ranks(lightgbm)
-            all_ranks = [*seed_ranks, lightgbm_ranks]
+            all_ranks = [*seed_ranks, _ranks(lightgbm)]
         columns = {
             "rank": _ranks(average),
             "score": average,
             "network": network,
             "network_rank": _ranks(network),
             "lightgbm": lightgbm,
-            "lightgbm_rank": lightgbm_ranks,
+            "lightgbm_rank": _ranks(lightgbm),
             "disagreement": _rank_spread(all_ranks),
             "seed_spread": _rank_spread(seed_ranks),
         }
@@ -85,10 +84,10 @@ def with_reasons(
     codes = np.array(inputs.panel.codes)[batch.stock.cpu().numpy()]
     samples = np.searchsorted(codes, table[CODE].gather(rows).to_numpy())
     explained, index = np.unique(samples, return_inverse=True)
-    contributions = explain_samples(fold, batch, explained, horizon)
+    contributions = explain_samples(fold, batch, explained, horizon)[index]
     reasons: list[str | None] = [None] * table.height
-    for row, position in zip(rows.tolist(), index.tolist(), strict=True):
-        reasons[row] = format_reasons(contributions[position], inputs.panel.features)
+    for row, values in zip(rows, contributions, strict=True):
+        reasons[row] = format_reasons(values, inputs.panel.features)
     return table.with_columns(pl.Series(f"reasons_{horizon}d", reasons, dtype=pl.String))
 
 
@@ -116,7 +115,6 @@ def explain_samples(fold: SavedFold, batch: Batch, requested: np.ndarray, horizo
     neighbours stay, and the others represent the day's mean and the regime's summary of it.
 
     Args:
-        fold: the saved fold.
         batch: the samples of one day.
         requested: positions of the samples.
         horizon: trading days ahead.
@@ -182,12 +180,6 @@ def _subset(batch: Batch, kept: np.ndarray) -> Batch:
     position[rows] = torch.arange(len(kept), device=device)
     index = position[batch.neighbours.index[rows]]
     valid = batch.neighbours.valid[rows] & (index >= 0)
-    return batch._replace(
-        x=batch.x[rows],
-        step_mask=batch.step_mask[rows],
-        day_index=batch.day_index[rows],
-        neighbours=Neighbours(index.clamp(min=0), batch.neighbours.weight[rows] * valid, valid),
-        labels=batch.labels[rows],
-        day=batch.day[rows],
-        stock=batch.stock[rows],
-    )
+    names = ("x", "step_mask", "day_index", "labels", "day", "stock")
+    neighbours = Neighbours(index.clamp(min=0), batch.neighbours.weight[rows] * valid, valid)
+    return batch._replace(neighbours=neighbours, **{name: getattr(batch, name)[rows] for name in names})

@@ -35,6 +35,7 @@ FEATURE_STATISTICS = "feature_statistics.parquet"
 """Statistics of each input on the fold's training days, from `drift.feature_statistics`."""
 
 _FOLD = re.compile(r"fold_\d+")
+# Read at opening, to refuse a state that no run writes before any data is read.
 _CHECKED = (
     *("file_features", "normalizer", "market_state", "return_column", "graph_builder"),
     *("number", "known_until", "start_date", "feature_statistics", "horizons", "sequence_length"),
@@ -85,7 +86,16 @@ class SavedFold:
         training = read_json(last / "training.json")[0] or {}
         half_precision = str(training.get("precision", "")).startswith("bf16")
         saved = SavedFold(folder, folders, state, dataset, half_precision)
-        saved._check(last / SETTINGS)
+        for name in _CHECKED:
+            try:
+                getattr(saved, name)
+            except GogookuError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DataError(
+                    f"{last / SETTINGS}: its {name} is not what `gogooku3 train` writes "
+                    f"({type(error).__name__}: {error}); copy the run again, or train again"
+                ) from None
         return saved
 
     @staticmethod
@@ -195,24 +205,6 @@ class SavedFold:
         Raises:
             DataError: naming the difference.
         """
-        named = self.dataset.get("feature_columns")
-        targets = self.dataset.get("target_columns") or {}
-        return FeatureFile(
-            data_path,
-            self.file_features,
-            all_columns="feature_columns" in self.dataset and named is None,
-            not_features=tuple(targets.values()),
-        )
-
-    def _check(self, source: Path) -> None:
-        """Refuse a state that no run writes, before any data is read."""
-        for name in _CHECKED:
-            try:
-                getattr(self, name)
-            except GogookuError:
-                raise
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise DataError(
-                    f"{source}: its {name} is not what `gogooku3 train` writes ({type(error).__name__}: "
-                    f"{error}); copy the run again, or train again"
-                ) from None
+        all_columns = self.dataset.get("feature_columns", ()) is None
+        targets = tuple((self.dataset.get("target_columns") or {}).values())
+        return FeatureFile(data_path, self.file_features, all_columns=all_columns, not_features=targets)

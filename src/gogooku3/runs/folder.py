@@ -64,15 +64,15 @@ class RunFolder:
         # Absolute, so that the process may change its working directory.
         parent = runs_dir.absolute() / experiment
         self._new = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-        self.path = _create_stamped(parent)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self.path = _create_stamped(parent)
+        except OSError as error:
+            raise file_error(error, parent) or error from error
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """The folder of an existing run.
-
-        Raises:
-            DataError: not a run's folder.
-        """
+        """The folder of an existing run; a DataError if it has none of a run's files."""
         if not (path / CONFIG).is_file():
             entries = choices(sorted(entry.name for entry in path.iterdir())) if path.is_dir() else "nothing"
             raise DataError(
@@ -86,11 +86,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out while the block runs; released even if this process is killed.
-
-        Raises:
-            DataError: another process uses the folder.
-        """
+        """Lock the folder while the block runs; a killed process frees it. DataError if another holds it."""
         with exclusive(self.path / LOCK, f"another process is at work in {self.path}"):
             remove_leftovers(self.path)
             yield
@@ -130,18 +126,10 @@ class RunFolder:
 
 def _create_stamped(parent: Path) -> Path:
     """Create a folder named by the time in UTC; later ones of the same second get a number."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_error(error, parent) or error from error
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S")
     for attempt in range(1000):
         path = parent / (stamp if not attempt else f"{stamp}-{attempt}")
-        try:
+        with suppress(FileExistsError):
             path.mkdir()
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise file_error(error, path) or error from error
-        return path
+            return path
     raise ConfigError(f"{parent} holds a thousand runs of this second; choose another experiment name")

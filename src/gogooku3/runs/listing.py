@@ -169,7 +169,7 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[int | None, dict[str, dict[st
     horizon = _mapping(metrics.get("settings")).get("headline_horizon")
     if not isinstance(horizon, int):
         return None, {}
-    scores: dict[str, dict[str, float | None]] = {}
+    scores = {}
     for model, entry in sorted(_mapping(metrics.get("models")).items()):
         blocks = _mapping(_mapping(entry).get("horizons"))
         one_day, headline = (_mapping(_mapping(blocks.get(str(days))).get("pooled")) for days in (1, horizon))

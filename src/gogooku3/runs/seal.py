@@ -14,13 +14,7 @@ SEAL = "fit.json"
 
 
 def write_seal(folder: Path, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
-    """Declare a folder complete.
-
-    Args:
-        folder: holds the files.
-        files: that belong to it; their SHA-256 is recorded.
-        facts: JSON values to keep with them.
-    """
+    """Declare a folder complete: record the SHA-256 of its `files`, and `facts` as JSON values."""
     checksums = {str(path.relative_to(folder).as_posix()): _checksum(path) for path in sorted(files)}
     write_text_atomic(folder / SEAL, json.dumps({**facts, "sha256": checksums}, indent=2) + "\n")
 
