@@ -50,7 +50,7 @@ def file(name: str, content: str | bytes = "x") -> Before:
 
 JQUANTS_CASES = [
     Case("no first day", command("data", "fetch", "jquants"), ("--from",)),
-    Case("an empty first day", jquants("--from", ""), ("--from is ''", "2016-01-04")),
+    Case("an empty first day", jquants("--from", ""), ("--from is ''", "2024-01-31")),
     Case("a thirteenth month", jquants("--from", "2024-13-01"), ("--from is '2024-13-01'",)),
     Case("a day that does not exist", jquants("--to", "2024-02-30"), ("--to is '2024-02-30'",)),
     Case("a day in another order", jquants("--from", "04/01/2024"), ("--from is '04/01/2024'",)),

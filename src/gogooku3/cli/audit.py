@@ -5,9 +5,10 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer import Argument, Option
 
 from gogooku3.cli.output import print_table, progress_bar, say
 from gogooku3.errors import ConfigError, DataError, choices
@@ -32,59 +33,33 @@ _VERDICTS = {
 
 def audit(
     target: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN_OR_FUNCTION", help="A run's folder, or a pipeline such as features:make_features."
-        ),
+        str, Argument(metavar="RUN_OR_FUNCTION", help="A run's folder, or a pipeline as module:function.")
     ],
     prices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Prices to run the pipeline on: CSV or Parquet, or a folder."),
+        Path | None, Option(metavar="FILE", help="Prices for the pipeline: CSV or Parquet, or a folder.")
     ] = None,
-    as_is: Annotated[
-        bool, typer.Option("--as-is", help="Pass the file's own columns, not the canonical ones.")
-    ] = False,
+    as_is: Annotated[bool, Option("--as-is", help="Pass the file's columns, not canonical ones.")] = False,
     targets: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Table of date, code, target_{h}d for a pipeline that takes targets."
-        ),
+        Option(metavar="FILE", help="Table of date, code, target_{h}d for the parameter targets."),
     ] = None,
-    probe: Annotated[
-        list[str] | None, typer.Option(help="Run only this probe; repeatable. Default: all.")
-    ] = None,
-    cuts: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of days t after which prices are changed.")
-    ] = 3,
-    seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of random changes of each kind.")
-    ] = 1,
+    probe: Annotated[list[str] | None, Option(help="Run only this probe; repeatable. Default: all.")] = None,
+    cuts: Annotated[int, Option(min=1, metavar="N", help="Number of days t after which prices change.")] = 3,
+    seeds: Annotated[int, Option(min=1, metavar="N", help="Number of random changes of each kind.")] = 1,
     tolerance: Annotated[
-        float,
-        typer.Option(
-            min=0.0, metavar="SHARE", help="Allowed relative change of outputs before t; 0: bit-identical."
-        ),
+        float, Option(min=0.0, metavar="SHARE", help="Allowed relative change before t; 0: bit-identical.")
     ] = 0.0,
-    key: Annotated[
-        list[str] | None, typer.Option(help="Output column that distinguishes rows of one stock and day.")
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Output column not to compare.")] = None,
-    frame: Annotated[
-        str | None, typer.Option(help="polars or pandas, if the pipeline has no annotation.")
-    ] = None,
-    max_stocks: Annotated[int, typer.Option(min=1, metavar="N", help="Largest number of stocks used.")] = 60,
-    max_days: Annotated[int, typer.Option(min=2, metavar="N", help="Number of last days used.")] = 600,
-    data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A run's data set, if it has been moved.")
-    ] = None,
-    days: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Test days per fold on which a run's models are checked.")
-    ] = 3,
+    key: Annotated[list[str] | None, Option(help="Output column that is a key, with date and code.")] = None,
+    ignore: Annotated[list[str] | None, Option(help="Output column not to compare.")] = None,
+    frame: Annotated[str | None, Option(help="polars or pandas, if the pipeline has no annotation.")] = None,
+    max_stocks: Annotated[int, Option(min=1, metavar="N", help="Largest number of stocks used.")] = 60,
+    max_days: Annotated[int, Option(min=2, metavar="N", help="Number of last days used.")] = 600,
+    data: Annotated[Path | None, Option(metavar="FILE", help="A run's data set, if it has moved.")] = None,
+    days: Annotated[int, Option(min=1, metavar="N", help="Test days per fold to check a run's models.")] = 3,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for audit.json and the shortest examples of leaks."),
+        Path | None, Option(metavar="DIR", help="Folder for audit.json and the shortest examples of leaks.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole audit as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the whole audit as JSON.")] = False,
 ) -> None:
     """Perturb data a run or pipeline must not use; report every output that changes.
 
@@ -122,33 +97,34 @@ def audit(
     if frame not in (None, "polars", "pandas"):
         raise ConfigError(f"--frame is '{frame}'; choose polars or pandas")
     pipeline = _load_pipeline(target)
-    report = _audit_pipeline(
-        pipeline,
-        prices,
-        as_is,
-        targets,
-        probes=probe or None,
-        cuts=cuts,
-        seeds=range(seeds),
-        tolerance=tolerance,
-        keys=key or None,
-        ignore=ignore or (),
-        library=frame,
-        max_stocks=max_stocks,
-        max_days=max_days,
-        name=target,
-    )
+    import gogooku3.safety as safety
+    from gogooku3.data.prices import read_prices
+
+    rows = _read_table(prices) if as_is else read_prices(prices).frame
+    forward = None if targets is None else _read_targets(targets)
+    say(f"auditing {target} on {prices}")
+    with progress_bar("auditing") as progress:
+        report = safety.audit(
+            pipeline,
+            rows,
+            targets=forward,
+            probes=probe or None,
+            cuts=cuts,
+            seeds=range(seeds),
+            tolerance=tolerance,
+            keys=key or None,
+            ignore=ignore or (),
+            library=cast(Any, frame),
+            max_stocks=max_stocks,
+            max_days=max_days,
+            name=target,
+            progress=progress,
+        )
     examples = [finding.reproducer for finding in report.findings if finding.reproducer]
     if out is not None:
         _write(report, examples, out)
     if not as_json:
-        _print_probes(report)
-        _print_findings(report.findings, "--out DIR or --json")
-        for run in report.failed:
-            print(f"could not run: {run.name}: {run.detail}")
-        if report.ignored:
-            print(f"not compared: {choices(report.ignored)}")
-        _print_examples(examples, out)
+        _print_report(report, examples, out)
     _finish(report, len(report.leaks), as_json)
 
 
@@ -206,21 +182,11 @@ def _load_pipeline(target: str) -> Callable[..., Any]:
     return value
 
 
-def _audit_pipeline(
-    pipeline: Callable[..., Any], prices: Path, as_is: bool, targets: Path | None, **options: Any
-) -> "AuditReport":
-    import gogooku3.safety as safety
-    from gogooku3.data.prices import read_prices
+def _read_targets(path: Path) -> "pl.DataFrame":
     from gogooku3.schema import KEYS, is_target_column
 
-    rows = _read_table(prices) if as_is else read_prices(prices).frame
-    if targets is not None:
-        table = _read_table(targets)
-        columns = [name for name in table.columns if name in KEYS or is_target_column(name)]
-        options["targets"] = table.select(columns)
-    say(f"auditing {options['name']} on {prices}")
-    with progress_bar("auditing") as progress:
-        return safety.audit(pipeline, rows, progress=progress, **options)
+    table = _read_table(path)
+    return table.select(name for name in table.columns if name in KEYS or is_target_column(name))
 
 
 def _read_table(path: Path) -> "pl.DataFrame":
@@ -249,7 +215,7 @@ def _write(report: "AuditReport", examples: Sequence[str], out: Path) -> None:
         write_text_atomic(out / f"leak_{number}.py", program)
 
 
-def _print_probes(report: "AuditReport") -> None:
+def _print_report(report: "AuditReport", examples: Sequence[str], out: Path | None) -> None:
     size = f"{len(report.columns)} outputs, {report.n_stocks} stocks, {report.n_days} days"
     print_table(
         f"{report.name}: {size}",
@@ -258,6 +224,17 @@ def _print_probes(report: "AuditReport") -> None:
         text=3,
         wrapped=("What changes",),
     )
+    _print_findings(report.findings, "--out DIR or --json")
+    for run in report.failed:
+        print(f"could not run: {run.name}: {run.detail}")
+    if report.ignored:
+        print(f"not compared: {choices(report.ignored)}")
+    if out is not None:
+        print(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(examples)))}")
+        if examples:
+            print(f"to see a leak: PYTHONPATH=. python {out / 'leak_1.py'}")
+    elif examples:
+        print(f"\nThe shortest example (--out DIR writes all {len(examples)}):\n\n{examples[0]}")
 
 
 def _print_findings(findings: Sequence["Finding"], where: str) -> None:
@@ -265,15 +242,6 @@ def _print_findings(findings: Sequence["Finding"], where: str) -> None:
         print(f"{finding.severity}: {finding.says}")
     if len(findings) > SHOWN:
         print(f"... and {len(findings) - SHOWN} more ({where} has all)")
-
-
-def _print_examples(examples: Sequence[str], out: Path | None) -> None:
-    if out is not None:
-        print(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(examples)))}")
-        if examples:
-            print(f"to see a leak: PYTHONPATH=. python {out / 'leak_1.py'}")
-    elif examples:
-        print(f"\nThe shortest example (--out DIR writes all {len(examples)}):\n\n{examples[0]}")
 
 
 def _finish(result: "AuditReport | RunAudit", count: int, as_json: bool) -> None:

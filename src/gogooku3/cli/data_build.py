@@ -1,39 +1,22 @@
 """`gogooku3 data build`: makes a data set of 139 features and four targets from prices."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from typer import Option
 
+from gogooku3.cli.options import ExtraFamilies
 from gogooku3.cli.output import print_table, progress_bar, split_names
-
-if TYPE_CHECKING:
-    from gogooku3.features.build import BuildReport
 
 
 def build(
-    prices: Annotated[
-        Path,
-        typer.Option(metavar="FILE_OR_FOLDER", help="Daily prices: CSV or Parquet, or a folder of them."),
-    ],
+    prices: Annotated[Path, Option(metavar="FILE_OR_FOLDER", help="Daily prices: CSV, Parquet or a folder.")],
     out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE_OR_FOLDER",
-            help="Data set to write: one file NAME.parquet, or a folder NAME with one file per year.",
-        ),
+        Path, Option(metavar="FILE_OR_FOLDER", help="NAME.parquet, or folder NAME with one file per year.")
     ],
-    extra: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FAMILIES",
-            help="Feature families beyond the 139, by comma: statements, margin, flows; prices need facts.",
-        ),
-    ] = None,
-    append: Annotated[
-        bool,
-        typer.Option("--append", help="Add the days that the data set lacks; create it if it is missing."),
-    ] = False,
+    extra: ExtraFamilies = None,
+    append: Annotated[bool, Option("--append", help="Add the missing days, or create the data set.")] = False,
 ) -> None:
     """Compute the 139 features and the four targets from daily open, high, low, close and volume.
 
@@ -57,7 +40,10 @@ def build(
         typer.echo(f"nothing to add: {out} has every day up to {read.last_date}")
         return
     if report.added_days < report.n_days:
-        typer.echo(f"added {report.added_days:,} of {report.n_days:,} days; {_rewritten(report)}")
+        written = f"wrote {', '.join(path.parent.name for path in report.written)}"
+        if report.out_path.is_file():
+            written = f"rewrote {report.out_path} whole (a folder would rewrite only the years with changes)"
+        typer.echo(f"added {report.added_days:,} of {report.n_days:,} days; {written}")
     size = f"{report.n_stocks:,} stocks x {report.n_days:,} days, {report.n_features} features"
     typer.echo(f"{report.rows:,} rows: {size}, {read.first_date} to {read.last_date}")
     # Dropped rows first, then single values.
@@ -68,10 +54,3 @@ def build(
     typer.echo(f"{sum(report.seconds.values()):.1f} s: {report.out_path}")
     if report.copied:
         typer.echo("copied next to it: " + ", ".join(path.name for path in report.copied))
-
-
-def _rewritten(report: "BuildReport") -> str:
-    """Files that an append wrote."""
-    if report.out_path.is_file():
-        return f"rewrote {report.out_path} whole (a folder would rewrite only the years with changes)"
-    return f"wrote {', '.join(path.parent.name for path in report.written)}"

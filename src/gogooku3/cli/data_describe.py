@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument
 
-from gogooku3.cli.output import print_table
+from gogooku3.cli.options import AsJson
+from gogooku3.cli.output import print_json, print_table
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,11 +23,9 @@ NAMED = 3
 def describe(
     path: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE_OR_FOLDER", help="Data set, prices or predictions; or the raw folder of a fetch."
-        ),
+        Argument(metavar="FILE_OR_FOLDER", help="Data set, prices, predictions or a fetch's raw folder."),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print rows, days, stocks, size, columns by family and targets; of a fetch, days and holes.
 
@@ -38,8 +38,7 @@ def describe(
     if is_raw_store(path):
         held = raw_contents(RawStore(path))
         if as_json:
-            contents = {"path": str(path), "kind": "raw folder", "datasets": [asdict(one) for one in held]}
-            typer.echo(json.dumps(contents, indent=2))
+            print_json({"path": path, "kind": "raw folder", "datasets": [asdict(one) for one in held]})
         else:
             _print_store(path, held)
         return

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from gogooku3.cli.output import print_table
 from gogooku3.errors import ConfigError, choices
@@ -12,11 +13,9 @@ EXTRA_COLUMNS = ("name", "family", "formula", "lookback", "known")
 
 
 def features(
-    family: Annotated[str | None, typer.Option(help="Only this family, such as volatility.")] = None,
-    extra: Annotated[
-        bool, typer.Option("--extra", help="List the optional features instead, and when each is known.")
-    ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    family: Annotated[str | None, Option(help="Only this family, such as volatility.")] = None,
+    extra: Annotated[bool, Option("--extra", help="List optional features, and when each is known.")] = False,
+    markdown: Annotated[bool, Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """List the features of a data set: name, family, formula, lookback in trading days, unit.
 

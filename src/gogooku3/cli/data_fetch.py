@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
+from gogooku3.cli.options import ExtraFamilies, parse_day
 from gogooku3.cli.output import print_table, progress_bar, split_names
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.schema import CODE, DATE
@@ -23,11 +25,11 @@ fetch = typer.Typer(
     help="Fetch daily prices from a source: jquants (Tokyo), yfinance (any market).",
 )
 
-First = Annotated[str, typer.Option("--from", metavar="DAY", help="First day, such as 2016-01-04.")]
-Last = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day; today by default.")]
+First = Annotated[str, Option("--from", metavar="DAY", help="First day, such as 2016-01-04.")]
+Last = Annotated[str | None, Option("--to", metavar="DAY", help="Last day; today by default.")]
 Build = Annotated[
     Path | None,
-    typer.Option("--build", metavar="FILE", help="Also build the data set of these prices, as .parquet."),
+    Option("--build", metavar="FILE", help="Also build the data set of these prices, as .parquet."),
 ]
 
 
@@ -35,31 +37,21 @@ Build = Annotated[
 def jquants(
     first: First,
     last: Last = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the raw files; data/raw/jquants by default.")
-    ] = None,
-    plan: Annotated[
-        str, typer.Option(help="Your plan, which sets the requests a minute: free, light, standard, premium.")
-    ] = "light",
+    out: Annotated[Path | None, Option(metavar="DIR", help="Raw files; data/raw/jquants by default.")] = None,
+    plan: Annotated[str, Option(help="Your plan (sets the rate): free, light, standard, premium.")] = "light",
     datasets: Annotated[
-        str | None,
-        typer.Option(help="Only these, separated by commas: bars, master, topix, statements, flows, margin."),
+        str | None, Option(help="Only these, by comma: bars, master, topix, statements, flows, margin.")
     ] = None,
     build: Build = None,
-    extra: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FAMILIES", help="With --build: statements, margin, flows; features beyond the 139."
-        ),
-    ] = None,
+    extra: ExtraFamilies = None,
 ) -> None:
     """Fetch the Tokyo market from J-Quants, or update it; only missing data is requested.
 
     The key comes from JQUANTS_API_KEY, in the environment or a file .env. Raw files keep the answers
     unchanged, one file per day. prices.parquet, in the same folder, has the prices of all domestic stocks
     as known on each day, delisted ones included, with results, margin balances and flows from their
-    publication on. Data sets outside your plan are left out and listed. An interrupted fetch continues
-    with the same command.
+    publication on. Data sets outside your plan are left out and listed. --extra needs --build. An
+    interrupted fetch continues with the same command.
 
     Example, every evening: `gogooku3 data fetch jquants --from 2016-01-04 --build data/tokyo.parquet`
     """
@@ -80,7 +72,7 @@ def jquants(
     if plan not in REQUESTS_PER_MINUTE:
         raise ConfigError(f"--plan is '{plan}', but the plans are {choices(REQUESTS_PER_MINUTE)}")
     _check_build(build, extra)
-    days = _day("--from", first), _day("--to", last) if last else tokyo_today()
+    days = parse_day("--from", first), parse_day("--to", last) if last else tokyo_today()
     names = list(DATASETS) if datasets is None else split_names(datasets)
     if not names:
         raise ConfigError(
@@ -110,12 +102,10 @@ def jquants(
 @fetch.command()
 def yfinance(
     first: First,
-    tickers: Annotated[
-        Path, typer.Option(metavar="FILE", help="Text file with one ticker per line, in Yahoo's spelling.")
-    ],
+    tickers: Annotated[Path, Option(metavar="FILE", help="One ticker per line, in Yahoo's spelling.")],
     last: Last = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the files; data/raw/yfinance by default.")
+        Path | None, Option(metavar="DIR", help="Raw files; data/raw/yfinance by default.")
     ] = None,
     build: Build = None,
 ) -> None:
@@ -133,7 +123,7 @@ def yfinance(
     from gogooku3.data.fetch.yahoo import fetch_yahoo, read_tickers
 
     _check_build(build)
-    days = _day("--from", first), _day("--to", last) if last else dt.date.today()
+    days = parse_day("--from", first), parse_day("--to", last) if last else dt.date.today()
     names = read_tickers(tickers)
     folder = out or settings.data_dir / "raw" / "yfinance"
     with _progress() as on_progress:
@@ -187,15 +177,6 @@ def _check_build(out: Path | None, extra: str | None = None) -> None:
         extra_features(split_names(extra))
     elif extra is not None:
         raise ConfigError("--extra adds features to a data set; name its file with --build, or drop --extra")
-
-
-def _day(option: str, text: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f"{option} is '{text}'; expected a day as YYYY-MM-DD; write it as 2016-01-04"
-        ) from None
 
 
 def _not_installed(missing: ModuleNotFoundError, extra: str) -> Exception:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError, choices
@@ -13,18 +14,13 @@ from gogooku3.settings import settings
 
 
 def synth(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Prices to write, as .parquet.")],
+    out: Annotated[Path, Option(metavar="FILE", help="Prices to write, as .parquet.")],
     preset: Annotated[
-        str,
-        typer.Option(
-            help="demo: 120 stocks x 500 days; reference: 606,127 rows, about 632 stocks x 959 days."
-        ),
+        str, Option(help="demo: 120 stocks x 500 days; reference: 606,127 rows, about 632 stocks x 959 days.")
     ] = "demo",
-    stocks: Annotated[int | None, typer.Option(help="Stocks ever listed, instead of the preset's.")] = None,
-    days: Annotated[int | None, typer.Option(help="Trading days, instead of the preset's.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Random seed; the same seed gives a bit-identical market.")
-    ] = None,
+    stocks: Annotated[int | None, Option(help="Stocks ever listed, instead of the preset's.")] = None,
+    days: Annotated[int | None, Option(help="Trading days, instead of the preset's.")] = None,
+    seed: Annotated[int | None, Option(help="Random seed; equal seeds give bit-identical markets.")] = None,
 ) -> None:
     """Generate daily prices of a fictitious, Tokyo-like exchange, and print the best reachable IC.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from gogooku3.cli.output import print_table
 from gogooku3.errors import DataError
@@ -14,26 +15,17 @@ if TYPE_CHECKING:
 
 
 def validate(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="Data set, or prices before a data set is built.")
-    ],
+    file: Annotated[Path, Argument(metavar="FILE_OR_FOLDER", help="Data set, or prices to build one from.")],
     calendar: Annotated[
-        str | None,
-        typer.Option(metavar="EXCHANGE", help="Compare the days with its sessions: XTKS, XNYS, XNAS, XLON."),
+        str | None, Option(metavar="EXCHANGE", help="Compare days with its sessions: XTKS, XNYS, XNAS, XLON.")
     ] = None,
     rules: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Thresholds in YAML instead of those of configs/data/quality.yaml."
-        ),
+        Path | None, Option(metavar="FILE", help="Thresholds in YAML, instead of configs/data/quality.yaml.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 on warnings, too.")] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all problems as .json, too.")
-    ] = None,
+    strict: Annotated[bool, Option("--strict", help="Exit with 2 on warnings, too.")] = False,
+    json_file: Annotated[Path | None, Option("--json", metavar="FILE", help="All problems as .json.")] = None,
     page: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE", help="Write a page with examples and charts, as .html."),
+        Path | None, Option("--report", metavar="FILE", help="Write a page of examples and charts, as .html.")
     ] = None,
 ) -> None:
     """Check prices or a data set: keys, days, impossible values, jumps, splits, stale prices, leaks.

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from gogooku3.cli.options import AsJson
 from gogooku3.cli.output import print_headline, print_json, print_table
@@ -21,33 +21,24 @@ PREDICTIONS = "predictions.parquet"
 
 def evaluate(
     predictions: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE_OR_RUN", help="Prediction table (.parquet) or a run's folder."),
+        list[Path], Argument(metavar="FILE_OR_RUN", help="Prediction table (.parquet) or a run's folder.")
     ],
     cost_bps: Annotated[
-        float | None, typer.Option(help="One-way cost in basis points of turnover; the run's own, or 10.")
+        float | None, Option(help="One-way cost in basis points of turnover; the run's own, or 10.")
     ] = None,
     quantile: Annotated[
-        float | None,
-        typer.Option(help="Share of stocks held long, and as many short; the run's own, or 0.2."),
+        float | None, Option(help="Share of stocks held long, and as many short; the run's own, or 0.2.")
     ] = None,
     entry: Annotated[
-        str | None,
-        typer.Option(
-            help="Trade at the `close` or the next `open` (needs --prices); the run's own, or close."
-        ),
+        str | None, Option(help="Trade at `close` or next `open` (needs --prices); the run's own, or close.")
     ] = None,
     borrow_rate: Annotated[
-        float | None,
-        typer.Option(help="Lending fee per year for short positions, 0.01 is 1 %; the run's own, or 0."),
+        float | None, Option(help="Yearly lending fee for short positions, 0.01 is 1 %; the run's own, or 0.")
     ] = None,
     prices: Annotated[
-        Path | None,
-        typer.Option(help="Prices, for the open, capacity, size and sectors; the run's own, or none."),
+        Path | None, Option(help="Prices, for the open, capacity, size and sectors; the run's own, or none.")
     ] = None,
-    pbo: Annotated[
-        bool, typer.Option("--pbo", help="Probability of backtest overfitting over all models of all runs.")
-    ] = False,
+    pbo: Annotated[bool, Option("--pbo", help="Probability of overfitting over all runs' models.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score predictions: IC, rank IC, Sharpe gross and net of costs, drawdown, by model and horizon.

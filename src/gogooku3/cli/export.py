@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from gogooku3.cli.options import RunFolder
 
 
 def export(
     run: RunFolder,
-    format: Annotated[str, typer.Option(metavar="onnx|torch", help="File format.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .onnx, or .pt2 for torch.")],
-    fold: Annotated[int | None, typer.Option(help="Fold of the network; the newest by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the network; the last by default.")] = None,
+    format: Annotated[str, Option(metavar="onnx|torch", help="File format.")],
+    out: Annotated[Path, Option(metavar="FILE", help="File to write: .onnx, or .pt2 for torch.")],
+    fold: Annotated[int | None, Option(help="Fold of the network; the newest by default.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of the network; the last by default.")] = None,
 ) -> None:
     """Export one trained network as ONNX or as a PyTorch program, with the metadata to serve it.
 

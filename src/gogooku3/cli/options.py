@@ -1,13 +1,33 @@
 """Options that several commands share, each declared once."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a run made by `train`.")]
+from gogooku3.errors import ConfigError
+
+RunFolder = Annotated[Path, Option("--run", metavar="DIR", help="Folder of a run made by `train`.")]
 RunsFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder that holds all runs; ./runs by default.")
+    Path | None, Option("--out", metavar="DIR", help="Folder that holds all runs; ./runs by default.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Report each step as it runs.")]
+AsJson = Annotated[bool, Option("--json", help="Print everything as JSON.")]
+ExtraFamilies = Annotated[
+    str | None,
+    Option(
+        metavar="FAMILIES",
+        help="Families beyond the 139 features, by comma: statements, margin, flows; prices need facts.",
+    ),
+]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Report each step as it runs.")]
+
+
+def parse_day(option: str, text: str) -> dt.date:
+    """Parse the ISO date given to an option; a ConfigError names the option."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{option} is '{text}'; expected a day as YYYY-MM-DD; write a day as 2024-01-31"
+        ) from None

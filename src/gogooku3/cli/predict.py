@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from gogooku3.cli.options import RunFolder
+from gogooku3.cli.options import RunFolder, parse_day
 from gogooku3.cli.output import print_table, say
 from gogooku3.errors import ConfigError
 from gogooku3.files.atomic import atomic_path, check_output
@@ -24,24 +25,15 @@ _BOUNDS = {"low": "at least", "high": "at most"}
 
 def predict(
     run: RunFolder,
-    data: Annotated[Path, typer.Option(metavar="FILE", help="Data set; targets may be missing.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Ranking to write: .csv or .parquet.")],
-    date: Annotated[
-        str | None, typer.Option(metavar="YYYY-MM-DD", help="Day to rank; the data's newest by default.")
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(help="Fold whose models predict; the newest by default.")
-    ] = None,
+    data: Annotated[Path, Option(metavar="FILE", help="Data set; targets may be missing.")],
+    out: Annotated[Path, Option(metavar="FILE", help="Ranking to write: .csv or .parquet.")],
+    date: Annotated[str | None, Option(metavar="YYYY-MM-DD", help="Day to rank; default: newest.")] = None,
+    fold: Annotated[int | None, Option(help="Fold whose models predict; the newest by default.")] = None,
     horizon: Annotated[
-        int | None,
-        typer.Option(help="Sort and explain the ranking this many trading days ahead; 5 by default."),
+        int | None, Option(help="Sort and explain the ranking this many trading days ahead; 5 by default.")
     ] = None,
-    top: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Stocks to print and explain at each end of the ranking.")
-    ] = 10,
-    explain_all: Annotated[
-        bool, typer.Option("--explain-all", help="Explain every stock; takes several times as long.")
-    ] = False,
+    top: Annotated[int, Option(min=0, metavar="N", help="Stocks to print and explain at each end.")] = 10,
+    explain_all: Annotated[bool, Option("--explain-all", help="Explain every stock; much slower.")] = False,
 ) -> None:
     """Rank the stocks of one day with a trained run, and explain the ranking.
 
@@ -52,7 +44,7 @@ def predict(
     Example: `gogooku3 predict --run runs/train/20250101-090000 --data data/mine.parquet --out tomorrow.csv`
     """
     _check_out(out, run, data)
-    day = _day(date)
+    day = parse_day("--date", date) if date is not None else None
 
     from gogooku3.inference.prepare_days import prepare_days, read_days
     from gogooku3.inference.saved_fold import SavedFold
@@ -60,7 +52,11 @@ def predict(
     saved = SavedFold.open(run, fold)
     inputs = prepare_days(saved, read_days(saved, data, day, day))
     leading, table = _rank(saved, inputs, horizon, None if explain_all else top)
-    _write(table, out)
+    with atomic_path(out) as temporary:
+        if out.suffix.lower() == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_parquet(temporary, compression="zstd")
     _print_ends(table, leading, top)
     _warn_of_age(saved, table["date"][0])
     _warn_of_drift(saved, inputs)
@@ -79,15 +75,6 @@ def _check_out(out: Path, run: Path, data: Path) -> None:
         raise ConfigError(f"--out is {out}, a file of the run; write the ranking elsewhere")
 
 
-def _day(text: str | None) -> dt.date | None:
-    if text is None:
-        return None
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--date is {text!r}; write a day as 2024-01-31") from None
-
-
 def _rank(
     saved: "SavedFold", inputs: "DayInputs", horizon: int | None, top: int | None
 ) -> "tuple[int, pl.DataFrame]":
@@ -102,14 +89,6 @@ def _rank(
     rows = np.arange(table.height)
     explained = rows if top is None else rows[(rows < top) | (rows >= len(rows) - top)]
     return leading, with_reasons(table, saved, inputs, leading, explained) if len(explained) else table
-
-
-def _write(table: "pl.DataFrame", out: Path) -> None:
-    with atomic_path(out) as temporary:
-        if out.suffix.lower() == ".csv":
-            table.write_csv(temporary)
-        else:
-            table.write_parquet(temporary, compression="zstd")
 
 
 def _print_ends(table: "pl.DataFrame", horizon: int, top: int) -> None:

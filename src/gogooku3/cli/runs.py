@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from gogooku3.cli.options import AsJson, RunsFolder
 from gogooku3.cli.output import print_json, print_table, say
@@ -35,21 +35,14 @@ class Order(StrEnum):
 
 def runs(
     compare: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RUN", help="Runs to compare: folders, or names as in the list."),
+        list[str] | None, Argument(metavar="RUN", help="Runs to compare: folders, or names as in the list.")
     ] = None,
     folder: RunsFolder = None,
-    experiment: Annotated[str | None, typer.Option(help="List only runs of this experiment.")] = None,
+    experiment: Annotated[str | None, Option(help="List only runs of this experiment.")] = None,
     sort: Annotated[
-        Order,
-        typer.Option(
-            metavar="ORDER",
-            help=f"Sort by the best model's score, best first: {', '.join(list(Order)[1:])}; or newest.",
-        ),
+        Order, Option(metavar="ORDER", help=f"Sort by best score: {', '.join(list(Order)[1:])}; or newest.")
     ] = Order.newest,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of runs to list; all by default.")
-    ] = None,
+    limit: Annotated[int | None, Option(min=1, metavar="N", help="Runs to list; all by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List runs with their headline scores, or compare some of them.
@@ -119,7 +112,7 @@ def _rows(run: "RunSummary") -> list[list[str]]:
     models = [
         [model, _ahead(run), *(_cell(scores[key], form) for key, form in COLUMNS.values())]
         for model, scores in run.scores.items()
-    ] or [["-", "-", *("-" for _ in COLUMNS)]]
+    ] or [["-"] * (2 + len(COLUMNS))]
     facts = [run.name, run.status, _data(run), run.audit or "-"]
     return [[*(facts if not number else [""] * len(facts)), *cells] for number, cells in enumerate(models)]
 
@@ -166,7 +159,11 @@ def _compare(summaries: "Sequence[RunSummary]", as_json: bool) -> None:
     ]
     print_table("Scores", ["", *names], [*facts, *scores])
     if differences:
-        rows = [[key, *map(_spell, values)] for key, values in differences.items()]
+        # Texts as they are, anything else almost as in YAML.
+        rows = [
+            [key, *(each if isinstance(each, str) else json.dumps(each, default=str) for each in values)]
+            for key, values in differences.items()
+        ]
         print()
         print_table("Settings that differ", ["Setting", *names], rows)
     elif len(summaries) > 1 and all(run.settings for run in summaries):
@@ -174,8 +171,3 @@ def _compare(summaries: "Sequence[RunSummary]", as_json: bool) -> None:
     if len({run.data.get("fingerprint") for run in summaries if run.data}) > 1:
         say("warning: the runs use different data, so their scores can't be compared")
     _print_notes(summaries)
-
-
-def _spell(value: Any) -> str:
-    """Spell a setting almost as in YAML."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
 from gogooku3.cli.options import RunsFolder, Verbose
@@ -19,36 +20,22 @@ DEFAULT = "model/atft/train"
 
 def train(
     overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE", help="Settings to change: model.hidden_dim=64 split.embargo_days=30."
-        ),
+        list[str] | None, Argument(metavar="KEY=VALUE", help="Settings to change, as model.hidden_dim=64.")
     ] = None,
     config: Annotated[
-        str, typer.Option("--config", "-c", help="YAML file, or a shipped name: model/atft/quickstart.")
+        str, Option("--config", "-c", help="YAML file, or a shipped name: model/atft/quickstart.")
     ] = DEFAULT,
-    data: Annotated[Path | None, typer.Option(help="Data set to train on (dataset.data_path).")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Maximum number of passes over a fold's training days.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Rows per step, in whole days. Halve it if memory runs out.")
-    ] = None,
-    memory_limit: Annotated[
-        float | None, typer.Option(metavar="GB", help="Memory the run may use, in GB.")
-    ] = None,
+    data: Annotated[Path | None, Option(help="Data set to train on (dataset.data_path).")] = None,
+    epochs: Annotated[int | None, Option(help="Maximum passes over a fold's training days.")] = None,
+    batch_size: Annotated[int | None, Option(help="Rows per step, in whole days; less saves memory.")] = None,
+    memory_limit: Annotated[float | None, Option(metavar="GB", help="Memory the run may use, in GB.")] = None,
     gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Recompute activations: less memory, more time.")
+        bool, Option("--gradient-checkpointing", help="Recompute activations: less memory, more time.")
     ] = False,
-    n_splits: Annotated[int | None, typer.Option(help="Walk-forward folds.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option(help="Experiment name; the configuration's name by default.")
-    ] = None,
+    n_splits: Annotated[int | None, Option(help="Walk-forward folds.")] = None,
+    experiment: Annotated[str | None, Option(help="Experiment name; the configuration's by default.")] = None,
     out: RunsFolder = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Finish a stopped run, with its own settings."),
-    ] = None,
+    resume: Annotated[Path | None, Option(metavar="RUN", help="Finish a stopped run, same settings.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Train LightGBM, a linear model and ATFT-GAT-FAN walk-forward; score all on the same test days.
@@ -78,7 +65,14 @@ def train(
             raise ConfigError(
                 "--resume uses the run's own settings; drop the other options, or start a new run"
             )
-        _resume_and_report(resume, verbose)
+        from gogooku3.runs.manifest import read_manifest
+
+        if read_manifest(resume).get("status") == "complete":
+            typer.echo(f"the run in {resume} is complete; its report: {resume / 'report.html'}")
+            return
+        from gogooku3.training import SafeTrainingPipeline
+
+        _report(SafeTrainingPipeline.resume(resume, verbose))
         return
     loaded = load_config(config, overrides or (), values=values, configs_dir=settings.configs_dir)
     if data is None and loaded.dataset.data_path == DEMO_DATASET:
@@ -97,18 +91,6 @@ def train_and_report(
     from gogooku3.pipeline.run import start_run
 
     _report(start_run(inputs, experiment, out or settings.runs_dir, verbose))
-
-
-def _resume_and_report(run: Path, verbose: bool) -> None:
-    """Finish a run and report it; of a complete run only print the path of the report."""
-    from gogooku3.runs.manifest import read_manifest
-
-    if read_manifest(run).get("status") == "complete":
-        typer.echo(f"the run in {run} is complete; its report: {run / 'report.html'}")
-        return
-    from gogooku3.training import SafeTrainingPipeline
-
-    _report(SafeTrainingPipeline.resume(run, verbose))
 
 
 def _report(results: dict[str, Any]) -> None:
