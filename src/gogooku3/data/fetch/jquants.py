@@ -1,7 +1,4 @@
-"""Fetches what is missing of the Tokyo market from J-Quants into a raw store, in parallel.
-
-Stores the answers unchanged; `point_in_time` derives what was known when.
-"""
+"""Fetches what is missing of the Tokyo market from J-Quants into a raw store, in parallel and unchanged."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -81,12 +78,10 @@ def fetch_jquants(
 
     Args:
         store: destination; locked against other writers meanwhile.
-        client: has the user's key.
         first, last: days in Tokyo.
         datasets: names in `DATASETS`.
         workers: parallel requests; the client's rate limit applies to all of them together.
         today: in Tokyo; the current day by default. Later days are not requested.
-        on_progress: see `OnProgress`.
 
     Raises:
         ConfigError: the days are in the wrong order, or a data set is unknown.
@@ -136,9 +131,8 @@ def _fetch_calendar(store: RawStore, client: JQuantsClient, first: dt.date, last
 def _requests(
     dataset: Dataset, first: dt.date, last: dt.date, sessions: Sequence[dt.date], today: dt.date
 ) -> list[_Request]:
-    days = days_between(first, last)
+    days = sessions if dataset.unit == "session" else days_between(first, last)
     if dataset.unit != "month":
-        days = list(sessions) if dataset.unit == "session" else days
         return [_Request(dataset, str(day), day, day) for day in days]
     # Request whole months: the content of a month's file must not depend on the chosen days.
     starts = [dt.date.fromisoformat(f"{month}-01") for month in sorted({month_of(day) for day in days})]

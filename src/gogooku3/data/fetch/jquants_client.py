@@ -21,12 +21,10 @@ API_URL = "JQUANTS_API_URL"
 
 REQUESTS_PER_MINUTE = {"free": 5, "light": 60, "standard": 120, "premium": 500}
 """By plan; <https://jpx-jquants.com/en/spec/rate-limits>."""
-
 TRIES = 6
 LONGEST_REST_S = 300.0
 """The server blocks a client that exceeds the limit for about five minutes."""
 
-_PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _RETRIED_STATUS = (429, 500, 502, 503, 504)
 
 
@@ -98,11 +96,7 @@ class JQuantsClient:
         )
 
     def call(self, what: str, ask: Callable[[ClientV2], Any]) -> Any:
-        """Call the client, and retry after a delay if the failure may pass.
-
-        Args:
-            what: description of the request for messages.
-            ask: the call.
+        """Call the client (messages name `what`), and retry after a delay if the failure may pass.
 
         Raises:
             NotInPlan: the key or the plan does not allow it.
@@ -127,8 +121,7 @@ class JQuantsClient:
 
     def _hold_all(self, state: tenacity.RetryCallState) -> None:
         """After a 429, hold every thread as long as the server asks, or as long as this one waits."""
-        error = state.outcome.exception() if state.outcome else None
-        response = getattr(error, "response", None)
+        response = getattr(state.outcome and state.outcome.exception(), "response", None)
         if response is not None and response.status_code == 429:
             delay = response.headers.get("Retry-After", "")
             self._limiter.hold(
@@ -137,33 +130,24 @@ class JQuantsClient:
 
 
 class _LimitedClient(ClientV2):
-    """The official client with a session in which every request, each page too, waits for the limiter."""
+    """The official client; every request, each page too, waits for the limiter."""
 
     def __init__(self, api_key: str, limiter: RateLimiter, timeout_s: float, url: str | None) -> None:
         super().__init__(api_key=api_key)
-        self._timeout_s = timeout_s
+        self._limiter, self._timeout_s = limiter, timeout_s
         if url:
             self.JQUANTS_API_BASE = url.rstrip("/")
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _LimitedAdapter(limiter))
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=32))
 
     def _get(self, url: str, params: dict[str, Any] | None = None) -> requests.Response:
+        self._limiter.acquire()
         response = self._session.get(
             url, params=params, headers=self._base_headers(), timeout=self._timeout_s, allow_redirects=False
         )
         self._raise_for_status(response)
         return response
-
-
-class _LimitedAdapter(HTTPAdapter):
-    def __init__(self, limiter: RateLimiter) -> None:
-        self._limiter = limiter
-        super().__init__(pool_maxsize=32)
-
-    def send(self, *arguments: Any, **options: Any) -> requests.Response:
-        self._limiter.acquire()
-        return super().send(*arguments, **options)
 
 
 def find_api_key() -> str:
@@ -191,14 +175,20 @@ def find_api_key() -> str:
 def _is_passing(error: BaseException) -> bool:
     """Return True if a retry may help."""
     if isinstance(error, requests.HTTPError):
-        return error.response is not None and error.response.status_code in _RETRIED_STATUS
+        return getattr(error.response, "status_code", None) in _RETRIED_STATUS
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     # ValueError: the answer was cut, or is not JSON.
-    return isinstance(error, (*_PASSING, requests.exceptions.JSONDecodeError, ValueError))
+    return isinstance(error, (*passing, ValueError))
 
 
 def _explained(what: str, error: requests.HTTPError) -> DataError:
-    status = error.response.status_code if error.response is not None else 0
-    message = _message(error.response)
+    response: Any = error.response  # Set by the client's check of the status.
+    try:
+        text = str(response.json().get("message", ""))
+    except (ValueError, AttributeError):
+        text = response.text
+    message = text.strip().replace("\n", " ")[:200] or response.reason or "no message"
+    status = response.status_code
     if status in (401, 403):
         return NotInPlan(
             f"J-Quants refuses {what} ({status}: {message}); check {API_KEY}, and whether your plan has it"
@@ -213,13 +203,3 @@ def _explained(what: str, error: requests.HTTPError) -> DataError:
     return DataError(
         f"J-Quants answered {status} for {what}: {message}; if the interface changed, try a newer gogooku3"
     )
-
-
-def _message(response: requests.Response | None) -> str:
-    if response is None:
-        return "no answer"
-    try:
-        text = str(response.json().get("message", ""))
-    except (ValueError, AttributeError):
-        text = response.text
-    return text.strip().replace("\n", " ")[:200] or response.reason or "no message"

@@ -24,10 +24,10 @@ class Dataset:
     """Columns to sort by."""
     needed: tuple[str, ...]
     """Columns without which the data can't be used."""
-    dates: tuple[str, ...]
-    text: tuple[str, ...] | None
+    dates: tuple[str, ...] = ("Date",)
+    text: tuple[str, ...] | None = None
     """Text columns; None: all but the dates. The others are numbers."""
-    settled_after_days: int | None
+    settled_after_days: int | None = None
     """Calendar days after which an answer is final, even an empty one. None: a non-empty answer is final at
     once, and an empty one never is."""
     required: bool = False
@@ -37,12 +37,9 @@ class Dataset:
 CALENDAR = Dataset(
     name="calendar",
     unit="month",
-    ask=lambda client, first, last: client.get_mkt_calendar(from_yyyymmdd=first, to_yyyymmdd=last),
+    ask=lambda api, first, last: api.get_mkt_calendar(from_yyyymmdd=first, to_yyyymmdd=last),
     keys=("Date",),
     needed=("Date", "HolDiv"),
-    dates=("Date",),
-    text=None,
-    settled_after_days=None,
     required=True,
 )
 """Trading calendar, fetched before every other data set."""
@@ -53,53 +50,42 @@ DATASETS: dict[str, Dataset] = {
         Dataset(
             name=BARS,
             unit="session",
-            ask=lambda client, first, last: client.get_eq_bars_daily(date_yyyymmdd=first),
+            ask=lambda api, first, last: api.get_eq_bars_daily(date_yyyymmdd=first),
             keys=("Code", "Date"),
             needed=("Date", "Code", "O", "H", "L", "C", "Vo", "AdjFactor"),
-            dates=("Date",),
             text=("Code", "UL", "LL", "MUL", "MLL", "AUL", "ALL"),
-            settled_after_days=None,
             required=True,
         ),
         Dataset(
             name=MASTER,
             unit="session",
-            ask=lambda client, first, last: client.get_eq_master(date=first),
+            ask=lambda api, first, last: api.get_eq_master(date=first),
             keys=("Code", "Date"),
             needed=("Date", "Code", "S33", "Mkt"),
-            dates=("Date",),
-            text=None,
-            settled_after_days=None,
             required=True,
         ),
         Dataset(
             name=TOPIX,
             unit="month",
-            ask=lambda client, first, last: client.get_idx_bars_daily_topix(
-                from_yyyymmdd=first, to_yyyymmdd=last
-            ),
+            ask=lambda api, first, last: api.get_idx_bars_daily_topix(from_yyyymmdd=first, to_yyyymmdd=last),
             keys=("Date",),
             needed=("Date", "C"),
-            dates=("Date",),
             text=(),
             settled_after_days=2,
         ),
         Dataset(
             name=STATEMENTS,
             unit="day",
-            ask=lambda client, first, last: client.get_fin_summary_cursor(date_yyyymmdd=first)[0],
+            ask=lambda api, first, last: api.get_fin_summary_cursor(date_yyyymmdd=first)[0],
             keys=("Code", "DiscNo"),
             needed=("DiscDate", "DiscTime", "Code", "DiscNo", "DocType"),
             dates=("DiscDate", "CurPerSt", "CurPerEn", "CurFYSt", "CurFYEn", "NxtFYSt", "NxtFYEn"),
-            text=None,
             settled_after_days=1,
         ),
         Dataset(
             name=FLOWS,
             unit="month",
-            ask=lambda client, first, last: client.get_eq_investor_types(
-                from_yyyymmdd=first, to_yyyymmdd=last
-            ),
+            ask=lambda api, first, last: api.get_eq_investor_types(from_yyyymmdd=first, to_yyyymmdd=last),
             keys=("Section", "PubDate", "StDate"),
             needed=("PubDate", "StDate", "EnDate", "Section", "FrgnBal", "TotTot"),
             dates=("PubDate", "StDate", "EnDate"),
@@ -109,7 +95,7 @@ DATASETS: dict[str, Dataset] = {
         Dataset(
             name=MARGIN,
             unit="session",
-            ask=lambda client, first, last: client.get_mkt_margin_interest(date_yyyymmdd=first),
+            ask=lambda api, first, last: api.get_mkt_margin_interest(date_yyyymmdd=first),
             keys=("Code", "Date"),
             needed=("PubDate", "Date", "Code", "ShrtVol", "LongVol"),
             dates=("PubDate", "Date"),

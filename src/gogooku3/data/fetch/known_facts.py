@@ -1,7 +1,5 @@
 """Adds results, margin balances and investor flows to prices, as known at the close of each day.
-
-All are totals or shares of totals, never per share, so splits do not affect them.
-"""
+All are totals or shares of totals, never per share, so splits do not affect them."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -45,11 +43,8 @@ def write_tokyo_prices(store: RawStore, path: Path | str) -> TokyoPrices:
 def add_known_facts(prices: pl.DataFrame, store: RawStore) -> pl.DataFrame:
     """Add the columns `known_*` for which the store has raw data, and drop `split_factor`.
 
-    Money is in yen; unknown is null. No row depends on a disclosure after its day's close.
-
-    Args:
-        prices: from `tokyo_prices`, sorted by (code, date).
-        store: raw files.
+    Money is in yen; unknown is null. No row depends on a disclosure after its day's close. `prices` come from
+    `tokyo_prices`, sorted by (code, date).
     """
     families: dict[str, tuple[list[str], _Add]] = {
         STATEMENTS: (NEEDED, _with_statements),
@@ -68,12 +63,8 @@ def _with_statements(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Serie
     # The disclosed shares precede later splits. Times the split factor, they fit the adjusted prices.
     factors = prices.select(CODE, pl.col(DATE).alias("known_on"), FACTOR)
     facts = _as_of(facts, factors, "known_on").with_columns(pl.col("shares") * pl.col(FACTOR).fill_null(1.0))
-    facts = facts.select(
-        CODE,
-        pl.col("known_on").alias(DATE),
-        pl.col("known_on").alias("disclosed"),
-        pl.col(KNOWN).name.prefix(KNOWN_FACT),
-    )
+    day = pl.col("known_on")
+    facts = facts.select(CODE, day.alias(DATE), day.alias("disclosed"), pl.col(KNOWN).name.prefix(KNOWN_FACT))
     numbers = pl.int_range(len(sessions), eager=True)
     age, since = (pl.col(day).replace_strict(sessions, numbers, default=None) for day in (DATE, "disclosed"))
     return (
@@ -92,11 +83,14 @@ def _with_margin(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -
     if shares not in prices.columns:
         return prices
     dates = raw.select("PubDate", "Date").unique()
-    known = [_margin_known(published, counted, sessions) for published, counted in dates.iter_rows()]
+    known = []
+    for published, counted in dates.iter_rows():
+        # Published after the close; on an unknown day, assume the usual one of the next week.
+        sunday = counted + dt.timedelta(6 - counted.weekday())
+        known.append(session_after(published or sunday, sessions, 1 if published else WEEKLY_MARGIN_DAYS))
+    dates = dates.with_columns(pl.Series(DATE, known, pl.Date))
     balances = (
-        raw.join(
-            dates.with_columns(pl.Series(DATE, known, pl.Date)), on=["PubDate", "Date"], nulls_equal=True
-        )
+        raw.join(dates, on=["PubDate", "Date"], nulls_equal=True)
         .drop_nulls(DATE)
         .select(DATE, pl.col("Code").alias(CODE), counted_on="Date", long="LongVol", short="ShrtVol")
     )
@@ -113,14 +107,6 @@ def _with_margin(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -
     )
 
 
-def _margin_known(published: dt.date | None, counted: dt.date, sessions: pl.Series) -> dt.date | None:
-    """Trading day at whose close a balance was known. Balances are published after the close."""
-    if published is not None:
-        return session_after(published, sessions)
-    sunday = counted + dt.timedelta(6 - counted.weekday())
-    return session_after(sunday, sessions, WEEKLY_MARGIN_DAYS)
-
-
 def _with_flows(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
     """Add foreigners' net buying in the largest section as a share of its turnover of the week."""
     largest = (
@@ -134,13 +120,11 @@ def _with_flows(prices: pl.DataFrame, raw: pl.DataFrame, sessions: pl.Series) ->
         (pl.col("FrgnBal") / pl.col("TotTot")).alias(KNOWN_FACT + "foreign_balance_share"),
     ).drop_nulls()
     weekly = weekly.unique(DATE, keep="last", maintain_order=True).sort(DATE)
-    by_day = prices.select(DATE).unique().sort(DATE).join_asof(weekly, on=DATE, strategy="backward")
+    by_day = prices.select(DATE).unique().sort(DATE).join_asof(weekly, on=DATE)
     return prices.join(by_day, on=DATE, how="left", maintain_order="left")
 
 
 def _as_of(rows: pl.DataFrame, facts: pl.DataFrame, on: str) -> pl.DataFrame:
     """Join to each row its stock's newest fact on or before its day; sorted by (code, day)."""
-    joined = rows.sort(on).join_asof(
-        facts.sort(on), on=on, by=CODE, strategy="backward", check_sortedness=False
-    )
+    joined = rows.sort(on).join_asof(facts.sort(on), on=on, by=CODE, check_sortedness=False)
     return joined.sort(CODE, on)

@@ -17,7 +17,6 @@ def to_polars(
     """Convert a frame column by column, without its index.
 
     Args:
-        frame: to convert.
         what: description of the frame for messages.
         dates: date columns.
         text: text columns; None: all but the dates. The others become numbers. Empty texts become null.
@@ -38,9 +37,8 @@ def to_polars(
 
 
 def _texts(name: str, values: Any) -> pl.Series:
-    texts = [None if null else str(value) for value, null in zip(values, values.isna(), strict=True)]
-    series = pl.Series(name, texts, dtype=pl.String)
-    return pl.select(pl.when(series != "").then(series).alias(name)).to_series()
+    texts = [None if null else str(value) or None for value, null in zip(values, values.isna(), strict=True)]
+    return pl.Series(name, texts, dtype=pl.String)
 
 
 def _numbers(name: str, values: Any, what: str) -> pl.Series:

@@ -1,8 +1,5 @@
-"""Prices from J-Quants' raw files, as they were known on each day.
-
-Prices are adjusted forward from each stock's first day, so a split does not change earlier rows. Stocks enter
-with their listing and leave with their delisting; sector and section are those of the day.
-"""
+"""Prices from J-Quants' raw files, as they were known on each day: adjusted forward from a stock's first day,
+with the sector and section of the day; stocks enter with their listing and leave with their delisting."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -43,9 +40,8 @@ def tokyo_prices(store: RawStore) -> TokyoPrices:
         DataError: the store lacks bars or listings, or a file can't be read.
     """
     bars = adjusted_bars(store.read(BARS, ["Date", "Code", "O", "H", "L", "C", "Vo", "AdjFactor"]))
-    listings = store.read(MASTER, ["Date", "Code", "S33", "Mkt"]).rename(
-        {"Date": DATE, "Code": CODE, "S33": SECTOR}
-    )
+    listings = store.read(MASTER, ["Date", "Code", "S33", "Mkt"])
+    listings = listings.rename({"Date": DATE, "Code": CODE, "S33": SECTOR})
     joined = bars.join(listings, on=[DATE, CODE], how="left")
     stocks = joined.filter(pl.col("Mkt").is_in(STOCK_SECTIONS))
     if stocks.is_empty():
@@ -113,8 +109,10 @@ def known_on(disclosed: pl.DataFrame, sessions: pl.Series) -> pl.Series:
     trading = set(sessions)
     known = []
     for day, text in disclosed.select("DiscDate", "DiscTime").iter_rows():
-        time = _time_of(text)
-        before_close = day in trading and time is not None and time < tokyo_close(day)
+        try:
+            before_close = day in trading and dt.time.fromisoformat(text or "") < tokyo_close(day)
+        except ValueError:
+            before_close = False
         known.append(day if before_close else session_after(day, sessions))
     return pl.Series("known_on", known, dtype=pl.Date)
 
@@ -129,10 +127,3 @@ def market_sessions(store: RawStore) -> pl.Series:
     """All trading days of the stored calendar, ascending; the bars may end earlier."""
     calendar = store.read(CALENDAR.name, ["Date", "HolDiv"])
     return pl.Series(trading_days(calendar, dt.date.min, dt.date.max), dtype=pl.Date)
-
-
-def _time_of(text: str | None) -> dt.time | None:
-    try:
-        return dt.time.fromisoformat(text or "")
-    except ValueError:
-        return None

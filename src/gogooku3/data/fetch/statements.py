@@ -1,7 +1,7 @@
 """Facts known of each company after each of its statements, in the order of disclosure."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,22 +42,24 @@ class _Company:
 
     def update(self, row: dict[str, Any]) -> None:
         """Add one disclosure; facts that it does not contain keep their value."""
-        self._update_balances(row)
-        if row["NP"] is not None or row["Sales"] is not None:
-            self._update_results(row)
-        self._update_forecast(row)
-
-    def _update_balances(self, row: dict[str, Any]) -> None:
         for name, column in (("equity", "Eq"), ("total_assets", "TA")):
             if row[column] is not None:
                 self.known[name] = row[column]
         if row["ShOutFY"] is not None:
             self.known["shares"] = row["ShOutFY"] - (row["TrShFY"] or 0.0)
+        if row["NP"] is not None or row["Sales"] is not None:
+            self._update_results(row)
+        # The year's results come with the forecast of the next year.
+        forecast = row["NxFNp"] if row["CurPerType"] == "FY" and row["NxFNp"] is not None else row["FNP"]
+        if forecast is not None:
+            self.known["net_profit_forecast_before"] = self.known["net_profit_forecast"]
+            self.known["net_profit_forecast"] = forecast
 
     def _update_results(self, row: dict[str, Any]) -> None:
-        period, end = _period(row), row["CurPerEn"]
-        if period is None or end is None:
+        year_end, end, kind = row["CurFYEn"], row["CurPerEn"], row["CurPerType"]
+        if year_end is None or end is None or kind not in ("1Q", "2Q", "3Q", "FY"):
             return
+        period = (year_end.year, year_end.month, kind)
         self.flows[period] = {column: row[column] for column in _FLOWS.values() if row[column] is not None}
         # A restated old period changes old flows, but not which period is the newest.
         if self.newest is None or end >= self.newest[0]:
@@ -74,13 +76,6 @@ class _Company:
         last_year = self.flows.get((year - 1, month, "FY"), {}).get(column)
         same_quarter = self.flows.get((year - 1, month, kind), {}).get(column)
         return None if last_year is None or same_quarter is None else current + last_year - same_quarter
-
-    def _update_forecast(self, row: dict[str, Any]) -> None:
-        # The year's results come with the forecast of the next year.
-        forecast = row["NxFNp"] if row["CurPerType"] == "FY" and row["NxFNp"] is not None else row["FNP"]
-        if forecast is not None:
-            self.known["net_profit_forecast_before"] = self.known["net_profit_forecast"]
-            self.known["net_profit_forecast"] = forecast
 
 
 def known_statements(statements: pl.DataFrame, known_on: pl.Series) -> pl.DataFrame:
@@ -100,19 +95,11 @@ def known_statements(statements: pl.DataFrame, known_on: pl.Series) -> pl.DataFr
         .drop_nulls("known_on")
         .sort("Code", "known_on", "DiscDate", "DiscTime", "DiscNo")
     )
-    facts = pl.DataFrame(list(_facts(rows)), schema=schema, orient="row")
-    return facts.unique([CODE, "known_on"], keep="last", maintain_order=True)
-
-
-def _facts(rows: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
-    code, company = None, _Company()
+    companies: defaultdict[str, _Company] = defaultdict(_Company)
+    disclosures = []
     for row in rows.iter_rows(named=True):
-        if row["Code"] != code:
-            code, company = row["Code"], _Company()
+        company = companies[row["Code"]]
         company.update(row)
-        yield (code, row["known_on"], *company.known.values())
-
-
-def _period(row: dict[str, Any]) -> _Period | None:
-    end, kind = row["CurFYEn"], row["CurPerType"]
-    return (end.year, end.month, kind) if end is not None and kind in ("1Q", "2Q", "3Q", "FY") else None
+        disclosures.append((row["Code"], row["known_on"], *company.known.values()))
+    facts = pl.DataFrame(disclosures, schema=schema, orient="row")
+    return facts.unique([CODE, "known_on"], keep="last", maintain_order=True)

@@ -1,10 +1,5 @@
-"""Raw files as downloaded, one folder per data set and month, each file written once and atomically.
-
-    raw/jquants/bars/month=2024-01/2024-01-04.parquet
-
-An answer that may still change is named `2024-01-04.open.parquet` until it is requested again. Any Parquet
-reader reads a whole data set, such as DuckDB: `select * from 'raw/jquants/bars/*/*.parquet'`.
-"""
+"""Raw files as downloaded, each written once and atomically: `jquants/bars/month=2024-01/2024-01-04.parquet`.
+An answer that may still change is named `2024-01-04.open.parquet` until it is requested again."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -22,11 +17,8 @@ OPEN = ".open"
 
 
 class RawStore:
-    """Raw files of one source. A unit is a day (`2024-01-31`) or a month (`2024-01`).
-
-    Args:
-        folder: created by the first write.
-    """
+    """Raw files of one source, in a folder that the first write creates. A unit is a day (`2024-01-31`) or a
+    month (`2024-01`)."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -62,8 +54,7 @@ class RawStore:
         Raises:
             DataError: nothing is stored, or a file can't be read.
         """
-        files = self.files(dataset)
-        if not files:
+        if not (files := self.files(dataset)):
             raise DataError(f"{self.folder} has no {dataset}; it has {choices(self.datasets())}")
         parts = [part for file in files if (part := _read(file, columns)).width]
         return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()

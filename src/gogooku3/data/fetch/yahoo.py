@@ -16,7 +16,6 @@ from gogooku3.files.atomic import write_parquet_atomic
 
 Download = Callable[..., Any]
 """`yfinance.download`."""
-
 BATCH = 50
 """Tickers per call; the library fetches those of one call in parallel."""
 FRESH_DAYS = 4
@@ -83,8 +82,7 @@ def fetch_yahoo(
             span = {"start": str(first), "end": str(last + dt.timedelta(1))}
             answer = download(batch, **span, auto_adjust=False, group_by="ticker", progress=False)
             for name in batch:
-                frame = _ticker_frame(answer, name)
-                if frame.is_empty():
+                if (frame := _ticker_frame(answer, name)).is_empty():
                     report.empty.append(name)
                     continue
                 write_parquet_atomic(folder / f"{name}.parquet", frame)
@@ -116,11 +114,10 @@ def _is_current(file: Path, first: dt.date, last: dt.date) -> bool:
     if not file.is_file():
         return False
     try:
-        days = pl.scan_parquet(file).select(
-            pl.col("Date").min().alias("first"), pl.col("Date").max().alias("last")
-        )
-        stored_first, stored_last = days.collect().row(0)
+        date = pl.col("Date")
+        days = pl.scan_parquet(file).select(first=date.min(), last=date.max()).collect()
     except (pl.exceptions.PolarsError, OSError):
         return False
+    stored_first, stored_last = days.row(0)
     slack = dt.timedelta(FRESH_DAYS)
     return bool(stored_last and stored_last >= last - slack and stored_first <= first + slack)
