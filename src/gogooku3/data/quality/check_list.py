@@ -21,10 +21,10 @@ class Check:
 
 _REFUSED = "refused"
 _KEPT = "kept unchanged"
-_NULLED = "set to null"
 _READ_AS_NULL = "read as null"
 _COUNTED = "horizons count the days in the file"
 
+# fmt: off
 CHECKS: dict[str, Check] = {
     # Structure: can the table be read at all?
     "unusable_columns": Check("unusable columns", "error", _REFUSED),
@@ -38,86 +38,52 @@ CHECKS: dict[str, Check] = {
     # Completeness: are stocks, days or values missing?
     "few_stocks": Check("too few stocks", "error", _REFUSED),
     "missing_stock_days": Check(
-        "missing days of a stock", "note", "windows mask the day", "no action needed for suspensions"
-    ),
+        "missing days of a stock", "note", "windows mask the day", "no action needed for suspensions"),
     "mostly_null": Check("mostly null", "warning", _KEPT, "check why so many values are missing"),
     "empty_column": Check("all null", "warning", _KEPT, "drop the column: it has no information"),
     "no_values": Check("all null", "error", _REFUSED, "provide closing prices: every feature needs them"),
     # Days of the market
-    "thin_day": Check(
-        "days with few stocks",
-        "warning",
-        "kept; normalised with training statistics",
-        "check for missing rows",
-    ),
-    "last_day_incomplete": Check(
-        "last day incomplete", "warning", _KEPT, "wait for the missing rows, or leave the day out (end_date)"
-    ),
+    "thin_day": Check("days with few stocks", "warning", "kept; normalised with training statistics",
+        "check for missing rows"),
+    "last_day_incomplete": Check("last day incomplete", "warning", _KEPT,
+        "wait for the missing rows, or leave the day out (end_date)"),
     "market_pause": Check("long gap between trading days", "warning", _COUNTED, "check for missing files"),
     "future_day": Check("date in the future", "error", _KEPT, "correct the year, or remove the rows"),
-    "repeated_day": Check(
-        "day identical to the previous day",
-        "warning",
-        _KEPT,
-        "likely a holiday with filled prices: remove it",
-    ),
+    "repeated_day": Check("day identical to the previous day", "warning", _KEPT,
+        "likely a holiday with filled prices: remove it"),
     "no_session": Check("not a session", "warning", _KEPT, "remove these days, or choose another calendar"),
     "missing_session": Check("session without rows", "warning", _COUNTED, "check for missing files"),
     # Prices
-    "bad_price": Check(
-        "zero, negative or not finite",
-        "warning",
-        "set to null; rows without a close are dropped",
-        "correct it at the source",
-    ),
-    "bad_volume": Check("negative or not finite", "warning", _NULLED, "correct it at the source"),
-    "no_volume": Check(
-        "zero volume", "note", "kept as a day without trades", "no action needed for days without trades"
-    ),
+    "bad_price": Check("zero, negative or not finite", "warning",
+        "set to null; rows without a close are dropped", "correct it at the source"),
+    "bad_volume": Check("negative or not finite", "warning", "set to null", "correct it at the source"),
+    "no_volume": Check("zero volume", "note", "kept as a day without trades",
+        "no action needed for days without trades"),
     "ohlc": Check("prices contradict each other", "warning", "set to null as needed; the close is kept"),
     "wick": Check("high or low far from other prices", "warning", _KEPT, "likely a bad tick: correct it"),
-    "bad_tick": Check(
-        "jump reversed the next day",
-        "warning",
-        "kept, as the day itself can't know; counted if over 4 times",
-        "likely a bad tick: correct it",
-    ),
-    "suspected_split": Check(
-        "split without adjustment", "warning", "kept; counted if over 4 times", "adjust the earlier prices"
-    ),
-    "lasting_jump": Check(
-        "jump not reversed",
-        "warning",
-        "kept; counted",
-        "not a split factor: check for a real move, a gap or other units",
-    ),
-    "stale_price": Check(
-        "unchanged prices with volume", "warning", _KEPT, "likely filled or frozen: check the source"
-    ),
-    "untraded_run": Check(
-        "unchanged prices without volume", "note", _KEPT, "no action needed for thinly traded stocks"
-    ),
+    "bad_tick": Check("jump reversed the next day", "warning",
+        "kept, as the day itself can't know; counted if over 4 times", "likely a bad tick: correct it"),
+    "suspected_split": Check("split without adjustment", "warning", "kept; counted if over 4 times",
+        "adjust the earlier prices"),
+    "lasting_jump": Check("jump not reversed", "warning", "kept; counted",
+        "not a split factor: check for a real move, a gap or other units"),
+    "stale_price": Check("unchanged prices with volume", "warning", _KEPT,
+        "likely filled or frozen: check the source"),
+    "untraded_run": Check("unchanged prices without volume", "note", _KEPT,
+        "no action needed for thinly traded stocks"),
     # Distribution of the values
     "nan": Check("NaN", "warning", _READ_AS_NULL, "write null instead"),
     "infinite": Check("infinite", "error", _READ_AS_NULL, "often a division by zero: write null instead"),
     "infinite_target": Check("infinite", "error", _REFUSED, "write null where a return is unknown"),
     "constant_target": Check("constant", "error", _REFUSED, "check how it was computed"),
     "constant": Check("constant", "warning", _KEPT, "drop the column: it has no information"),
-    "huge_value": Check(
-        "implausibly large value",
-        "warning",
-        "clipped at 5 standard deviations of its day",
-        "check units and divisions by nearly zero",
-    ),
-    "absurd_return": Check(
-        "implausible return",
-        "warning",
-        "used; labels are clipped or ranked",
-        "check the prices for bad ticks and splits",
-    ),
-    "collinear": Check(
-        "nearly identical features", "note", _KEPT, "keep one: the others only widen the network"
-    ),
+    "huge_value": Check("implausibly large value", "warning", "clipped at 5 standard deviations of its day",
+        "check units and divisions by nearly zero"),
+    "absurd_return": Check("implausible return", "warning", "used; labels are clipped or ranked",
+        "check the prices for bad ticks and splits"),
+    "collinear": Check("nearly identical features", "note", _KEPT,
+        "keep one: the others only widen the network"),
     # Leaks
     "target_copy": Check("follows a target", "error", _REFUSED, "remove it: it contains the future"),
 }
+# fmt: on

@@ -26,8 +26,7 @@ def value_problems(
 ) -> Iterator[Problem]:
     """Problems of the values of numeric columns, from one pass over each.
 
-    Args:
-        role: price, feature or target. `target_problems` checks whether a target can be learned.
+    `role` is price, feature or target; `target_problems` checks if a target can be learned.
     """
     if not names:
         return
@@ -47,23 +46,16 @@ def value_problems(
                 yield problem(check, name, frame.height, rows=frame.height)
             continue
         if role != "target":
-            yield from _extremes(frame, name, low, high, rules.largest_value if role == "feature" else None)
+            if math.isinf(low) or math.isinf(high):
+                yield from problem_at("infinite", frame, column.is_infinite(), name)
+            elif role == "feature" and max(-low, high) > rules.largest_value:
+                yield from problem_at("huge_value", frame, column.abs() > rules.largest_value, name)
+            if low == high:
+                check = f"constant (always {low})"
+                yield problem("constant", name, frame.height, check=check, rows=frame.height)
         share = column.null_count() / frame.height
         if share > rules.null_share:
             yield from problem_at("mostly_null", frame, column.is_null(), name, f"{share:.0%} null")
-
-
-def _extremes(
-    frame: pl.DataFrame, name: str, low: float, high: float, largest: float | None
-) -> Iterator[Problem]:
-    """Problems that the smallest and largest value of a column show."""
-    column = frame[name]
-    if math.isinf(low) or math.isinf(high):
-        yield from problem_at("infinite", frame, column.is_infinite(), name)
-    elif largest is not None and max(-low, high) > largest:
-        yield from problem_at("huge_value", frame, column.abs() > largest, name)
-    if low == high:
-        yield problem("constant", name, frame.height, check=f"constant (always {low})", rows=frame.height)
 
 
 def absurd_returns(frame: pl.DataFrame, targets: Sequence[str], rules: ColumnRules) -> Iterator[Problem]:

@@ -26,8 +26,7 @@ def day_problems(frame: pl.DataFrame, rules: DayRules) -> Iterator[Problem]:
         return
     thin = days.filter(pl.col("stocks") < rules.min_stocks)
     thin = thin.select(DATE, value=pl.format("{} stocks", "stocks"))
-    check = f"days with fewer than {rules.min_stocks} stocks"
-    yield from problem_of("thin_day", DATE, thin, check)
+    yield from problem_of("thin_day", DATE, thin, f"days with fewer than {rules.min_stocks} stocks")
     usual = days["stocks"].slice(max(0, days.height - 21), min(20, days.height - 1)).median()
     if isinstance(usual, float):
         incomplete = days.tail(1).filter(pl.col("stocks") < rules.last_day_share * usual)
@@ -55,8 +54,7 @@ def calendar_problems(frame: pl.DataFrame, exchange: str) -> Iterator[Problem]:
 def repeated_days(traded: pl.DataFrame, rules: DayRules) -> Iterator[Problem]:
     """Problem of days on which nearly every stock has the previous day's close and volume: a filled holiday.
 
-    Args:
-        traded: rows with a close, sorted by (code, date), with `volume`.
+    `traded` holds the rows with a close, sorted by (code, date), with `volume`.
     """
     same_stock = pl.col(CODE) == pl.col(CODE).shift(1)
     same = (pl.col("close") == pl.col("close").shift(1)) & (pl.col("volume") == pl.col("volume").shift(1))
@@ -81,6 +79,5 @@ def _gaps(frame: pl.DataFrame, calendar: pl.Series) -> Iterator[Problem]:
     # Duplicate rows have a check already; they must not make a gap negative here.
     spans = spans.with_columns(missing=(last - first + 1 - spans["rows"].cast(pl.Int64)).clip(lower_bound=0))
     worst = spans.filter(pl.col("missing") > 0).sort(["missing", CODE], descending=[True, False])
-    total = int(worst["missing"].sum())
-    worst = worst.select(CODE, value=pl.format("misses {} days", "missing"))
-    yield from problem_of("missing_stock_days", CODE, worst, count=total)
+    examples = worst.select(CODE, value=pl.format("misses {} days", "missing"))
+    yield from problem_of("missing_stock_days", CODE, examples, count=int(worst["missing"].sum()))

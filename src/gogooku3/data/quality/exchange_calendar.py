@@ -59,5 +59,4 @@ def check_days(days: Sequence[dt.date], name: str = TOKYO) -> CalendarCheck:
     margin = dt.timedelta(10)
     calendar = exchange_calendars.get_calendar(name, start=first - margin, end=last + margin)
     sessions = {day.date() for day in calendar.sessions_in_range(str(first), str(last))}
-    own_days = set(days)
-    return CalendarCheck(name, tuple(sorted(sessions - own_days)), tuple(sorted(own_days - sessions)))
+    return CalendarCheck(name, tuple(sorted(sessions - set(days))), tuple(sorted(set(days) - sessions)))

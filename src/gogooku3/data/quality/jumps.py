@@ -1,7 +1,5 @@
 """Checks of closes that jump: bad ticks, unadjusted splits with the likely factor, and other lasting jumps.
-
-Looks at the days after a jump, so no feature may use it.
-"""
+Looks at the days after a jump, so no feature may use it."""
 
 import math
 from collections.abc import Iterator
@@ -31,8 +29,7 @@ _STAYED = 0.15
 def jump_problems(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     """Problems of bad ticks, suspected splits, and other large moves that stay.
 
-    Args:
-        traded: rows with a close and possible prices, sorted by (code, date).
+    `traded` holds the rows with a close and possible prices, sorted by (code, date).
     """
     ticks, _ = jump_masks(traded, rules.tick, rules.reversion)
     # The day that reverses a tick jumps as far as the tick did.
@@ -68,7 +65,13 @@ def suspected_splits(traded: pl.DataFrame, rules: PriceRules) -> pl.DataFrame:
     >>> suspected_splits(frame, PriceRules()).select("date", "factor", "volume_ratio").row(0)
     (datetime.date(2024, 1, 11), '3', 3.0)
     """
-    moves = _large_moves(traded, rules)
+    before = pl.when(pl.col(CODE) == pl.col(CODE).shift(1)).then(pl.col("close").shift(1))
+    ratio = before / pl.col("close")
+    large = traded.select(large=ratio.log().abs() >= math.log(rules.smallest_split)).to_series()
+    rows = [_surroundings(traded, int(row)) for row in large.fill_null(False).arg_true()]
+    numbers = ("before", "close", "ratio", "open_ratio", "later_ratio", "rush", "volume_ratio")
+    schema = {"row": pl.UInt32, DATE: pl.Date, CODE: pl.String} | dict.fromkeys(numbers, pl.Float64)
+    moves = pl.DataFrame(rows, schema=schema, orient="row")
     log_factor, factor = _nearest_factor(moves["ratio"].to_numpy())
     close_off, open_off, later_off = (
         np.abs(np.log(moves[name].to_numpy()) - log_factor) for name in ("ratio", "open_ratio", "later_ratio")
@@ -80,21 +83,9 @@ def suspected_splits(traded: pl.DataFrame, rules: PriceRules) -> pl.DataFrame:
     opened = np.where(np.isnan(open_off), close_off, open_off) <= allowed
     fits = opened & (close_off <= 2 * allowed) & ~(later_off > math.log1p(_STAYED))
     calm = (moves["rush"] <= rules.split_calm).fill_null(False).to_numpy()
-    columns = ("row", DATE, CODE, "before", "close", "factor", "volume_ratio")
-    named = moves.with_columns(pl.Series("factor", factor, dtype=pl.String))
-    return named.filter(pl.Series(fits & (far | calm))).select(columns)
-
-
-def _large_moves(traded: pl.DataFrame, rules: PriceRules) -> pl.DataFrame:
-    """Rows that moved by `rules.smallest_split` or more, with `_surroundings`."""
-    same_stock = pl.col(CODE) == pl.col(CODE).shift(1)
-    before = pl.when(same_stock).then(pl.col("close").shift(1))
-    ratio = before / pl.col("close")
-    far = traded.select((ratio.log().abs() >= math.log(rules.smallest_split)).alias("far")).to_series()
-    moves = [_surroundings(traded, int(row)) for row in far.fill_null(False).arg_true()]
-    numbers = ("before", "close", "ratio", "open_ratio", "later_ratio", "rush", "volume_ratio")
-    schema = {"row": pl.UInt32, DATE: pl.Date, CODE: pl.String} | dict.fromkeys(numbers, pl.Float64)
-    return pl.DataFrame(moves, schema=schema, orient="row")
+    splits = moves.with_columns(pl.Series("factor", factor, dtype=pl.String))
+    splits = splits.filter(pl.Series(fits & (far | calm)))
+    return splits.select("row", DATE, CODE, "before", "close", "factor", "volume_ratio")
 
 
 def _surroundings(traded: pl.DataFrame, row: int) -> dict[str, object]:

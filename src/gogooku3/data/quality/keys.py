@@ -11,11 +11,7 @@ from gogooku3.schema import CODE, DATE, KEYS
 
 
 def read_keys(frame: pl.DataFrame, keys: Mapping[str, str]) -> tuple[pl.DataFrame, list[Problem]]:
-    """Return the frame with canonical keys, and the problems of reading them.
-
-    Args:
-        keys: `{column in the frame: canonical name}`.
-    """
+    """Rename `keys` (column to canonical name) and parse them; returns the frame and the problems found."""
     frame = frame.rename(keys)
     days, codes = parse_dates(frame[DATE]), parse_codes(frame[CODE])
     problems = [*unreadable(days, DATE, "write days as 2024-01-31"), *unreadable(codes, CODE, "write text")]

@@ -30,7 +30,7 @@ def possible_only(names: Sequence[str]) -> list[pl.Expr]:
 def contradictory_rows(frame: pl.DataFrame) -> Iterator[Problem]:
     """Problems of rows whose open, high, low and close can't all be right. Expects possible prices."""
     for reason, (broken, columns) in contradictions().items():
-        mask = frame.select(broken.alias("broken")).to_series()
+        mask = frame.select(broken=broken).to_series()
         advice = f"correct it at the source; set to null there: {' and '.join(columns)}"
         yield from problem_at("ohlc", frame, mask, columns[0], reason, advice)
 
@@ -38,8 +38,7 @@ def contradictory_rows(frame: pl.DataFrame) -> Iterator[Problem]:
 def wicks(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     """Problems of highs and lows far from open, close and the previous close: quotes without trades.
 
-    Args:
-        traded: rows with a close and possible prices, sorted by (code, date).
+    `traded` holds the rows with a close and possible prices, sorted by (code, date).
     """
     before = pl.when(pl.col(CODE) == pl.col(CODE).shift(1)).then(pl.col("close").shift(1))
     others = ("open", "close", before)
@@ -49,14 +48,13 @@ def wicks(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     }
     for name, mask in far.items():
         check = f"{name} more than {rules.wick:g} times beyond open, close and previous close"
-        yield from problem_at("wick", traded, traded.select(mask.alias("far")).to_series(), name, check)
+        yield from problem_at("wick", traded, traded.select(far=mask).to_series(), name, check)
 
 
 def stale_prices(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     """Problems of runs of days with the same four prices, with and without volume.
 
-    Args:
-        traded: rows with a close and possible prices, sorted by (code, date), with `volume`.
+    `traded` holds the rows with a close and possible prices, sorted by (code, date), with `volume`.
     """
     same_stock = pl.col(CODE) == pl.col(CODE).shift(1)
     # A missing price equals a missing price: a filled row copies the gaps too.
@@ -84,7 +82,5 @@ def stale_prices(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     ):
         check = f"same four prices for {rules.stale_days} days or more, {volume} volume"
         check += f" (longest {kind['days'][0]:,})" if kind.height else ""
-        count = int(kind["days"].sum())
-        yield from problem_of(
-            name, "close", kind.drop("run", "traded"), check, count=count, rows=traded.height
-        )
+        examples, count = kind.drop("run", "traded"), int(kind["days"].sum())
+        yield from problem_of(name, "close", examples, check, count=count, rows=traded.height)

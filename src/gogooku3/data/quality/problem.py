@@ -64,22 +64,14 @@ def problem(
     advice: str | None = None,
     rows: int | None = None,
 ) -> Problem:
-    """Build a problem of a listed check; the title and advice default to those of the check list.
+    """Build a problem of a listed check, which gives the default title (`check`) and advice.
 
-    Args:
-        rows: of the table, if `count` counts rows.
+    `rows` is the height of the table, if `count` counts rows.
     """
     default = CHECKS[name]
-    return Problem(
-        name,
-        check or default.title,
-        column,
-        count,
-        tuple(examples),
-        advice or default.advice,
-        default.severity,
-        count / rows if rows else None,
-    )
+    check, advice = check or default.title, advice or default.advice
+    share = count / rows if rows else None
+    return Problem(name, check, column, count, tuple(examples), advice, default.severity, share)
 
 
 def problem_at(
@@ -106,12 +98,7 @@ def problem_of(
     count: int | None = None,
     rows: int | None = None,
 ) -> list[Problem]:
-    """Problem with the first rows of a table as examples; empty if the table is.
-
-    Args:
-        count: the height of the table by default.
-        rows: of the checked table, if `count` counts rows.
-    """
+    """Problem with the first rows of a table as examples, and its height as count; empty if the table is."""
     if table.is_empty():
         return []
     count = table.height if count is None else count

@@ -49,7 +49,7 @@ class ValidationReport:
     @property
     def verdict(self) -> Verdict:
         """Overall result; notes do not affect it."""
-        if not self.ok:
+        if self.errors:
             return "fail"
         return "pass with warnings" if self.counts["warning"] else "pass"
 

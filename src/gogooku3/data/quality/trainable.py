@@ -11,9 +11,7 @@ from gogooku3.schema import CODE, DATE, KEYS, MIN_STOCKS
 def stock_problems(keys: pl.DataFrame, standardised: bool = True) -> Iterator[Problem]:
     """Problem of too few stocks: only one to rank, or no day with enough to standardise.
 
-    Args:
-        keys: `date, code`; rows without either are ignored.
-        standardised: True if features are standardised per day.
+    `keys` has `date, code`; rows without either are ignored. `standardised`: features are, per day.
     """
     keys = keys.select(KEYS).drop_nulls()
     if keys.is_empty():
@@ -32,9 +30,7 @@ def stock_problems(keys: pl.DataFrame, standardised: bool = True) -> Iterator[Pr
 def target_problems(frame: pl.DataFrame, targets: Sequence[str]) -> Iterator[Problem]:
     """Problems of targets without information, or with values that are not returns.
 
-    Args:
-        frame: `date, code` and the targets as Float32, unknown ones null.
-        targets: columns of it.
+    `frame` has `date, code` and the targets as Float32, unknown ones null.
     """
     for name in targets:
         known, rows = frame[name].drop_nulls(), f"{frame.height:,} rows"

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import polars as pl
 
-from gogooku3.config.quality import QualityRules
+from gogooku3.config.quality import QualityRules, Weight
 from gogooku3.data.dataset import resolve_columns
 from gogooku3.data.parsing import parse_numbers
 from gogooku3.data.prices import COLUMNS, is_sorted_by, price_files
@@ -27,7 +26,7 @@ from gogooku3.schema import CODE, DATE, KEYS, OHLCV, SECTOR, is_target_column, m
 
 __all__ = ["Problem", "ValidationReport", "validate"]
 
-SEVERITIES = ("error", "warning", "note")
+SEVERITIES: tuple[Weight, ...] = ("error", "warning", "note")
 CHART_DAYS = 20
 """Days before and after a suspected split or bad tick whose closes the report keeps."""
 CHARTS_PER_CHECK = 3
@@ -77,17 +76,20 @@ def validate(
     problems = findings.problems
     if calendar is not None and findings.frame is not None:
         problems += calendar_problems(findings.frame, calendar)
-    problems = [_apply_rules(each, rules) for each in problems]
-    problems = [each for severity in SEVERITIES for each in problems if each.severity == severity]
-    details: dict[str, Any] = {}
-    if findings.frame is not None:
-        details = {
-            "days": stocks_by_day(findings.frame),
-            "missing": column_checks.missing_shares(findings.frame, findings.columns),
-            "closes": _closes(findings.frame, problems),
-        }
-    kind: Literal["prices", "dataset"] = "dataset" if is_dataset else "prices"
-    return ValidationReport(kind, frame.height, frame.width, tuple(problems), **details)
+    problems = [
+        replace(each, severity=severity, examples=each.examples[: rules.examples])
+        for severity in SEVERITIES
+        for each in problems
+        if rules.severity.get(each.name, each.severity) == severity
+    ]
+    report = ValidationReport(
+        "dataset" if is_dataset else "prices", frame.height, frame.width, tuple(problems)
+    )
+    if findings.frame is None:
+        return report
+    missing = column_checks.missing_shares(findings.frame, findings.columns)
+    closes = _closes(findings.frame, problems)
+    return replace(report, days=stocks_by_day(findings.frame), missing=missing, closes=closes)
 
 
 def _read(path: Path | str) -> pl.DataFrame:
@@ -96,20 +98,13 @@ def _read(path: Path | str) -> pl.DataFrame:
         return collect(scan_table(root), root)
     files = price_files(root)
     frames = [collect(scan_table(file, typed=True), file) for file in files]
-    if len(frames) == 1:
-        return frames[0]
     try:
-        return pl.concat(frames, how="diagonal_relaxed")
+        return pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"the {len(files)} files of {path} don't fit together ({str(error).splitlines()[0]}); "
             f"give their columns the same names and types, or check them one by one"
         ) from None
-
-
-def _apply_rules(each: Problem, rules: QualityRules) -> Problem:
-    severity = rules.severity.get(each.name, each.severity)
-    return replace(each, severity=severity, examples=each.examples[: rules.examples])
 
 
 def _unusable(frame: pl.DataFrame, error: DataError) -> _Findings:
