@@ -1,7 +1,5 @@
 """The embedded market: prices of a seeded, Tokyo-like exchange with planted, known predictability.
-
-It imitates no real stock, so results on it do not transfer to a real market.
-"""
+It imitates no real stock, so results on it do not transfer to a real market."""
 
 import dataclasses
 import json

@@ -1,9 +1,5 @@
-"""The four planted signals of the embedded market, and the expected returns that follow from them.
-
-Every signal is linear in past *moves* (a stock's return beyond market and sector, in units of its usual daily
-volatility) or in an independent slow trait. Hence the expected return over any horizon is this recursion run
-ahead with all future shocks at zero.
-"""
+"""The four planted signals of the embedded market. Each is linear in a slow trait or in past *moves* (returns
+beyond market and sector, over a stock's usual daily volatility), so a recursion gives every forecast."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +13,6 @@ ComplexArray = npt.NDArray[np.complex128]
 
 KINDS = ("temporal", "frequency", "neighbour", "cross_sectional")
 """Planted kinds of predictability, in the order of every `kind` axis."""
-
 ECHO_LAGS = (3, 4, 5)
 """Temporal: a move echoes on the 3rd to 5th trading day after it."""
 BAND_PERIOD = 20.0
@@ -79,9 +74,8 @@ class PlantedSignals:
 
     def start(self) -> SignalState:
         """State before the first day: no moves, every slow trait at its level."""
-        stocks = self.volatility.shape[0]
-        nothing = np.zeros(stocks)
-        moves = np.zeros((max(ECHO_LAGS), stocks))
+        nothing = np.zeros(len(self.volatility))
+        moves = np.zeros((max(ECHO_LAGS), len(nothing)))
         return SignalState(moves, nothing.astype(np.complex128), nothing, self.slow_level)
 
     def expected(self, state: SignalState) -> FloatArray:
@@ -105,10 +99,12 @@ class PlantedSignals:
 
     def advance(self, state: SignalState, move: FloatArray, slow: FloatArray) -> SignalState:
         """State of the next day, after `move` and with the new `slow` trait, both `[..., S]`."""
+        sums = np.add.reduceat(move, np.flatnonzero(np.diff(self.group, prepend=-1)), axis=-1)
+        mean_of_peers = (sums[..., self.group] - move) / self._peers
         return SignalState(
             moves=np.concatenate([move[None], state.moves[:-1]]),
             band=_POLE * state.band + move,
-            peers=PEER_DECAY * state.peers + self._mean_of_peers(move),
+            peers=PEER_DECAY * state.peers + mean_of_peers,
             slow=slow,
         )
 
@@ -130,12 +126,6 @@ class PlantedSignals:
             state = self.advance(state, parts.sum(axis=0) / self.volatility, slow)
         return np.stack([by_horizon[horizon] for horizon in horizons])
 
-    def _mean_of_peers(self, move: FloatArray) -> FloatArray:
-        """Mean move of a stock's peers, `[..., S]`; 0 without peers."""
-        sums = np.add.reduceat(move, np.flatnonzero(np.diff(self.group, prepend=-1)), axis=-1)
-        means: FloatArray = (sums[..., self.group] - move) / self._peers
-        return means
-
 
 def peer_norm(others: FloatArray | float, peer_correlation: float) -> FloatArray:
     """Standard deviation of the decayed mean move of `others` peers, for moves of unit variance."""
@@ -156,8 +146,5 @@ def loop_gain(strengths: Mapping[str, float], group_size: int, peer_correlation:
     band = np.real(_POLE**lags) / _BAND_NORM
     peers = PEER_DECAY ** (lags - 1) / peer_norm(max(group_size - 1.0, 1.0), peer_correlation)
     waves = np.exp(-1j * np.outer(np.linspace(0.0, np.pi, 300), lags))
-    gain = sum(
-        strengths[kind] * np.abs(waves @ kernel)
-        for kind, kernel in (("temporal", echo), ("frequency", band), ("neighbour", peers))
-    )
-    return float(np.max(gain))
+    kernels = {"temporal": echo, "frequency": band, "neighbour": peers}
+    return float(np.max(sum(strengths[kind] * np.abs(waves @ kernel) for kind, kernel in kernels.items())))

@@ -1,7 +1,5 @@
 """Simulation of the embedded market: listings, shocks and quoted prices, as arrays.
-
-Prices follow the exchange's rules; only `planted_signals` makes them predictable.
-"""
+Prices follow the exchange's rules; only `planted_signals` makes them predictable."""
 
 import datetime as dt
 import itertools
@@ -225,25 +223,19 @@ def draw_randomness(config: SyntheticMarketConfig) -> Randomness:
 
     A component's stream depends on its position below: append new ones at the end, or every market changes.
     """
-    days, stocks = config.n_days, config.n_stocks
-    groups = -(-stocks // config.group_size)
+    stocks, groups = config.n_stocks, -(-config.n_stocks // config.group_size)
+    normal, uniform = np.random.Generator.standard_normal, np.random.Generator.random
     components = itertools.count()
 
-    def draw(members: int, sample: Callable[[np.random.Generator], FloatArray]) -> FloatArray:
+    def draw(members: int, sample: Callable[[np.random.Generator, int], FloatArray]) -> FloatArray:
         component = next(components)
         streams = (np.random.SeedSequence(config.seed, spawn_key=(component, i)) for i in range(members))
-        return np.stack([sample(np.random.default_rng(stream)) for stream in streams], axis=-1)
+        return np.stack([sample(np.random.default_rng(s), config.n_days) for s in streams], axis=-1)
 
-    def heavy(rng: np.random.Generator) -> FloatArray:
+    def heavy(rng: np.random.Generator, days: int) -> FloatArray:
         return np.asarray(rng.standard_t(_TAIL, days) * np.sqrt((_TAIL - 2.0) / _TAIL))
 
-    def normal(rng: np.random.Generator) -> FloatArray:
-        return rng.standard_normal(days)
-
-    def uniform(rng: np.random.Generator) -> FloatArray:
-        return rng.random(days)
-
-    def traits(rng: np.random.Generator) -> FloatArray:
+    def traits(rng: np.random.Generator, _: int) -> FloatArray:
         return np.concatenate([rng.standard_normal(4), rng.random(1), rng.standard_exponential(1)])
 
     return Randomness(
@@ -313,13 +305,12 @@ def _trim_rows(row: BoolArray, listing: FloatArray, target: int) -> BoolArray:
     for stock in np.argsort(-listing, kind="stable"):
         cut[stock] = min(excess, counts[stock] // 2)
         excess -= cut[stock]
-    kept: BoolArray = row & (np.cumsum(row, axis=0) > cut)
-    return kept
+    return np.asarray(row & (np.cumsum(row, axis=0) > cut))
 
 
 def _regime(uniform: FloatArray) -> FloatArray:
     """Volatility factor per day, `[T]`: calm, or turbulent for weeks (a two-state Markov chain)."""
-    factor = np.empty_like(uniform)
+    factor = np.ones_like(uniform)
     turbulent = False
     for day, chance in enumerate(uniform):
         turbulent = chance >= 1.0 / _TURBULENT_DAYS if turbulent else chance < 1.0 / _CALM_DAYS
@@ -354,12 +345,12 @@ def _walk(
     slow = stocks.slow_level + deviation / _SLOW_SPREAD
 
     signals = PlantedSignals(
-        config.strengths,
-        stocks.volatility,
-        config.own_volatility,
-        stocks.slow_level,
-        stocks.group,
-        config.peer_correlation,
+        strengths=config.strengths,
+        volatility=stocks.volatility,
+        typical_volatility=config.own_volatility,
+        slow_level=stocks.slow_level,
+        group=stocks.group,
+        peer_correlation=config.peer_correlation,
     )
     state = signals.start()
     last, ratio, product = stocks.first_price, np.ones(config.n_stocks), np.ones(config.n_stocks)

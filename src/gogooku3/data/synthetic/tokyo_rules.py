@@ -1,8 +1,5 @@
-"""Rules of a Tokyo-like exchange: trading days, price limits, ticks.
-
-The rules are Tokyo's current ones, without one-off changes (moved holidays of 2021, outages, ad hoc wider
-limits).
-"""
+"""Tokyo's current trading days, price limits and ticks, without one-off changes (moved holidays of 2021,
+outages, ad hoc wider limits)."""
 
 import datetime as dt
 
