@@ -1,8 +1,5 @@
-"""Walk-forward folds with an embargo, counted in trading days.
-
-A fold trains on every day up to a cut, skips `embargo_days`, and tests on the days after. An embargo
-shorter than the longest horizon is refused, so every training label closes before the first test day.
-"""
+"""Walk-forward folds in trading days: train up to a cut, skip an embargo, test on the days after. The embargo
+covers the longest horizon, so every training label closes before the first test day."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -159,13 +156,9 @@ class WalkForwardSplitterV2:
                 for h in self.horizons
                 if last_train + h >= first_test
             ]
-            folds.append(
-                {
-                    "fold": number,
-                    "train": (str(calendar[days[train].min()]), str(calendar[last_train])),
-                    "test": (str(calendar[first_test]), str(calendar[days[test].max()])),
-                }
-            )
+            train_days = (str(calendar[days[train].min()]), str(calendar[last_train]))
+            test_days = (str(calendar[first_test]), str(calendar[days[test].max()]))
+            folds.append({"fold": number, "train": train_days, "test": test_days})
         return {"overlaps": overlaps, "smallest_gap_days": min(gaps), "folds": folds}
 
 

@@ -1,8 +1,5 @@
-"""`audit`: perturb data that a pipeline must not use, and report every output that changes.
-
-It finds look-ahead by its effect and does not read code. It proves nothing about days or stocks that were
-not tried.
-"""
+"""`audit`: perturb data that a pipeline must not use, and report every output that changes. It does not read
+code, and proves nothing about days or stocks that were not tried."""
 
 import datetime as dt
 import math
@@ -213,8 +210,8 @@ def _finding(
 
 def _sentence(difference: Difference, change: Change, calendar: Sequence[dt.date]) -> str:
     """A finding in words: column, problem, number of rows, size, cause and first day."""
-    column, cut = difference.column, change.cut
-    subject = "the set of rows" if column == ROWS else f"'{column}'"
+    cut = change.cut
+    subject = "the set of rows" if difference.column == ROWS else f"'{difference.column}'"
     rows = f"{difference.rows:,} rows" if difference.rows > 1 else "1 row"
     size = ""
     if difference.largest is not None:
@@ -244,8 +241,7 @@ def _with_reproducers(
         kind = "later" if finding.probe in LATER else finding.probe
         if seconds and finding.severity == "leak" and kind not in kinds and finding.column not in columns:
             case = shorten(runner, market, change, finding.column, seconds)
-            text = case and program(case, runner)
-            if text:
+            if text := case and program(case, runner):
                 kinds.add(kind)
                 columns.add(finding.column)
                 finding = replace(finding, reproducer=text)

@@ -83,11 +83,10 @@ class Change:
             targets = targets.filter(pl.col(DATE) <= self.cut)
         calendar = market.days
         changed = []
-        for name in targets.columns:
-            if name not in KEYS:
-                not_closed = pl.col(DATE) > _last_closed(name, self.cut, calendar)
-                value = None if self.probe == "truncated" else pl.col(name).shuffle(self.seed).over(DATE)
-                changed.append(pl.when(not_closed).then(value).otherwise(pl.col(name)).alias(name))
+        for name in targets.drop(KEYS).columns:
+            not_closed = pl.col(DATE) > _last_closed(name, self.cut, calendar)
+            value = None if self.probe == "truncated" else pl.col(name).shuffle(self.seed).over(DATE)
+            changed.append(pl.when(not_closed).then(value).otherwise(pl.col(name)).alias(name))
         return targets.with_columns(changed)
 
 
@@ -153,10 +152,9 @@ def _alterations(market: Market, rows: pl.DataFrame, random: np.random.Generator
 
 def _rescaling(market: Market, seed: int) -> pl.DataFrame:
     """A factor for each stock's prices: a power of two, so that scale-free arithmetic stays exact."""
-    random = np.random.default_rng(seed)
     codes = market.codes
-    factors = (2.0 ** random.choice([-3, -2, -1, 1, 2, 3], len(codes))).tolist()
-    by_code = dict(zip(codes, factors, strict=True))
+    factors = 2.0 ** np.random.default_rng(seed).choice([-3, -2, -1, 1, 2, 3], len(codes))
+    by_code = dict(zip(codes, factors.tolist(), strict=True))
     price = pl.col(market.code).replace_strict(by_code, return_dtype=pl.Float64)
     return market.frame.select(
         market.date,

@@ -1,7 +1,5 @@
 """Checks a table of folds against the market's calendar: label overlaps, order of the parts, embargo.
-
-It recomputes everything from the days in the table and does not use the splitter's arithmetic.
-"""
+It recomputes everything from the days in the table and does not use the splitter's arithmetic."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,15 +26,11 @@ _BORDERS = (
 
 @dataclass(frozen=True)
 class FoldAudit:
-    """Result of checking folds against the calendar.
-
-    Attributes:
-        findings: the leaks.
-        gaps: one row per border of a fold: `fold, from, to, days`, trading days strictly between.
-    """
+    """Result of checking folds against the calendar: `findings` are leaks."""
 
     findings: tuple[Finding, ...]
     gaps: tuple[dict[str, Any], ...]
+    """One row per border of a fold: `fold, from, to, days`, trading days strictly between."""
 
     @property
     def smallest_gap_days(self) -> int | None:
@@ -65,7 +59,10 @@ def audit_folds(
     [1, 5]
     """
     rows = _checked(table)
-    days = _calendar(rows, calendar)
+    dates = rows[DATE] if calendar is None else pl.Series(DATE, calendar).cast(pl.Date)
+    days = dates.unique().sort().to_numpy()
+    if missing := sorted(set(rows[DATE].unique()) - set(dates)):
+        raise DataError(f"{len(missing)} days of the folds are not in the calendar, such as {missing[0]}")
     rows = rows.with_columns(day=pl.Series(np.searchsorted(days, rows[DATE].to_numpy())))
     findings: list[Finding] = []
     gaps: list[dict[str, Any]] = []
@@ -94,9 +91,8 @@ class _Fold:
             next_day = np.append(later, _NEVER)[np.searchsorted(later, days, side="right")]
             for horizon in horizons:
                 overlap = days[days + horizon >= next_day]
-                yield from self._finding(
-                    "label overlap", f"{problem} at a horizon of {horizon} days", overlap
-                )
+                words = f"{problem} at a horizon of {horizon} days"
+                yield from self._finding("label overlap", words, overlap)
 
     def days_out_of_order(self) -> Iterator[Finding]:
         """Days that are in two parts, and training or validation days after a test day."""
@@ -137,20 +133,11 @@ def _checked(table: Any) -> pl.DataFrame:
     """The table with dates parsed; raises DataError for a missing column or an unknown part."""
     frame = as_polars(table, "a table of folds")
     require_columns(frame.columns, (DATE, "fold", "part"), "a table of folds")
-    frame = frame.with_columns(
-        readable(parse_dates(frame[DATE]), DATE, "a table of folds", "write 2024-01-31")
-    )
+    dates = readable(parse_dates(frame[DATE]), DATE, "a table of folds", "write 2024-01-31")
+    frame = frame.with_columns(dates)
     if unknown := set(frame["part"].unique()) - set(PARTS):
         raise DataError(f"parts of a fold are {choices(PARTS)}; the table also has {choices(unknown)}")
     return frame
-
-
-def _calendar(rows: pl.DataFrame, calendar: Any) -> np.ndarray:
-    dates = rows[DATE] if calendar is None else pl.Series(DATE, calendar).cast(pl.Date)
-    days = dates.unique().sort()
-    if missing := sorted(set(rows[DATE].unique()) - set(days)):
-        raise DataError(f"{len(missing)} days of the folds are not in the calendar, such as {missing[0]}")
-    return days.to_numpy()
 
 
 def _tested_twice(rows: pl.DataFrame) -> Iterator[Finding]:

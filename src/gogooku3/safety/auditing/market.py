@@ -52,16 +52,9 @@ class Market:
             raise DataError(f"{nulls:,} rows of the prices have no date or no code; remove them")
         if frame.select(date, code).is_duplicated().any():
             raise DataError("the prices have two rows for one stock and day; keep one")
-        orders = ((code, date), (date, code))
-        return Market(
-            frame,
-            date,
-            code,
-            tuple(columns[name] for name in _PRICES if name in columns),
-            columns.get("volume"),
-            columns.get("index_close"),
-            next((order for order in orders if is_sorted_by(frame, order)), ()),
-        )
+        prices = tuple(columns[name] for name in _PRICES if name in columns)
+        order = next((order for order in ((code, date), (date, code)) if is_sorted_by(frame, order)), ())
+        return Market(frame, date, code, prices, columns.get("volume"), columns.get("index_close"), order)
 
     @property
     def days(self) -> list[dt.date]:
@@ -81,7 +74,5 @@ class Market:
 
     def select(self, codes: Sequence[object], days: Sequence[dt.date]) -> "Market":
         """The rows of the given stocks and days."""
-        rows = self.frame.filter(
-            pl.col(self.code).is_in(list(codes)) & pl.col(self.date).cast(pl.Date).is_in(list(days))
-        )
-        return replace(self, frame=rows)
+        is_chosen_day = pl.col(self.date).cast(pl.Date).is_in(list(days))
+        return replace(self, frame=self.frame.filter(pl.col(self.code).is_in(list(codes)), is_chosen_day))

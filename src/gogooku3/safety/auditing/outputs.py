@@ -1,7 +1,5 @@
 """Conversion of a pipeline's inputs and outputs: Polars or pandas frames, in one shape to compare.
-
-pandas is imported only for a pipeline that takes pandas frames.
-"""
+pandas is imported only for a pipeline that takes pandas frames."""
 
 import inspect
 import sys
@@ -21,7 +19,6 @@ NEIGHBOURS = ("neighbour", "neighbor", "neighbour_code", "neighbor_code")
 """Columns that name the other end of an edge."""
 FURTHER_KEYS = (*NEIGHBOURS, "horizon", "model", "fold", "step", "feature")
 """Columns that distinguish rows of one stock and day, where a table has them."""
-
 _OUTPUT = "the pipeline's output"
 
 
@@ -45,8 +42,7 @@ def output_table(result: Any, keys: Sequence[str] | None = None) -> pl.DataFrame
     mapping = map_columns(frame.columns, KEYS)
     if DATE not in mapping.values() and "as_of" in frame.columns:
         mapping["as_of"] = DATE
-    if lacking := [key for key in KEYS if key not in mapping.values()]:
-        require_columns(frame.columns, lacking, _OUTPUT)
+    require_columns(frame.columns, [key for key in KEYS if key not in mapping.values()], _OUTPUT)
     frame = frame.rename(mapping)
     if keys is not None:
         require_columns(frame.columns, [key for key in keys if key not in KEYS], _OUTPUT)
@@ -61,8 +57,7 @@ def output_table(result: Any, keys: Sequence[str] | None = None) -> pl.DataFrame
     if nulls := sum(frame[key].null_count() for key in order):
         raise DataError(f"{_OUTPUT} has {nulls:,} empty cells among {choices(order)}; {advice}")
     frame = frame.select(*order, pl.exclude(order)).sort(order)
-    repeated = frame.select(order).is_duplicated()
-    if repeated.any():
+    if (repeated := frame.select(order).is_duplicated()).any():
         raise DataError(
             f"{_OUTPUT} has {int(repeated.sum()):,} rows that share {choices(order)}, such as "
             f"{frame.filter(repeated).row(0)[: len(order)]}; name the columns that distinguish them as keys"
@@ -118,7 +113,7 @@ def as_library(frame: pl.DataFrame, library: Library) -> Any:
 
 def library_of(pipeline: Pipeline, prices: Any) -> Library | None:
     """The library of the pipeline's annotation, else of pandas prices; None: try both."""
-    first = next(iter(_parameters(pipeline).values()), None)
+    first = next(iter(parameters(pipeline).values()), None)
     if first is not None and first.annotation is not inspect.Parameter.empty:
         kind = first.annotation
         text = kind if isinstance(kind, str) else f"{getattr(kind, '__module__', '')}.{kind}"
@@ -129,12 +124,7 @@ def library_of(pipeline: Pipeline, prices: Any) -> Library | None:
     return None if isinstance(prices, pl.DataFrame | pl.LazyFrame) else "pandas"
 
 
-def takes_targets(pipeline: Pipeline) -> bool:
-    """Return True if the pipeline has a parameter `targets`."""
-    return "targets" in _parameters(pipeline)
-
-
-def _parameters(pipeline: Pipeline) -> Mapping[str, inspect.Parameter]:
+def parameters(pipeline: Pipeline) -> Mapping[str, inspect.Parameter]:
     """The pipeline's parameters; none for a builtin without a signature."""
     try:
         return inspect.signature(pipeline).parameters

@@ -67,8 +67,7 @@ def shorten(runner: Runner, market: Market, change: Change, column: str, seconds
     which the pipeline fails counts as unchanged. Returns None if the column does not change at all.
     """
     deadline = time.monotonic() + seconds
-    case = _case(runner, market, change, column)
-    if case is None:
+    if (case := _case(runner, market, change, column)) is None:
         return None
 
     def attempt(trial: Callable[[], tuple[Market, Change]]) -> bool:
@@ -134,8 +133,8 @@ def _select_edits(case: Case, rows: Sequence[tuple[object, ...]]) -> tuple[Marke
     return case.market, replace(case.change, edits=pl.DataFrame(rows, schema=schema, orient="row"))
 
 
-def _minimise(items: Sequence[T], holds: Callable[[list[T]], bool]) -> list[T]:
-    """As few of the items as still hold, found by removing ever smaller pieces."""
+def _minimise(items: Sequence[T], holds: Callable[[list[T]], bool]) -> None:
+    """Call `holds` with ever fewer items, by removing ever smaller pieces."""
     kept = list(items)
     size = len(kept) // 2
     while size:
@@ -147,7 +146,6 @@ def _minimise(items: Sequence[T], holds: Callable[[list[T]], bool]) -> list[T]:
             else:
                 start += size
         size //= 2
-    return kept
 
 
 def _title(change: Change, difference: Difference) -> str:
@@ -161,11 +159,9 @@ def _title(change: Change, difference: Difference) -> str:
 
 def _import_lines(pipeline: Pipeline) -> str:
     module, name = getattr(pipeline, "__module__", None), getattr(pipeline, "__qualname__", "")
-    if module and name.isidentifier() and module != "__main__":
-        return (
-            f'sys.path.insert(0, ".")  # Run it where the audit ran.\nfrom {module} import {name} as pipeline'
-        )
-    return "pipeline = ...  # yours, which can't be imported by name"
+    if not module or not name.isidentifier() or module == "__main__":
+        return "pipeline = ...  # yours, which can't be imported by name"
+    return f'sys.path.insert(0, ".")  # Run it where the audit ran.\nfrom {module} import {name} as pipeline'
 
 
 def _change_lines(market: Market, change: Change) -> str:
@@ -192,9 +188,8 @@ def _change_lines(market: Market, change: Change) -> str:
 def _comparison_lines(change: Change, difference: Difference) -> str:
     lines = []
     if change.probe in ("swapped", "renamed"):
-        lines.append(
-            "after = after.with_columns(pl.col('code').replace({str(b): str(a) for a, b in new.items()}))"
-        )
+        codes = "{str(b): str(a) for a, b in new.items()}"
+        lines.append(f"after = after.with_columns(pl.col('code').replace({codes}))")
     if change.cut is not None:
         day = change.cut
         lines.append(f"past = pl.col('date') <= dt.date({day.year}, {day.month}, {day.day})")
@@ -204,9 +199,7 @@ def _comparison_lines(change: Change, difference: Difference) -> str:
     if "before" not in example:
         lines.append(f"print(before.height, 'rows became', after.height, {keys!r})")
     else:
+        cell = f".filter(**row)[{difference.column!r}].to_list()"
         lines.append(f"row = dict(date=dt.date.fromisoformat({keys['date']!r}), code={keys['code']!r})")
-        lines.append(
-            f"print(row, before.filter(**row)[{difference.column!r}].to_list(), "
-            f"'became', after.filter(**row)[{difference.column!r}].to_list())"
-        )
+        lines.append(f"print(row, before{cell}, 'became', after{cell})")
     return "\n".join(lines)

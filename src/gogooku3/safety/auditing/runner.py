@@ -18,7 +18,7 @@ from gogooku3.safety.auditing.outputs import (
     as_library,
     library_of,
     output_table,
-    takes_targets,
+    parameters,
 )
 from gogooku3.schema import CODE, DATE, KEYS, is_target_column
 
@@ -69,8 +69,7 @@ class Runner:
     def differences(self, before: pl.DataFrame, market: Market, change: Change) -> list[Difference]:
         """Differences that a change of the prices makes in outputs that must not depend on it."""
         prices, old_codes = change.apply(market)
-        targets = self._targets(market)
-        if targets is not None:
+        if (targets := self._targets(market)) is not None:
             targets = change.apply_to_targets(targets, market)
         after = self.run(prices, targets)
         keys = self.key_columns(before)
@@ -80,8 +79,7 @@ class Runner:
             after = after.sort(self.key_columns(after))
         if change.cut is not None:
             before, after = (table.filter(pl.col(DATE) <= change.cut) for table in (before, after))
-        is_exact = change.probe in LATER
-        tolerance = self.tolerance if is_exact else max(self.tolerance, self.scale_tolerance)
+        tolerance = self.tolerance if change.probe in LATER else max(self.tolerance, self.scale_tolerance)
         values = list(dict.fromkeys([*self.value_columns(before)[0], *self.value_columns(after)[0]]))
         return differences(before, after, keys, values, tolerance)
 
@@ -91,7 +89,7 @@ class Runner:
             return None
         date, code = pl.col(market.date).cast(pl.Date), pl.col(market.code).cast(pl.String)
         rows = market.frame.select(date.alias(DATE), code.alias(CODE))
-        return self.targets.join(rows, on=[DATE, CODE], how="semi", maintain_order="left")
+        return self.targets.join(rows, on=KEYS, how="semi", maintain_order="left")
 
 
 def first_run(
@@ -104,7 +102,7 @@ def first_run(
     Raises:
         DataError: the pipeline fails on unaltered prices, or its result can't be audited.
     """
-    if options.get("targets") is None and takes_targets(pipeline):
+    if options.get("targets") is None and "targets" in parameters(pipeline):
         raise DataError("the pipeline has a parameter 'targets'; pass a table of them to the audit")
     decided = library or library_of(pipeline, prices)
     candidates: list[Library] = [decided] if decided else ["polars", "pandas"]
