@@ -15,10 +15,8 @@ from gogooku3.schema import CODE, DATE, KEYS, is_target_column, map_columns, req
 
 MIN_HISTORY_DAYS = 20
 """Market days that a window needs to have edges (or the whole window, if that is shorter)."""
-
 _ROWS = 128
 """Stocks whose edges are selected at a time: the sorted arrays stay in the cache."""
-
 _RETURN = "ret_1d"
 _CLOSE = "close"
 
@@ -106,7 +104,10 @@ class FinancialGraphBuilder:
         days = _window_days(rows, date_end, self.correlation_window + is_price)
         values = _dense(rows, days, codes)
         if is_price:
-            values = _returns_from_close(values)
+            # NaN on the first day, and unless both days have a price above 0.
+            price = np.where(values > 0.0, values, np.nan)
+            values = np.full_like(price, np.nan)
+            values[1:] = price[1:] / price[:-1] - 1.0
         return self.edges_from_returns(values[-self.correlation_window :], codes, as_of=days[-1])
 
     def edges_from_returns(
@@ -202,7 +203,7 @@ def _require_whole(name: str, value: int, least: int, why: str) -> None:
 
 def _checked_codes(rows: pl.LazyFrame, stock_codes: Iterable[str] | None) -> list[str]:
     """The nodes as strings, each in the frame and named once."""
-    existing = rows.select(pl.col(CODE).unique().sort()).collect().get_column(CODE).drop_nulls().to_list()
+    existing = rows.select(pl.col(CODE).drop_nulls().unique().sort()).collect()[CODE].to_list()
     if stock_codes is None:
         return existing
     if isinstance(stock_codes, str):
@@ -220,25 +221,21 @@ def _checked_codes(rows: pl.LazyFrame, stock_codes: Iterable[str] | None) -> lis
 
 def _window_days(rows: pl.LazyFrame, date_end: str | dt.date | None, n_days: int) -> list[dt.date]:
     """The last `n_days` market days up to and including `date_end`."""
-    days = rows.select(pl.col(DATE).drop_nulls().unique().sort()).collect().get_column(DATE)
+    days = rows.select(pl.col(DATE).drop_nulls().unique().sort()).collect()[DATE]
     if days.is_empty():
         raise DataError("the frame has no row with a date; a graph needs daily returns or prices")
-    end = _as_date(date_end)
+    end = date_end.date() if isinstance(date_end, dt.datetime) else date_end
+    if isinstance(end, str):
+        try:
+            end = dt.date.fromisoformat(end)
+        except ValueError as error:
+            raise DataError(f"date_end is {end!r}; write it as YYYY-MM-DD") from error
     past = days if end is None else days.filter(days <= end)
     if past.is_empty():
         raise DataError(
             f"date_end is {end} but the frame runs from {days[0]} to {days[-1]}; choose a day within it"
         )
     return past.tail(n_days).to_list()
-
-
-def _as_date(value: str | dt.date | None) -> dt.date | None:
-    if isinstance(value, str):
-        try:
-            return dt.date.fromisoformat(value)
-        except ValueError as error:
-            raise DataError(f"date_end is {value!r}; write it as YYYY-MM-DD") from error
-    return value.date() if isinstance(value, dt.datetime) else value
 
 
 def _dense(rows: pl.LazyFrame, days: list[dt.date], codes: list[str]) -> NDArray[np.float64]:
@@ -259,14 +256,3 @@ def _dense(rows: pl.LazyFrame, days: list[dt.date], codes: list[str]) -> NDArray
     dense[window["row"].to_numpy(), window["column"].to_numpy()] = window["value"].to_numpy()
     dense[~np.isfinite(dense)] = np.nan
     return dense
-
-
-def _returns_from_close(close: NDArray[np.float64]) -> NDArray[np.float64]:
-    """close(t) / close(previous market day) - 1 by row; NaN unless both days have a price above 0.
-
-    The first row has no previous day and is NaN.
-    """
-    price = np.where(close > 0.0, close, np.nan)
-    returns = np.full_like(price, np.nan)
-    returns[1:] = price[1:] / price[:-1] - 1.0
-    return returns

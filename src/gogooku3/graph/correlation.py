@@ -9,10 +9,10 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 _BLOCK = 64
 """Stocks per block where days are missing: the intermediate products stay in the cache."""
-
 _COMPLETE_BLOCK = 256
 """Stocks per block where no day is missing, which takes a single product."""
-
+_blas = cache(ThreadpoolController)
+"""The thread pools of the loaded libraries; finding them takes a millisecond, so it is done once."""
 _MIN_VARIANCE = 1e-10
 """Share of a stock's own variance below which its variance on a pair's common days is rounding error."""
 
@@ -62,7 +62,10 @@ def masked_correlation(returns: NDArray[np.floating], min_overlap: int | None = 
     with one_blas_thread():
         correlation = np.empty((n_stocks, n_stocks), dtype=np.float32)
         _fill_rows_with_gaps(correlation, scores, present[:, gaps_first], n_gaps, needed)
-        _fill_complete_rows(correlation, scores, n_gaps)
+        for start in range(n_gaps, n_stocks, _COMPLETE_BLOCK):
+            covariance = scores[:, start : start + _COMPLETE_BLOCK].T @ scores[:, start:]
+            covariance /= n_days
+            _fill_both_ways(correlation, start, covariance)
     constant = ~scores.any(axis=0)
     correlation[constant] = np.nan
     correlation[:, constant] = np.nan
@@ -92,12 +95,6 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return limit
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """The thread pools of the loaded libraries; finding them takes a millisecond, so it is done once."""
-    return ThreadpoolController()
-
-
 def _standardised(returns: NDArray[np.floating], present: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Scale each stock's returns to mean 0 and variance 1 over its own days; 0 where missing or constant."""
     values = np.where(present, returns, 0.0).astype(np.float64)
@@ -107,8 +104,7 @@ def _standardised(returns: NDArray[np.floating], present: NDArray[np.bool_]) -> 
     deviation = np.sqrt((values * values).sum(axis=0) / count)
     # The mean of equal numbers is rounded, so "constant" is relative to their size.
     varies = deviation > 1e-12 * largest
-    scaled: NDArray[np.float64] = values * np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
-    return scaled
+    return np.asarray(values * np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0))
 
 
 def _fill_rows_with_gaps(
@@ -144,15 +140,6 @@ def _fill_rows_with_gaps(
         row_variance *= column_variance
         row_variance[~enough] = np.nan
         covariance /= np.sqrt(row_variance)
-        _fill_both_ways(correlation, start, covariance)
-
-
-def _fill_complete_rows(correlation: NDArray[np.float32], scores: NDArray[np.float64], n_gaps: int) -> None:
-    """Fill, in place, every pair of stocks without gaps, which come after the first `n_gaps`."""
-    n_days, n_stocks = scores.shape
-    for start in range(n_gaps, n_stocks, _COMPLETE_BLOCK):
-        covariance = scores[:, start : start + _COMPLETE_BLOCK].T @ scores[:, start:]
-        covariance /= n_days
         _fill_both_ways(correlation, start, covariance)
 
 

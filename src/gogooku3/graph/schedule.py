@@ -62,9 +62,8 @@ class GraphSchedule:
             DataError: shapes differ, or the dates don't ascend.
         """
         if returns.shape != (len(dates), len(codes)):
-            raise DataError(
-                f"returns are {list(returns.shape)}; expected [{len(dates)} days, {len(codes)} stocks]"
-            )
+            expected = f"[{len(dates)} days, {len(codes)} stocks]"
+            raise DataError(f"returns are {list(returns.shape)}; expected {expected}")
         if len(dates) == 0 or (np.diff(dates) <= np.timedelta64(0, "D")).any():
             raise DataError("the schedule needs trading days in ascending order, each once; sort the dates")
         served = dates if days is None else dates[days.start : days.stop]
@@ -81,10 +80,7 @@ class GraphSchedule:
         with one_blas_thread(), ThreadPoolExecutor(_WORKERS) as pool:
             graphs = list(pool.map(graph_before, first_days.tolist()))
         return cls(
-            months=months,
-            graphs=graphs,
-            snapshot_index=snapshot_index.astype(np.int64),
-            builder=builder,
+            months=months, graphs=graphs, snapshot_index=snapshot_index.astype(np.int64), builder=builder
         )
 
     @cached_property
@@ -176,7 +172,8 @@ class GraphSchedule:
             "mean_abs_correlation": table["mean_abs_correlation"].mean(),
             "isolated": (n_stocks - table["n_stocks_with_edges"]).mean(),
         }
-        return {"snapshots": table.height, **{name: _number(mean) for name, mean in averages.items()}}
+        known = {name: mean if isinstance(mean, float) else 0.0 for name, mean in averages.items()}
+        return {"snapshots": table.height, **known}
 
     def __str__(self) -> str:
         """One-sentence summary."""
@@ -187,7 +184,3 @@ class GraphSchedule:
             f"{means['negative_share']:.0%} negative, |correlation| {means['mean_abs_correlation']:.2f}, "
             f"{means['isolated']:.1f} stocks without edges, {means['turnover']:.0%} of edges new each month"
         )
-
-
-def _number(mean: object) -> float:
-    return mean if isinstance(mean, float) else 0.0

@@ -97,9 +97,6 @@ class StockGraph:
             raise KeyError(f"a graph has no {name!r}; it has {choices(_KEYS)}")
         return getattr(self, name)
 
-    def __contains__(self, name: object) -> bool:
-        return name in _KEYS
-
     def __iter__(self) -> Iterator[str]:
         return iter(_KEYS)
 
@@ -107,13 +104,9 @@ class StockGraph:
         """Compare stocks, date, edges and weights bit for bit."""
         if not isinstance(other, StockGraph):
             return NotImplemented
-        return (
-            self.codes == other.codes
-            and self.as_of == other.as_of
-            and np.array_equal(self.neighbours, other.neighbours)
-            and np.array_equal(self.weights, other.weights)
-            and np.array_equal(self.valid, other.valid)
-        )
+        arrays = ("neighbours", "weights", "valid")
+        same_arrays = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
+        return same_arrays and (self.codes, self.as_of) == (other.codes, other.as_of)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -134,8 +127,7 @@ class StockGraph:
         edges gives 0.3. Edges are pairs of codes; order, weights and signs don't count.
         Two graphs without edges give 0.
         """
-        larger = max(self.n_edges, other.n_edges)
-        if larger == 0:
+        if (larger := max(self.n_edges, other.n_edges)) == 0:
             return 0.0
         node = {code: i for i, code in enumerate(dict.fromkeys(self.codes + other.codes))}
         kept = np.intersect1d(_edge_ids(self, node), _edge_ids(other, node), assume_unique=True)
@@ -174,5 +166,4 @@ def _edge_ids(graph: StockGraph, node: dict[str, int]) -> NDArray[np.int64]:
     """One integer per edge, comparable between graphs that share the numbering `node`."""
     renumber = np.array([node[code] for code in graph.codes], dtype=np.int64)
     source, receiver = renumber[graph.edge_index]
-    ids: NDArray[np.int64] = receiver * len(node) + source
-    return ids
+    return np.asarray(receiver * len(node) + source)

@@ -1,4 +1,2 @@
 """Day-wise standardisation, labels and market state.
-
-No statistic crosses days, except fallbacks fitted on training days.
-"""
+No statistic crosses days, except fallbacks fitted on training days."""

@@ -1,8 +1,5 @@
-"""Day-wise normalisation of a frame or a panel: each day is standardised with its own cross-section.
-
-Known at the close of that day. What `fit` records of the training rows (columns, their order, pooled
-statistics) is used only for cells that a day cannot scale by itself.
-"""
+"""Day-wise normalisation of a frame or a panel with each day's own cross-section, known at its close.
+Statistics of the training rows are used only for cells that a day cannot scale by itself."""
 
 import logging
 from collections.abc import Sequence
@@ -53,10 +50,7 @@ class CrossSectionalNormalizerV2:
     """
 
     def __init__(
-        self,
-        cache_stats: bool = True,
-        robust_clip: float = 5.0,
-        feature_columns: Sequence[str] | None = None,
+        self, cache_stats: bool = True, robust_clip: float = 5.0, feature_columns: Sequence[str] | None = None
     ) -> None:
         if not robust_clip > 1:
             raise ConfigError(f"robust_clip is {robust_clip} standard deviations; set it above 1")
@@ -83,11 +77,9 @@ class CrossSectionalNormalizerV2:
             )
         cells = pl.col(columns).cast(pl.Float64)
         known = frame.select(pl.when(cells.is_finite()).then(cells))
-        mean = known.mean().row(0)
-        std = known.std(ddof=0).row(0)
         self.columns = tuple(columns)
-        self.fallback_mean = np.array([0.0 if m is None else m for m in mean])
-        spread = np.array([0.0 if s is None else s for s in std])
+        self.fallback_mean = known.mean().fill_null(0.0).to_numpy()[0]
+        spread = known.std(ddof=0).fill_null(0.0).to_numpy()[0]
         self.fallback_std = np.where(spread > 1e-6 * np.abs(self.fallback_mean), spread, 1.0)
         return self
 
@@ -124,16 +116,14 @@ class CrossSectionalNormalizerV2:
             )
         if order is not None:
             values[order] = ordered
-        normalized = [pl.Series(name, values[:, i]) for i, name in enumerate(self.columns)]
-        return frame.with_columns(normalized)
+        return frame.with_columns(pl.Series(name, values[:, i]) for i, name in enumerate(self.columns))
 
     def apply_fallback(self, days: StandardizedDays) -> None:
         """Scale the cells that the days could not, with the fitted statistics; `report` counts them."""
         rows = days.apply_fallback(self.fallback_mean, self.fallback_std)
         by_feature = {name: int(n) for name, n in zip(self.columns, rows, strict=True) if n}
-        self.report = NormalizationReport(
-            days.n_rows, sum(by_feature.values()), days.missing_cells, by_feature
-        )
+        scaled = sum(by_feature.values())
+        self.report = NormalizationReport(days.n_rows, scaled, days.missing_cells, by_feature)
 
     def fit_transform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """`fit(frame).transform(frame)`: for training rows only."""
@@ -230,15 +220,11 @@ class PanelNormalizer:
         self.missing_cells = self._days.missing_cells
 
     def fit_fold(self, train: range) -> CrossSectionalNormalizerV2:
-        """Scale the fallback cells of every day with the statistics of a fold's training days.
-
-        Returns:
-            the normaliser of that fold, for its run folder.
-        """
+        """Scale every day's fallback cells with a fold's training days; returns the fold's normaliser."""
         normalizer = CrossSectionalNormalizerV2(robust_clip=self.robust_clip)
         normalizer.columns = self.panel.features
-        mean, std = self.statistics.pooled(slice(train.start, train.stop))
-        normalizer.fallback_mean, normalizer.fallback_std = mean, std
+        pooled = self.statistics.pooled(slice(train.start, train.stop))
+        normalizer.fallback_mean, normalizer.fallback_std = pooled
         self.apply_fallback(normalizer)
         return normalizer
 

@@ -9,7 +9,6 @@ Float32 = NDArray[np.float32]
 
 _CONSTANT = 1e-6
 """A standard deviation below this share of the mean is Float32 rounding: the column is constant that day."""
-
 _FEW = 1 / 16
 """Share of missing cells below which they are written one by one rather than in a pass over all cells."""
 
@@ -25,8 +24,7 @@ class DayStatistics:
     @staticmethod
     def empty(n_days: int, n_features: int) -> "DayStatistics":
         """Zeros, to be filled in day by day."""
-        shape = (n_days, n_features)
-        return DayStatistics(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+        return DayStatistics(*np.zeros((3, n_days, n_features)))
 
     def pooled(self, days: slice) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation over all rows of some days (Chan et al., 1979).
@@ -36,8 +34,7 @@ class DayStatistics:
         count, mean, variance = self.count[days], self.mean[days], self.variance[days]
         total = np.maximum(count.sum(axis=0), 1)
         centre = (count * mean).sum(axis=0) / total
-        spread = (count * (variance + (mean - centre) ** 2)).sum(axis=0) / total
-        deviation = np.sqrt(spread)
+        deviation = np.sqrt((count * (variance + (mean - centre) ** 2)).sum(axis=0) / total)
         return centre, np.where(deviation > 1e-6 * np.abs(centre), deviation, 1.0)
 
 

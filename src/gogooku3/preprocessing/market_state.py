@@ -42,9 +42,8 @@ class MarketState:
         count = np.maximum(known.sum(axis=0), 1)
         centre = np.where(known, raw, 0).sum(axis=0) / count
         spread = np.sqrt((np.where(known, raw - centre, 0) ** 2).sum(axis=0) / count)
-        return MarketState(
-            centre, np.where(spread > _MIN_SPREAD * (np.abs(centre) + _MIN_SPREAD), spread, np.inf)
-        )
+        varies = spread > _MIN_SPREAD * (np.abs(centre) + _MIN_SPREAD)
+        return MarketState(centre, np.where(varies, spread, np.inf))
 
     def transform(self, statistics: DayStatistics) -> np.ndarray:
         """Standard deviations from the training days' mean, clipped at 3; unknown as 0.
@@ -57,10 +56,8 @@ class MarketState:
 
     def to_dict(self) -> dict[str, Any]:
         """State that scales later days the same way; a number that is left out has no spread."""
-        return {
-            "centre": self.centre.tolist(),
-            "spread": [float(s) if np.isfinite(s) else None for s in self.spread],
-        }
+        spread = [float(s) if np.isfinite(s) else None for s in self.spread]
+        return {"centre": self.centre.tolist(), "spread": spread}
 
     @staticmethod
     def from_dict(state: dict[str, Any]) -> "MarketState":

@@ -11,7 +11,6 @@ from gogooku3.schema import MIN_STOCKS
 
 TOLERANCE = 0.05
 """Largest |mean| and |deviation - 1| of a day's standardised feature."""
-
 _MAX_PASSES = 30
 
 Floats = NDArray[np.float64]

@@ -128,13 +128,10 @@ class StandardizedDays:
 
     def _record(self, days: slice, features: slice, columns: DayColumns) -> None:
         """Record the statistics of some days and features."""
-        for statistic, table in (
-            (columns.count, self.statistics.count),
-            (columns.centre, self.statistics.mean),
-            (columns.variance, self.statistics.variance),
-        ):
-            part = table[days, features]
-            part[...] = statistic.reshape(part.shape)
+        shape = self.statistics.count[days, features].shape
+        self.statistics.count[days, features] = columns.count.reshape(shape)
+        self.statistics.mean[days, features] = columns.centre.reshape(shape)
+        self.statistics.variance[days, features] = columns.variance.reshape(shape)
 
     def _store(
         self, day: int, stocks: np.ndarray, first: int, scores: np.ndarray, usable: np.ndarray
