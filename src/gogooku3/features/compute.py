@@ -1,7 +1,4 @@
-"""Compute the catalogue's features from prices.
-
-A few stocks are computed at a time, so that their arrays stay in the cache.
-"""
+"""Compute the catalogue's features from prices, a few stocks at a time: their arrays stay in the cache."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -20,7 +17,6 @@ from gogooku3.system import available_cores, freed_memory_kept
 
 BLOCK_CELLS = 80_000
 """Days x stocks computed together: 0.6 MB per array, about a core's second-level cache."""
-
 _KEPT = 4 << 20
 """Bytes; freed blocks up to this size are reused. A block's arrays are smaller, whole columns larger."""
 
@@ -67,9 +63,7 @@ def stock_tasks(
                 out = made[feature.name]
                 out[:, stocks] = finite(feature.compute(block)[n_days - len(out) :])
 
-    return [
-        pool.submit(work, slice(start, min(start + step, n_stocks))) for start in range(0, n_stocks, step)
-    ]
+    return [pool.submit(work, slice(start, start + step)) for start in range(0, n_stocks, step)]
 
 
 def await_all(tasks: Sequence[Future[None]], progress: Progress | None) -> None:

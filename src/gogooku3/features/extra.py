@@ -1,7 +1,5 @@
-"""Optional features beyond the 139, from facts that come with the prices: results, margin balances, flows.
-
-Each is a ratio of totals known at the close of its day, so it depends on neither the price level nor splits.
-"""
+"""Optional features beyond the 139, from results, margin balances and flows that come with prices. Each is a
+ratio of totals known at the close of its day, so it depends on neither the price level nor splits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,6 +79,7 @@ _flow = partial(_feature, "flows", "at the close of the trading day after public
 CAP, PROFIT, FORECAST = "market_cap", "net_profit_ttm", "net_profit_forecast"
 LONG, SHORT, FOREIGN = "margin_long_share", "margin_short_share", "foreign_balance_share"
 
+# fmt: off
 EXTRA: tuple[ExtraFeature, ...] = (
     _statement("log_market_cap", "log of market value in yen", CAP, _log),
     _statement("earnings_yield_ttm", "net profit of 12 months / market value", f"{PROFIT} {CAP}", _share),
@@ -90,51 +89,25 @@ EXTRA: tuple[ExtraFeature, ...] = (
     _statement("return_on_equity_ttm", "net profit of 12 months / equity", f"{PROFIT} equity", _share),
     _statement("operating_margin_ttm", "operating profit / sales", "operating_profit_ttm sales_ttm", _share),
     _statement("equity_ratio", "equity / total assets", "equity total_assets", _share),
-    _statement(
-        "sales_growth_250d",
-        "sales of 12 months / those known 250 trading days before - 1",
-        "sales_ttm",
-        lambda sales: _share(sales, shift(sales, YEAR)) - 1,
-        lookback=YEAR,
-    ),
-    _statement(
-        "forecast_gap",
-        "(forecast - net profit of 12 months) / market value",
-        f"{FORECAST} {PROFIT} {CAP}",
-        lambda forecast, profit, cap: _share(forecast - profit, cap),
-    ),
-    _statement(
-        "forecast_revision",
-        "(forecast - previous forecast) / market value",
-        f"{FORECAST} {FORECAST}_before {CAP}",
-        lambda forecast, before, cap: _share(forecast - before, cap),
-    ),
+    _statement("sales_growth_250d", "sales of 12 months / those known 250 trading days before - 1",
+        "sales_ttm", lambda sales: _share(sales, shift(sales, YEAR)) - 1, lookback=YEAR),
+    _statement("forecast_gap", "(forecast - net profit of 12 months) / market value",
+        f"{FORECAST} {PROFIT} {CAP}", lambda forecast, profit, cap: _share(forecast - profit, cap)),
+    _statement("forecast_revision", "(forecast - previous forecast) / market value",
+        f"{FORECAST} {FORECAST}_before {CAP}", lambda forecast, before, cap: _share(forecast - before, cap)),
     _statement("disclosure_age", "trading days since the newest disclosure", "disclosure_age", np.array),
     _margin("margin_long_share", "shares bought on margin / outstanding", LONG, np.array),
     _margin("margin_short_share", "shares sold on margin / outstanding", SHORT, np.array),
-    _margin(
-        "margin_balance",
-        "log(bought / sold on margin)",
-        f"{LONG} {SHORT}",
-        lambda long, short: _log(long) - _log(short),
-    ),
-    _margin(
-        "margin_long_change_20d",
-        "change of margin_long_share over 20 days",
-        LONG,
-        lambda long: long - shift(long, MONTH),
-        lookback=MONTH,
-    ),
+    _margin("margin_balance", "log(bought / sold on margin)", f"{LONG} {SHORT}",
+        lambda long, short: _log(long) - _log(short)),
+    _margin("margin_long_change_20d", "change of margin_long_share over 20 days", LONG,
+        lambda long: long - shift(long, MONTH), lookback=MONTH),
     _flow("foreign_balance", "foreigners' buying - selling / turnover of the week", FOREIGN, np.array),
-    _flow(
-        "foreign_balance_mean_20d",
-        "mean of foreign_balance over 20 days",
-        FOREIGN,
-        lambda balance: _mean(balance, MONTH),
-        lookback=MONTH - 1,
-    ),
+    _flow("foreign_balance_mean_20d", "mean of foreign_balance over 20 days", FOREIGN,
+        lambda balance: _mean(balance, MONTH), lookback=MONTH - 1),
 )
 """All extra features, grouped by family."""
+# fmt: on
 
 FAMILIES = tuple(dict.fromkeys(feature.family for feature in EXTRA))
 
@@ -155,9 +128,7 @@ def compute_extra(prices: pl.DataFrame, families: Sequence[str]) -> pl.DataFrame
 
     Unknown values are null. Later rows change no bit of a value.
 
-    Args:
-        prices: `date, code` and the columns `known_*` that the families need; keys are unique.
-        families: from `FAMILIES`.
+    `prices` has `date, code` (unique) and the columns `known_*` that the families need.
 
     Raises:
         DataError: a family is unknown, or the prices lack a fact that it needs.
@@ -178,12 +149,10 @@ def compute_extra(prices: pl.DataFrame, families: Sequence[str]) -> pl.DataFrame
         return values
 
     facts = {name: dense(name) for name in needed}
-    keys = prices.select(KEYS).with_columns(row=pl.int_range(pl.len())).sort(KEYS)
-    order = keys["row"].to_numpy()
     columns = []
     with np.errstate(all="ignore"):
         for feature in features:
-            values = feature.compute(facts)[day, stock][order].astype(np.float32)
+            values = feature.compute(facts)[day, stock].astype(np.float32)
             values[~np.isfinite(values)] = np.nan
             columns.append(pl.Series(feature.name, values, nan_to_null=True))
-    return keys.drop("row").hstack(columns)
+    return prices.select(KEYS).with_columns(columns).sort(KEYS)

@@ -1,12 +1,9 @@
-"""Prices as dense `[days, stocks]` arrays, and a few stocks of them with their rolling statistics.
-
-Days are the market's: every date on which any stock has a row. A day on which a stock did not trade is NaN
-in its column, never squeezed out, so that a lookback of 20 days means the same 20 days for every stock.
-"""
+"""Prices as dense `[days, stocks]` arrays on the market's calendar, with rolling statistics. A day without a
+trade is NaN, never squeezed out: a lookback of 20 days means the same 20 days for every stock."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -24,7 +21,6 @@ Result = TypeVar("Result")
 
 STALE_DAYS = 5
 """A previous close older than this many trading days counts as unknown."""
-
 RETURN_CLIP = (-0.5, 1.0)
 """Clip for daily returns inside rolling statistics, so that one bad tick can't dominate a window."""
 
@@ -47,14 +43,8 @@ class MarketGrid:
     def last(self, days: int) -> "MarketGrid":
         """The last days only, with the same market returns."""
         prices = {name: values[-days:] for name, values in self.prices.items()}
-        return MarketGrid(
-            self.dates[-days:],
-            self.codes,
-            self.present[-days:],
-            prices,
-            self.market[-days:],
-            self.group[-days:],
-        )
+        last = replace(self, dates=self.dates[-days:], present=self.present[-days:], prices=prices)
+        return replace(last, market=self.market[-days:], group=self.group[-days:])
 
     def block(self, stocks: slice) -> "StockBlock":
         """Contiguous prices of some stocks."""
@@ -82,7 +72,7 @@ def build_grid(prices: pl.DataFrame) -> MarketGrid:
     stock = codes.search_sorted(prices[CODE]).to_numpy().astype(np.int64)
     present = np.zeros((len(dates), len(codes)), bool)
     present[day, stock] = True
-    if (repeated := len(prices) - int(present.sum())) > 0:
+    if repeated := len(prices) - int(present.sum()):
         raise DataError(
             f"{repeated:,} rows of the price table repeat a (date, code); keep one row per stock and day"
         )
@@ -104,11 +94,8 @@ def build_grid(prices: pl.DataFrame) -> MarketGrid:
 
 
 def _index_return(prices: pl.DataFrame) -> Array:
-    by_day = (
-        prices.group_by(DATE)
-        .agg(pl.col(INDEX_CLOSE).min().alias("low"), pl.col(INDEX_CLOSE).max().alias("high"))
-        .sort(DATE)
-    )
+    close = pl.col(INDEX_CLOSE)
+    by_day = prices.group_by(DATE).agg(low=close.min(), high=close.max()).sort(DATE)
     differing = by_day.filter(pl.col("low") != pl.col("high"))
     if not differing.is_empty():
         day, low, high = differing.row(0)
@@ -337,8 +324,7 @@ class StockBlock:
         days, square = self.count(name, window), self.mean(name, window, 2)
         spread = square - self.mean(name, window) ** 2
         # The difference of two nearly equal numbers is rounding error, not spread.
-        spread = np.where(spread <= NO_SPREAD * square, 0.0, spread)
-        return spread * days / (days - 1)
+        return np.where(spread <= NO_SPREAD * square, 0.0, spread) * days / (days - 1)
 
     @cached
     def std(self, name: str, window: int) -> Array:

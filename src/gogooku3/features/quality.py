@@ -1,7 +1,5 @@
 """Six features that describe a row's other features: their coverage and how unusual they are that day.
-
-They depend only on the day's own cross-section, never on a target or another day.
-"""
+They depend only on the day's own cross-section, never on a target or another day."""
 
 from collections.abc import Sequence
 
@@ -27,10 +25,8 @@ QUALITY_FEATURES: dict[str, str] = {
     "quality_max_abs_z": "largest |z| of the known features, at most 10",
 }
 """Name and meaning, in the order of the columns. z: (value - mean) / standard deviation, over the day."""
-
 QUANTILE_FEATURES = 4
 """The last four become quantiles of the day when `use_cross_sectional_quantiles` is set."""
-
 MAX_Z = 10.0
 
 
@@ -105,9 +101,8 @@ def quality_cube(
     """
     out = np.full((*mask.shape, len(QUALITY_FEATURES)), np.nan, np.float32)
     for number, present in enumerate(mask):
-        out[number, present] = quality_block(
-            values[number, present], sigma_threshold, use_cross_sectional_quantiles
-        )
+        day = values[number, present]
+        out[number, present] = quality_block(day, sigma_threshold, use_cross_sectional_quantiles)
     return out
 
 
@@ -186,33 +181,28 @@ class QualityFinancialFeaturesGenerator:
             DataError: key columns or features are missing, a column is not numeric, or one of the six
                 already exists.
         """
-        columns = self._columns(frame)
+        names = self._columns(frame)
         keys = frame.select(*KEYS)
         order = None
         if not is_sorted_by(keys, KEYS):
             order = keys.select(pl.arg_sort_by(*KEYS)).to_series()
             keys = keys[order]
-        views = [_numbers(frame[name], order) for name in columns]
-        rows = self._by_day(views, keys[DATE])
-        if order is not None:
-            rows[order.to_numpy()] = rows.copy()
-        return frame.with_columns(
-            pl.Series(name, np.ascontiguousarray(rows[:, number]), nan_to_null=True)
-            for number, name in enumerate(QUALITY_FEATURES)
-        )
-
-    def _by_day(self, columns: Sequence[Float32], dates: pl.Series) -> Float32:
-        lengths = dates.rle().struct.field("len").to_numpy().astype(np.int64)
-        ends = np.cumsum(lengths)
-        out = np.empty((len(dates), len(QUALITY_FEATURES)), np.float32)
-        for length, end in zip(lengths, ends, strict=True):
+        columns = [_numbers(frame[name], order) for name in names]
+        lengths = keys[DATE].rle().struct.field("len").to_numpy().astype(np.int64)
+        quality = np.empty((len(keys), len(QUALITY_FEATURES)), np.float32)
+        for length, end in zip(lengths, np.cumsum(lengths), strict=True):
             rows = slice(end - length, end)
             # A frame's columns are separate arrays; one day of them, row by row, fits in the cache.
             block = np.empty((length, len(columns)), np.float32)
             for index, column in enumerate(columns):
                 block[:, index] = column[rows]
-            out[rows] = quality_block(block, self.sigma_threshold, self.use_cross_sectional_quantiles)
-        return out
+            quality[rows] = quality_block(block, self.sigma_threshold, self.use_cross_sectional_quantiles)
+        if order is not None:
+            quality[order.to_numpy()] = quality.copy()
+        return frame.with_columns(
+            pl.Series(name, np.ascontiguousarray(quality[:, number]), nan_to_null=True)
+            for number, name in enumerate(QUALITY_FEATURES)
+        )
 
     def _columns(self, frame: pl.DataFrame) -> list[str]:
         require_columns(frame.columns, KEYS, "a data set")

@@ -1,10 +1,5 @@
-"""Rolling sums, extremes and exponential means over days. No function reads a later day.
-
-Every kernel is a pure function of the window's own values: sums double up (2, 4, 8, ... days) instead of
-adding each day to a running total. So a bad tick leaves no rounding error once it has left the window, a
-value does not depend on the first day of the data, and later days change no bit of earlier values.
-Arrays are `[days, stocks]` float64; columns are never mixed.
-"""
+"""Rolling sums, extremes and exponential means over days, `[days, stocks]` float64. Each value depends only
+on its own window, bit for bit: sums double up (2, 4, 8, ... days), so no bad tick leaves a rounding error."""
 
 import math
 
@@ -14,7 +9,6 @@ from gogooku3.features.feature import Array
 
 EMA_TOLERANCE = 1e-14
 """An exponential mean drops days whose weight is below this."""
-
 NO_SPREAD = 1e-12
 """A variance below this share of the mean square is rounding error: the values are constant."""
 

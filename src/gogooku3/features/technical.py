@@ -1,8 +1,5 @@
-"""The classical indicators, seeded as TA-Lib seeds them, on a stock's own bars.
-
-A bar is a day on which the stock's close (or high, low and close) is known; other days are skipped, so a gap
-neither breaks nor resets an indicator. Unlike TA-Lib, an indicator without any movement is NaN, not 0.
-"""
+"""The classical indicators, seeded as in TA-Lib; unlike there, one without movement is NaN, not 0. Days on
+which a stock's price is unknown are skipped, so a gap neither breaks nor resets an indicator."""
 
 from collections.abc import Callable
 from functools import partial
@@ -87,11 +84,6 @@ def full_max(values: Array, window: int) -> Array:
     return rolling_max(values, window) + 0.0 * full_sum(values, window)
 
 
-def full_min(values: Array, window: int) -> Array:
-    """Rolling minimum; NaN as in `full_max`."""
-    return -full_max(-values, window)
-
-
 def rsi(prices: ClosePrices, period: int) -> Array:
     """Wilder's relative strength index."""
     change = prices.close - shift(prices.close, 1)
@@ -144,15 +136,15 @@ def atr(candles: Candles, period: int) -> Array:
 
 def stochastic(candles: Candles, window: int) -> Array:
     """Slow stochastic: the close's position in the window's range, 0 to 100, averaged over 3 bars."""
-    low = full_min(candles.low, window)
+    low = -full_max(-candles.low, window)
     fast = 100 * (candles.close - low) / nonzero(full_max(candles.high, window) - low)
     return full_sum(fast, 3) / 3
 
 
 def williams_r(candles: Candles, window: int) -> Array:
     """Williams' %R: 0 at the window's high, -100 at its low."""
-    high = full_max(candles.high, window)
-    return -100 * (high - candles.close) / nonzero(high - full_min(candles.low, window))
+    high, low = full_max(candles.high, window), -full_max(-candles.low, window)
+    return -100 * (high - candles.close) / nonzero(high - low)
 
 
 def cci(candles: Candles, window: int) -> Array:
@@ -179,8 +171,7 @@ def _directional(move: Array, period: int) -> Array:
 
 def directional_index(candles: Candles, move: Array, period: int) -> Array:
     """Directional movement (`plus_move` or `minus_move`) over true range, percent."""
-    true_range = _directional(candles.true_range, period)
-    return 100 * _directional(move, period) / nonzero(true_range)
+    return 100 * _directional(move, period) / nonzero(_directional(candles.true_range, period))
 
 
 def adx(candles: Candles, period: int) -> Array:
