@@ -101,14 +101,10 @@ def probability_of_overfitting(returns: npt.ArrayLike, blocks: int = BLOCKS) -> 
 
 
 def configurations(returns: Mapping[str, pl.DataFrame], horizon: int) -> tuple[list[str], Floats]:
-    """Names (`run: model`) and net returns `[days, configurations]` of every model of every run.
+    """Names (`run: model`) and net returns `[days, configurations]` of every model at a horizon.
 
-    Only days that all of them have are kept. The oracle and exact duplicates, such as a baseline that the
-    runs share, are dropped.
-
-    Args:
-        returns: results of `portfolio_returns` by run.
-        horizon: of the portfolios compared.
+    Takes results of `portfolio_returns` by run. Only days that all models have are kept. The oracle and exact
+    duplicates, such as a baseline that the runs share, are dropped.
 
     Raises:
         DataError: no model has this horizon, or no day is shared by all.

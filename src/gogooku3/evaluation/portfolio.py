@@ -128,7 +128,15 @@ def portfolio_returns(
         frame = pl.DataFrame({DATE: market.dates[DATE][days], **returns, **exposure}, nan_to_null=True)
         known = pl.Series(np.isfinite(market.returns[days]).any(axis=1))
         frames.append(rows[:1].select(*GROUP).join(frame.filter(known), how="cross"))
-    return pl.concat(frames) if frames else _empty(table, prices is not None)
+    if frames:
+        return pl.concat(frames)
+    floats = dict.fromkeys(("gross", "net", "turnover"), pl.Float64())
+    counts = dict.fromkeys(("n_held", "n_unknown"), pl.Int64())
+    tilts = dict.fromkeys(
+        ("capacity", "size_tilt", "sector_tilt") if prices is not None else (), pl.Float64()
+    )
+    group = {name: table.schema[name] for name in (*GROUP, DATE)}
+    return pl.DataFrame(schema={**group, **floats, **counts, **tilts})
 
 
 def _holdings(rows: pl.DataFrame, n_stocks: int, quantile: float, side: Side) -> tuple[int, Floats]:
@@ -208,11 +216,3 @@ def _capacity(held: Floats, value: Floats, volume_share: float) -> Floats:
             over_limit = np.cumsum(weight[order]) / weight.sum()
             result[day] = limits[order][np.searchsorted(over_limit, 1.0 - CAPACITY_SHARE + 1e-12)]
     return result
-
-
-def _empty(table: pl.DataFrame, has_prices: bool) -> pl.DataFrame:
-    floats = dict.fromkeys(("gross", "net", "turnover"), pl.Float64())
-    counts = dict.fromkeys(("n_held", "n_unknown"), pl.Int64())
-    exposure = dict.fromkeys(("capacity", "size_tilt", "sector_tilt") if has_prices else (), pl.Float64())
-    group = {name: table.schema[name] for name in (*GROUP, DATE)}
-    return pl.DataFrame(schema={**group, **floats, **counts, **exposure})

@@ -101,7 +101,8 @@ def score_series(
     """Score daily series; arguments and result are those of `score_predictions`."""
     headline = headline_of(series.scored, headline_horizon)
     decay = ic_decay(series, headline)
-    names = model_order(series.scored["model"])
+    scored = series.scored
+    names = model_order(scored["model"])
     models = {name: _model_scores(series, decay, name, headline) for name in names}
     scores = {
         "settings": {
@@ -111,7 +112,18 @@ def score_series(
             "bootstrap_seed": SEED,
             "headline_horizon": headline,
         },
-        "rows": _row_counts(series),
+        "rows": {
+            "given": len(series.checked),
+            "scored": len(scored),
+            # The models' rows for one forecast are adjacent in the canonical order.
+            "shared": int((~same_as_before(scored, FORECAST)).sum()),
+            "lost_by_model": series.lost,
+            "n_days": scored[DATE].n_unique(),
+            "n_stocks": scored[CODE].n_unique(),
+            "n_folds": scored["fold"].n_unique(),
+            "first_date": str(scored[DATE].min()),
+            "last_date": str(scored[DATE].max()),
+        },
         "trials": _deflate(models, series, headline, earlier_sharpes),
         "models": models,
         "comparisons": list(_comparisons(series)),
@@ -120,11 +132,7 @@ def score_series(
 
 
 def headline_of(table: pl.DataFrame, requested: int | None = None) -> int:
-    """Headline horizon of a prediction table: the requested one, else 5 days, else the shortest.
-
-    Raises:
-        ConfigError: the table lacks the requested horizon.
-    """
+    """Headline horizon of a table: the requested one (ConfigError if absent), else 5, else the shortest."""
     horizons = sorted(table["horizon"].unique())
     if requested is None:
         return PREFERRED_HORIZON if PREFERRED_HORIZON in horizons else int(horizons[0])
@@ -146,22 +154,6 @@ def market_exposure(returns: npt.ArrayLike, market: npt.ArrayLike) -> tuple[floa
         return math.nan, math.nan
     covariance = float(((y - y.mean()) * (x - x.mean())).mean())
     return covariance / float(x.var()), covariance / spread
-
-
-def _row_counts(series: DailySeries) -> dict[str, Any]:
-    scored = series.scored
-    return {
-        "given": len(series.checked),
-        "scored": len(scored),
-        # The models' rows for one forecast are adjacent in the canonical order.
-        "shared": int((~same_as_before(scored, FORECAST)).sum()),
-        "lost_by_model": series.lost,
-        "n_days": scored[DATE].n_unique(),
-        "n_stocks": scored[CODE].n_unique(),
-        "n_folds": scored["fold"].n_unique(),
-        "first_date": str(scored[DATE].min()),
-        "last_date": str(scored[DATE].max()),
-    }
 
 
 def _model_scores(series: DailySeries, decay: pl.DataFrame, model: str, headline: int) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
     models = by_model(correlations.drop_nulls("ic"), horizon)
     lines = {model: _rolling(rows, horizon) for model, rows in models}
     lines = {model: line for model, line in lines.items() if line[0]}
-    reference = lines.pop(ORACLE) if len(lines) > 1 and ORACLE in lines else None
+    reference = {ORACLE: lines.pop(ORACLE)} if len(lines) > 1 and ORACLE in lines else {}
     for panel, (model, (days, means, errors)) in enumerate(lines.items()):
         axis = "y" if panel == 0 else f"y{panel + 1}"
         upper, lower = (
@@ -87,9 +87,7 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
             showlegend=False,
             yaxis=axis,
         )
-        for name, line in ((ORACLE, reference), (model, (days, means, errors))):
-            if line is None:
-                continue
+        for name, line in {**reference, model: (days, means, errors)}.items():
             # The reference is in every panel; one legend entry and one hover label are enough.
             is_repeated = name == ORACLE and panel > 0
             add_line(

@@ -101,9 +101,7 @@ def feature_importance(features: pl.DataFrame, colours: Mapping[str, str]) -> "F
     share = features.group_by("model", "feature").agg(pl.col("importance").mean())
     models = model_order(share["model"])
     wide = share.pivot("model", index="feature", values="importance").fill_null(0.0)
-    top = (
-        wide.with_columns(pl.max_horizontal(models).alias("most")).sort("most", "feature").tail(TOP_FEATURES)
-    )
+    top = wide.sort(pl.max_horizontal(models), "feature").tail(TOP_FEATURES)
     figure = canvas(x_title="share", height=70 + (13 * len(models) + 10) * len(top))
     for model in reversed(models):
         figure.add_bar(
@@ -145,9 +143,8 @@ def temporal_attention(attention: pl.DataFrame) -> "Figure":
                 showlegend=not is_head,
                 hovertemplate="%{x} days back: %{y:.1%}",
             )
-    figure.add_hline(
-        y=1 / attention["lag"].n_unique(), line={"color": REFERENCE, "width": 1.5, "dash": "dot"}
-    )
+    even = 1 / attention["lag"].n_unique()
+    figure.add_hline(y=even, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
     figure.update_layout(xaxis={"autorange": "reversed"}, yaxis={"rangemode": "tozero", "tickformat": ".1~%"})
     return figure
 
@@ -236,14 +233,10 @@ def graph_schedule(graphs: pl.DataFrame) -> "Figure":
     rows = graphs.sort("month")
     months = [f"{month}-01" for month in rows["month"]]
     figure = canvas("links")
-    links = rows["n_edges"].to_list()
-    add_line(
-        figure, months, links, "links", COLOURS[0], hovertemplate="%{x|%Y-%m}: %{y:,} links<extra></extra>"
-    )
-    for column, name, colour in (
-        ("turnover", "changed", COLOURS[1]),
-        ("negative_share", "negative", COLOURS[3]),
-    ):
+    hover = "%{x|%Y-%m}: %{y:,} links<extra></extra>"
+    add_line(figure, months, rows["n_edges"].to_list(), "links", COLOURS[0], hovertemplate=hover)
+    shares = (("turnover", "changed", COLOURS[1]), ("negative_share", "negative", COLOURS[3]))
+    for column, name, colour in shares:
         if column in rows.columns:
             hover = f"%{{x|%Y-%m}}: %{{y:.0%}} {name}<extra></extra>"
             share = rows[column].round(4).to_list()

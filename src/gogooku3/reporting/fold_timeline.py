@@ -11,9 +11,7 @@ PHASES = ("train", "validation", "test")
 def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Phases of each fold and the embargoes between them, with positions on a common axis in percent.
 
-    Args:
-        folds: as in the manifest: `fold`, `embargo_days`, and `_start` and `_end` of each phase; missing
-            phases are skipped.
+    Reads the manifest's `fold`, `embargo_days`, and `_start` and `_end` of each phase; skips missing phases.
     """
     axis = _axis(folds)
     if axis is None:
@@ -45,8 +43,7 @@ def years(folds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if axis is None:
         return []
     start, length = axis
-    last = start + timedelta(length)
-    marks = [date(year, 1, 1) for year in range(start.year, last.year + 1)]
+    marks = [date(year, 1, 1) for year in range(start.year, (start + timedelta(length)).year + 1)]
     return [
         {"year": mark.year, "left": 100.0 * (mark - start).days / length} for mark in marks if mark >= start
     ]

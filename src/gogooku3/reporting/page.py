@@ -17,13 +17,9 @@ def write_page(
     context: Mapping[str, Any],
     filters: Mapping[str, Callable[..., str]] | None = None,
 ) -> None:
-    """Render a template of this package with the plotly library inlined, and write it atomically.
+    """Render a template of this package with plotly inlined, and write it atomically; creates the folder.
 
-    Args:
-        path: its folder is created.
-        template: file name of the template.
-        context: its variables.
-        filters: template filters in addition to `format_value`, `chart_json` and `money`.
+    `filters` are template filters in addition to `format_value`, `chart_json` and `money`.
     """
     from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs

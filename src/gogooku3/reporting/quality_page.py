@@ -25,13 +25,7 @@ MAX_COLUMNS = 25
 def write_quality_page(
     path: Path | str, report: ValidationReport, source: Path | str, rules: QualityRules
 ) -> None:
-    """Write the report atomically as one HTML file.
-
-    Args:
-        path: its folder is created.
-        source: the validated file or folder, which gives the page its title.
-        rules: used for the validation.
-    """
+    """Write the report atomically as one HTML file, titled by the validated `source`; creates its folder."""
     failed = {problem.name for problem in report.problems}
     context = {
         "title": Path(source).name,

@@ -166,17 +166,14 @@ def verdict(scores: Scores) -> list[str]:
         f"{model}: {_skill(blocks, headline)} {_profit(blocks[headline], settings['cost_bps'])}"
         for model, blocks in pooled.items()
     ]
-    summary = _summary([blocks[headline] for blocks in pooled.values()])
-    return [summary, *synthetic, *models, *_pairs(scores["comparisons"], headline)]
-
-
-def _summary(blocks: list[Scores]) -> str:
-    skilled = [block for block in blocks if _above_zero(block["ic_interval"])]
+    skilled = [each[headline] for each in pooled.values() if _above_zero(each[headline]["ic_interval"])]
     if not skilled:
-        return "No evidence of skill: the results are consistent with chance."
-    if any(_above_zero(block["sharpe_net_interval"]) for block in skilled):
-        return "Evidence of skill, and of profit after costs."
-    return "Evidence of skill, but not of profit after costs."
+        summary = "No evidence of skill: the results are consistent with chance."
+    elif any(_above_zero(block["sharpe_net_interval"]) for block in skilled):
+        summary = "Evidence of skill, and of profit after costs."
+    else:
+        summary = "Evidence of skill, but not of profit after costs."
+    return [summary, *synthetic, *models, *_pairs(scores["comparisons"], headline)]
 
 
 def _above_zero(interval: list[float] | None) -> bool:
@@ -228,8 +225,7 @@ def _pairs(comparisons: list[Scores], headline: int) -> Iterator[str]:
         if difference < 0.0:
             better, worse = worse, better
             difference, interval = -difference, [-interval[1], -interval[0]]
-        is_significant = interval[0] > 0.0
-        if is_significant:
+        if interval[0] > 0.0:
             claim = f"{better} is significantly better than {worse}"
         elif RANK_AVERAGE in (better, worse):
             continue
