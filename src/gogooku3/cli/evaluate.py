@@ -53,14 +53,8 @@ def evaluate(
 
     Example: `gogooku3 evaluate runs/quickstart/* --pbo`
     """
-    options = {
-        "cost_bps": cost_bps,
-        "quantile": quantile,
-        "entry": entry,
-        "borrow_rate": borrow_rate,
-        "prices": prices,
-    }
-    changes = {name: value for name, value in options.items() if value is not None}
+    rules = {"cost_bps": cost_bps, "quantile": quantile, "entry": entry, "borrow_rate": borrow_rate}
+    changes = {name: value for name, value in {**rules, "prices": prices}.items() if value is not None}
     files = [_predictions_file(path) for path in predictions]
     if pbo:
         _print_overfitting(files, changes, as_json)

@@ -72,13 +72,9 @@ def day_ranking(
 def with_reasons(
     table: pl.DataFrame, fold: SavedFold, inputs: DayInputs, horizon: int, rows: np.ndarray
 ) -> pl.DataFrame:
-    """Add `reasons_{h}d` to a ranking: the features that distinguish a stock, for some of its rows.
+    """Add `reasons_{h}d`, the features that distinguish a stock, to some rows (positions) of `day_ranking`.
 
-    Args:
-        table: from `day_ranking`.
-        fold, inputs: arguments of `predict_days`.
-        horizon: the horizon to explain.
-        rows: positions in the table.
+    `fold` and `inputs` are the arguments of `predict_days`.
     """
     batch = inputs.batches.gather([inputs.days[-1]])
     codes = np.array(inputs.panel.codes)[batch.stock.cpu().numpy()]
@@ -108,16 +104,11 @@ def ranking_horizon(horizons: tuple[int, ...], requested: int | None = None) -> 
 
 
 def explain_samples(fold: SavedFold, batch: Batch, requested: np.ndarray, horizon: int) -> np.ndarray:
-    """Contribution of each feature to the predictions of some samples, minus its mean over the day.
+    """Contribution of each feature to the predictions of requested positions, minus its mean over the day.
 
     Gradient x input (see `ATFTGATFANModel.explain`), mean over the fold's networks, in the precision in which
     the run predicted. A larger day is thinned out to `REFERENCE_SAMPLES`: the requested samples and all their
     neighbours stay, and the others represent the day's mean and the regime's summary of it.
-
-    Args:
-        batch: the samples of one day.
-        requested: positions of the samples.
-        horizon: trading days ahead.
 
     Returns:
         float64 `[requested, features]`, in units of the network's prediction.
