@@ -7,7 +7,7 @@ The same goes for a full disk or an unreadable file (`file_error`). Any other ex
 import difflib
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -72,25 +72,26 @@ def file_error(error: BaseException, path: Path | str | None = None) -> DataErro
     DataError('runs/a.json: no space is left on the disk; free some, or choose another folder')
     >>> file_error(ZeroDivisionError())
     """
-    number = error.errno if isinstance(error, OSError) else None
+    number, file = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
     if number is None and (match := re.search(r"\(os error (\d+)\)", str(error))):
         number = int(match[1])
     reason = _REASONS.get(number or 0)
     if reason is None:
         return None
-    named = path or (error.filename if isinstance(error, OSError) else None)
+    named = path or file
     return DataError(f"{named}: {reason}" if named else f"{reason} ({error})")
 
 
-def choices(names: object, limit: int = 12) -> str:
-    """List existing names for a message: at most `limit`, long names shortened.
+def choices(names: Iterable[object], limit: int = 12) -> str:
+    """List names for a message: at most `limit`, each on one line and of at most 80 characters.
 
     >>> choices(["b", "a"])
     'b, a'
     >>> choices(range(20), limit=2)
     '0, 1, ... (20 in all)'
     """
-    listed = [_short(str(name)) for name in names]  # type: ignore[attr-defined]
+    plain = ("".join(letter if letter.isprintable() else "?" for letter in str(name)) for name in names)
+    listed = [name if len(name) <= 80 else name[:77] + "..." for name in plain]
     if len(listed) <= limit:
         return ", ".join(listed) or "none"
     return ", ".join(listed[:limit]) + f", ... ({len(listed)} in all)"
@@ -109,9 +110,3 @@ def did_you_mean(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
     """
     close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ";"
-
-
-def _short(name: str, limit: int = 80) -> str:
-    """Shorten a name to fit on a line, without line breaks or control characters."""
-    plain = "".join(character if character.isprintable() else "?" for character in name)
-    return plain if len(plain) <= limit else plain[: limit - 3] + "..."

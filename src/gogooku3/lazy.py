@@ -27,7 +27,4 @@ def lazy_names(
         setattr(sys.modules[package], name, value)
         return value
 
-    def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes})
-
-    return load, names
+    return load, lambda: sorted({*vars(sys.modules[package]), *homes})

@@ -77,11 +77,8 @@ def feature_columns(schema: "pl.Schema") -> list[str]:
     >>> feature_columns(pl.Schema({"date": pl.Date, "target_1d": pl.Float32, "x": pl.Int8}))
     ['x']
     """
-    return [
-        name
-        for name, dtype in schema.items()
-        if dtype.is_numeric() and name not in KEYS and not is_target_column(name)
-    ]
+    numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
+    return [name for name in numeric if name not in KEYS and not is_target_column(name)]
 
 
 def map_columns(columns: Iterable[str], requested: Sequence[str]) -> dict[str, str]:
@@ -109,13 +106,10 @@ def map_columns(columns: Iterable[str], requested: Sequence[str]) -> dict[str, s
         elif canonical in names:
             mapping[canonical] = canonical
             continue
-        for spelling in spellings:
-            matches = by_lower.get(spelling, [])
-            if len(matches) > 1:
-                raise DataError(f"columns {choices(matches)} could each be '{canonical}'; keep one of them")
-            if matches:
-                mapping[matches[0]] = canonical
-                break
+        matches = next((by_lower[spelling] for spelling in spellings if spelling in by_lower), [])
+        if len(matches) > 1:
+            raise DataError(f"columns {choices(matches)} could each be '{canonical}'; keep one of them")
+        mapping |= dict.fromkeys(matches, canonical)
     return mapping
 
 
@@ -148,8 +142,7 @@ def require_columns(present: Iterable[str], needed: Iterable[str], what: str) ->
         DataError: with the missing and the existing columns, and the closest match of the first missing one.
     """
     existing = list(present)
-    missing = [name for name in needed if name not in existing]
-    if missing:
+    if missing := [name for name in needed if name not in existing]:
         plural, verb = ("s", "are") if len(missing) > 1 else ("", "is")
         raise DataError(
             f"{what} needs the column{plural} {choices(missing)}, which {verb} missing"

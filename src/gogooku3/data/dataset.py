@@ -5,12 +5,13 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
 from gogooku3.data.parsing import read_keys
-from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
+from gogooku3.data.prices import sorted_unique
 from gogooku3.data.target_leaks import TargetCopy, copies_in
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.fingerprint import table_fingerprint
@@ -44,11 +45,6 @@ class Columns:
     features: tuple[str, ...]
     ignored: tuple[str, ...]
     """All other columns: text, and second spellings of a key."""
-
-    @property
-    def mapping(self) -> dict[str, str]:
-        """Name in the file -> canonical name, for keys and targets."""
-        return self.keys | {name: target_column(horizon) for horizon, name in self.targets.items()}
 
 
 class ProductionDatasetV3:
@@ -93,8 +89,8 @@ class ProductionDatasetV3:
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
-        self._dropped: dict[str, int] = {}
-        self._fingerprint: str | None = None
+        self.dropped: dict[str, int] = {}
+        """Rows that the last load dropped, by reason."""
 
     @property
     def feature_names(self) -> list[str]:
@@ -114,19 +110,13 @@ class ProductionDatasetV3:
     @property
     def mapping(self) -> dict[str, str]:
         """Column in the file -> canonical name, for keys and targets."""
-        return self.columns.mapping
+        targets = self.columns.targets
+        return self.columns.keys | {name: target_column(horizon) for horizon, name in targets.items()}
 
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Rows that the last `load_data` dropped, by reason."""
-        return dict(self._dropped)
-
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The `table_fingerprint` of the file or folder, computed once."""
-        if self._fingerprint is None:
-            self._fingerprint = table_fingerprint(self.data_path)
-        return self._fingerprint
+        return table_fingerprint(self.data_path)
 
     def load_data(self) -> pl.DataFrame:
         """Read the rows: `date: Date, code: String`, then targets and features as Float32, NaN as null.
@@ -148,9 +138,7 @@ class ProductionDatasetV3:
         if not isinstance(self._schema[keys[DATE]], pl.Date | pl.Datetime):
             return None
         days = day.dt.date()
-        inside = [days >= self.start_date] if self.start_date else []
-        inside += [days <= self.end_date] if self.end_date else []
-        counts = self._scan.filter(*inside).select(
+        counts = self._scan.filter(*self._bounds(days).values()).select(
             pl.len(), days.n_unique().alias("days"), pl.col(keys[CODE]).n_unique().alias("stocks")
         )
         return collect(counts, self.data_path).row(0)
@@ -188,7 +176,9 @@ class ProductionDatasetV3:
             DataError: there is one.
         """
         if copies:
-            shown = [str(replace(copy, target=self._spell(copy.target))) for copy in copies[:4]]
+            names = {canonical: name for name, canonical in self.mapping.items()}
+            spelled = {t: t if t == name else f"{t} (from {name})" for t, name in names.items()}
+            shown = [str(replace(copy, target=spelled[copy.target])) for copy in copies[:4]]
             more = f"; and {len(copies) - 4} more" if len(copies) > 4 else ""
             raise DataError(
                 f"{self.data_path.name}: features that follow a target this closely contain the future: "
@@ -214,44 +204,32 @@ class ProductionDatasetV3:
     def _checked(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows within the dates, by (date, code), with readable and unique keys."""
         frame = self._within_dates(frame.with_columns(read_keys(frame, self.data_path.name)))
-        if not is_sorted_by(frame, KEYS):
-            frame = frame.sort(KEYS)
-        refuse_duplicate_keys(frame, self.data_path.name, whole=ROW not in frame.columns)
+        frame = sorted_unique(frame, KEYS, self.data_path.name, whole=ROW not in frame.columns)
         logger.info(
             "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
             *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),
-            *(self.mapping, list(self.columns.ignored), self._dropped),
+            *(self.mapping, list(self.columns.ignored), self.dropped),
         )
         return frame
 
     def _selection(self, scan: pl.LazyFrame, features: Sequence[str]) -> pl.LazyFrame:
         """Keys under canonical names, not yet parsed; targets and features as Float32."""
-        values = {name: target_column(horizon) for horizon, name in self.columns.targets.items()}
-        values |= {name: name for name in features}
+        names = {canonical: name for name, canonical in self.mapping.items()}
+        values = {name: pl.col(names.get(name, name)) for name in (*self.target_names, *features)}
         return scan.select(
-            *(pl.col(name).alias(key) for name, key in sorted(self.columns.keys.items(), key=_key_order)),
-            *(
-                (pl.col(name) if self._schema[name] == pl.Float32 else pl.col(name).cast(pl.Float32))
-                .fill_nan(None)
-                .alias(canonical)
-                for name, canonical in values.items()
-            ),
+            *(pl.col(names[key]).alias(key) for key in KEYS),
+            *(value.cast(pl.Float32).fill_nan(None).alias(name) for name, value in values.items()),
         )
 
     def _within_dates(self, frame: pl.DataFrame) -> pl.DataFrame:
-        self._dropped = {}
+        self.dropped = {}
         if frame.is_empty():
             raise DataError(f"{self.data_path} has no rows; build it again")
         covered = frame[DATE]
-        bounds: list[tuple[str, pl.Expr]] = []
-        if self.start_date is not None:
-            bounds.append((f"before {self.start_date}", pl.col(DATE) >= self.start_date))
-        if self.end_date is not None:
-            bounds.append((f"after {self.end_date}", pl.col(DATE) <= self.end_date))
-        for reason, inside in bounds:
+        for reason, inside in self._bounds(pl.col(DATE)).items():
             kept = frame.filter(inside)
             if kept.height < frame.height:
-                self._dropped[reason] = frame.height - kept.height
+                self.dropped[reason] = frame.height - kept.height
             frame = kept
         if frame.is_empty():
             raise DataError(
@@ -260,9 +238,14 @@ class ProductionDatasetV3:
             )
         return frame
 
-    def _spell(self, target: str) -> str:
-        name = {canonical: name for name, canonical in self.mapping.items()}[target]
-        return target if name == target else f"{target} (from {name})"
+    def _bounds(self, day: pl.Expr) -> dict[str, pl.Expr]:
+        """Conditions on the days kept, by the reason why other rows are dropped."""
+        bounds = {}
+        if self.start_date:
+            bounds[f"before {self.start_date}"] = day >= self.start_date
+        if self.end_date:
+            bounds[f"after {self.end_date}"] = day <= self.end_date
+        return bounds
 
 
 def resolve_columns(
@@ -344,10 +327,6 @@ def _require_numeric(schema: Mapping[str, pl.DataType], names: Iterable[str], ro
     wrong = [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]
     if wrong:
         raise DataError(f"{role} columns must be numeric; not so are {choices(wrong)}; convert them first")
-
-
-def _key_order(item: tuple[str, str]) -> int:
-    return KEYS.index(item[1])
 
 
 def require_dataset(path: Path) -> None:

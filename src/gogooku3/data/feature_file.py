@@ -8,10 +8,10 @@ import polars as pl
 
 from gogooku3.data.dataset import require_dataset
 from gogooku3.data.parsing import parse_dates, read_keys, readable, refuse_missing
-from gogooku3.data.prices import is_sorted_by, refuse_duplicate_keys
+from gogooku3.data.prices import sorted_unique
 from gogooku3.errors import DataError, choices
 from gogooku3.files.tables import collect, scan_table
-from gogooku3.schema import DATE, KEYS, find_columns, is_target_column, map_columns
+from gogooku3.schema import DATE, KEYS, feature_columns, find_columns, map_columns
 
 
 class FeatureFile:
@@ -72,35 +72,24 @@ class FeatureFile:
         Raises:
             DataError: a key is unreadable or duplicate.
         """
-        scan = self._scan
-        day = pl.col(self._keys[DATE])
-        if self._schema[self._keys[DATE]] == pl.Date:
-            scan = scan.filter(day.is_between(first, last))
-        elif isinstance(self._schema[self._keys[DATE]], pl.Datetime):
-            scan = scan.filter(day.dt.date().is_between(first, last))
+        scan, day = self._scan, pl.col(self._keys[DATE])
+        if isinstance(dtype := self._schema[self._keys[DATE]], pl.Date | pl.Datetime):
+            scan = scan.filter((day if dtype == pl.Date else day.dt.date()).is_between(first, last))
         selected = scan.select(
             *(pl.col(name).alias(key) for key, name in self._keys.items()),
             *(pl.col(name).cast(pl.Float32).fill_nan(None) for name in self.features),
         )
         frame = collect(selected, self.data_path)
         frame = frame.with_columns(read_keys(frame, self.data_path.name))
-        frame = frame.filter(pl.col(DATE).is_between(first, last))
-        if not is_sorted_by(frame, KEYS):
-            frame = frame.sort(KEYS)
-        refuse_duplicate_keys(frame, self.data_path.name)
-        return frame
+        return sorted_unique(frame.filter(pl.col(DATE).is_between(first, last)), KEYS, self.data_path.name)
 
     def _refuse_differences(self, all_columns: bool, others: Collection[str]) -> None:
         name, schema = self.data_path.name, self._schema
         missing = [feature for feature in self.features if feature not in schema]
         extra = [
             column
-            for column, dtype in schema.items()
-            if dtype.is_numeric()
-            and column not in self.features
-            and column not in others
-            and not is_target_column(column)
-            and not map_columns([column], KEYS)
+            for column in feature_columns(schema)
+            if column not in self.features and column not in others and not map_columns([column], KEYS)
         ]
         if missing:
             instead = f" and has {choices(extra)}, which it was not trained on" if extra else ""

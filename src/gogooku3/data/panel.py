@@ -152,27 +152,32 @@ def allocate_panel(
     require_columns(frame.columns, [DATE, CODE], "the data set")
     if frame.is_empty():
         raise DataError("the data set has no rows; a panel needs at least one day and one stock")
-    day, stock, dates, codes = _row_positions(frame)
-    n_days, n_stocks, width = len(dates), len(codes), len(features) + len(reserve)
-    cell = day * n_stocks + stock
+    dates, codes = frame[DATE].unique().sort(), frame[CODE].unique().sort()
+    n_days, n_stocks = len(dates), len(codes)
+    day = np.searchsorted(dates.to_numpy(), frame[DATE].to_numpy())
+    cell = day * n_stocks + frame[CODE].cast(pl.Enum(codes)).to_physical().to_numpy().astype(np.int64)
     mask = np.zeros(n_days * n_stocks, dtype=bool)
     mask[cell] = True
-    if int(mask.sum()) != frame.height:
+    if repeated := frame.height - int(mask.sum()):
         raise DataError(
-            f"{frame.height - int(mask.sum())} rows repeat a (date, code) that another row has; "
-            "keep one row per stock and day"
+            f"{repeated} rows repeat a (date, code) that another row has; keep one row per stock and day"
         )
-    values = _empty_cube((n_days * n_stocks, width), storage)
+    shape = (n_days, n_stocks, len(features) + len(reserve))
+    if storage is None:
+        values = np.empty(shape, dtype=np.float32)
+    else:
+        storage.parent.mkdir(parents=True, exist_ok=True)
+        # A plain array: the memmap subclass runs Python code at every slice.
+        values = np.asarray(np.memmap(storage, dtype=np.float32, mode="w+", shape=shape))
     targets = np.full((n_days * n_stocks, len(horizons)), np.nan, dtype=np.float32)
-    for position, horizon in enumerate(horizons):
-        if target_column(horizon) in frame.columns:
-            column = frame[target_column(horizon)].cast(pl.Float32)
-            targets[cell, position] = column.fill_null(np.nan).to_numpy()
+    for position, name in enumerate(map(target_column, horizons)):
+        if name in frame.columns:
+            targets[cell, position] = frame[name].cast(pl.Float32).fill_null(np.nan).to_numpy()
     panel = Panel(
-        dates=dates,
-        codes=codes,
+        dates=dates.to_numpy().astype("datetime64[D]"),
+        codes=tuple(codes.to_list()),
         features=(*features, *reserve),
-        values=values.reshape(n_days, n_stocks, width),
+        values=values,
         mask=mask.reshape(n_days, n_stocks),
         targets=targets.reshape(n_days, n_stocks, len(horizons)),
         horizons=tuple(horizons),
@@ -206,20 +211,3 @@ def write_values(panel: Panel, blocks: Iterable[tuple[pl.DataFrame, np.ndarray]]
             writing = write(columns, cell)
         deque(writing, maxlen=0)
     values[~panel.mask.reshape(-1)] = np.nan
-
-
-def _row_positions(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Day number and stock number of each row, and the sorted days and codes."""
-    dates = frame[DATE].unique().sort()
-    day = np.searchsorted(dates.to_numpy(), frame[DATE].to_numpy())
-    codes = frame[CODE].unique().sort()
-    stock = frame[CODE].cast(pl.Enum(codes)).to_physical().to_numpy().astype(np.int64)
-    return day, stock, dates.to_numpy().astype("datetime64[D]"), tuple(codes.to_list())
-
-
-def _empty_cube(shape: tuple[int, int], storage: Path | None) -> np.ndarray:
-    if storage is None:
-        return np.empty(shape, dtype=np.float32)
-    storage.parent.mkdir(parents=True, exist_ok=True)
-    # A plain array: the memmap subclass runs Python code at every slice.
-    return np.asarray(np.memmap(storage, dtype=np.float32, mode="w+", shape=shape))

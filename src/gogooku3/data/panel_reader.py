@@ -53,13 +53,9 @@ def read_panel(
     write_values(panel, blocks())
 
     def take(chosen: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
-        labels = [name for name in names if name in loader.target_names]
-        values = {
-            name: panel.values[day[chosen], stock[chosen], features.index(name)]
-            for name in names
-            if name not in labels
-        }
-        return pl.DataFrame(values).with_columns(index.select(labels)[chosen])
+        positions = {name: features.index(name) for name in names if name in features}
+        values = {name: panel.values[day[chosen], stock[chosen], at] for name, at in positions.items()}
+        return pl.DataFrame(values).with_columns(index.select(n for n in names if n not in values)[chosen])
 
     loader.refuse_copies(find_target_copies(index[DATE], take, features, loader.target_names))
     return panel

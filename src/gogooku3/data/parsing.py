@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -13,10 +13,7 @@ from gogooku3.schema import CODE, DATE
 FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2199, 12, 31)
 """A day outside comes from wrong units or a wrong conversion."""
 
-_SEPARATED_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?", re.ASCII)
-_COMPACT_DAY = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
-_EXACT = 2.0**53
-"""Floating-point numbers beyond can't represent every whole number."""
+_DAY = re.compile(r"(\d{4})(?:([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?|(\d{2})(\d{2}))", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Parsed:
     """A column in its canonical type, and the texts that could not be read (null in `values`)."""
 
     values: pl.Series
-    unreadable: pl.Series
+    unreadable: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     wrong_type: pl.DataType | None = None
     """The column's type, where nothing of that type can be read."""
 
@@ -39,8 +36,7 @@ def parse_dates(column: pl.Series) -> Parsed:
     ['01/02/2024']
     """
     if column.dtype in (pl.Date, pl.Datetime):
-        sane, strays = _within_centuries(column)
-        return Parsed(sane if sane.dtype == pl.Date else sane.dt.date(), strays)
+        return _within_centuries(column)
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.Date)
@@ -60,12 +56,10 @@ def parse_codes(column: pl.Series) -> Parsed:
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.String)
-    filled = text != ""
-    values = text if filled.all() else _where(filled, text)
+    values = _where(text != "", text)
     if column.dtype.is_float() or column.dtype.is_decimal():
-        whole = values.str.contains(r"^\d+$").fill_null(True)
-        return Parsed(values, values.filter(~whole))
-    return Parsed(values, _nothing())
+        return Parsed(values, values.filter(~values.str.contains(r"^\d+$").fill_null(True)))
+    return Parsed(values)
 
 
 def parse_numbers(column: pl.Series) -> Parsed:
@@ -75,7 +69,7 @@ def parse_numbers(column: pl.Series) -> Parsed:
     ['1,234']
     """
     if column.dtype.is_numeric():
-        return Parsed(column.cast(pl.Float64), _nothing())
+        return Parsed(column.cast(pl.Float64))
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.Float64)
@@ -131,21 +125,18 @@ def refuse_missing(key: pl.Series, what: str) -> None:
 
 
 def _day_of(text: str) -> dt.date | None:
-    match = _SEPARATED_DAY.fullmatch(text)
-    parts = match.group(1, 3, 4) if match else None
-    if parts is None and (match := _COMPACT_DAY.fullmatch(text)):
-        parts = match.group(1, 2, 3)
-    if parts is None:
+    match = _DAY.fullmatch(text)
+    if match is None:
         return None
     try:
-        day = dt.date(*map(int, parts))
+        day = dt.date(int(match[1]), int(match[3] or match[5]), int(match[4] or match[6]))
     except ValueError:
         return None
     return day if FIRST_DAY <= day <= LAST_DAY else None
 
 
-def _within_centuries(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Days or times from `FIRST_DAY` to `LAST_DAY` (else null), and the days of the others as text.
+def _within_centuries(column: pl.Series) -> Parsed:
+    """Days of a column of days or times; those outside `FIRST_DAY` to `LAST_DAY` are unreadable.
 
     Compared as numbers, because Polars overflows, or panics with a time zone, for times far away.
     """
@@ -154,21 +145,13 @@ def _within_centuries(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     first, after = edges.cast(pl.Datetime(unit)).to_physical() if unit else edges.to_physical()
     numbers = column.to_physical()
     inside = ((numbers >= first) & (numbers < after)).fill_null(True)
-    if inside.all():
-        return column, _nothing()
+    sane = column if inside.all() else _where(inside, column)
     a_day = (after - first) // (edges[1] - edges[0]).days
-    return _where(inside, column), _spelled_days(numbers.filter(~inside).cast(pl.Int64) // a_day)
-
-
-def _spelled_days(numbers: pl.Series) -> pl.Series:
-    """Days since 1970 as text, also those beyond the calendar's years."""
-    in_calendar = _where(numbers.is_between(_since_1970(dt.date.min), _since_1970(dt.date.max)), numbers)
-    spelled = in_calendar.cast(pl.Int32).cast(pl.Date).cast(pl.String)
-    return spelled.fill_null(numbers.cast(pl.String) + " days after 1970-01-01")
-
-
-def _since_1970(day: dt.date) -> int:
-    return (day - dt.date(1970, 1, 1)).days
+    strays = numbers.filter(~inside).cast(pl.Int64) // a_day
+    in_calendar = strays.is_between(*pl.Series([dt.date.min, dt.date.max]).to_physical())
+    spelled = _where(in_calendar, strays).cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    spelled = spelled.fill_null(strays.cast(pl.String) + " days after 1970-01-01")
+    return Parsed(sane if unit is None else sane.dt.date(), spelled)
 
 
 def _as_text(column: pl.Series) -> pl.Series | None:
@@ -181,16 +164,14 @@ def _as_text(column: pl.Series) -> pl.Series | None:
         except pl.exceptions.ComputeError:
             return None
     elif dtype.is_float() or dtype.is_decimal():
-        column = _number_texts(column.cast(pl.Float64).fill_nan(None))
+        numbers = column.cast(pl.Float64).fill_nan(None)
+        # Floating-point numbers from 2^53 on can't represent every whole number.
+        whole = numbers.is_finite() & (numbers.abs() < 2.0**53) & (numbers.floor() == numbers)
+        digits = _where(whole, numbers).cast(pl.Int64).cast(pl.String)
+        column = digits.fill_null(numbers.cast(pl.String))
     elif not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
         return None
     return column.cast(pl.String).str.strip_chars()
-
-
-def _number_texts(column: pl.Series) -> pl.Series:
-    whole = column.is_finite() & (column.abs() < _EXACT) & (column.floor() == column)
-    digits = _where(whole, column).cast(pl.Int64).cast(pl.String)
-    return digits.fill_null(column.cast(pl.String))
 
 
 def _where(mask: pl.Series, column: pl.Series) -> pl.Series:
@@ -200,10 +181,5 @@ def _where(mask: pl.Series, column: pl.Series) -> pl.Series:
 
 def _wrong_type(column: pl.Series, canonical: type[pl.DataType]) -> Parsed:
     missing = pl.Series(column.name, [None] * len(column), dtype=canonical)
-    return Parsed(
-        missing, pl.Series([str(column.dtype)] * len(column.drop_nulls()), dtype=pl.String), column.dtype
-    )
-
-
-def _nothing() -> pl.Series:
-    return pl.Series([], dtype=pl.String)
+    texts = pl.Series([str(column.dtype)] * len(column.drop_nulls()), dtype=pl.String)
+    return Parsed(missing, texts, column.dtype)

@@ -67,10 +67,7 @@ class PricesReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON (dates as ISO text)."""
-        return asdict(self) | {
-            "first_date": self.first_date.isoformat(),
-            "last_date": self.last_date.isoformat(),
-        }
+        return asdict(self) | {"first_date": str(self.first_date), "last_date": str(self.last_date)}
 
 
 @dataclass(frozen=True)
@@ -96,26 +93,22 @@ def read_prices(path: Path | str) -> PricesTable:
             that cannot be parsed, rows without a key, or two rows for one stock and day.
     """
     files = price_files(path)
-    parts: list[pl.DataFrame] = []
-    mappings: dict[str, dict[str, str]] = {}
-    for file in files:
-        part, mapping = _read_file(file)
-        parts.append(part)
-        mappings[file.name] = mapping
-    _refuse_mixed_prices(mappings)
-    frame = pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
+    parts, mappings = zip(*map(_read_file, files), strict=True)
+    _refuse_mixed_prices({file.name: mapping for file, mapping in zip(files, mappings, strict=True)})
+    frame = pl.concat(parts, how="diagonal")
     rows_read = frame.height
     if rows_read == 0:
         raise DataError(f"{path} has a header but no rows; write it again, with one row per stock and day")
     frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
-    frame = _sorted_unique(frame, str(path))
+    frame = sorted_unique(frame, (CODE, DATE), str(path))
     frame, nulled = _clean_values(frame)
     if frame["close"].null_count():
         frame = frame.filter(pl.col("close").is_not_null())
     if frame.is_empty():
+        mapped = choices(f"{name} -> {canonical}" for name, canonical in mappings[0].items())
         raise DataError(
             f"{path}: none of the {rows_read:,} rows has a close above 0; is the right column mapped to "
-            f"close? Mapped: {_spell(mappings[files[0].name])}"
+            f"close? Mapped: {mapped}"
         )
     frame, broken = _null_contradictions(frame)
     reverting, lasting = jump_masks(frame)
@@ -125,7 +118,7 @@ def read_prices(path: Path | str) -> PricesTable:
         rows_kept=frame.height,
         dropped={"not traded (no close)": rows_read - frame.height},
         nulled=nulled | broken,
-        mapped={name: canonical for mapping in mappings.values() for name, canonical in mapping.items()},
+        mapped={name: canonical for mapping in mappings for name, canonical in mapping.items()},
         n_stocks=frame[CODE].n_unique(),
         n_days=frame[DATE].n_unique(),
         first_date=frame[DATE].min(),  # type: ignore[arg-type]
@@ -160,10 +153,9 @@ def price_files(path: Path | str) -> list[Path]:
         and not file.name.endswith(".oracle.parquet")
     )
     if not files:
-        others = sorted(file.name for file in root.iterdir())
         raise DataError(
             f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found "
-            f"{choices(others)}; name the folder that holds them"
+            f"{choices(sorted(file.name for file in root.iterdir()))}; name the folder that holds them"
         )
     return files
 
@@ -201,7 +193,9 @@ def jump_masks(
     back = -_log_moves(frame, np.minimum(rows + 1, frame.height - 1))
     jump = (move.abs() > math.log(ratio)).fill_null(False)
     reverted = (back / move > reversion).fill_null(False)
-    return _mask(frame.height, rows, jump & reverted), _mask(frame.height, rows, jump & ~reverted)
+    masks = np.zeros((2, frame.height), bool)
+    masks[0, rows], masks[1, rows] = jump & reverted, jump & ~reverted
+    return pl.Series(masks[0]), pl.Series(masks[1])
 
 
 def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
@@ -209,12 +203,6 @@ def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
     now, before = (frame.select(CODE, "close")[at] for at in (rows, rows - 1))
     move = now["close"].log() - before["close"].log()
     return pl.select(pl.when(now[CODE] == before[CODE]).then(move)).to_series()
-
-
-def _mask(height: int, rows: np.ndarray, chosen: pl.Series) -> pl.Series:
-    mask = np.zeros(height, bool)
-    mask[rows[chosen.to_numpy()]] = True
-    return pl.Series(mask)
 
 
 def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -252,14 +240,6 @@ def _refuse_mixed_prices(mappings: Mapping[str, Mapping[str, str]]) -> None:
                 )
 
 
-def _sorted_unique(frame: pl.DataFrame, what: str) -> pl.DataFrame:
-    """Rows sorted by (code, date); `DataError` for two rows of one stock and day."""
-    if not is_sorted_by(frame, (CODE, DATE)):
-        frame = frame.sort(CODE, DATE)
-    refuse_duplicate_keys(frame, what)
-    return frame
-
-
 def is_sorted_by(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     """Return True if rows ascend by two keys (equal keys allowed), in one pass and without sorting.
 
@@ -278,21 +258,24 @@ def duplicate_rows(frame: pl.DataFrame) -> pl.Series:
     return frame.select(repeated.fill_null(False).alias("repeated")).to_series()
 
 
-def refuse_duplicate_keys(frame: pl.DataFrame, what: str, whole: bool = True) -> None:
-    """Refuse two rows of one stock and day. Expects equal keys to be adjacent.
+def sorted_unique(frame: pl.DataFrame, keys: Sequence[str], what: str, whole: bool = True) -> pl.DataFrame:
+    """Sort rows by date and code, in the order of `keys`, and refuse two rows of one stock and day.
 
     Args:
         frame: the rows.
+        keys: (date, code) or (code, date).
         what: name of the table in the message.
-        whole: the frame has all columns, so that the message can say if the rows differ.
+        whole: the frame has all columns, so that the message can compare the rows.
 
     Raises:
-        DataError: there are some; with their count and an example.
+        DataError: a key repeats; with the number of such rows and an example.
     """
+    if not is_sorted_by(frame, keys):
+        frame = frame.sort(keys)
     repeated = duplicate_rows(frame)
     count = int(repeated.sum())
     if not count:
-        return
+        return frame
     row = repeated.arg_max() or 0
     pair = frame.slice(row - 1, 2)
     if not whole:
@@ -328,7 +311,3 @@ def _null_contradictions(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, i
             counts[f"{', '.join(columns)}: {reason}"] = count
             frame = frame.with_columns(pl.when(~mask).then(pl.col(name)) for name in columns)
     return frame, counts
-
-
-def _spell(mapping: Mapping[str, str]) -> str:
-    return choices(f"{name} -> {canonical}" for name, canonical in mapping.items())

@@ -6,6 +6,7 @@ Ranks within a day are compared. A partial leak passes here; the audit looks for
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import polars as pl
@@ -83,12 +84,10 @@ def find_target_copies(
     table = _known(take(rows, [*features, *targets]), days.gather(rows))
     correlation, pairs = _daily_rank_correlations(table, features, targets)
     suspect = (_mean_where_defined(correlation) >= _SCREEN) | (_evidence(pairs) < MIN_EVIDENCE)
-    everything = np.arange(len(days))
     copies = []
     for feature, mask in zip(features, suspect, strict=True):
-        suspects = [target for target, is_suspect in zip(targets, mask, strict=True) if is_suspect]
-        if suspects:
-            whole = _known(take(everything, [feature, *suspects]), days)
+        if suspects := list(compress(targets, mask)):
+            whole = _known(take(np.arange(len(days)), [feature, *suspects]), days)
             copies += [copy for target in suspects if (copy := _as_copy(whole, feature, target))]
     return copies
 
@@ -150,8 +149,7 @@ def _daily_rank_correlations(
 
 def correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pearson correlation of every pair of columns over the rows where both are known, and their number."""
-    known_left, known_right = (~np.isnan(side).T for side in (left, right))
-    known_left, known_right = known_left.astype(float), known_right.T.astype(float)
+    known_left, known_right = (~np.isnan(left)).T.astype(float), (~np.isnan(right)).astype(float)
     left, right = np.nan_to_num(left), np.nan_to_num(right)
     pairs = known_left @ known_right
     sum_left, sum_right = left.T @ known_right, known_left @ right

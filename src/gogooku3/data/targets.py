@@ -44,16 +44,20 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
     # NaN days after the last one treat "beyond the data" like "did not trade".
     grid = np.full((n_days + max(horizons)) * n_stocks, np.nan)
     cell = day * n_stocks + stock
-    _refuse_duplicates(frame, cell, grid.size)
+    occupied = np.zeros(grid.size, dtype=bool)
+    occupied[cell] = True
+    if duplicates := cell.size - np.count_nonzero(occupied):
+        row = frame.filter(frame.select(KEYS).is_duplicated()).row(0, named=True)
+        raise DataError(
+            f"{duplicates:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row per "
+            f"stock and day"
+        )
     grid[cell[known]] = close[known]
     now = grid[cell]
-    targets = {
-        target_column(h): pl.Series(
-            (grid[cell + h * n_stocks] / now - 1).astype(np.float32), nan_to_null=True
-        )
-        for h in horizons
-    }
-    return frame.with_columns(**targets)
+    forward = {h: (grid[cell + h * n_stocks] / now - 1).astype(np.float32) for h in horizons}
+    return frame.with_columns(
+        pl.Series(target_column(h), values, nan_to_null=True) for h, values in forward.items()
+    )
 
 
 def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:
@@ -69,15 +73,3 @@ def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:
     position[number] = 1
     np.cumsum(position, out=position)
     return position[number] - 1, int(position[-1])
-
-
-def _refuse_duplicates(frame: pl.DataFrame, cell: np.ndarray, size: int) -> None:
-    occupied = np.zeros(size, dtype=bool)
-    occupied[cell] = True
-    duplicates = cell.size - np.count_nonzero(occupied)
-    if duplicates:
-        row = frame.filter(frame.select(KEYS).is_duplicated()).row(0, named=True)
-        raise DataError(
-            f"{duplicates:,} rows repeat a (date, code), such as {row[DATE]}, {row[CODE]}; keep one row per "
-            f"stock and day"
-        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from polars import selectors
 
 from gogooku3.data.parsing import read_keys
 from gogooku3.data.prices import COLUMNS, price_files
@@ -31,9 +32,6 @@ Kind = Literal["data set", "prices", "predictions", "table"]
 
 ENDED_DAYS = 20
 """A stock without a row on the last 20 trading days has ended; suspensions are shorter."""
-
-TARGETS, PRICES, PREDICTIONS, OTHER = "targets", "prices", "predictions", "other"
-"""Families of columns outside the catalogue; keys have no family."""
 
 _COLUMNS_AT_A_TIME = 40
 _Scans = Mapping[Path, pl.LazyFrame]
@@ -118,6 +116,7 @@ def describe_table(path: Path | str) -> TableDescription:
     keys = pl.concat([_keys(file, scan) for file, scan in scans.items()])
     days, alive = _calendar(keys)
     metadata = read_build_metadata(root) if one_table else None
+    models = _read(scans, ["model"])["model"] if kind == "predictions" else pl.Series(dtype=pl.String)
     return TableDescription(
         path=str(path),
         kind=kind,
@@ -131,7 +130,7 @@ def describe_table(path: Path | str) -> TableDescription:
         n_alive=int(alive.sum()),
         families=tuple(_families(_missing(scans, schema, keys.height), kind)),
         targets=tuple(_targets(scans, schema, kind)),
-        models=_models(scans) if kind == "predictions" else (),
+        models=tuple(models.cast(pl.String).unique().drop_nulls().sort()),
         fingerprint=table_fingerprint(root) if one_table else None,
         built=metadata and {name: metadata.get(name) for name in ("version", "source", "fingerprint")},
     )
@@ -174,7 +173,7 @@ def _missing(scans: _Scans, schema: Mapping[str, pl.DataType], rows: int) -> dic
 
 
 def _families(missing: Mapping[str, float], kind: Kind) -> list[ColumnFamily]:
-    """Columns by family, in the order of the file."""
+    """Columns by family, in the order of the file; keys have no family."""
     features: Sequence[Feature | ExtraFeature] = (*CATALOG, *EXTRA) if kind == "data set" else ()
     catalogue = {feature.name: feature for feature in features}
     prices = map_columns(missing, COLUMNS) if kind == "prices" else {}
@@ -185,11 +184,11 @@ def _families(missing: Mapping[str, float], kind: Kind) -> list[ColumnFamily]:
             family = feature.family
             lookbacks.setdefault(family, []).append(feature.lookback)
         elif kind == "data set" and is_target_column(name):
-            family = TARGETS
+            family = "targets"
         elif name in PREDICTION_COLUMNS and kind == "predictions":
-            family = PREDICTIONS
+            family = "predictions"
         else:
-            family = PRICES if name in prices else OTHER
+            family = "prices" if name in prices else "other"
         columns.setdefault(family, {})[name] = share
     return [
         ColumnFamily(name, held, (min(days), max(days)) if (days := lookbacks.get(name)) else None)
@@ -216,14 +215,8 @@ def _spread(horizon: str, values: pl.Series) -> TargetSpread:
     return TargetSpread(horizon, 1 - known.len() / max(values.len(), 1), *spread)  # type: ignore[arg-type]
 
 
-def _models(scans: _Scans) -> tuple[str, ...]:
-    return tuple(_read(scans, ["model"])["model"].cast(pl.String).unique().drop_nulls().sort())
-
-
 def _read(scans: _Scans, names: Sequence[str]) -> pl.DataFrame:
     """Columns of all files, concatenated; columns that a file lacks are null."""
-    read = []
-    for file, scan in scans.items():
-        present = scan.collect_schema()
-        read.append(collect(scan.select(name for name in names if name in present), file))
-    return pl.concat(read, how="diagonal_relaxed")
+    columns = selectors.by_name(*names, require_all=False)
+    parts = [collect(scan.select(columns), file) for file, scan in scans.items()]
+    return pl.concat(parts, how="diagonal_relaxed")

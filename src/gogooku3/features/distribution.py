@@ -29,11 +29,6 @@ def _population_variance(block: StockBlock, window: int) -> Array:
     return block.variance("clipped", window) * (days - 1) / days
 
 
-def autocorrelation(block: StockBlock, lag: int, window: int) -> Array:
-    """Correlation of the window's daily returns with those `lag` days earlier."""
-    return pair_moments(block.clipped, shift(block.clipped, lag), window).correlation
-
-
 # fmt: off
 FEATURES = family(
     "distribution",
@@ -48,6 +43,7 @@ FEATURES = family(
     row("up_share_{}d", "share of {} days on which the close rose", "0 to 1",
         lambda b, n: b.mean("rose", n), return_window, 20),
     row("autocorr_lag{0}_{1}d", "correlation of {1} daily returns with the returns at lag {0}", "-1 to 1",
-        autocorrelation, chained_windows, (1, 60), (2, 60), (3, 60), (4, 60), (5, 60)),
+        lambda b, lag, n: pair_moments(b.clipped, shift(b.clipped, lag), n).correlation,
+        chained_windows, (1, 60), (2, 60), (3, 60), (4, 60), (5, 60)),
 )
 # fmt: on

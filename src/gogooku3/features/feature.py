@@ -51,29 +51,23 @@ def row(
     >>> [(f.name, f.lookback) for f in row("mean_{}d", "", "ratio", np.mean, price_window, 5, 20)]
     [('mean_5d', 4), ('mean_20d', 19)]
     """
-    features = []
-    for window in windows or ((),):
-        days = window if isinstance(window, tuple) else (window,)
-        features.append(
-            Feature(
-                name=name.format(*days),
-                family="",
-                formula=formula.format(*days),
-                lookback=lookback if isinstance(lookback, int) else lookback(*days),
-                unit=unit,
-                compute=_with_days(compute, days),
-            )
+
+    def feature(*days: int) -> Feature:
+        return Feature(
+            name=name.format(*days),
+            family="",
+            formula=formula.format(*days),
+            lookback=lookback if isinstance(lookback, int) else lookback(*days),
+            unit=unit,
+            compute=lambda block: compute(block, *days),
         )
-    return features
+
+    return [feature(*window) if isinstance(window, tuple) else feature(window) for window in windows or ((),)]
 
 
 def family(name: str, *rows: list[Feature], stage: Stage = "stock") -> tuple[Feature, ...]:
     """Put the features of all rows into one family."""
     return tuple(replace(feature, family=name, stage=stage) for features in rows for feature in features)
-
-
-def _with_days(compute: Callable[..., Array], days: tuple[int, ...]) -> Callable[[Any], Array]:
-    return lambda block: compute(block, *days)
 
 
 def price_window(*days: int) -> int:

@@ -31,11 +31,6 @@ def market_past_return(block: StockBlock, days: int) -> Array:
     return np.where(enough, np.expm1(total), np.nan)
 
 
-def relative_return(block: StockBlock, days: int) -> Array:
-    """The stock's return less the market's over the same days."""
-    return past_return(block, days) - market_past_return(block, days)
-
-
 @cached
 def with_market(block: StockBlock, window: int, lag: int) -> PairMoments:
     """Moments of the stock's daily returns with the market's of `lag` days before."""
@@ -45,11 +40,6 @@ def with_market(block: StockBlock, window: int, lag: int) -> PairMoments:
 def beta(block: StockBlock, window: int, lag: int = 0) -> Array:
     """Slope of the stock's daily returns on the market's of `lag` days before."""
     return with_market(block, window, lag).slope
-
-
-def market_correlation(block: StockBlock, window: int) -> Array:
-    """Correlation of the stock's daily returns with the market's."""
-    return with_market(block, window, 0).correlation
 
 
 def residual_volatility(block: StockBlock, window: int) -> Array:
@@ -64,8 +54,7 @@ def residual_return(block: StockBlock, days: int, window: int) -> Array:
     own = rolling_sum(np.where(both, block.clipped, 0.0), days)
     market = rolling_sum(np.where(both, block.market, 0.0), days)
     # Both sums cover the same days: those on which stock and market returns are known.
-    value = own - with_market(block, window, 0).slope * market
-    return value + 0.0 * block.count("excess", days)
+    return own - beta(block, window) * market + 0.0 * block.count("excess", days)
 
 
 def down_capture(block: StockBlock, window: int) -> Array:
@@ -90,18 +79,7 @@ class DayView:
 
     def by_day(self, values: pl.Series) -> Array:
         """One value per day, the same for every stock."""
-        column = values.cast(pl.Float64).to_numpy()
-        return np.broadcast_to(column[:, None], self.group.shape)
-
-
-def sector_relative(day: DayView, name: str) -> Array:
-    """A feature less its mean over the sector."""
-    return less_group_mean(day.values[name], day.group)
-
-
-def sector_rank(day: DayView, name: str) -> Array:
-    """A feature's quantile within the sector."""
-    return group_quantile(day.values[name], day.group)
+        return np.broadcast_to(values.cast(pl.Float64).to_numpy()[:, None], self.group.shape)
 
 
 def turn_of_month(day: DayView) -> Array:
@@ -121,7 +99,7 @@ def month_angle(day: DayView, wave: Callable[[Array], Array]) -> Array:
 MARKET = family(
     "market",
     row("market_rel_ret_{}d", "ret_{0}d - the market's {0}-day return", "ratio",
-        relative_return, return_window, 1, 5, 20, 60),
+        lambda b, n: past_return(b, n) - market_past_return(b, n), return_window, 1, 5, 20, 60),
     row("beat_market_share_{}d", "share of {} days on which the return beat the market's", "0 to 1",
         lambda b, n: b.mean("beat", n), return_window, 20),
     row("info_ratio_{}d", "mean / standard deviation of {} daily returns less the market's",
@@ -134,11 +112,11 @@ MARKET = family(
 SECTOR = family(
     "sector",
     row("sector_rel_ret_{}d", "ret_{}d - its sector mean that day", "ratio",
-        lambda day, n: sector_relative(day, f"ret_{n}d"), return_window, 1, 5, 20),
+        lambda day, n: less_group_mean(day.values[f"ret_{n}d"], day.group), return_window, 1, 5, 20),
     row("sector_rank_ret_{}d", "(rank of ret_{}d within the sector that day - 0.5) / size", "0 to 1",
-        lambda day, n: sector_rank(day, f"ret_{n}d"), return_window, 1, 5, 20),
+        lambda day, n: group_quantile(day.values[f"ret_{n}d"], day.group), return_window, 1, 5, 20),
     row("sector_rank_vol_{}d", "(rank of vol_{}d within the sector that day - 0.5) / size", "0 to 1",
-        lambda day, n: sector_rank(day, f"vol_{n}d"), return_window, 20),
+        lambda day, n: group_quantile(day.values[f"vol_{n}d"], day.group), return_window, 20),
     stage="day",
 )
 
@@ -146,7 +124,7 @@ BETA = family(
     "beta",
     row("beta_{}d", "slope of {} daily returns on the market's", "ratio", beta, return_window, 60, 120),
     row("market_corr_{}d", "correlation of {} daily returns with the market's", "-1 to 1",
-        market_correlation, return_window, 60, 120),
+        lambda b, n: with_market(b, n, 0).correlation, return_window, 60, 120),
     row("idio_vol_{}d", "standard deviation of the residuals of {} daily returns on the market's",
         "ratio per day", residual_volatility, return_window, 60, 120),
     row("idio_ret_{}d", "{0}-day sum of return - beta_{1}d x market return", "ratio",

@@ -63,21 +63,6 @@ def volume_weighted_surprise(block: StockBlock, days: int, window: int) -> Array
     return return_surprise(block, days, window) * volume
 
 
-def efficiency(block: StockBlock, window: int) -> Array:
-    """Net log return over the path's length, -1 to 1 (Kaufman's efficiency ratio, signed)."""
-    return block.mean("log_return", window) / nonzero(block.mean("log_step", window))
-
-
-def garman_klass(block: StockBlock, window: int) -> Array:
-    """Daily volatility from open, high, low and close."""
-    return np.sqrt(np.maximum(block.mean("garman_klass", window), 0.0))
-
-
-def parkinson(block: StockBlock, window: int) -> Array:
-    """Daily volatility from high and low (Parkinson 1980)."""
-    return np.sqrt(block.mean("log_range", window, 2) / (4 * math.log(2)))
-
-
 def jump_share(block: StockBlock, window: int) -> Array:
     """The largest squared return over the window's sum of squares."""
     total = block.mean("clipped", window, 2) * block.count("clipped", window)
@@ -111,8 +96,9 @@ MOMENTUM = family(
         lambda b, n: b.close / b.lowest("close", n) - 1, price_window, 250),
     row("mom_per_vol_{}d", "mean / standard deviation of {} daily returns", "standard deviations",
         lambda b, n: b.mean("clipped", n) / nonzero(b.std("clipped", n)), return_window, 60),
+    # Kaufman's efficiency ratio, signed.
     row("efficiency_{}d", "sum of {} log returns / sum of their absolute values", "-1 to 1",
-        efficiency, return_window, 20),
+        lambda b, n: b.mean("log_return", n) / nonzero(b.mean("log_step", n)), return_window, 20),
     row("overnight_mean_{}d", "{}-day mean of ln(open / previous close)", "log return per day",
         lambda b, n: b.mean("log_gap", n), return_window, 20),
     row("intraday_mean_{}d", "{}-day mean of ln(close / open)", "log return per day",
@@ -144,10 +130,12 @@ VOLATILITY = family(
     row("vol_ratio_{0}d_{1}d", "vol_{0}d / vol_{1}d", "ratio",
         lambda b, n, m: b.std("clipped", n) / nonzero(b.std("clipped", m)),
         return_window, (5, 20), (20, 120)),
+    # Parkinson 1980.
     row("parkinson_{}d", "sqrt({}-day mean of ln(high / low)^2 / (4 ln 2))", "log return per day",
-        parkinson, price_window, 20),
+        lambda b, n: np.sqrt(b.mean("log_range", n, 2) / (4 * math.log(2))), price_window, 20),
     row("garman_klass_{}d", "sqrt({}-day mean of ln(high / low)^2 / 2 - (2 ln 2 - 1) ln(close / open)^2)",
-        "log return per day", garman_klass, price_window, 20),
+        "log return per day", lambda b, n: np.sqrt(np.maximum(b.mean("garman_klass", n), 0.0)),
+        price_window, 20),
     row("overnight_vol_{}d", "standard deviation of {} overnight gaps", "ratio per day",
         lambda b, n: b.std("gap", n), return_window, 20),
     row("vol_of_vol_{}d", "standard deviation / mean of {} absolute daily returns", "ratio",

@@ -1,7 +1,5 @@
 """Comparisons within one day: quantiles over all stocks, quantiles and means over a group of stocks."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +9,6 @@ Float32 = NDArray[np.float32]
 
 _SIGN = np.uint32(1 << 31)
 _LAST = np.uint64(2**64 - 1)
-_LOW_BITS = np.uint64(0xFFFFFFFF)
 _DAYS = 16
 """Days compared at a time: their arrays stay in the cache."""
 
@@ -38,7 +35,7 @@ def quantiles(values: Float32) -> Float32:
     middle = ((2 * first + lengths) / (2 * np.maximum(known, 1))[row]).astype(np.float32)
     middle[first >= known[row]] = np.nan
     out = np.empty((n_rows, n), np.float32)
-    cells = (keys & _LOW_BITS).view(np.int64)
+    cells = (keys & np.uint64(0xFFFFFFFF)).view(np.int64)
     cells += np.arange(0, keys.size, n)[:, None]
     out.reshape(-1)[cells.reshape(-1)] = np.repeat(middle, lengths)
     return out
@@ -51,7 +48,8 @@ def group_quantile(values: Float32, group: NDArray[np.int32]) -> Array:
     [[0.167, 0.667, 0.667, 0.5]]
     """
     out = np.empty(values.shape)
-    for days in _blocks(len(values)):
+    for first in range(0, len(values), _DAYS):
+        days = slice(first, first + _DAYS)
         out[days] = _group_quantile_of_block(values[days], group[days])
     return out
 
@@ -79,7 +77,8 @@ def less_group_mean(values: Float32, group: NDArray[np.int32]) -> Array:
     """
     out = np.full(values.shape, np.nan)
     n_groups = int(group.max(initial=0)) + 1
-    for days in _blocks(len(values)):
+    for first in range(0, len(values), _DAYS):
+        days = slice(first, first + _DAYS)
         known = np.isfinite(values[days]) & (group[days] >= 0)
         cell = (group[days] + n_groups * np.arange(len(known))[:, None])[known]
         chosen = values[days][known].astype(np.float64)
@@ -88,11 +87,6 @@ def less_group_mean(values: Float32, group: NDArray[np.int32]) -> Array:
             mean = np.bincount(cell, weights=chosen) / np.bincount(cell)
         out[days][known] = chosen - mean[cell]
     return out
-
-
-def _blocks(n_days: int) -> Iterator[slice]:
-    for first in range(0, n_days, _DAYS):
-        yield slice(first, first + _DAYS)
 
 
 def _ascending_bits(values: Float32) -> NDArray[np.uint32]:

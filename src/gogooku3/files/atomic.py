@@ -39,7 +39,11 @@ def atomic_path(path: Path | str, beside: Path | None = None) -> Iterator[Path]:
     """
     target = Path(path)
     with _disk_errors(target):
-        temporary = _temporary_file(beside or target)
+        near = beside or target
+        near.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{near.name}.", suffix=".tmp", dir=near.parent)
+        os.close(handle)
+        temporary = Path(name)
         try:
             yield temporary
             _replace(temporary, target)
@@ -97,13 +101,6 @@ def _disk_errors(target: Path) -> Iterator[None]:
         if problem := file_error(error, target):
             raise problem from error
         raise
-
-
-def _temporary_file(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    return Path(name)
 
 
 @contextmanager
@@ -168,14 +165,9 @@ def check_writable(target: Path) -> None:
         DataError: a file where a folder must be, or a read-only folder.
     """
     nearest = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
-    if not nearest.is_dir():
-        raise DataError(
-            f"'{target}' can't be written, because '{nearest}' is not a folder; choose another place"
-        )
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise DataError(
-            f"'{target}' can't be written, because '{nearest}' is read-only; choose another place"
-        )
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "read-only" if nearest.is_dir() else "not a folder"
+        raise DataError(f"'{target}' can't be written, because '{nearest}' is {reason}; choose another place")
 
 
 def write_text_atomic(path: Path | str, text: str) -> None:

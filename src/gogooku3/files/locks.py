@@ -11,9 +11,6 @@ from filelock import FileLock, Timeout
 
 from gogooku3.errors import DataError
 
-_MAX_NOTE = 200
-"""Characters read of a holder's note."""
-
 
 @contextmanager
 def exclusive(path: Path, refusal: str) -> Iterator[None]:
@@ -69,9 +66,8 @@ def holder_note(path: Path) -> Path:
 
 def _holder(note: Path) -> str:
     """The holder in brackets; empty if unknown."""
-    try:
-        with note.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(_MAX_NOTE)
-    except OSError:
-        return ""
-    return f" ({text})" if text.startswith("process ") and text.isprintable() else ""
+    with suppress(OSError), note.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(200)
+        if text.startswith("process ") and text.isprintable():
+            return f" ({text})"
+    return ""

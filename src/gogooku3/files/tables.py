@@ -4,7 +4,7 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +17,7 @@ SUFFIXES = (".parquet", ".csv", ".csv.gz")
 MISSING_WORDS = ("", "-", "--", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None")
 """Texts that mean "no value" in a CSV file."""
 
-_PARSER_ERRORS = (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, EOFError, zlib.error)
+_PARSER_ERRORS = (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, EOFError, csv.Error, zlib.error)
 _HEAD = 1 << 16
 """Bytes read at the start of a CSV file to recognise another kind of file, and at its end to find a cut."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -47,30 +47,25 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
             frame = pl.scan_parquet(path, glob=False)
         else:
             _refuse_other_kinds(path)
-            missing = list(MISSING_WORDS)
-            frame = pl.scan_csv(path, infer_schema=False, null_values=missing, glob=False)
+            scan_csv = partial(pl.scan_csv, path, null_values=list(MISSING_WORDS), glob=False)
+            frame = scan_csv(infer_schema=False)
             if typed:
                 keys = map_columns(frame.collect_schema().names(), KEYS)
-                frame = pl.scan_csv(
-                    path,
-                    schema_overrides=dict.fromkeys(keys, pl.String),
-                    infer_schema_length=None,
-                    null_values=missing,
-                    glob=False,
-                )
+                frame = scan_csv(schema_overrides=dict.fromkeys(keys, pl.String), infer_schema_length=None)
         columns = frame.collect_schema().names()
     except _PARSER_ERRORS as error:
         raise unreadable_file(path, error) from None
-    _refuse_duplicate_names(path, columns)
+    twice = {match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in columns}
+    if twice:
+        raise DataError(f"{path}: columns that come twice: {choices(sorted(twice))}; keep one of each")
     return frame
 
 
 def _scan_years(folder: Path) -> pl.LazyFrame:
     files = table_files(folder)
-    first, *others = (dict(scan_table(file).collect_schema()) for file in files)
-    for file, schema in zip(files[1:], others, strict=True):
-        if schema != first:
-            differing = sorted({name for name, _ in first.items() ^ schema.items()})
+    schemas = {file: dict(scan_table(file).collect_schema()) for file in files}
+    for file, schema in schemas.items():
+        if differing := sorted({name for name, _ in schemas[files[0]].items() ^ schema.items()}):
             raise DataError(
                 f"{file} and {files[0]} differ in the columns {choices(differing, 4)}; build the folder again"
             )
@@ -118,9 +113,10 @@ def _refuse_other_kinds(path: Path) -> None:
         head = file.read(_HEAD)
         file.seek(max(0, path.stat().st_size - _HEAD))
         end = file.read()
-    if compressed := head.startswith(b"\x1f\x8b"):
+    if head.startswith(b"\x1f\x8b"):
         with gzip.open(path) as file:
-            head = file.read(_HEAD)
+            # gzip detects a cut by itself.
+            head, end = file.read(_HEAD), b""
     if head.startswith(b"PAR1"):
         raise DataError(f"{path} is no CSV but a Parquet file by its content; rename it to end in .parquet")
     if b"\0" in head:
@@ -135,26 +131,10 @@ def _refuse_other_kinds(path: Path) -> None:
                 f"{path}: the columns are separated by {name}, as in {choices([repr(header.strip())])}; "
                 f"export it with commas between columns and points in numbers"
             )
-    # gzip detects a cut by itself.
-    if not compressed:
-        _refuse_cut_end(path, header, end)
-
-
-def _refuse_cut_end(path: Path, header: str, end: bytes) -> None:
-    """A last row with too few columns was cut, maybe within a number."""
+    # A last row with too few columns was cut, maybe within a number.
     last = end.decode(errors="replace").rpartition("\n")[2]
-    fields, width = len(_fields(last)), len(_fields(header))
+    fields, width = (len(next(csv.reader([line]), [])) for line in (last, header))
     if last.strip() and fields < width:
         raise DataError(
             f"{path} is cut short: its last row has {fields} of {width} columns; write or copy it again"
         )
-
-
-def _fields(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
-
-
-def _refuse_duplicate_names(path: Path, columns: Sequence[str]) -> None:
-    twice = [match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in columns]
-    if twice:
-        raise DataError(f"{path}: columns that come twice: {choices(sorted(set(twice)))}; keep one of each")
