@@ -13,8 +13,6 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-PREFIX = "GOGOOKU3_"
-
 
 def shipped_configs() -> Path:
     """Folder of the YAML files shipped with the package: inside the wheel, or at a checkout's root.
@@ -56,20 +54,14 @@ def load_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     """
     environment = os.environ if environment is None else environment
     dotenv = read_dotenv(folder)
-    defaults = Settings()
-
-    def path(name: str, default: Path) -> Path:
-        variable = PREFIX + name.upper()
-        chosen = environment.get(variable) or dotenv.get(variable)
-        return Path(chosen).expanduser() if chosen else default
-
-    data_dir = path("data_dir", defaults.data_dir)
-    return Settings(
-        data_dir=data_dir,
-        runs_dir=path("runs_dir", defaults.runs_dir),
-        configs_dir=path("configs_dir", defaults.configs_dir),
-        cache_dir=path("cache_dir", data_dir / "cache"),
-    )
+    chosen: dict[str, Path] = {}
+    for name in ("data_dir", "runs_dir", "configs_dir", "cache_dir"):
+        variable = f"GOGOOKU3_{name.upper()}"
+        if value := environment.get(variable) or dotenv.get(variable):
+            chosen[name] = Path(value).expanduser()
+        elif name == "cache_dir" and "data_dir" in chosen:
+            chosen[name] = chosen["data_dir"] / "cache"
+    return Settings(**chosen)
 
 
 def read_dotenv(folder: Path | None = None) -> dict[str, str | None]:

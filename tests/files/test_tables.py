@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from gogooku3.errors import DataError
-from gogooku3.files.tables import collect
+from gogooku3.files.tables import collect, scan_table
 
 
 def test_a_panic_over_damaged_pages_names_the_file() -> None:
@@ -36,3 +36,10 @@ def test_damaged_pages_are_read_or_refused_by_name(tmp_path: Path) -> None:
             assert "p.parquet cannot be read as Parquet" in str(error)
             refused += 1
     assert refused > 5
+
+
+def test_a_csv_file_with_carriage_returns_only_is_a_data_error(tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_bytes(b"Date,Code\r2024-01-04,7203\r")
+    with pytest.raises(DataError, match=r"p\.csv cannot be read as CSV in UTF-8 \(new-line character"):
+        scan_table(file)

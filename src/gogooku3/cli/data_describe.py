@@ -54,18 +54,10 @@ def describe(
 
 
 def _print_store(path: Path, held: "list[RawContents]") -> None:
-    rows = [
-        [
-            one.name,
-            f"{one.first} to {one.last}",
-            _holes(one),
-            f"{one.files:,}",
-            f"{len(one.open):,}",
-            f"{one.rows:,}",
-            _size(one.bytes),
-        ]
-        for one in held
-    ]
+    rows = []
+    for one in held:
+        counts = [f"{count:,}" for count in (one.files, len(one.open), one.rows)]
+        rows.append([one.name, f"{one.first} to {one.last}", _holes(one), *counts, _size(one.bytes)])
     total = _size(sum(one.bytes for one in held))
     columns = ["data set", "from, to", "holes", "files", "still open", "rows", "size"]
     print_table(f"{path}: raw folder, {total}", columns, rows, text=3, wrapped=("holes",))
@@ -114,20 +106,14 @@ def _print_table(table: "TableDescription") -> None:
 def _family_row(family: "ColumnFamily") -> list[str]:
     name, share = max(family.columns.items(), key=lambda column: column[1])
     worst = f"{name} {share:.1%}" if share else "-"
-    lookback = "-"
-    if family.lookback:
-        short, long = family.lookback
-        lookback = f"{short}" if short == long else f"{short} to {long}"
+    lookback = " to ".join(map(str, dict.fromkeys(family.lookback or ()))) or "-"
     return [family.name, worst, f"{len(family.columns):,}", lookback, f"{family.missing:.1%}"]
 
 
 def _target_row(target: "TargetSpread") -> list[str]:
     numbers = (target.mean, target.std, target.low, target.high)
-    return [
-        target.horizon,
-        f"{target.missing:.1%}",
-        *("-" if number is None else f"{number:+.4f}" for number in numbers),
-    ]
+    spelled = ["-" if number is None else f"{number:+.4f}" for number in numbers]
+    return [target.horizon, f"{target.missing:.1%}", *spelled]
 
 
 def _size(count: float) -> str:

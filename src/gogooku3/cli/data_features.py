@@ -8,9 +8,6 @@ from typer import Option
 from gogooku3.cli.output import print_table
 from gogooku3.errors import ConfigError, choices
 
-COLUMNS = ("name", "family", "formula", "lookback", "unit")
-EXTRA_COLUMNS = ("name", "family", "formula", "lookback", "known")
-
 
 def features(
     family: Annotated[str | None, Option(help="Only this family, such as volatility.")] = None,
@@ -26,7 +23,8 @@ def features(
     from gogooku3.features.catalog import CATALOG
     from gogooku3.features.extra import EXTRA
 
-    listed, columns = (EXTRA, EXTRA_COLUMNS) if extra else (CATALOG, COLUMNS)
+    listed = EXTRA if extra else CATALOG
+    columns = ("name", "family", "formula", "lookback", "known" if extra else "unit")
     families = sorted({feature.family for feature in listed})
     if family is not None and family not in families:
         raise ConfigError(f"--family is '{family}', but the families are {choices(families, 30)}; choose one")

@@ -74,18 +74,10 @@ def _print(file: Path, report: "ValidationReport") -> None:
     if not report.problems:
         typer.echo(f"{size}, no problems")
     else:
-        rows = [
-            [
-                problem.severity,
-                problem.column,
-                problem.check,
-                format_example(problem.example or {}),
-                problem.handled,
-                problem.advice,
-                f"{problem.count:,}",
-            ]
-            for problem in report.problems
-        ]
+        rows = []
+        for p in report.problems:
+            example = format_example(p.example or {})
+            rows.append([p.severity, p.column, p.check, example, p.handled, p.advice, f"{p.count:,}"])
         handled = "train does" if report.kind == "dataset" else "build does"
         columns = ["severity", "column", "problem", "such as", handled, "what to do", "count"]
         print_table(size, columns, rows, text=6, wrapped=("problem", "such as", handled, "what to do"))

@@ -89,6 +89,7 @@ class ProductionDatasetV3:
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
+        self._names = {canonical: name for name, canonical in self.mapping.items()}
         self.dropped: dict[str, int] = {}
         """Rows that the last load dropped, by reason."""
 
@@ -133,14 +134,11 @@ class ProductionDatasetV3:
 
         None for days in other types than dates and times, which would have to be parsed first.
         """
-        keys = {canonical: name for name, canonical in self.columns.keys.items()}
-        day = pl.col(keys[DATE])
-        if not isinstance(self._schema[keys[DATE]], pl.Date | pl.Datetime):
+        if not isinstance(self._schema[self._names[DATE]], pl.Date | pl.Datetime):
             return None
-        days = day.dt.date()
-        counts = self._scan.filter(*self._bounds(days).values()).select(
-            pl.len(), days.n_unique().alias("days"), pl.col(keys[CODE]).n_unique().alias("stocks")
-        )
+        days, codes = pl.col(self._names[DATE]).dt.date(), pl.col(self._names[CODE])
+        rows = self._scan.filter(*self._bounds(days).values())
+        counts = rows.select(rows=pl.len(), days=days.n_unique(), stocks=codes.n_unique())
         return collect(counts, self.data_path).row(0)
 
     def load_index(self) -> pl.DataFrame:
@@ -160,9 +158,13 @@ class ProductionDatasetV3:
         Unknown values are NaN. A scanned Parquet file is read block by block, a folder file by file; CSV is
         read whole.
         """
-        columns = [pl.col(name).cast(pl.Float32).fill_null(math.nan) for name in self.feature_names]
+        files = table_files(self.data_path)
+        scans = list(map(scan_table, files)) if len(files) > 1 else [self._source()]
+        if files[0].name.lower().endswith(SUFFIXES[1:]):
+            scans = [collect(scans[0], self.data_path).lazy()]
+        columns = pl.col(self.feature_names).cast(pl.Float32).fill_null(math.nan)
         begin = 0
-        for scan in self._scans():
+        for scan in scans:
             source = scan.select(columns)
             height = collect(scan.select(pl.len()), self.data_path).item()
             for start in range(0, height, rows):
@@ -176,8 +178,7 @@ class ProductionDatasetV3:
             DataError: there is one.
         """
         if copies:
-            names = {canonical: name for name, canonical in self.mapping.items()}
-            spelled = {t: t if t == name else f"{t} (from {name})" for t, name in names.items()}
+            spelled = {t: t if t == name else f"{t} (from {name})" for t, name in self._names.items()}
             shown = [str(replace(copy, target=spelled[copy.target])) for copy in copies[:4]]
             more = f"; and {len(copies) - 4} more" if len(copies) > 4 else ""
             raise DataError(
@@ -191,37 +192,9 @@ class ProductionDatasetV3:
             return self._scan
         return collect(self._scan, self.data_path).lazy()
 
-    def _scans(self) -> Iterator[pl.LazyFrame]:
-        """The source in parts that can be sliced without reading all of it, if there are such."""
-        files = table_files(self.data_path)
-        if len(files) > 1:
-            yield from (scan_table(file) for file in files)
-        elif self.data_path.name.lower().endswith(SUFFIXES[1:]):
-            yield collect(self._source(), self.data_path).lazy()
-        else:
-            yield self._source()
-
     def _checked(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows within the dates, by (date, code), with readable and unique keys."""
-        frame = self._within_dates(frame.with_columns(read_keys(frame, self.data_path.name)))
-        frame = sorted_unique(frame, KEYS, self.data_path.name, whole=ROW not in frame.columns)
-        logger.info(
-            "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
-            *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),
-            *(self.mapping, list(self.columns.ignored), self.dropped),
-        )
-        return frame
-
-    def _selection(self, scan: pl.LazyFrame, features: Sequence[str]) -> pl.LazyFrame:
-        """Keys under canonical names, not yet parsed; targets and features as Float32."""
-        names = {canonical: name for name, canonical in self.mapping.items()}
-        values = {name: pl.col(names.get(name, name)) for name in (*self.target_names, *features)}
-        return scan.select(
-            *(pl.col(names[key]).alias(key) for key in KEYS),
-            *(value.cast(pl.Float32).fill_nan(None).alias(name) for name, value in values.items()),
-        )
-
-    def _within_dates(self, frame: pl.DataFrame) -> pl.DataFrame:
+        frame = frame.with_columns(read_keys(frame, self.data_path.name))
         self.dropped = {}
         if frame.is_empty():
             raise DataError(f"{self.data_path} has no rows; build it again")
@@ -236,7 +209,21 @@ class ProductionDatasetV3:
                 f"{self.data_path.name} has no rows from {self.start_date or 'its start'} to "
                 f"{self.end_date or 'its end'}; it covers {covered.min()!s} to {covered.max()!s}"
             )
+        frame = sorted_unique(frame, KEYS, self.data_path.name, whole=ROW not in frame.columns)
+        logger.info(
+            "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
+            *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),
+            *(self.mapping, list(self.columns.ignored), self.dropped),
+        )
         return frame
+
+    def _selection(self, scan: pl.LazyFrame, features: Sequence[str]) -> pl.LazyFrame:
+        """Keys under canonical names, not yet parsed; targets and features as Float32."""
+        values = {name: pl.col(self._names.get(name, name)) for name in (*self.target_names, *features)}
+        return scan.select(
+            *(pl.col(self._names[key]).alias(key) for key in KEYS),
+            *(value.cast(pl.Float32).fill_nan(None).alias(name) for name, value in values.items()),
+        )
 
     def _bounds(self, day: pl.Expr) -> dict[str, pl.Expr]:
         """Conditions on the days kept, by the reason why other rows are dropped."""
@@ -266,13 +253,10 @@ def resolve_columns(
     keys = find_columns(schema, KEYS, "the data set")
     targets = _resolve_targets(schema, target_columns)
     second_spellings = map_columns([name for name in schema if name not in keys], KEYS)
-    taken = {*keys, *targets.values()} | {name for name in schema if is_target_column(name)}
+    taken = {*keys, *targets.values(), *filter(is_target_column, schema)}
     if feature_columns is None:
-        features = tuple(
-            name
-            for name, dtype in schema.items()
-            if dtype.is_numeric() and name not in taken and name not in second_spellings
-        )
+        numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
+        features = tuple(name for name in numeric if name not in taken and name not in second_spellings)
         if not features:
             raise DataError(
                 "a data set needs numeric columns besides keys and targets; this file has "
@@ -280,7 +264,18 @@ def resolve_columns(
             )
     else:
         features = tuple(feature_columns)
-        _check_named_features(features, schema, keys, taken)
+        require_columns(schema, features, "feature_columns")
+        if forbidden := [name for name in features if name in taken]:
+            kinds = choices(f"{name} ({'a key' if name in keys else 'a target'})" for name in forbidden)
+            raise DataError(
+                f"feature_columns lists columns that can never be a feature: {kinds}; remove them from the "
+                "list"
+            )
+        if not features or len(set(features)) < len(features):
+            raise DataError(
+                f"feature_columns needs distinct names, at least one; got {choices(features)}; name each once"
+            )
+        _require_numeric(schema, features, "feature")
     ignored = tuple(name for name in schema if name not in taken and name not in features)
     return Columns(keys, targets, features, ignored)
 
@@ -307,25 +302,8 @@ def _resolve_targets(schema: Mapping[str, pl.DataType], named: Mapping[int, str]
     return dict(sorted(targets.items()))
 
 
-def _check_named_features(
-    features: Sequence[str], schema: Mapping[str, pl.DataType], keys: Mapping[str, str], taken: set[str]
-) -> None:
-    require_columns(schema, features, "feature_columns")
-    if forbidden := [name for name in features if name in taken]:
-        kinds = choices(f"{name} ({'a key' if name in keys else 'a target'})" for name in forbidden)
-        raise DataError(
-            f"feature_columns lists columns that can never be a feature: {kinds}; remove them from the list"
-        )
-    if not features or len(set(features)) < len(features):
-        raise DataError(
-            f"feature_columns needs distinct names, at least one; got {choices(features)}; name each once"
-        )
-    _require_numeric(schema, features, "feature")
-
-
 def _require_numeric(schema: Mapping[str, pl.DataType], names: Iterable[str], role: str) -> None:
-    wrong = [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]
-    if wrong:
+    if wrong := [f"{name} ({schema[name]})" for name in names if not schema[name].is_numeric()]:
         raise DataError(f"{role} columns must be numeric; not so are {choices(wrong)}; convert them first")
 
 

@@ -11,9 +11,6 @@ from gogooku3.data.panel import BLOCK_ROWS, Panel, allocate_panel, write_values
 from gogooku3.data.target_leaks import find_target_copies
 from gogooku3.schema import DATE
 
-_READ_ROWS = 2 * BLOCK_ROWS
-"""Rows read at a time: two row groups, which are decoded in parallel."""
-
 
 def read_panel(
     loader: ProductionDatasetV3,
@@ -21,7 +18,7 @@ def read_panel(
     horizons: Sequence[int],
     reserve: Sequence[str] = (),
     storage: Path | None = None,
-    block_rows: int = _READ_ROWS,
+    block_rows: int = 2 * BLOCK_ROWS,
 ) -> Panel:
     """Read the panel of a data set, bit-identical to `Panel.from_frame(loader.load_data(), ...)`.
 
@@ -31,7 +28,8 @@ def read_panel(
         horizons: targets to take.
         reserve: names of further features to reserve columns for (NaN).
         storage: file for a memory-mapped cube; None keeps it in memory.
-        block_rows: rows read at a time; any number gives the same panel.
+        block_rows: rows read at a time; any number gives the same panel. Two row groups are decoded in
+            parallel.
 
     Raises:
         DataError: the file changed or cannot be read, or a feature follows a target.

@@ -145,7 +145,7 @@ def _within_centuries(column: pl.Series) -> Parsed:
     first, after = edges.cast(pl.Datetime(unit)).to_physical() if unit else edges.to_physical()
     numbers = column.to_physical()
     inside = ((numbers >= first) & (numbers < after)).fill_null(True)
-    sane = column if inside.all() else _where(inside, column)
+    sane = _where(inside, column)
     a_day = (after - first) // (edges[1] - edges[0]).days
     strays = numbers.filter(~inside).cast(pl.Int64) // a_day
     in_calendar = strays.is_between(*pl.Series([dt.date.min, dt.date.max]).to_physical())

@@ -63,7 +63,12 @@ class MissingDays:
         """
         before, newest = dt.date.min, ""
         for file in table_files(out):
-            built = _metadata(file)
+            try:
+                built = read_build_metadata(file)
+            except DataError as error:
+                raise CannotAppend(f"{file} is damaged, or not a data set; {_REBUILD}") from error
+            if built is None:
+                raise CannotAppend(_UNKNOWN.format(file))
             for key in ("version", "targets", "features"):
                 if built.get(key) != metadata[key]:
                     raise CannotAppend(
@@ -94,11 +99,11 @@ class MissingDays:
         """Keys and features of the new days, by (date, code); None without new days."""
         if not self.n_days:
             return None
-        first, families = self.days[self.last + 1], extra_features(extra)
+        first = self.days[self.last + 1]
         frame = compute_tail(self.prices, first, progress)
-        if not families:
+        if not extra:
             return frame
-        longest = max(feature.lookback for feature in families)
+        longest = max(feature.lookback for feature in extra_features(extra))
         recent = self.prices.filter(pl.col(DATE) >= self.days[max(0, self.last + 1 - longest)])
         more = compute_extra(recent, extra).filter(pl.col(DATE) >= first)
         if not more.select(KEYS).equals(frame.select(KEYS)):
@@ -106,17 +111,10 @@ class MissingDays:
         return frame.hstack(more.drop(KEYS))
 
     def write(self, features: pl.DataFrame | None, metadata: Mapping[str, Any]) -> list[Path]:
-        """Write the new days, and the targets that have become known, to the files they belong to.
+        """Write the new days' features and the targets that have become known; return the files written.
 
         A folder's files are replaced one by one, earliest first: after an interruption the data set ends at
         an earlier day, and the next append writes the rest.
-
-        Args:
-            features: of the new days.
-            metadata: of the build.
-
-        Returns:
-            The files written.
         """
         # The first day whose targets were unknown before.
         changed = self.days[max(0, self.last + 1 - max(self.horizons))]
@@ -140,17 +138,6 @@ class MissingDays:
             write_file(rows, file, self.prices, metadata, beside=self.out)
             written.append(file)
         return written
-
-
-def _metadata(file: Path) -> dict[str, Any]:
-    """Build metadata of one file of the data set."""
-    try:
-        metadata = read_build_metadata(file)
-    except DataError as error:
-        raise CannotAppend(f"{file} is damaged, or not a data set; {_REBUILD}") from error
-    if metadata is None:
-        raise CannotAppend(_UNKNOWN.format(file))
-    return metadata
 
 
 def _differing(key: str, then: Any, now: Any) -> str:

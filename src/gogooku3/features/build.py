@@ -2,8 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +98,14 @@ def build_dataset(
         "fingerprint": fingerprint_files(sources),
     }
     missing, written = None, []
-    with _only_writer(out):
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, out.parent) or error from error
+    # The hidden lock file stays next to the data set.
+    with exclusive(out.with_name(f".{out.name}.lock"), f"another build is writing {out}"):
+        for path in (out, *oracle_paths(out)):
+            remove_leftovers_of(path)
         if append and (out.is_file() or is_year_folder(out)):
             missing = MissingDays.find(out, table.frame, metadata, horizons)
         clock.done("digest")
@@ -111,7 +117,7 @@ def build_dataset(
             features = missing.features(extra, progress)
             clock.done("features")
             written = missing.write(features, metadata)
-        copied = tuple(_copy_oracle(Path(prices_path).absolute(), out))
+        copied = _copy_oracle(Path(prices_path).absolute(), out)
     clock.done("write")
     return BuildReport(
         out_path=out,
@@ -123,25 +129,9 @@ def build_dataset(
         prices=table.report,
         fingerprint=str(metadata["fingerprint"]),
         seconds=clock.seconds,
-        copied=copied,
+        copied=tuple(copied),
         written=tuple(written),
     )
-
-
-@contextmanager
-def _only_writer(out: Path) -> Iterator[None]:
-    """Keep other builds from the data set while the block runs, and remove what killed ones left of it.
-
-    The hidden lock file stays next to the data set.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_error(error, out.parent) or error from error
-    with exclusive(out.with_name(f".{out.name}.lock"), f"another build is writing {out}"):
-        for written in (out, *oracle_paths(out)):
-            remove_leftovers_of(written)
-        yield
 
 
 def _dataset(
@@ -152,10 +142,8 @@ def _dataset(
     progress: Progress | None,
 ) -> pl.DataFrame:
     """Keys, targets and features of every row."""
-    more = compute_extra(prices, extra) if extra else None
-    features = compute_features(prices, progress)
-    if more is not None:
-        features = features.hstack(more.drop(KEYS))
+    more = compute_extra(prices, extra).drop(KEYS).get_columns() if extra else []
+    features = compute_features(prices, progress).hstack(more)
     clock.done("features")
     targets = add_targets(prices.select(*KEYS, "close").sort(KEYS), horizons).drop("close")
     if not targets.select(KEYS).equals(features.select(KEYS)):

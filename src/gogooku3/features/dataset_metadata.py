@@ -22,13 +22,10 @@ PRICES_FINGERPRINT = "prices_fingerprint"
 
 
 def write_dataset(frame: pl.DataFrame, out: Path, prices: pl.DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Write a data set, as one file or as a folder by year, in place of what is there.
+    """Write a data set's rows, sorted by (date, code), in place of what is there.
 
-    Args:
-        frame: its rows, by (date, code).
-        out: a name ending in `.parquet` for a file, any other for a folder.
-        prices: the prices it was built from.
-        metadata: of the build.
+    A name `out` ending in `.parquet` gives one file, any other a folder by year. `prices` are those that the
+    data set was built from, `metadata` those of the build.
     """
     if out.suffix == ".parquet":
         write_file(frame, out, prices, metadata)
@@ -55,14 +52,9 @@ def write_file(
     metadata: Mapping[str, Any],
     beside: Path | None = None,
 ) -> None:
-    """Write one file of a data set whole, with metadata of the build and of the prices of the file's days.
+    """Write all rows of one file of a data set, with metadata of the build and of the file's own prices.
 
-    Args:
-        frame: all rows of the file.
-        file: its path.
-        prices: the prices the data set was built from.
-        metadata: of the build.
-        beside: where to put the temporary file, as in `atomic_path`.
+    `prices` are those of the whole data set; `beside` places the temporary file, as in `atomic_path`.
     """
     own_prices = prices.filter(pl.col(DATE).is_between(frame[DATE].min(), frame[DATE].max()))
     own_metadata = {

@@ -114,7 +114,8 @@ def describe_table(path: Path | str) -> TableDescription:
         schema |= scan.collect_schema()
     kind = _kind(schema)
     keys = pl.concat([_keys(file, scan) for file, scan in scans.items()])
-    days, alive = _calendar(keys)
+    days = keys[DATE].unique().sort()
+    alive = keys.filter(pl.col(DATE).is_in(days.tail(ENDED_DAYS).implode()))
     metadata = read_build_metadata(root) if one_table else None
     models = _read(scans, ["model"])["model"] if kind == "predictions" else pl.Series(dtype=pl.String)
     return TableDescription(
@@ -126,8 +127,8 @@ def describe_table(path: Path | str) -> TableDescription:
         n_days=days.len(),
         first_date=days[0] if days.len() else None,
         last_date=days[-1] if days.len() else None,
-        n_stocks=alive.len(),
-        n_alive=int(alive.sum()),
+        n_stocks=keys[CODE].n_unique(),
+        n_alive=alive[CODE].n_unique(),
         families=tuple(_families(_missing(scans, schema, keys.height), kind)),
         targets=tuple(_targets(scans, schema, kind)),
         models=tuple(models.cast(pl.String).unique().drop_nulls().sort()),
@@ -149,13 +150,6 @@ def _keys(file: Path, scan: pl.LazyFrame) -> pl.DataFrame:
     names = find_columns(scan.collect_schema(), KEYS, file.name)
     frame = collect(scan.select(pl.col(name).alias(key) for name, key in names.items()), file)
     return frame.select(read_keys(frame, file.name))
-
-
-def _calendar(keys: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """The trading days, ascending, and a mask of the stocks alive at the end."""
-    days = keys[DATE].unique().sort()
-    last = keys.group_by(CODE).agg(pl.col(DATE).max())[DATE]
-    return days, last >= days[-min(ENDED_DAYS, days.len())] if days.len() else last.is_not_null()
 
 
 def _missing(scans: _Scans, schema: Mapping[str, pl.DataType], rows: int) -> dict[str, float]:

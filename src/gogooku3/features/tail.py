@@ -33,8 +33,6 @@ BAR_FAMILY = "technical"
 _STEPS = (0, 30, 70, 130, 270, 540, 820, 10_000)
 """Bounds of groups of lookbacks, so that short ones are not computed over the history of long ones."""
 
-_EPOCH = dt.date(1970, 1, 1)
-
 _BY_DAY = [feature for feature in CATALOG if feature.family != BAR_FAMILY]
 _BY_BAR = [feature for feature in CATALOG if feature.family == BAR_FAMILY]
 
@@ -49,7 +47,7 @@ def compute_tail(prices: pl.DataFrame, first: dt.date, progress: Progress | None
     """
     date = prices[DATE].to_physical().to_numpy()
     days = np.flatnonzero(np.bincount(date - date.min())) + date.min()
-    since = (first - _EPOCH).days
+    since = pl.Series([first]).to_physical()[0]
     n_new = int((days >= since).sum())
     longest = max(feature.lookback for feature in _BY_DAY)
     start = days[max(0, len(days) - n_new - _reach(longest))]

@@ -50,22 +50,18 @@ def group_quantile(values: Float32, group: NDArray[np.int32]) -> Array:
     out = np.empty(values.shape)
     for first in range(0, len(values), _DAYS):
         days = slice(first, first + _DAYS)
-        out[days] = _group_quantile_of_block(values[days], group[days])
-    return out
-
-
-def _group_quantile_of_block(values: Float32, group: NDArray[np.int32]) -> Array:
-    known = np.isfinite(values) & (group >= 0)
-    # Keys that ascend by group, then by value; unknown values last.
-    key = np.where(known, group.astype(np.uint64) << np.uint64(32) | _ascending_bits(values), _LAST)
-    order = np.argsort(key, axis=1)
-    key = np.take_along_axis(key, order, axis=1)
-    new_value, value_size = _runs(key)
-    new_group, group_size = _runs(key >> np.uint64(32))
-    middle = np.repeat(new_value + value_size / 2, value_size) - np.repeat(new_group, group_size)
-    out = np.empty(values.shape)
-    np.put_along_axis(out, order, (middle / np.repeat(group_size, group_size)).reshape(values.shape), axis=1)
-    out[~known] = np.nan
+        known = np.isfinite(values[days]) & (group[days] >= 0)
+        # Keys that ascend by group, then by value; unknown values last.
+        high = group[days].astype(np.uint64) << np.uint64(32)
+        key = np.where(known, high | _ascending_bits(values[days]), _LAST)
+        order = np.argsort(key, axis=1)
+        key = np.take_along_axis(key, order, axis=1)
+        new_value, value_size = _runs(key)
+        new_group, group_size = _runs(key >> np.uint64(32))
+        middle = np.repeat(new_value + value_size / 2, value_size) - np.repeat(new_group, group_size)
+        quantile = (middle / np.repeat(group_size, group_size)).reshape(known.shape)
+        np.put_along_axis(out[days], order, quantile, axis=1)
+        out[days][~known] = np.nan
     return out
 
 

@@ -14,9 +14,6 @@ from gogooku3.errors import DataError, GogookuError, file_error
 if TYPE_CHECKING:
     import polars as pl
 
-_RANDOM = 8
-"""Characters that `tempfile` puts between prefix and suffix."""
-
 
 @contextmanager
 def atomic_path(path: Path | str, beside: Path | None = None) -> Iterator[Path]:
@@ -83,7 +80,8 @@ def remove_leftovers(folder: Path) -> None:
 
 def remove_leftovers_of(target: Path) -> None:
     """Remove what killed writers of one file or folder left next to it; no process may be writing it now."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.{'?' * _RANDOM}.tmp"):
+    # `tempfile` puts eight characters between prefix and suffix.
+    for path in target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
