@@ -144,18 +144,14 @@ def price_files(path: Path | str) -> list[Path]:
             f"no prices at {root}; name a CSV or Parquet file or a folder of them, or make a market with "
             f"`gogooku3 data synth`"
         )
-    files = sorted(
-        file
-        for file in root.iterdir()
-        if file.is_file()
-        and file.name.lower().endswith(SUFFIXES)
-        and not file.name.startswith(".")
-        and not file.name.endswith(".oracle.parquet")
-    )
+    entries = sorted(root.iterdir())
+    tables = [file for file in entries if file.is_file() and file.name.lower().endswith(SUFFIXES)]
+    files = [file for file in tables if not file.name.startswith(".")]
+    files = [file for file in files if not file.name.endswith(".oracle.parquet")]
     if not files:
         raise DataError(
             f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found "
-            f"{choices(sorted(file.name for file in root.iterdir()))}; name the folder that holds them"
+            f"{choices(file.name for file in entries)}; name the folder that holds them"
         )
     return files
 

@@ -51,10 +51,9 @@ class TargetCopy:
     days: tuple[dt.date, ...]
 
     def __str__(self) -> str:
-        first = ", ".join(map(str, self.days))
         return (
             f"{self.feature} follows {self.target} (rank correlation within a day {self.correlation:.2f}; "
-            f"first on {first})"
+            f"first on {', '.join(map(str, self.days))})"
         )
 
 

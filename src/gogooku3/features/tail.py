@@ -53,9 +53,8 @@ def compute_tail(prices: pl.DataFrame, first: dt.date, progress: Progress | None
     start = days[max(0, len(days) - n_new - _reach(longest))]
     grid = build_grid(prices[np.flatnonzero(date >= start)])
     new = grid.last(n_new)
-    made: dict[str, Dense] = {
-        feature.name: np.full(new.present.shape, np.nan, np.float32) for feature in _BY_DAY
-    }
+    shape = new.present.shape
+    made: dict[str, Dense] = {feature.name: np.full(shape, np.nan, np.float32) for feature in _BY_DAY}
     with feature_threads() as pool:
         tasks: list[Future[None]] = []
         for lookback, features in _by_lookback(_BY_DAY):
@@ -164,7 +163,4 @@ class _NewBars:
         """The last rows of some stocks `[rows, stocks]`, NaN before a stock's first."""
         rows = self.end[stocks] - count + np.arange(count)[:, None]
         before = rows < self.begin[stocks]
-        last = {name: values[rows] for name, values in self.prices.items()}
-        for values in last.values():
-            values[before] = np.nan
-        return last
+        return {name: np.where(before, np.nan, values[rows]) for name, values in self.prices.items()}
