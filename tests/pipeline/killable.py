@@ -1,4 +1,4 @@
-"""A process that has everything imported and forks one run a line, so that a test can kill many cheaply.
+"""A process with all imports done that forks one run per line, so that a test can kill many runs cheaply.
 
 Reads lines of JSON, the arguments of `gogooku3`; prints the child's process id, then its exit code.
 """
@@ -17,7 +17,7 @@ from gogooku3.cli.main import main
 
 
 def serve() -> None:
-    """Fork a run a line until the input ends."""
+    """Fork one run per line until the input ends."""
     torch.set_num_threads(1)
     print("ready", flush=True)
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""A run of ours is clean on a changed future; a run whose files were tampered with is not."""
+"""An honest run passes the audit; a run with changed files does not."""
 
 import json
 import shutil
@@ -18,17 +18,17 @@ def copy(trained_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_run, tmp_path / "copy"))
 
 
-def outcome(told: dict[str, Any], name: str) -> str:
-    rows = {row["name"]: row["outcome"] for row in (*told["controls"], *told["probes"])}
+def outcome(content: dict[str, Any], name: str) -> str:
+    rows = {row["name"]: row["outcome"] for row in (*content["controls"], *content["probes"])}
     return str(rows[name])
 
 
 def test_a_run_audits_its_own_tables_as_it_ends(trained_run: Path) -> None:
-    told = json.loads((trained_run / "audit.json").read_text())
-    assert told["verdict"] == "clean"
-    assert told["smallest_gap_days"] == 20
-    assert {row["model"] for row in told["shuffled_target_ic"]} >= {"atft_gat_fan", "lightgbm"}
-    assert all(0 < row["share"] < 1 for row in told["dropped"])
+    content = json.loads((trained_run / "audit.json").read_text())
+    assert content["verdict"] == "clean"
+    assert content["smallest_gap_days"] == 20
+    assert {row["model"] for row in content["shuffled_target_ic"]} >= {"atft_gat_fan", "lightgbm"}
+    assert all(0 < row["share"] < 1 for row in content["dropped"])
     assert 'id="audit"' in (trained_run / "report.html").read_text()
 
 
@@ -36,40 +36,40 @@ def test_an_honest_run_is_clean(copy: Path, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as ended:
         main(["audit", str(copy), "--days", "2"])
     assert not ended.value.code, capsys.readouterr().out
-    told = json.loads((copy / "audit.json").read_text())
-    assert (told["verdict"], told["findings"]) == ("clean", [])
-    names = [row["name"] for row in (*told["controls"], *told["probes"])]
-    assert names[-5:] == ["targets", "scales", "made again", "altered", "removed"]
-    assert "makes predictions of some test days again" in (copy / "report.html").read_text()
+    content = json.loads((copy / "audit.json").read_text())
+    assert (content["verdict"], content["findings"]) == ("clean", [])
+    names = [row["name"] for row in (*content["controls"], *content["probes"])]
+    assert names[-5:] == ["targets", "scales", "repeated", "altered", "removed"]
+    assert "repeats the predictions of some test days" in (copy / "report.html").read_text()
 
 
-def test_other_predictions_than_the_saved_models_make_are_found(copy: Path) -> None:
+def test_predictions_that_the_saved_models_do_not_reproduce_are_found(copy: Path) -> None:
     table = pl.read_parquet(copy / "predictions.parquet")
     cheated = pl.when(pl.col("model") == "lightgbm").then(pl.col("target")).otherwise(pl.col("prediction"))
     table.with_columns(prediction=cheated.cast(pl.Float32)).write_parquet(copy / "predictions.parquet")
-    told = audit_run(copy, days_a_fold=1).to_dict()
-    assert told["verdict"] == "leaks"
-    assert outcome(told, "made again") == "moved"
-    assert outcome(told, "altered") == "clean"
+    content = audit_run(copy, days_per_fold=1).to_dict()
+    assert content["verdict"] == "leaks"
+    assert outcome(content, "repeated") == "moved"
+    assert outcome(content, "altered") == "clean"
 
 
-def test_other_targets_than_the_data_sets_are_found(copy: Path) -> None:
+def test_targets_that_differ_from_the_data_set_are_found(copy: Path) -> None:
     table = pl.read_parquet(copy / "predictions.parquet")
     table.with_columns(pl.col("target") * 1.5).write_parquet(copy / "predictions.parquet")
-    assert outcome(audit_run(copy, days_a_fold=1).to_dict(), "targets") == "moved"
+    assert outcome(audit_run(copy, days_per_fold=1).to_dict(), "targets") == "moved"
 
 
-def test_a_scale_that_was_fitted_on_other_days_is_found(copy: Path) -> None:
+def test_a_market_state_fitted_on_other_days_is_found(copy: Path) -> None:
     for file in copy.glob("fold_0/atft_gat_fan/seed_*/model.json"):
         state = json.loads(file.read_text())
         state["market_state"]["centre"] = [value + 1.0 for value in state["market_state"]["centre"]]
         file.write_text(json.dumps(state))
-    told = audit_run(copy, days_a_fold=1).to_dict()
-    assert outcome(told, "scales") == "moved"
-    assert any("market_state (centre) was not fitted" in finding["says"] for finding in told["findings"])
+    content = audit_run(copy, days_per_fold=1).to_dict()
+    assert outcome(content, "scales") == "moved"
+    assert any("market_state (centre) was not fitted" in finding["says"] for finding in content["findings"])
 
 
-def test_an_unfinished_run_or_another_data_set_is_refused(
+def test_an_incomplete_run_or_a_different_data_set_is_refused(
     copy: Path, small_prices: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.parquet"
@@ -88,7 +88,7 @@ def test_an_unfinished_run_or_another_data_set_is_refused(
         audit_run(copy.parent)
 
 
-def test_what_is_neither_run_nor_function_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_is_neither_run_nor_function_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["audit", "no/such/run"])
     assert ended.value.code == 2

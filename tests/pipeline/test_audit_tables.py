@@ -1,4 +1,4 @@
-"""A run's tables are checked against the calendar; each way of cheating that they can show is found."""
+"""A run's tables are audited against the calendar; every kind of cheating visible in them is found."""
 
 import datetime as dt
 from typing import Any
@@ -64,20 +64,20 @@ def audited(**changes: Any) -> RunAudit:
     return audit_tables(**(given | changes))
 
 
-def test_an_honest_run_is_clean_and_its_numbers_are_told() -> None:
+def test_an_honest_run_is_clean_and_its_numbers_are_reported() -> None:
     audit = audited()
     assert (audit.verdict, audit.findings) == ("clean", [])
-    told = audit.to_dict()
-    assert told["smallest_gap_days"] == 20
-    assert told["dropped"] == [{"step": "windows", "reason": "too early", "rows": 50, "share": 0.05}]
-    assert [row["horizon"] for row in told["shuffled_target_ic"]] == [20]
-    assert [row["name"] for row in told["controls"]] == [
+    content = audit.to_dict()
+    assert content["smallest_gap_days"] == 20
+    assert content["dropped"] == [{"step": "windows", "reason": "too early", "rows": 50, "share": 0.05}]
+    assert [row["horizon"] for row in content["shuffled_target_ic"]] == [20]
+    assert [row["name"] for row in content["controls"]] == [
         "embargo",
         "test rows",
         "graph dates",
         "shuffled targets",
     ]
-    assert {row["outcome"] for row in told["controls"]} == {"clean"}
+    assert {row["outcome"] for row in content["controls"]} == {"clean"}
 
 
 def test_a_missing_gap_is_found_with_the_labels_that_close_in_the_test() -> None:
@@ -88,16 +88,16 @@ def test_a_missing_gap_is_found_with_the_labels_that_close_in_the_test() -> None
     assert any("15 labels that choose the model close inside the test days" in f.says for f in audit.findings)
 
 
-def test_predictions_outside_the_test_days_and_double_ones_are_found() -> None:
+def test_predictions_outside_the_test_days_and_duplicates_are_found() -> None:
     shifted = predictions().with_columns(fold=pl.lit(0))
-    assert any("360 predictions lie outside" in f.says for f in audited(predictions=shifted).findings)
+    assert any("360 predictions are outside" in f.says for f in audited(predictions=shifted).findings)
     doubled = pl.concat([predictions(), predictions().head(3)])
     assert any("6 rows are predicted more than once" in f.says for f in audited(predictions=doubled).findings)
 
 
-def test_a_graph_of_its_own_month_is_found() -> None:
+def test_a_graph_that_uses_its_own_month_is_found() -> None:
     late = graphs().with_columns(as_of=pl.lit(dt.date(2024, 2, 1)))
-    assert any("2 monthly graphs know days" in f.says for f in audited(graphs=late).findings)
+    assert any("2 monthly graphs use days" in f.says for f in audited(graphs=late).findings)
 
 
 def test_without_any_target_the_control_is_incomplete_and_not_clean() -> None:

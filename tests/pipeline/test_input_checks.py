@@ -1,4 +1,4 @@
-"""What is refused at a first look: from names, types, days and stocks, before anything heavy is loaded."""
+"""Unusable inputs are refused by names, types, days and stocks, before heavy libraries are imported."""
 
 import datetime as dt
 import subprocess
@@ -28,14 +28,14 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "d.parquet"
 
 
-def test_the_extent_is_that_of_the_rows_that_are_loaded(data: Path) -> None:
+def test_the_extent_counts_the_rows_that_are_loaded(data: Path) -> None:
     for bounds in ({}, {"start_date": "2022-02-01"}, {"start_date": "2022-02-01", "end_date": "2022-03-01"}):
         loader = ProductionDatasetV3(data, **bounds)
         frame = loader.load_index()
         assert loader.extent() == (frame.height, frame["date"].n_unique(), frame["code"].n_unique())
 
 
-def test_the_extent_of_times_is_counted_and_that_of_texts_is_left_to_the_reader(tmp_path: Path) -> None:
+def test_the_extent_counts_times_but_not_text(tmp_path: Path) -> None:
     at_noon = pl.col("date").cast(pl.Datetime) + dt.timedelta(hours=12)
     data_set().with_columns(date=at_noon).write_parquet(tmp_path / "t.parquet")
     assert ProductionDatasetV3(tmp_path / "t.parquet", end_date="2022-01-04").extent() == (24, 2, 12)
@@ -57,7 +57,7 @@ def test_the_plan_counts_the_predictions_of_every_model_and_horizon(
     assert planned[-1][3] == 40 * 12 * 4 * 5
 
 
-def test_a_first_look_passes_what_is_right_and_names_what_is_not(data: Path, tmp_path: Path) -> None:
+def test_usable_inputs_pass_and_unusable_ones_are_refused(data: Path, tmp_path: Path) -> None:
     check_inputs(config(data))
     with pytest.raises(ConfigError, match=r"memory_limit_gb is 0\.5"):
         check_inputs(config(data, performance={"memory_limit_gb": 0.5}))
@@ -67,7 +67,7 @@ def test_a_first_look_passes_what_is_right_and_names_what_is_not(data: Path, tmp
         check_inputs(config(tmp_path / "no.parquet"))
 
 
-def test_a_refusal_loads_none_of_the_libraries_that_train(data: Path) -> None:
+def test_a_refusal_imports_no_training_library(data: Path) -> None:
     script = f"""
 import sys
 from gogooku3.cli.main import main

@@ -1,4 +1,4 @@
-"""A run goes on only with the data, settings and libraries it was started with, and alone."""
+"""A run resumes only with its original data, settings and libraries, in one process."""
 
 import json
 from pathlib import Path
@@ -30,18 +30,18 @@ def started(folder: Path, **manifest: Any) -> RunFolder:
     return run
 
 
-def test_a_run_that_was_cut_off_can_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
     earlier = InterruptedRun.read(started(tmp_path))
     assert (earlier.config, earlier.threads) == (RunConfig(), 3)
     earlier.refuse_other_data("abc")
 
 
-def test_another_data_set_is_refused(tmp_path: Path) -> None:
+def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.parquet has changed .*abc then, xyz now"):
         InterruptedRun.read(started(tmp_path)).refuse_other_data("xyz")
 
 
-def test_another_setting_is_named(tmp_path: Path) -> None:
+def test_a_changed_setting_is_named(tmp_path: Path) -> None:
     run = started(tmp_path)
     path = run.path / "config.yaml"
     path.write_text(path.read_text().replace("hidden_dim: 256", "hidden_dim: 64"))
@@ -49,22 +49,22 @@ def test_another_setting_is_named(tmp_path: Path) -> None:
         InterruptedRun.read(run)
 
 
-def test_another_version_is_named(tmp_path: Path) -> None:
+def test_a_changed_version_is_named(tmp_path: Path) -> None:
     run = started(tmp_path, versions={**versions(), "torch": "1.0"})
     with pytest.raises(DataError, match=r"started with torch 1\.0, but this is"):
         InterruptedRun.read(run)
 
 
-def test_another_kernel_is_not_refused(tmp_path: Path) -> None:
+def test_a_changed_kernel_is_accepted(tmp_path: Path) -> None:
     InterruptedRun.read(started(tmp_path, versions={**versions(), "platform": "Linux-1"}))
 
 
-def test_a_complete_run_is_not_run_again(tmp_path: Path) -> None:
+def test_a_complete_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is complete; there is nothing to resume"):
         InterruptedRun.read(started(tmp_path, status="complete"))
 
 
-def test_a_folder_that_is_no_run_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused_with_its_contents(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=r"not the folder of a run: expected config\.yaml .*found notes\.txt"):
         SafeTrainingPipeline.resume(tmp_path)
@@ -77,7 +77,7 @@ def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:
         InterruptedRun.read(run)
 
 
-def test_a_folder_where_a_run_is_at_work_is_refused(tmp_path: Path) -> None:
+def test_the_folder_of_an_active_run_is_refused(tmp_path: Path) -> None:
     run = started(tmp_path)
     before = json.loads((run.path / "manifest.json").read_text())
     with run.locked(), pytest.raises(DataError, match="another process is at work in"):

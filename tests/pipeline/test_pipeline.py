@@ -1,4 +1,4 @@
-"""The seven steps leave a run folder that explains itself, and refuse what they can't do."""
+"""A run leaves a complete, self-explanatory folder, or refuses its inputs."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def results(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return pipeline.run_pipeline(n_splits=2)
 
 
-def test_the_results_hold_what_the_contract_names(results: dict[str, Any]) -> None:
+def test_the_results_have_every_key_of_the_contract(results: dict[str, Any]) -> None:
     assert results["total_duration"] > 0
     assert 0.1 < results["peak_memory_gb"] < 8
     assert isinstance(results["best_sharpe"], float)
@@ -42,7 +42,7 @@ def test_the_results_hold_what_the_contract_names(results: dict[str, Any]) -> No
     ]
 
 
-def test_the_scores_are_those_of_the_predictions_that_were_written(results: dict[str, Any]) -> None:
+def test_the_scores_are_computed_from_the_written_predictions(results: dict[str, Any]) -> None:
     table = pl.read_parquet(results["predictions_path"])
     again = score_predictions(table)
     assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(
@@ -64,7 +64,7 @@ def test_all_models_are_scored_on_the_same_rows(results: dict[str, Any]) -> None
     assert not any(results["scores"]["rows"]["lost_by_model"].values())
 
 
-def test_network_and_lightgbm_averaged_by_rank_are_a_model_of_their_own(results: dict[str, Any]) -> None:
+def test_the_rank_average_of_network_and_lightgbm_is_scored_as_a_model(results: dict[str, Any]) -> None:
     table = pl.read_parquet(results["predictions_path"])
     keys = ["date", "code", "horizon"]
     by_model = {name: table.filter(model=name) for name in ("atft_gat_fan", "lightgbm", "rank_average")}
@@ -111,14 +111,14 @@ def test_the_run_folder_explains_itself(results: dict[str, Any]) -> None:
     assert not list(run.rglob("*.tmp")) and not (run / "panel.f32").exists()
 
 
-def test_the_weights_rebuild_the_model_with_what_a_later_day_needs(results: dict[str, Any]) -> None:
+def test_the_saved_state_is_enough_to_predict_a_later_day(results: dict[str, Any]) -> None:
     model, state = load_model(Path(results["model_path"]).parent, ATFTGATFANModel)
     assert model.settings["hidden_dim"] == 16
     assert len(state["features"]) == 145
     assert state["normalizer"]["columns"] == state["features"]
 
 
-def test_the_manifest_says_how_far_the_predictions_spread(results: dict[str, Any]) -> None:
+def test_the_manifest_records_the_spread_of_the_predictions(results: dict[str, Any]) -> None:
     run = Path(results["run_dir"])
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["seeds"] == [42]
@@ -152,7 +152,7 @@ def test_a_panel_on_disk_changes_no_prediction(
     assert pl.read_parquet(mapped["predictions_path"]).equals(pl.read_parquet(results["predictions_path"]))
 
 
-def test_a_memory_limit_that_nothing_fits_in_is_refused_with_the_number_that_would_do(
+def test_a_memory_limit_too_small_for_any_panel_is_refused_with_a_sufficient_one(
     small_dataset: Path, tmp_path: Path
 ) -> None:
     pipeline = SafeTrainingPipeline("tight", small_dataset, SMALL_RUN, runs_dir=tmp_path)
@@ -169,7 +169,7 @@ def test_too_few_days_are_refused_with_the_days_needed(small_dataset: Path, tmp_
     assert not list(tmp_path.iterdir()), "a refused run leaves no folder"
 
 
-def test_a_run_that_breaks_says_so_in_its_folder(
+def test_a_failure_is_recorded_in_the_run_folder(
     small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(*_: object, **__: object) -> None:
@@ -190,7 +190,9 @@ def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: P
         pipeline.run_pipeline(n_splits=2, embargo_days=5)
 
 
-def test_another_number_of_features_names_the_setting_that_fits(small_dataset: Path, tmp_path: Path) -> None:
+def test_a_wrong_number_of_features_names_the_right_setting(
+    small_dataset: Path, tmp_path: Path
+) -> None:
     config = {**SMALL_RUN, "dataset": {"feature_columns": ["ret_1d", "ret_5d", "vol_20d"]}}
     pipeline = SafeTrainingPipeline("narrow", small_dataset, config, runs_dir=tmp_path)
     with pytest.raises(ConfigError, match=r"set model\.input_dim=9"):
@@ -209,7 +211,7 @@ def test_a_graph_without_returns_is_refused(small_dataset: Path, tmp_path: Path)
         pipeline.run_pipeline(n_splits=2)
 
 
-def test_without_a_graph_with_few_features_and_a_thin_fold_it_still_runs_and_warns(
+def test_a_run_without_graph_with_few_features_and_a_short_fold_warns(
     small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {

@@ -1,4 +1,4 @@
-"""A run that is killed or stopped at any moment goes on to the very end of an unbroken one.
+"""A run that is killed or stopped at any moment can be resumed to the results of an unbroken one.
 
 GOGOOKU3_KILLS=50 kills that many runs; a handful otherwise.
 """
@@ -144,7 +144,7 @@ def unbroken(
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(
+def test_a_run_killed_at_random_moments_ends_like_an_unbroken_one(
     seed: int, zygote: Zygote, dataset: Path, unbroken: tuple[dict[str, Any], float], tmp_path: Path
 ) -> None:
     expected, seconds = unbroken

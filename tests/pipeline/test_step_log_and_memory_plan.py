@@ -1,4 +1,4 @@
-"""Steps are timed with their own peak of memory; what a run will take is said before it is taken."""
+"""Steps record time and peak memory; memory is estimated before it is allocated."""
 
 import time
 
@@ -23,7 +23,7 @@ def test_steps_are_recorded_in_order_with_time_and_peak_memory() -> None:
     assert log.peak_memory_gb == max(step["peak_memory_gb"] for step in log.steps)
 
 
-def test_a_steps_peak_counts_memory_that_it_gave_back() -> None:
+def test_a_steps_peak_counts_memory_released_during_the_step() -> None:
     log = StepLog()
     with log.step("small"):
         pass
@@ -40,14 +40,14 @@ def test_a_step_that_fails_is_not_recorded() -> None:
     assert log.steps == []
 
 
-def test_rows_left_out_are_recorded_with_the_reason_and_none_are_not() -> None:
+def test_dropped_rows_are_recorded_with_the_reason() -> None:
     log = StepLog()
     log.drop("load", "no target", 3)
     log.drop("load", "no date", 0)
     assert log.dropped == [{"step": "load", "reason": "no target", "rows": 3}]
 
 
-def test_steps_are_told_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_printed_only_when_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     for verbose in (False, True):
         log = StepLog(verbose)
         with log.step("load"):
@@ -62,14 +62,14 @@ def test_a_data_set_that_fits_stays_in_memory() -> None:
     assert plan_memory((959, 632, 145), 30_000_000, limit_gb=8) is False
 
 
-def test_a_cube_that_does_not_fit_beside_what_is_copied_from_it_goes_to_disk() -> None:
+def test_a_cube_that_does_not_fit_with_its_copies_is_stored_on_disk() -> None:
     # 2,000 x 3,000 x 145: 3.48 GB; 0.7 + 0.1 + 3.48 (copied) + 0.87 (bins) + 0.87 (a copy) = 6.02.
     shape = (2000, 3000, 145)
     assert plan_memory(shape, 100_000_000, limit_gb=9.6) is False
     assert plan_memory(shape, 100_000_000, limit_gb=9.4) is True
 
 
-def test_a_limit_that_can_never_be_kept_is_refused_with_what_would_do() -> None:
+def test_an_impossible_limit_is_refused_with_a_sufficient_one() -> None:
     shape = (2000, 3000, 145)
     with pytest.raises(
         ConfigError, match=r"memory_limit_gb is 3 but this data set needs about 6\.0 GB.*6\.1"
@@ -78,7 +78,7 @@ def test_a_limit_that_can_never_be_kept_is_refused_with_what_would_do() -> None:
     assert plan_memory(shape, 100_000_000, limit_gb=6.2) is True
 
 
-def test_each_model_that_is_boosted_beside_others_has_a_copy_of_the_rows() -> None:
+def test_each_booster_trained_at_the_same_time_needs_a_copy_of_the_rows() -> None:
     # 0.58 G cells: the cube 2.32 GB, the binned rows 0.58, the sample of their bins 0.35 or the copies.
     shape = (1000, 4000, 145)
     assert plan_memory(shape, 0, limit_gb=6.6, side_by_side=1) is False
@@ -87,7 +87,7 @@ def test_each_model_that_is_boosted_beside_others_has_a_copy_of_the_rows() -> No
         plan_memory(shape, 0, limit_gb=5.5, side_by_side=4)
 
 
-def test_predictions_may_need_more_than_the_panel_and_the_refusal_says_so() -> None:
+def test_the_refusal_names_scoring_if_the_predictions_need_more_than_the_panel() -> None:
     # The cube needs 0.7 + 0.35 + 0.088 + 0.348 = 1.49 GB, ten million predictions 0.7 + 1.45.
     shape = (959, 632, 145)
     assert plan_memory(shape, 0, limit_gb=2.2, predictions=10_000_000) is False

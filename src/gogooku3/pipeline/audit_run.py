@@ -1,4 +1,4 @@
-"""Audits a finished run: its tables by the calendar, then its models on data whose future was changed.
+"""Audits a complete run: its tables, then its models on data with a changed future.
 
 Compares what the run wrote with what its saved folds predict now.
 """
@@ -36,27 +36,27 @@ from gogooku3.safety.auditing.findings import Finding
 from gogooku3.schema import DATE, KEYS, target_column
 
 LATER_DAYS = 30
-"""Days after a predicted one that are altered or removed."""
+"""Days after a predicted day that are altered or removed."""
 EARLIER_DAYS = 45
-"""Days kept before the window and the graph's returns: a month may begin so far before the day."""
+"""Days kept before the window and the graph's returns: a month may start that far before the day."""
 ROUNDING = 0.01
-"""How far a prediction made again may lie from the one written, in deviations of its day."""
+"""Largest difference between a repeated and a written prediction, in deviations of the day."""
 NEIGHBOURS = 8.0
-"""The same for averages of ranks, in places: scores that round anew may swap with their neighbours."""
+"""The same for rank averages, in ranks: scores that round differently may swap with their neighbours."""
 
 Progress = Callable[[str, float], None]
-"""Told what is audited, and the share done."""
+"""Receives the current part and the share done."""
 
-_MADE_AGAIN = "makes predictions of some test days again from the saved folds; they must be those written"
-_ALTERED = "alters every feature and target after those days: no bit of a prediction may move"
-_REMOVED = "removes all rows after those days: no bit of a prediction may move"
-_SCALES = "fits normaliser and market state again on the fold's training days, and compares with those saved"
-_TARGETS = "compares the targets that were scored with the data set's"
+_REPEATED = "repeats the predictions of some test days from the saved models; they must equal those written"
+_ALTERED = "alters every feature and target after those days; the predictions must stay bit-identical"
+_REMOVED = "removes all rows after those days; the predictions must stay bit-identical"
+_SCALES = "fits normaliser and market state again on the fold's training days; they must equal those saved"
+_TARGETS = "compares the scored targets with the data set's"
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What an audit reads of a run."""
+    """The parts of a run that the audit reads."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -73,50 +73,50 @@ class _Run:
 def audit_run(
     run: Path | str,
     data_path: Path | str | None = None,
-    days_a_fold: int = 3,
+    days_per_fold: int = 3,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> RunAudit:
-    """Audit a run of ours.
+    """Audit a run in its folder.
 
     Args:
         run: its folder.
-        data_path: the data set; None: where the run found it.
-        days_a_fold: test days of each fold on which the models are tried.
-        seed: of the changes.
-        progress: told how far it is.
+        data_path: the data set; None takes the path in the manifest.
+        days_per_fold: test days per fold on which the models are tested.
+        seed: of the altered values.
+        progress: receives the progress.
 
     Raises:
-        DataError: no finished run there, or its data set is gone or another one.
+        DataError: not a complete run, or its data set is missing or has changed.
     """
-    read = _read(Path(run), data_path)
-    tell = progress or (lambda what, share: None)
-    tell("tables", 0.0)
-    graphs = read.path / GRAPHS
+    audited = _read(Path(run), data_path)
+    report = progress or (lambda part, share: None)
+    report("tables", 0.0)
+    graphs = audited.path / GRAPHS
     audit = audit_tables(
-        read.predictions,
-        read.manifest["folds"],
-        read.calendar,
-        read.config.time_series.prediction_horizons,
-        read.config.split.embargo_days,
+        audited.predictions,
+        audited.manifest["folds"],
+        audited.calendar,
+        audited.config.time_series.prediction_horizons,
+        audited.config.split.embargo_days,
         read_table(graphs) if graphs.is_file() else None,
-        read.manifest.get("dropped", ()),
-        read.frame.height,
+        audited.manifest.get("dropped", ()),
+        audited.frame.height,
     )
-    audit.check("targets", _TARGETS, list(_targets(read)), f"{read.predictions.height:,} rows")
-    folds = {fold["fold"]: SavedFold.load(read.path, fold["fold"]) for fold in read.manifest["folds"]}
-    tell("scales", 0.1)
-    if read.config.normalization.cross_sectional.enabled:
-        audit.check("scales", _SCALES, list(_scales(read, folds)), _counted(len(folds), "fold"))
-    found: dict[str, list[Finding]] = {_MADE_AGAIN: [], _ALTERED: [], _REMOVED: []}
-    days = [(number, day) for number in folds for day in _sample(read, number, days_a_fold)]
-    for place, (number, day) in enumerate(days):
-        tell(f"fold {number}, {day}", 0.2 + 0.8 * place / len(days))
-        for probe, findings in _try_day(read, folds[number], number, day, seed):
-            found[probe] += findings
-    tried = f"{_counted(len(days), 'test day')} of {_counted(len(folds), 'fold')}"
-    for name, probe in (("made again", _MADE_AGAIN), ("altered", _ALTERED), ("removed", _REMOVED)):
-        audit.check(name, probe, found[probe], tried, probe=True)
+    audit.check("targets", _TARGETS, list(_targets(audited)), f"{audited.predictions.height:,} rows")
+    folds = {fold["fold"]: SavedFold.load(audited.path, fold["fold"]) for fold in audited.manifest["folds"]}
+    report("scales", 0.1)
+    if audited.config.normalization.cross_sectional.enabled:
+        audit.check("scales", _SCALES, list(_scales(audited, folds)), _counted(len(folds), "fold"))
+    by_probe: dict[str, list[Finding]] = {_REPEATED: [], _ALTERED: [], _REMOVED: []}
+    days = [(number, day) for number in folds for day in _sample(audited, number, days_per_fold)]
+    for position, (number, day) in enumerate(days):
+        report(f"fold {number}, {day}", 0.2 + 0.8 * position / len(days))
+        for probe, findings in _try_day(audited, folds[number], number, day, seed):
+            by_probe[probe] += findings
+    tested = f"{_counted(len(days), 'test day')} of {_counted(len(folds), 'fold')}"
+    for name, probe in (("repeated", _REPEATED), ("altered", _ALTERED), ("removed", _REMOVED)):
+        audit.check(name, probe, by_probe[probe], tested, probe=True)
     return audit
 
 
@@ -134,8 +134,8 @@ def write_audit(run: Path, audit: RunAudit) -> None:
     write_report(run / "report.html", inputs)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _read(run: Path, data_path: Path | str | None) -> _Run:
@@ -146,12 +146,12 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
             f"the run in {run} is {manifest.get('status', 'of unknown status')}, not complete; finish it "
             f"with `gogooku3 train --resume {run}`, then audit it"
         )
-    if lacking := [part for part in ("data", "folds") if not manifest.get(part)]:
-        raise DataError(f"the manifest of {run} lacks {choices(lacking)}; bring the old file back")
+    if missing := [part for part in ("data", "folds") if not manifest.get(part)]:
+        raise DataError(f"the manifest of {run} lacks {choices(missing)}; restore the old file")
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
     if data_path is None and not data.exists():
-        raise DataError(f"the data set of {run}, {data}, is not there any more; name it with --data")
+        raise DataError(f"the data set of {run}, {data}, no longer exists; name it with --data")
     loader = ProductionDatasetV3(
         data,
         feature_columns=config.dataset.feature_columns,
@@ -169,19 +169,19 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
 
 
 def _targets(run: _Run) -> Iterator[Finding]:
-    """Scored targets that are not the data set's."""
+    """Scored targets that differ from the data set's."""
     for (horizon,), scored in run.predictions.group_by("horizon", maintain_order=True):
         name = target_column(int(str(horizon)))
         joined = scored.join(run.frame.select(*KEYS, name), on=KEYS, how="left")
         same = pl.col("target").cast(pl.Float32).fill_nan(None).eq_missing(pl.col(name).fill_nan(None))
-        other = joined.filter(~same)
-        if other.height:
-            says = f"{other.height:,} scored targets of {horizon} days are not the data set's"
-            yield _finding("targets", name, says, other)
+        different = joined.filter(~same)
+        if different.height:
+            says = f"{different.height:,} scored targets of {horizon} days differ from the data set's"
+            yield _finding("targets", name, says, different)
 
 
 def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
-    """Folds whose normaliser or market state is not that of their training days."""
+    """Folds whose normaliser or market state was not fitted on their training days."""
     horizons = run.config.time_series.prediction_horizons
     panel = Panel.from_frame(run.frame, run.features, horizons, reserve=tuple(QUALITY_FEATURES))
     normalizer = normalize_with_quality(panel, run.config.normalization.cross_sectional.robust_clip)
@@ -192,16 +192,16 @@ def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
         expected = {"normalizer": normalizer.fit_fold(days).to_dict()}
         if saved["market_state"]:
             expected["market_state"] = MarketState.fit(normalizer.statistics, days).to_dict()
-        for what, state in expected.items():
-            if moved := [name for name, value in state.items() if not _alike(value, saved[what][name])]:
+        for part, state in expected.items():
+            if changed := [name for name, value in state.items() if not _alike(value, saved[part][name])]:
                 says = (
-                    f"fold {facts['fold']}: {what} ({', '.join(moved)}) was not fitted on its training days"
+                    f"fold {facts['fold']}: {part} ({', '.join(changed)}) was not fitted on its training days"
                 )
-                yield Finding("scales", "leak", what, says)
+                yield Finding("scales", "leak", part, says)
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Equal, numbers to rounding."""
+    """Return True if two JSON values are equal, numbers up to rounding."""
     if isinstance(one, list) and isinstance(other, list) and one and not isinstance(one[0], str):
         left, right = (np.array([np.nan if v is None else v for v in part], float) for part in (one, other))
         return left.shape == right.shape and bool(np.allclose(left, right, rtol=1e-4, equal_nan=True))
@@ -209,11 +209,11 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _sample(run: _Run, fold: int, count: int) -> list[dt.date]:
-    """Days spread over a fold's predicted ones, with rows after them where the data has any."""
+    """Predicted days of a fold, evenly spread, before the data set's last day."""
     days = run.predictions.filter(pl.col("fold") == fold)[DATE].unique().sort()
     inner = days.filter(days < run.calendar[-1])
-    places = np.unique(np.linspace(0, len(inner) - 1, min(count, len(inner))).astype(int))
-    return [inner[int(place)] for place in places]
+    positions = np.unique(np.linspace(0, len(inner) - 1, min(count, len(inner))).astype(int))
+    return [inner[int(position)] for position in positions]
 
 
 def _try_day(
@@ -221,32 +221,32 @@ def _try_day(
 ) -> Iterator[tuple[str, list[Finding]]]:
     near = _near(run, fold, day)
     before = _tables(fold, near, day)
-    yield _MADE_AGAIN, list(_unlike_written(run, number, day, before, len(fold.networks) > 1))
+    yield _REPEATED, list(_unequal_written(run, number, day, before, len(fold.networks) > 1))
     later = pl.col(DATE) > day
     for probe, changed in ((_ALTERED, _altered(near, later, seed)), (_REMOVED, near.filter(~later))):
         findings = []
         for model, after in _tables(fold, changed, day).items():
             values = [name for name in after.columns if name not in KEYS]
-            for moved in differences(before[model], after, list(KEYS), values):
-                what = f"{model}'s {moved.column} on {day}"
-                says = f"fold {number}: {what} depends on later rows: {moved.rows} stocks moved"
-                findings.append(Finding("later rows", "leak", moved.column, says, moved.rows, day, day))
+            for change in differences(before[model], after, list(KEYS), values):
+                what = f"{model}'s {change.column} on {day}"
+                says = f"fold {number}: {what} depends on later rows: {change.rows} stocks changed"
+                findings.append(Finding("later rows", "leak", change.column, says, change.rows, day, day))
         yield probe, findings
 
 
 def _near(run: _Run, fold: SavedFold, day: dt.date) -> pl.DataFrame:
-    """The rows that the day's inputs read, and some days after it."""
+    """The rows that the day's inputs need, and some days after it."""
     calendar = run.calendar
-    place = int(calendar.search_sorted(day))
+    position = int(calendar.search_sorted(day))
     back = fold.sequence_length + EARLIER_DAYS
     if fold.graph_builder is not None:
         back += fold.graph_builder.correlation_window
-    first, last = calendar[max(0, place - back)], calendar[min(len(calendar) - 1, place + LATER_DAYS)]
+    first, last = calendar[max(0, position - back)], calendar[min(len(calendar) - 1, position + LATER_DAYS)]
     return run.frame.filter(pl.col(DATE).is_between(first, last))
 
 
 def _altered(frame: pl.DataFrame, later: pl.Expr, seed: int) -> pl.DataFrame:
-    """Later numbers replaced by others; every stock that is there stays."""
+    """Replace later values by random ones; the rows stay."""
     random = np.random.default_rng(seed)
     values = [name for name in frame.columns if name not in KEYS]
     return frame.with_columns(
@@ -261,35 +261,33 @@ def _altered(frame: pl.DataFrame, later: pl.Expr, seed: int) -> pl.DataFrame:
 def _tables(fold: SavedFold, frame: pl.DataFrame, day: dt.date) -> dict[str, pl.DataFrame]:
     """Each model's predictions of a day, sorted by the keys."""
     inputs = prepare_days(fold, select_days(fold, frame, day, day))
-    made: FoldPredictions = predict_days(fold, inputs)
-    tables = {f"network {name}": table for name, table in made.members.items()}
-    tables[NETWORK] = made.network
-    if made.lightgbm is not None:
-        tables[LIGHTGBM] = made.lightgbm
-    if made.linear is not None:
-        tables[LINEAR] = made.linear
+    predictions: FoldPredictions = predict_days(fold, inputs)
+    tables = {f"network {name}": table for name, table in predictions.members.items()}
+    tables[NETWORK] = predictions.network
+    if predictions.lightgbm is not None:
+        tables[LIGHTGBM] = predictions.lightgbm
+    if predictions.linear is not None:
+        tables[LINEAR] = predictions.linear
     return {name: table.sort(KEYS) for name, table in tables.items()}
 
 
-def _unlike_written(
-    run: _Run, number: int, day: dt.date, made: Mapping[str, pl.DataFrame], several: bool
+def _unequal_written(
+    run: _Run, number: int, day: dt.date, repeated: Mapping[str, pl.DataFrame], several: bool
 ) -> Iterator[Finding]:
-    """Predictions that the saved models don't make again."""
+    """Written predictions that the saved models don't reproduce."""
     written = run.predictions.filter((pl.col(DATE) == day) & (pl.col("fold") == number))
-    for model, table in made.items():
+    for model, table in repeated.items():
         ranked = several and model == NETWORK
         for (horizon,), own in written.filter(pl.col("model") == model).group_by("horizon"):
             column = f"prediction_{horizon}d"
-            both = own.join(table.select(*KEYS, column), on=KEYS, how="full", suffix="_made")
+            both = own.join(table.select(*KEYS, column), on=KEYS, how="full", suffix="_repeated")
             gap = (both["prediction"] - both[column]).abs()
             allowed = ROUNDING + (NEIGHBOURS / own.height if ranked else 0.0)
             deviation = own["prediction"].std() or 0.0
             far = both.filter(gap.is_null() | (gap > allowed * float(deviation)))  # type: ignore[arg-type]
             if far.height:
-                says = (
-                    f"fold {number}: {far.height} predictions of {model} on {day} are not its saved model's"
-                )
-                yield Finding("made again", "leak", column, says, far.height, day, day)
+                says = f"fold {number}: {far.height} predictions of {model} on {day} are not reproduced"
+                yield Finding("repeated", "leak", column, says, far.height, day, day)
 
 
 def _finding(probe: str, column: str, says: str, rows: pl.DataFrame) -> Finding:

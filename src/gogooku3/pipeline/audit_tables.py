@@ -1,4 +1,4 @@
-"""What a run's tables say of looking ahead: folds, labels, graphs, rows, controls. Nothing is recomputed."""
+"""Audits a run's tables for looking ahead: folds, labels, graphs, rows, controls. Recomputes nothing."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ ROW = (DATE, CODE, "model", "horizon")
 
 @dataclass
 class RunAudit:
-    """What was checked and what was found; `to_dict` is what `audit.json` holds and the report shows."""
+    """Checks and their findings; `to_dict` gives the content of `audit.json`, which the report shows."""
 
     findings: list[Finding] = field(default_factory=list)
     controls: list[dict[str, str]] = field(default_factory=list)
@@ -27,22 +27,22 @@ class RunAudit:
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def check(
-        self, name: str, meaning: str, found: Sequence[Finding], detail: str, probe: bool = False
+        self, name: str, meaning: str, findings: Sequence[Finding], detail: str, probe: bool = False
     ) -> None:
-        """Add one check and what it found."""
-        self.findings += found
-        outcome = "moved" if any(each.severity == "leak" for each in found) else "clean"
+        """Add one check and its findings."""
+        self.findings += findings
+        outcome = "moved" if any(each.severity == "leak" for each in findings) else "clean"
         row = {"name": name, "meaning": meaning, "outcome": outcome, "detail": detail}
         (self.probes if probe else self.controls).append(row)
 
     def skip(self, name: str, meaning: str, reason: str, probe: bool = False) -> None:
-        """Add a check that could not be made, and why."""
+        """Add a check that could not be made."""
         row = {"name": name, "meaning": meaning, "outcome": "failed", "detail": reason}
         (self.probes if probe else self.controls).append(row)
 
     @property
     def verdict(self) -> str:
-        """ "leaks", "incomplete" (nothing leaked, but a check could not be made) or "clean"."""
+        """ "leaks", "incomplete" (no leak, but a check could not be made) or "clean"."""
         if any(finding.severity == "leak" for finding in self.findings):
             return "leaks"
         failed = any(row["outcome"] == "failed" for row in (*self.controls, *self.probes))
@@ -69,38 +69,38 @@ def audit_tables(
     dropped: Sequence[Mapping[str, Any]],
     rows: int,
 ) -> RunAudit:
-    """Audit a run by its tables and the market's calendar.
+    """Audit a run from its tables and the market's calendar.
 
     Args:
         predictions: the prediction table.
         folds: of the manifest: `fold`, and `_start` and `_end` of `train`, `validation` and `test`.
         calendar: all trading days of the data set.
         horizons: of the targets, in trading days.
-        embargo_days: promised, in trading days.
-        graphs: of `graphs.parquet`; None: the run has none.
+        embargo_days: configured, in trading days.
+        graphs: `graphs.parquet`; None without graphs.
         dropped: `step, reason, rows` left out.
-        rows: of the data set.
+        rows: number of rows of the data set.
     """
     audit = RunAudit()
-    found = audit_folds(fold_days(folds, calendar), calendar, horizons, embargo_days)
-    gap = found.smallest_gap_days
+    result = audit_folds(fold_days(folds, calendar), calendar, horizons, embargo_days)
+    gap = result.smallest_gap_days
     audit.numbers["smallest_gap_days"] = gap
     audit.check(
         "embargo",
-        "counts the trading days between what is learned from and each test, and where every label closes",
-        found.findings,
-        f"smallest gap {gap} trading days, {embargo_days} promised",
+        "counts the trading days between training and test days, and checks where every label closes",
+        result.findings,
+        f"smallest gap {gap} trading days, embargo {embargo_days}",
     )
     audit.check(
         "test rows",
-        "looks for predictions outside their fold's test days, and for rows that two folds predict",
+        "looks for predictions outside their fold's test days, and for duplicate predictions",
         list(_test_rows(predictions, folds)),
         f"{predictions.height:,} predictions",
     )
     if graphs is not None:
         audit.check(
             "graph dates",
-            "compares the last day that a month's graph knew with the month it serves",
+            "compares the last day that a month's graph used with the month it serves",
             list(_graph_dates(graphs)),
             f"{graphs.height} monthly graphs",
         )
@@ -111,7 +111,7 @@ def audit_tables(
 
 
 def fold_days(folds: Sequence[Mapping[str, Any]], calendar: pl.Series) -> pl.DataFrame:
-    """`date, fold, part`: a row a day of each fold's spans."""
+    """`date, fold, part`: one row per day of each part of a fold."""
     parts = []
     for fold in folds:
         for part in SPANS:
@@ -135,22 +135,22 @@ def _test_rows(predictions: pl.DataFrame, folds: Sequence[Mapping[str, Any]]) ->
         first, last = _span(fold, "test")
         outside = predictions.filter((pl.col("fold") == fold["fold"]) & ~pl.col(DATE).is_between(first, last))
         if outside.height:
-            says = f"fold {fold['fold']}: {outside.height:,} predictions lie outside its test days"
+            says = f"fold {fold['fold']}: {outside.height:,} predictions are outside its test days"
             yield _finding("predictions", says, outside)
-    # Equal rows have equal hashes, which take a fraction of the memory to compare.
+    # Compare hashes first: they take a fraction of the memory.
     hashes = predictions.select(pl.struct(ROW).hash()).to_series()
     ordered = hashes.sort()
     suspects = predictions.filter(hashes.is_in(ordered.filter(ordered == ordered.shift(1))))
     twice = suspects.filter(pl.struct(ROW).is_duplicated())
     if twice.height:
-        yield _finding("predictions", f"{twice.height:,} rows are predicted more than once by a model", twice)
+        yield _finding("predictions", f"{twice.height:,} rows are predicted more than once", twice)
 
 
 def _graph_dates(graphs: pl.DataFrame) -> Iterator[Finding]:
     starts = pl.col("month").str.to_date("%Y-%m", strict=False)
     late = graphs.with_columns(starts.alias(DATE)).filter(pl.col("as_of") >= pl.col(DATE))
     if late.height:
-        says = f"{late.height} monthly graphs know days of the month they serve, from {late['month'][0]} on"
+        says = f"{late.height} monthly graphs use days of the month they serve, from {late['month'][0]} on"
         yield _finding("graphs", says, late)
 
 
@@ -159,21 +159,21 @@ def _shuffled(audit: RunAudit, predictions: pl.DataFrame) -> None:
     audit.numbers["shuffled_target_ic"] = shuffled.fill_nan(None).to_dicts()
     finite = shuffled.filter(pl.col("ic").is_finite())
     if finite.is_empty():
-        audit.skip("shuffled targets", _DEALT, "no day has enough targets")
+        audit.skip("shuffled targets", _SHUFFLED, "no day has enough targets")
         return
     worst = finite.sort(pl.col("ic").abs(), descending=True).row(0, named=True)
     detail = (
         f"largest IC {worst['ic']:+.4f} [{worst['low']:+.4f}, {worst['high']:+.4f}] "
         f"({worst['model']}, {worst['horizon']} days)"
     )
-    found = []
+    findings = []
     if not is_chance(finite):
-        says = f"with shuffled targets the IC should be zero, but: {detail}"
-        found = [_finding("shuffled targets", says, predictions.sort(DATE))]
-    audit.check("shuffled targets", _DEALT, found, detail)
+        says = f"the IC with shuffled targets should be zero: {detail}"
+        findings = [_finding("shuffled targets", says, predictions.sort(DATE))]
+    audit.check("shuffled targets", _SHUFFLED, findings, detail)
 
 
-_DEALT = "deals each day's targets out anew among its stocks, which leaves nothing to predict"
+_SHUFFLED = "shuffles each day's targets among its stocks, which leaves nothing to predict"
 
 
 def _finding(column: str, says: str, rows: pl.DataFrame) -> Finding:

@@ -1,4 +1,4 @@
-"""What the columns of a data set, then its keys and targets, show before any feature is read."""
+"""Refuses unusable data sets and settings before any feature is read and before torch is imported."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from gogooku3.safety.walk_forward import WalkForwardSplitterV2
 from gogooku3.schema import ONE_DAY, target_column
 
 _KEY_BYTES = 24
-"""A day, a code and the number of the row in the file."""
+"""Per row: a day, a code and the row's number in the file."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class CheckedInputs:
 
 
 def _check_columns(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
-    """Refuse what the data set's columns already show, before any row is read.
+    """Check the data set's columns against the settings, before any row is read.
 
     Returns:
-        the configuration; `model.input_dim` is the data set's where none was set.
+        the configuration, with `model.input_dim` filled in.
 
     Raises:
         DataError: a horizon has no target, or the returns for the graph are missing.
@@ -81,11 +81,11 @@ def _check_columns(loader: ProductionDatasetV3, config: RunConfig) -> RunConfig:
 
 
 def check_inputs(config: RunConfig) -> CheckedInputs:
-    """Open the data set and refuse what its columns and days already show. Loads no training library.
+    """Open the data set and check its columns and days. Imports no training library.
 
     Raises:
-        DataError: no such file, columns that make no data set, or too few days.
-        ConfigError: the run would need more memory than it may take, or the settings don't fit the columns.
+        DataError: no such file, unusable columns, or too few days.
+        ConfigError: the run needs more memory than allowed, or the settings don't match the columns.
     """
     loader = ProductionDatasetV3(
         config.dataset.data_path,
@@ -112,11 +112,11 @@ def _new_splitter(config: RunConfig) -> WalkForwardSplitterV2:
 
 
 def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: int, stocks: int) -> bool:
-    """Whether the panel of so many rows must go to a memory-mapped file.
+    """Return True if a panel of this size must be stored in a memory-mapped file.
 
     Raises:
-        DataError: the days are too few for the folds.
-        ConfigError: even so, the run would not fit in what it may take.
+        DataError: too few days for the folds.
+        ConfigError: the run does not fit even then.
     """
     if not rows:
         return False
@@ -133,12 +133,12 @@ def plan_panel(loader: ProductionDatasetV3, config: RunConfig, rows: int, days: 
 
 
 def check_rows(index: pl.DataFrame, loader: ProductionDatasetV3, config: RunConfig) -> None:
-    """Refuse what can't be learned from: too few stocks to rank, or a target that says nothing.
+    """Refuse data that models can't learn from: too few stocks to rank, or an unusable target.
 
     Args:
         index: the loader's `load_index()`.
         loader: the data set.
-        config: says which targets are learned.
+        config: names the targets.
 
     Raises:
         DataError: naming every problem found.
@@ -146,5 +146,5 @@ def check_rows(index: pl.DataFrame, loader: ProductionDatasetV3, config: RunConf
     targets = [target_column(horizon) for horizon in config.time_series.prediction_horizons]
     standardised = config.normalization.cross_sectional.enabled
     if problems := [*stock_problems(index, standardised), *target_problems(index, targets)]:
-        said = (f"{problem.column}: {problem.check}; {problem.advice}" for problem in problems)
-        raise DataError(f"{loader.data_path} can't be trained on: {'; '.join(said)}")
+        reasons = (f"{problem.column}: {problem.check}; {problem.advice}" for problem in problems)
+        raise DataError(f"{loader.data_path} can't be trained on: {'; '.join(reasons)}")

@@ -1,4 +1,4 @@
-"""What a run will take, estimated before it is allocated; and what it no longer needs, given back."""
+"""Estimates the memory of a run before anything is allocated, and releases memory between steps."""
 
 import ctypes
 import gc
@@ -10,10 +10,10 @@ _LIBRARIES_GB = 0.7
 """Resident size of Python with torch, Polars and LightGBM loaded, before any data."""
 
 _PREDICTION_BYTES = 145
-"""Scoring's peak above the libraries for each row of the prediction table, from 0.8 to 6.8 million rows."""
+"""Peak of scoring per prediction, above the libraries; measured at 0.8 to 6.8 million rows."""
 _SAMPLED_ROWS = 200_000
 _SAMPLE_BYTES = 12
-"""LightGBM chooses its bins from that many rows, a float64 and an int32 each cell."""
+"""LightGBM chooses its bins from this many rows, with a float64 and an int32 per cell."""
 
 
 def plan_memory(
@@ -23,23 +23,22 @@ def plan_memory(
     predictions: int = 0,
     side_by_side: int = 1,
 ) -> bool:
-    """Whether the cube `[days, stocks, features]` must go to a memory-mapped file.
+    """Return True if the cube `[days, stocks, features]` must be stored in a memory-mapped file.
 
-    The data set is read some rows at a time, so the fullest moment is LightGBM's: beside the cube lie the
-    training rows that it copies, a byte for each of their cells, and the sample that its bins come from, or
-    another such copy for each model that is boosted at the time.
-    Or it is scoring's, when the cube is gone and the predictions of all folds lie in one table.
-    The network's activations are not counted; a batch of the full network wants more than all of this.
+    The peak is either LightGBM's or scoring's. LightGBM needs the cube, its binned copy of the training rows
+    (one byte per cell), and the sample for its bins or one more binned copy per booster trained at a time.
+    Scoring needs the predictions of all folds in one table, after the cube is released. The network's
+    activations are not counted: a batch of the full network needs more than all of this.
 
     Args:
         shape: of the cube, float32.
         index_bytes: keys and targets of the data set.
         limit_gb: memory the run may take, GB (10^9 bytes).
         predictions: rows of the prediction table.
-        side_by_side: models that LightGBM boosts at a time.
+        side_by_side: boosters trained at a time.
 
     Raises:
-        ConfigError: even with the cube on disk the run would not fit.
+        ConfigError: the run does not fit even with the cube on disk.
 
     >>> plan_memory((959, 632, 145), 30_000_000, limit_gb=8.0)
     False
@@ -53,23 +52,20 @@ def plan_memory(
     scoring = _LIBRARIES_GB + predictions * _PREDICTION_BYTES / 1e9
     least = max(training, scoring)
     if least > limit_gb:
+        reason = " (to score the predictions of all folds)" if scoring > training else ""
         raise ConfigError(
             f"performance.memory_limit_gb is {limit_gb:g} but this data set needs about {least:.1f} GB even "
-            f"with the panel on disk{_why(training, scoring)}; allow {least + 0.1:.1f}, or use fewer days "
+            f"with the panel on disk{reason}; allow {least + 0.1:.1f}, or use fewer days "
             "(dataset.start_date) or features (dataset.feature_columns)"
         )
     return training + cube_gb > limit_gb
 
 
-def _why(training: float, scoring: float) -> str:
-    return " (to score the predictions of all folds)" if scoring > training else ""
-
-
 def release_memory() -> None:
-    """Give what nobody holds any more back to the system.
+    """Return unused memory to the system.
 
-    A trainer and its parts hold one another, so that only a collection frees them; glibc keeps what is freed
-    unless it is asked. Other allocators have no such call, and are left alone.
+    A trainer and its parts form reference cycles, so only a collection frees them; glibc keeps freed memory
+    until `malloc_trim`. Other allocators have no such call.
     """
     gc.collect()
     with suppress(OSError, AttributeError, TypeError):

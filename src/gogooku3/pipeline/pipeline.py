@@ -1,4 +1,4 @@
-"""SafeTrainingPipeline: the front of a run, which `training.run` executes step by step."""
+"""SafeTrainingPipeline: the Python entry point to a run, which `pipeline.run` executes step by step."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +13,14 @@ from gogooku3.settings import settings
 
 
 class SafeTrainingPipeline:
-    """Load, features, normalise, split, LightGBM, graph, network; then scores and a report.
+    """Load, normalise, split, build graphs, fit every model of the plan, score and report.
 
     Args:
         experiment_name: folder of the run below `runs_dir`.
         data_path: data set file (`date, code, target_{h}d, features`).
         model_config: a YAML file or shipped name, a `RunConfig`, a mapping of groups, or None for
             the shipped `model/atft/train`.
-        verbose: say what each step does.
+        verbose: print what each step does.
         runs_dir: folder of all runs; None takes `settings.runs_dir`.
 
     Raises:
@@ -58,8 +58,8 @@ class SafeTrainingPipeline:
         Args:
             n_splits: walk-forward folds.
             embargo_days: trading days between training and test; the longest horizon or more.
-            memory_limit_gb: memory that the run may take, GB; a panel that would not fit beside
-                the rest is laid out in a memory-mapped file.
+            memory_limit_gb: memory that the run may take, GB; a panel that does not fit is
+                stored in a memory-mapped file.
 
         Returns:
             `total_duration` (s), `best_sharpe` (the best fold's out-of-sample Sharpe of the network,
@@ -68,30 +68,30 @@ class SafeTrainingPipeline:
             `predictions_path`, `scores`, `steps` and `dropped`.
 
         Raises:
-            DataError: the data set is not what the data contract says, or too short for the folds.
+            DataError: the data set violates the data contract, or is too short for the folds.
             ConfigError: the settings contradict one another or the data.
-            Interrupted: SIGINT or SIGTERM came; what was finished is kept, and `resume` goes on.
+            Interrupted: SIGINT or SIGTERM came; finished work is kept, and `resume` continues.
         """
         config = _with_settings(self.config, self.data_path, n_splits, embargo_days, memory_limit_gb)
         return start_run(check_inputs(config), self.experiment_name, self.runs_dir, self.verbose)
 
     @classmethod
     def resume(cls, run_dir: Path | str, verbose: bool = False) -> dict[str, Any]:
-        """Take a run that was stopped or killed to its end: on a CPU, to the bits of an unbroken one.
+        """Finish a run that was stopped or killed; on a CPU the result is bit-identical to an unbroken run.
 
-        Finished folds, networks and epochs are read back. What only lies in memory, from the data set to the
-        graphs, is made again.
+        Complete fits are verified and read back, a network continues from its newest checkpoint. The panel
+        and the graphs are computed again.
 
         Args:
             run_dir: folder of the run.
-            verbose: say what each step does.
+            verbose: print what each step does.
 
         Returns:
-            as `run_pipeline`; durations are those of this part.
+            as `run_pipeline`; durations cover this part only.
 
         Raises:
-            DataError: it is no run's folder, the run is complete or at work, or its data set, settings or
-                libraries are others than it was started with.
+            DataError: not a run's folder, the run is complete or active, or its data set, settings or
+                libraries have changed.
             Interrupted: as for `run_pipeline`.
         """
         folder = RunFolder.open(Path(run_dir))

@@ -1,4 +1,4 @@
-"""Predictions as the one table that scoring reads, with what follows from them or stands beside them."""
+"""Builds the prediction table: the models' predictions, their rank average, and the oracle."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from gogooku3.schema import CODE, DATE
 def long_tables(
     wide: pl.DataFrame, test: PanelSlice, sequence_length: int, fold: int, model: str
 ) -> list[pl.DataFrame]:
-    """One prediction table a horizon, with targets.
+    """One prediction table per horizon, with targets.
 
     Args:
         wide: `date, code, prediction_{h}d`, the samples of `test` in order.
         test: the days that were predicted; targets are read from its panel.
-        sequence_length: of a window, which decides what is a sample.
+        sequence_length: days of a window; a row is a sample if its window is inside the panel.
         fold: number of the fold.
         model: name of the model.
     """
@@ -39,16 +39,16 @@ def long_tables(
 
 
 def rank_average_tables(tables: list[pl.DataFrame], first: str, second: str) -> list[pl.DataFrame]:
-    """Two models averaged by rank as one more model, on the rows that both predict.
+    """The rank average of two models as one more model, on the rows that both predict.
 
     Args:
-        tables: as `long_tables` makes them.
+        tables: from `long_tables`.
         first, second: names of the models.
     """
-    found = {(table["model"][0], table["fold"][0], table["horizon"][0]): table for table in tables}
+    by_key = {(table["model"][0], table["fold"][0], table["horizon"][0]): table for table in tables}
     averaged = []
-    for (model, fold, horizon), table in found.items():
-        other = found.get((second, fold, horizon))
+    for (model, fold, horizon), table in by_key.items():
+        other = by_key.get((second, fold, horizon))
         if model == first and other is not None:
             average = rank_average([each.select(DATE, CODE, "prediction") for each in (table, other)])
             averaged.append(
@@ -63,17 +63,17 @@ def rank_average_tables(tables: list[pl.DataFrame], first: str, second: str) -> 
 def oracle_tables(data_path: Path, tables: list[pl.DataFrame], like: str) -> list[pl.DataFrame]:
     """The known expectation of a synthetic market as one more model, on the rows of the model `like`.
 
-    Read from `<data set>.oracle.parquet`; without that file there are none.
+    Read from `<data set>.oracle.parquet`; empty without that file.
     """
     sidecar = oracle_paths(data_path)[0]
     if not sidecar.is_file():
         return []
     oracle = pl.read_parquet(sidecar)
-    found = []
+    oracles = []
     for table in tables:
         column = f"oracle_{table['horizon'][0]}d"
         if table["model"][0] == like and column in oracle.columns:
-            found.append(
+            oracles.append(
                 table.join(oracle.select(DATE, CODE, column), on=[DATE, CODE], how="left")
                 .with_columns(
                     pl.lit(ORACLE).alias("model"), pl.col(column).cast(pl.Float32).alias("prediction")
@@ -81,4 +81,4 @@ def oracle_tables(data_path: Path, tables: list[pl.DataFrame], like: str) -> lis
                 .select(table.columns)
                 .drop_nulls("prediction")
             )
-    return found
+    return oracles

@@ -1,4 +1,4 @@
-"""What a folder says of the run that was cut off in it, and whether that can go on to the same end."""
+"""Checks whether an interrupted run can be resumed: same settings, libraries and data set."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from gogooku3.training.reproducibility import versions
 
 @dataclass(frozen=True)
 class InterruptedRun:
-    """A run that was started before.
+    """A run that was started and has not completed.
 
     Attributes:
-        config: as resolved then.
-        manifest: as written last; empty where the run was cut off before it.
+        config: as resolved at the start.
+        manifest: as written last; empty if the run stopped before writing one.
     """
 
     config: RunConfig
@@ -26,15 +26,15 @@ class InterruptedRun:
 
     @classmethod
     def read(cls, folder: RunFolder) -> "InterruptedRun":
-        """The run in a folder, which can go on: not complete, of the same settings and the same libraries.
+        """Read the run in a folder.
 
         Raises:
-            DataError: it can't, and why.
+            DataError: the run is complete, or its settings or libraries have changed.
         """
         manifest = read_manifest(folder.path)
         if manifest.get("status") == "complete":
             raise DataError(f"the run in {folder.path} is complete; there is nothing to resume")
-        # Of another version, settings may be unknown here: the version is what to tell of.
+        # Versions first: another version may have settings that are unknown here.
         if manifest:
             _refuse_other_versions(folder.path, manifest)
         config = load_config(folder.path / CONFIG)
@@ -44,20 +44,20 @@ class InterruptedRun:
 
     @property
     def threads(self) -> int | None:
-        """CPU threads of torch it ran with; None if unknown."""
+        """CPU threads of torch that the run used; None if unknown."""
         return self.manifest.get("threads")
 
     def refuse_other_data(self, fingerprint: str) -> None:
-        """Refuse a data set that has changed since.
+        """Refuse a data set that is not the run's.
 
         Raises:
-            DataError: it has.
+            DataError: the fingerprint differs.
         """
         data = self.manifest.get("data") or {}
         if data and data["fingerprint"] != fingerprint:
             raise DataError(
                 f"{data['path']} has changed since the run was started (fingerprint "
-                f"{data['fingerprint']} then, {fingerprint} now); bring the old file back, or start a new run"
+                f"{data['fingerprint']} then, {fingerprint} now); restore the old file, or start a new run"
             )
 
 
@@ -69,16 +69,16 @@ def _refuse_other_settings(path: Path, config: RunConfig, manifest: dict[str, An
             if before.get(name) != after.get(name):
                 raise DataError(
                     f"{path / CONFIG} says {group}.{name} is {after.get(name)}, but the run was started with "
-                    f"{before.get(name)}; put it back, or start a new run"
+                    f"{before.get(name)}; restore it, or start a new run"
                 )
 
 
 def _refuse_other_versions(path: Path, manifest: dict[str, Any]) -> None:
     then, now = manifest.get("versions") or {}, versions()
     for name, version in now.items():
-        # The platform's name changes with every kernel, and decides no bit.
+        # The platform's name changes with every kernel and does not affect results.
         if name != "platform" and then.get(name) != version:
             raise DataError(
-                f"the run in {path} was started with {name} {then.get(name)}, but this is {version}: the end "
-                f"would be of neither; install {name} {then.get(name)}, or start a new run"
+                f"the run in {path} was started with {name} {then.get(name)}, but this is {version}; results "
+                f"could differ. Install {name} {then.get(name)}, or start a new run"
             )

@@ -1,4 +1,4 @@
-"""The steps of a run, each timed and with its peak memory; rows dropped, and why."""
+"""Times the steps of a run, and collects their peak memory, dropped rows and warnings."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ _GB = 1e9
 
 @dataclass
 class StepLog:
-    """What a run did, in order.
+    """The log of a run.
 
     Attributes:
         steps: `name, seconds, peak_memory_gb` of each step.
         dropped: `step, reason, rows`.
-        warnings: what the user should know before trusting or awaiting the result.
+        warnings: for the user, in order.
     """
 
     verbose: bool = False
@@ -30,7 +30,7 @@ class StepLog:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time a step and take its peak resident memory; a failed step is not recorded."""
+        """Record the time and peak resident memory of a step; a failed step is not recorded."""
         self.say(f"{len(self.steps) + 1}. {name}")
         _reset_peak()
         started = time.perf_counter()
@@ -40,7 +40,7 @@ class StepLog:
         self.say(f"   {seconds:.1f} s, peak memory {peak:.2f} GB")
 
     def drop(self, step: str, reason: str, rows: int) -> None:
-        """Record rows that a step left out; none are not worth a line."""
+        """Record the rows that a step left out, if any."""
         if rows:
             self.dropped.append({"step": step, "reason": reason, "rows": rows})
             self.say(f"   {rows:,} rows left out: {reason}")
@@ -51,7 +51,7 @@ class StepLog:
             print(line, flush=True)
 
     def warn(self, line: str) -> None:
-        """Record a warning and say it on standard error, verbose or not."""
+        """Record a warning and print it on standard error, verbose or not."""
         self.warnings.append(line)
         print(f"warning: {line}", file=sys.stderr, flush=True)
 
@@ -62,7 +62,7 @@ class StepLog:
 
 
 def _reset_peak() -> None:
-    """Let the kernel's peak mark start anew (Linux; elsewhere peaks are those of the process so far)."""
+    """Reset the kernel's peak counter (Linux only; elsewhere the peak is that of the whole process)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
