@@ -19,6 +19,7 @@ def test_explanations_of_all_folds_are_joined_with_lightgbms_gains(tmp_path: Pat
     gains = pl.DataFrame({"feature": ["f0"], "horizon": [1], "importance": [1.0]})
     (tmp_path / "fold_0" / "trees").mkdir()
     gains.write_parquet(tmp_path / "fold_0" / "trees" / "importance.parquet")
+    (tmp_path / "fold_0.bak").mkdir()
     tables = read_explanations(tmp_path, "net", "trees")
     assert set(tables) == set(explained.tables())
     assert tables["embeddings"].filter(pl.col("fold") == 10).drop("fold").equals(explained.embeddings)

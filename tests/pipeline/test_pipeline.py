@@ -184,15 +184,30 @@ def test_a_failure_is_recorded_in_the_run_folder(
     assert (folder / "predictions.parquet").is_file(), "what was finished is kept"
 
 
+def test_a_chart_that_fails_does_not_fail_the_run(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise KeyError("6982")
+
+    monkeypatch.setattr("gogooku3.reporting.explanation_charts.graph_picture", explode)
+    outcome = SafeTrainingPipeline("chart", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(
+        n_splits=1
+    )
+    manifest = json.loads((Path(outcome["run_dir"]) / "manifest.json").read_text())
+    assert manifest["status"] == "complete"
+    assert any("no explanations: KeyError: '6982'" in line for line in manifest["warnings"])
+    report = Path(outcome["report_path"]).read_text(encoding="utf-8")
+    assert "no explanations" in report and 'id="explanations"' not in report
+
+
 def test_an_embargo_shorter_than_the_longest_horizon_is_refused(small_dataset: Path, tmp_path: Path) -> None:
     pipeline = SafeTrainingPipeline("leaky", small_dataset, SMALL_RUN, runs_dir=tmp_path)
     with pytest.raises(ConfigError, match="embargo_days is 5 trading days but the longest horizon is 20"):
         pipeline.run_pipeline(n_splits=2, embargo_days=5)
 
 
-def test_a_wrong_number_of_features_names_the_right_setting(
-    small_dataset: Path, tmp_path: Path
-) -> None:
+def test_a_wrong_number_of_features_names_the_right_setting(small_dataset: Path, tmp_path: Path) -> None:
     config = {**SMALL_RUN, "dataset": {"feature_columns": ["ret_1d", "ret_5d", "vol_20d"]}}
     pipeline = SafeTrainingPipeline("narrow", small_dataset, config, runs_dir=tmp_path)
     with pytest.raises(ConfigError, match=r"set model\.input_dim=9"):

@@ -171,6 +171,15 @@ def test_the_graph_chart_joins_stocks_by_sign_strongest_links_first(
     assert names == ["positive correlation", "stock"]
 
 
+def test_the_graph_is_drawn_for_the_last_fold_with_edges(tables: dict[str, pl.DataFrame]) -> None:
+    """The last fold may have no edges: its last day may have one stock with a full window."""
+    other = tables["embeddings"].with_columns(fold=0, code=pl.Series(["A", "B", "C"]))
+    stocks = pl.concat([other, tables["embeddings"].filter(code="A")], how="vertical_relaxed")
+    changed = tables | {"edges": tables["edges"].filter(fold=0), "embeddings": stocks}
+    (graph,) = (each for each in explanation_figures(changed, COLOURS) if each.name == "graph")
+    assert list(graph.figure.data[-1].text) == ["A", "B", "C"]
+
+
 def test_stocks_are_coloured_by_sector_or_else_by_prediction(
     tables: dict[str, pl.DataFrame],
 ) -> None:

@@ -200,3 +200,16 @@ def test_other_data_other_horizons_and_unfinished_runs_are_no_trials(tmp_path: P
     (tmp_path / "a/4/metrics.json").write_text("{broken")
     assert earlier_sharpes(tmp_path, "abc") == []
     assert earlier_sharpes(tmp_path / "nowhere", "abc") == []
+
+
+@pytest.mark.parametrize("settings", [None, [], {"periods_per_year": "x"}, {"periods_per_year": 0}])
+@pytest.mark.parametrize("models", [[], {"net": 3}, {"net": {"pooled_sharpe_net": "1.5"}}, None])
+def test_a_damaged_neighbour_run_is_left_out_of_the_trials(
+    settings: object, models: object, tmp_path: Path
+) -> None:
+    manifest = {"status": "complete", "data": {"fingerprint": "abc"}}
+    good = {"models": {"net": {"pooled_sharpe_net": 2.0}}, "settings": {"periods_per_year": 4}}
+    write_run(tmp_path / "x" / "1", manifest=manifest, metrics=good)
+    write_run(tmp_path / "x" / "2", manifest=manifest, metrics={"models": models, "settings": settings})
+    write_run(tmp_path / "x" / "3", manifest={"status": "complete", "data": [1]}, metrics=good)
+    assert earlier_sharpes(tmp_path, "abc") == [1.0]

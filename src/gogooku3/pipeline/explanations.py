@@ -1,5 +1,6 @@
 """Reads what a run's models look at from its folder, and the sectors for the pictures of it."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,8 @@ from gogooku3.files.tables import collect, read_table, scan_table
 from gogooku3.models.lightgbm_forecaster import IMPORTANCE
 from gogooku3.schema import CODE, DATE, SECTOR, map_columns
 from gogooku3.training.network_forecaster import EXPLANATIONS
+
+_FOLD = re.compile(r"fold_(\d+)")
 
 
 def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, pl.DataFrame]:
@@ -24,7 +27,8 @@ def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, p
         baseline: name of LightGBM there.
     """
     tables: dict[str, list[pl.DataFrame]] = {}
-    folders = {int(path.name.removeprefix("fold_")): path for path in run_dir.glob("fold_*")}
+    # Other names, such as a copy fold_0.bak, are not folds.
+    folders = {int(match[1]): path for path in run_dir.iterdir() if (match := _FOLD.fullmatch(path.name))}
     for number, folder in sorted(folders.items()):
         fold = pl.lit(number, pl.Int32).alias("fold")
         # Of several seeds, only the last one is explained.

@@ -8,7 +8,7 @@ from gogooku3.config import RunConfig, load_config
 from gogooku3.pipeline.input_checks import check_inputs
 from gogooku3.pipeline.resume import InterruptedRun
 from gogooku3.pipeline.run import Run, start_run
-from gogooku3.runs.folder import RunFolder
+from gogooku3.runs.folder import RunFolder, check_experiment_name
 from gogooku3.settings import settings
 
 
@@ -72,6 +72,7 @@ class SafeTrainingPipeline:
             ConfigError: the settings contradict one another or the data.
             Interrupted: SIGINT or SIGTERM came; finished work is kept, and `resume` continues.
         """
+        check_experiment_name(self.experiment_name)
         config = _with_settings(self.config, self.data_path, n_splits, embargo_days, memory_limit_gb)
         return start_run(check_inputs(config), self.experiment_name, self.runs_dir, self.verbose)
 

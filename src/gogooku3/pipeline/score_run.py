@@ -1,9 +1,11 @@
 """Writes a run's prediction table, then audits, scores and reports exactly what was written."""
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from gogooku3.errors import GogookuError
 from gogooku3.evaluation.prediction_table import as_enum
 from gogooku3.evaluation.scores import score_series
 from gogooku3.models.forecaster import LIGHTGBM, NETWORK
@@ -58,10 +60,25 @@ def score_run(
     tried = earlier_sharpes(folder.path.parents[1], record.data["fingerprint"])
     scores = score_series(series, earlier_sharpes=tried)
     folder.write_json(METRICS, scores)
-    explanations = read_explanations(folder.path, NETWORK, LIGHTGBM)
-    inputs = ReportInputs(record.manifest("complete"), scores, series, explanations, audit)
-    write_report(folder.path / "report.html", inputs)
+    _report(record, folder, ReportInputs(record.manifest("complete"), scores, series, audit=audit))
     return scores
+
+
+def _report(record: RunRecord, folder: RunFolder, inputs: ReportInputs) -> None:
+    """Write the report. A chart that fails is a warning: models and scores are complete without it."""
+    path = folder.path / "report.html"
+    try:
+        explanations = read_explanations(folder.path, NETWORK, LIGHTGBM)
+        write_report(path, replace(inputs, explanations=explanations))
+        return
+    except (OSError, GogookuError):
+        # A full disk or a damaged file: the user can fix it and resume.
+        raise
+    except Exception as error:
+        record.log.warn(
+            f"the report has no explanations: {type(error).__name__}: {error}. Please report this bug"
+        )
+    write_report(path, replace(inputs, manifest=record.manifest("complete")))
 
 
 def _audit(

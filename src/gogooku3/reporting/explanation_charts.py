@@ -73,7 +73,7 @@ def explanation_figures(
             "Strongest graph links",
             f"The {TOP_EDGES} links with the most attention, between the stocks' positions in the embedding; "
             "orange: negative correlation.",
-            graph_picture(_last_fold(tables["edges"]), _last_fold(tables["embeddings"])),
+            graph_picture(*_last_common_fold(tables["edges"], tables["embeddings"])),
         )
     if "embeddings" in tables:
         table = _last_fold(tables["embeddings"])
@@ -248,6 +248,13 @@ def graph_schedule(graphs: pl.DataFrame) -> "Figure":
         yaxis2={**second, "domain": [0.0, 0.42], "range": [0, 1], "tickformat": ".0%", "nticks": 4},
     )
     return figure
+
+
+def _last_common_fold(edges: pl.DataFrame, stocks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of the last fold with edges: a fold whose last day has few stocks may have none."""
+    if "fold" in edges.columns:
+        stocks = stocks.filter(fold=edges["fold"].max())
+    return _last_fold(edges), stocks
 
 
 def _last_fold(table: pl.DataFrame) -> pl.DataFrame:

@@ -42,6 +42,15 @@ def read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
     return content, ""
 
 
+def check_experiment_name(experiment: str) -> None:
+    """Raise a ConfigError if the name is not valid for a folder."""
+    if not re.fullmatch(r"\w[\w.-]*", experiment):
+        raise ConfigError(
+            f"the experiment is called '{experiment}'; use letters, digits, '.', '_' and '-', for it "
+            "names a folder"
+        )
+
+
 class RunFolder:
     """`<runs>/<experiment>/<stamp>/`: configuration, manifest, predictions, scores, report, weights.
 
@@ -56,11 +65,7 @@ class RunFolder:
     """
 
     def __init__(self, runs_dir: Path, experiment: str) -> None:
-        if not re.fullmatch(r"\w[\w.-]*", experiment):
-            raise ConfigError(
-                f"the experiment is called '{experiment}'; use letters, digits, '.', '_' and '-', for it "
-                "names a folder"
-            )
+        check_experiment_name(experiment)
         # Absolute, so that the process may change its working directory.
         parent = runs_dir.absolute() / experiment
         self._new = [folder for folder in (parent, *parent.parents) if not folder.exists()]

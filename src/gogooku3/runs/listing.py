@@ -150,17 +150,18 @@ def earlier_sharpes(runs_dir: Path, fingerprint: str, headline_horizon: int | No
     sharpes: set[float] = set()
     for path in runs_dir.glob(f"*/*/{MANIFEST}"):
         manifest = read_json(path)[0] or {}
-        same_data = (manifest.get("data") or {}).get("fingerprint") == fingerprint
+        same_data = _mapping(manifest.get("data")).get("fingerprint") == fingerprint
         if manifest.get("status") != "complete" or not same_data:
             continue
         metrics = read_json(path.with_name(METRICS))[0] or {}
-        settings = metrics.get("settings") or {}
+        settings = _mapping(metrics.get("settings"))
         if headline_horizon not in (None, settings.get("headline_horizon")):
             continue
-        days_per_year = int(settings.get("periods_per_year", 252))
-        for model in (metrics.get("models") or {}).values():
-            if not model.get("is_oracle") and model.get("pooled_sharpe_net") is not None:
-                sharpes.add(model["pooled_sharpe_net"] / math.sqrt(days_per_year))
+        days_per_year = _number(settings.get("periods_per_year", 252)) or 252
+        for model in map(_mapping, _mapping(metrics.get("models")).values()):
+            sharpe = _number(model.get("pooled_sharpe_net"))
+            if not model.get("is_oracle") and sharpe is not None and days_per_year > 0:
+                sharpes.add(sharpe / math.sqrt(days_per_year))
     return sorted(sharpes)
 
 

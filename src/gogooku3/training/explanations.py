@@ -16,7 +16,7 @@ from gogooku3.errors import DataError
 from gogooku3.files.atomic import atomic_path
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelOutput
 from gogooku3.models.graph_attention import Neighbours
-from gogooku3.schema import DATE
+from gogooku3.schema import DATE, MIN_STOCKS
 from gogooku3.training.batches import Batch, PanelBatches
 
 MAX_DAYS = 20
@@ -83,6 +83,8 @@ def explain_days(
     served = [day for day in days if batches.samples_by_day[day]]
     if not served:
         raise DataError(f"no day from {days.start} to {days.stop - 1} has a sample to explain")
+    # A day with a handful of stocks says little; explain such days only if there are no others.
+    served = [day for day in served if batches.samples_by_day[day] >= MIN_STOCKS] or served
     affordable = int(max_samples / batches.samples_by_day[served].mean())
     chosen = _evenly_spread(served, max(1, min(max_days, affordable)))
     home = next(model.parameters()).device
