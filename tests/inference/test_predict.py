@@ -148,3 +148,22 @@ def test_a_broken_tree_file_is_refused(trained_run: Path, tmp_path: Path) -> Non
     (tmp_path / "run" / "fold_0" / "lightgbm" / "lightgbm_5d.txt").write_text("not a model")
     with pytest.raises(DataError, match=r"lightgbm_5d\.txt is not the LightGBM model that was written there"):
         SavedFold.load(tmp_path / "run")
+
+
+def test_a_flipped_byte_in_any_file_of_a_model_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained_run, tmp_path / "run")
+    random = np.random.default_rng(0)
+    fold = tmp_path / "run" / "fold_0"
+    patterns = ("atft_gat_fan/**/*.json", "atft_gat_fan/**/*.safetensors", "linear/*", "lightgbm/*.txt")
+    files = [path for pattern in patterns for path in fold.glob(pattern) if path.name != "fit.json"]
+    assert len(files) >= 12
+    for path in files:
+        original = path.read_bytes()
+        for position in random.integers(0, len(original), 5):
+            changed = bytearray(original)
+            changed[position] ^= 1 << int(random.integers(8))
+            path.write_bytes(changed)
+            with pytest.raises(DataError):
+                SavedFold.load(tmp_path / "run")
+        path.write_bytes(original)
+    SavedFold.load(tmp_path / "run")

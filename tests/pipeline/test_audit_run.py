@@ -11,6 +11,8 @@ import pytest
 from gogooku3.cli.main import main
 from gogooku3.errors import DataError
 from gogooku3.pipeline.audit_run import audit_run
+from gogooku3.runs.folder import read_json
+from gogooku3.runs.seal import SEAL, write_seal
 
 
 @pytest.fixture
@@ -64,6 +66,9 @@ def test_a_market_state_fitted_on_other_days_is_found(copy: Path) -> None:
         state = json.loads(file.read_text())
         state["market_state"]["centre"] = [value + 1.0 for value in state["market_state"]["centre"]]
         file.write_text(json.dumps(state))
+        # An audit must find it even in a folder that was sealed afterwards.
+        names = read_json(file.with_name(SEAL))[0]["sha256"]
+        write_seal(file.parent, [file.parent / name for name in names], {})
     content = audit_run(copy, days_per_fold=1).to_dict()
     assert outcome(content, "scales") == "moved"
     assert any("market_state (centre) was not fitted" in finding["says"] for finding in content["findings"])

@@ -131,7 +131,7 @@ def test_a_changed_file_of_a_complete_fit_is_refused(name: str, tmp_path: Path) 
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"{name} has changed .* delete the folder"):
+    with pytest.raises(DataError, match=rf"{name} has changed .* delete"):
         train(market(), run)
     path.unlink()
     with pytest.raises(DataError, match=rf"{name} is missing"):

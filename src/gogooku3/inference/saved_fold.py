@@ -23,6 +23,7 @@ from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.runs.folder import read_json
 from gogooku3.runs.manifest import read_manifest
+from gogooku3.runs.seal import verify_seal
 
 if TYPE_CHECKING:
     import lightgbm
@@ -111,7 +112,10 @@ class SavedFold:
         from gogooku3.models.atft_gat_fan import ATFTGATFANModel
         from gogooku3.models.saving import load_model
 
-        return {name: load_model(folder, ATFTGATFANModel)[0] for name, folder in self.network_folders.items()}
+        networks = {name: load_model(path, ATFTGATFANModel)[0] for name, path in self.network_folders.items()}
+        for folder in self.network_folders.values():
+            verify_seal(folder)
+        return networks
 
     @cached_property
     def boosters(self) -> "dict[int, lightgbm.Booster]":
@@ -130,7 +134,10 @@ class SavedFold:
         from gogooku3.models.linear_forecaster import LinearForecaster
 
         folder = self.folder / "linear"
-        return LinearForecaster.load(folder) if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        verify_seal(folder)
+        return LinearForecaster.load(folder)
 
     def precision(self, device: "torch.device") -> "torch.autocast":
         """Context manager for the precision in which the run predicted."""

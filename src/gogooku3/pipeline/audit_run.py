@@ -147,7 +147,7 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
             f"with `gogooku3 train --resume {run}`, then audit it"
         )
     if missing := [part for part in ("data", "folds") if not manifest.get(part)]:
-        raise DataError(f"the manifest of {run} lacks {choices(missing)}; restore the old file")
+        raise DataError(f"the manifest of {run} lacks {choices(missing)}; copy the run again")
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
     if data_path is None and not data.exists():

@@ -79,6 +79,6 @@ def _refuse_other_versions(path: Path, manifest: dict[str, Any]) -> None:
         # The platform's name changes with every kernel and does not affect results.
         if name != "platform" and then.get(name) != version:
             raise DataError(
-                f"the run in {path} was started with {name} {then.get(name)}, but this is {version}; results "
-                f"could differ. Install {name} {then.get(name)}, or start a new run"
+                f"the run in {path} was started with {name} {then.get(name)}, but this is {version}: results "
+                f"could differ; install {name} {then.get(name)}, or start a new run"
             )

@@ -24,6 +24,12 @@ def is_sealed(folder: Path) -> bool:
     return (folder / SEAL).is_file()
 
 
+def verify_seal(folder: Path) -> None:
+    """Check the files of a sealed folder as `read_seal` does; runs before version 0.2 have no seals."""
+    if is_sealed(folder):
+        read_seal(folder)
+
+
 def read_seal(folder: Path) -> dict[str, Any]:
     """The facts of a complete folder, after checking every file.
 
@@ -44,7 +50,7 @@ def read_seal(folder: Path) -> dict[str, Any]:
 
 
 def _advice(folder: Path) -> str:
-    return f"restore it, or delete the folder {folder} to fit this model again"
+    return f"copy the run again, or delete {folder} and resume the run to fit this model again"
 
 
 def _checksum(path: Path) -> str:
