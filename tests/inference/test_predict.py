@@ -167,3 +167,24 @@ def test_a_flipped_byte_in_any_file_of_a_model_is_refused(trained_run: Path, tmp
                 SavedFold.load(tmp_path / "run")
         path.write_bytes(original)
     SavedFold.load(tmp_path / "run")
+
+
+def test_a_run_from_before_version_0_2_predicts_the_same(
+    trained_run: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    """Such runs keep the files of networks and trees in the fold's folder, without seals."""
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    fold = run / "fold_0"
+    for folder in (fold / "atft_gat_fan", fold / "lightgbm"):
+        for path in sorted(folder.iterdir()):
+            path.rename(fold / path.name)
+        folder.rmdir()
+    shutil.rmtree(fold / "linear")
+    for seal in fold.rglob("fit.json"):
+        seal.unlink()
+    old, new = (SavedFold.load(folder) for folder in (run, trained_run))
+    before, after = (predict_days(each, read_inputs(each, small_dataset)) for each in (old, new))
+    assert before.linear is None
+    assert before.lightgbm is not None and before.lightgbm.equals(after.lightgbm)
+    assert before.network.equals(after.network)
