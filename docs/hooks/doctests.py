@@ -1,4 +1,4 @@
-"""Shows a docstring's doctests as code: griffe wants them under a heading, our docstrings end with them."""
+"""Moves the doctests at the end of a docstring under a heading, where griffe expects them."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ FIRST = re.compile(r"^>>> ", re.MULTILINE)
 
 
 class Doctests(griffe.Extension):
-    """Puts the heading there, for the pages alone."""
+    """Adds the heading for the pages."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Move the doctests at a docstring's end under `Examples:`."""

@@ -1,7 +1,6 @@
-"""Makes the site whole: the README is its first page, the benchmarks' one a page; other files are not linked.
+"""Completes the site: adds the README and the benchmarks page, and unlinks files that are not pages.
 
-The documents link to tests, scripts and configurations beside them. A reader of the repository can follow
-those, a reader of the site can't.
+The documents link to tests, scripts and configurations in the repository, which the site does not contain.
 """
 
 import os
@@ -14,7 +13,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = PurePosixPath(__file__).parents[2]
 BROUGHT_IN = {"README.md": "index.md", "benchmarks/README.md": "benchmarks.md"}
-"""Documents from outside docs/, and the page of the site that each becomes."""
+"""Documents outside docs/ and their pages on the site."""
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\[\]]*\])*\])\(([^)\s]+)\)")
 
 
@@ -26,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point each link at the page it has become, or leave its words without a link."""
+    """Point each link at its page on the site; keep only the text of links to other files."""
     sources = {name: source for source, name in BROUGHT_IN.items()}
     name = page.file.src_uri
     source = PurePosixPath(sources.get(name, f"docs/{name}"))
