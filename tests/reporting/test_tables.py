@@ -83,7 +83,11 @@ def test_an_interval_around_zero_is_no_evidence_of_skill(scores):
     unsure = _with(scores, ic_interval=[-0.01, 0.09])
     assert verdict(unsure)[0] == "No evidence of skill: the results are consistent with chance."
     assert "no significant skill 5 days ahead" in verdict(unsure)[2]
-    assert "significantly wrong ranking" in verdict(_with(scores, ic_interval=[-0.09, -0.01]))[2]
+    wrong = verdict(_with(scores, ic_interval=[-0.09, -0.01]))
+    assert wrong[0] == "Evidence against the models: they rank the wrong way."
+    assert "significantly wrong ranking" in wrong[2]
+    losing = verdict(_with(scores, ic_interval=[0.01, 0.09], sharpe_net_interval=[-3.0, -0.5]))
+    assert losing[0] == "Evidence of skill, but the portfolios lose money after costs."
 
 
 def test_models_without_scores_have_a_sentence(scores):

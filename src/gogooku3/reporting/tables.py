@@ -166,18 +166,30 @@ def verdict(scores: Scores) -> list[str]:
         f"{model}: {_skill(blocks, headline)} {_profit(blocks[headline], settings['cost_bps'])}"
         for model, blocks in pooled.items()
     ]
-    skilled = [each[headline] for each in pooled.values() if _above_zero(each[headline]["ic_interval"])]
-    if not skilled:
-        summary = "No evidence of skill: the results are consistent with chance."
-    elif any(_above_zero(block["sharpe_net_interval"]) for block in skilled):
-        summary = "Evidence of skill, and of profit after costs."
-    else:
-        summary = "Evidence of skill, but not of profit after costs."
+    summary = _summary([blocks[headline] for blocks in pooled.values()])
     return [summary, *synthetic, *models, *_pairs(scores["comparisons"], headline)]
+
+
+def _summary(blocks: list[Scores]) -> str:
+    """One sentence for all models, from their scores at the headline horizon."""
+    skilled = [block for block in blocks if _above_zero(block["ic_interval"])]
+    if not skilled:
+        if any(_below_zero(block["ic_interval"]) for block in blocks):
+            return "Evidence against the models: they rank the wrong way."
+        return "No evidence of skill: the results are consistent with chance."
+    if any(_above_zero(block["sharpe_net_interval"]) for block in skilled):
+        return "Evidence of skill, and of profit after costs."
+    if all(_below_zero(block["sharpe_net_interval"]) for block in skilled):
+        return "Evidence of skill, but the portfolios lose money after costs."
+    return "Evidence of skill, but not of profit after costs."
 
 
 def _above_zero(interval: list[float] | None) -> bool:
     return interval is not None and interval[0] > 0.0
+
+
+def _below_zero(interval: list[float] | None) -> bool:
+    return interval is not None and interval[1] < 0.0
 
 
 def _skill(blocks: Mapping[int, Scores], headline: int) -> str:
