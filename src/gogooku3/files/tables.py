@@ -57,7 +57,7 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
         raise unreadable_file(path, error) from None
     twice = {match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in columns}
     if twice:
-        raise DataError(f"{path}: columns that come twice: {choices(sorted(twice))}; keep one of each")
+        raise DataError(f"{path}: columns that occur twice: {choices(sorted(twice))}; keep one of each")
     return frame
 
 
@@ -118,10 +118,10 @@ def _refuse_other_kinds(path: Path) -> None:
             # gzip detects a cut by itself.
             head, end = file.read(_HEAD), b""
     if head.startswith(b"PAR1"):
-        raise DataError(f"{path} is no CSV but a Parquet file by its content; rename it to end in .parquet")
+        raise DataError(f"{path} is a Parquet file by its content, not CSV; rename it to end in .parquet")
     if b"\0" in head:
         raise DataError(
-            f"{path} is no text in UTF-8: it holds zero bytes, as UTF-16 and binary files do; export it as "
+            f"{path} is not text in UTF-8: it has zero bytes, as UTF-16 and binary files do; export it as "
             f"CSV in UTF-8"
         )
     header = head.decode(errors="replace").lstrip("\ufeff").partition("\n")[0]
