@@ -110,8 +110,7 @@ def test_other_readers_open_the_folder(prices: pl.DataFrame, whole: pl.DataFrame
     assert (frame["year"] == frame["date"].dt.year()).all()
 
 
-@pytest.mark.parametrize("n_files", [0, 1, 2])
-@pytest.mark.parametrize("later_days", [0, 5])
+@pytest.mark.parametrize(("n_files", "later_days"), [(0, 5), (1, 0), (2, 5)])
 def test_an_append_cut_off_between_two_years_is_completed_by_the_next(
     n_files: int, later_days: int, prices: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
