@@ -1,6 +1,6 @@
-"""A whole run of `gogooku3 train --memory-limit 2` under a kernel limit of the same size.
+"""A whole run of `gogooku3 train --memory-limit 2.5` under a kernel limit of the same size.
 
-    python benchmarks/memory_limit.py [--data FILE] [--limit 2] [--json]
+    python benchmarks/memory_limit.py [--data FILE] [--limit 2.5] [--json]
 
 606,127 rows of 139 features, from the file to the report: one fold, one epoch, few trees, a small network.
 If a memory cgroup can be created, its limit covers resident memory, torch included, page cache and the
@@ -109,7 +109,7 @@ def measure(given: argparse.Namespace) -> list[Figure]:
 def extend(parser: argparse.ArgumentParser) -> None:
     """Add the options of this script."""
     parser.add_argument("--data", type=Path, help="a built data set; by default the reference market's")
-    parser.add_argument("--limit", type=float, default=2.0, help="GB (10^9 bytes)")
+    parser.add_argument("--limit", type=float, default=2.5, help="GB (10^9 bytes)")
     parser.add_argument("--scratch", type=Path, help="folder on a disk for the run; files in memory count")
 
 

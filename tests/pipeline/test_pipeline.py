@@ -156,7 +156,7 @@ def test_a_memory_limit_too_small_for_any_panel_is_refused_with_a_sufficient_one
     small_dataset: Path, tmp_path: Path
 ) -> None:
     pipeline = SafeTrainingPipeline("tight", small_dataset, SMALL_RUN, runs_dir=tmp_path)
-    with pytest.raises(ConfigError, match=r"memory_limit_gb is 0\.1 .* allow 0\.8"):
+    with pytest.raises(ConfigError, match=r"memory_limit_gb is 0\.1 .* allow 0\.9"):
         pipeline.run_pipeline(n_splits=2, memory_limit_gb=0.1)
 
 
