@@ -144,6 +144,7 @@ TEXTS = [
     Case("a spreadsheet's day numbers", csv(ROW.replace("2024-01-04", "45295")), ("'45295'",)),
     Case("a row without a date", csv(ROW, ROW.replace("2024-01-04", "")), ("date", "row 2")),
     Case("a row without a code", csv(ROW, ROW.replace("7203", "")), ("code", "row 2")),
+    Case("a spreadsheet's error as code", csv(ROW, ROW.replace("7203", "#N/A")), ("code", "'#N/A'")),
     Case("a code of blanks", csv(ROW, ROW.replace("7203", "   ")), ("code", "row 2")),
     Case("equal rows twice", csv(ROW, ROW), ("2024-01-04", "7203", "equal")),
     Case("different rows twice", csv(ROW, ROW.replace("500", "501")), ("2024-01-04", "7203", "differ")),

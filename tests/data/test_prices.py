@@ -12,6 +12,7 @@ import pytest
 
 from gogooku3.data.parsing import parse_codes, parse_dates
 from gogooku3.data.prices import jump_masks, read_prices
+from gogooku3.data.quality.validation import validate
 from gogooku3.errors import DataError
 
 HEADER = "Date,Code,Open,High,Low,Close,Volume"
@@ -115,6 +116,30 @@ def test_codes_may_be_numbers_but_not_fractions() -> None:
     assert parse_codes(pl.Series([7203, 130])).values.to_list() == ["7203", "130"]
     assert parse_codes(pl.Series([" 7203", ""])).values.to_list() == ["7203", None]
     assert parse_codes(pl.Series([7203.5])).unreadable.to_list() == ["7203.5"]
+
+
+@pytest.mark.parametrize("spelling", ["7203.0", '"=""7203"""', '="7203"', "'7203", " 7203 "])
+def test_a_spreadsheets_spelling_of_a_code_is_the_same_stock(tmp_path: Path, spelling: str) -> None:
+    file = write(tmp_path / "p.csv", "2024-01-04,7203,1,1,1,1,1", f"2024-01-05,{spelling},1,1,1,1,1")
+    assert read_prices(file).frame["code"].to_list() == ["7203", "7203"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("0301", "301"), ("7203", "7203.T"), ("AAPL", "aapl"), ("7203", "７２０３"), ("0005.HK", "5.HK")],
+)
+def test_one_stock_under_two_codes_is_refused_naming_both(tmp_path: Path, one: str, other: str) -> None:
+    file = write(tmp_path / "p.csv", f"2024-01-04,{one},1,1,1,1,1", f"2024-01-05,{other},1,1,1,1,1")
+    with pytest.raises(DataError, match=f"two codes, such as '{one}' and '{other}'; give each stock one"):
+        read_prices(file)
+    errors = [problem for problem in validate(file).errors if problem.name == "two_spellings"]
+    assert errors[0].example == {"code": one, "and": other}
+
+
+def test_share_classes_and_codes_of_two_exchanges_are_different_stocks(tmp_path: Path) -> None:
+    codes = ["BRK", "BRK.B", "000001.SZ", "000001.SS", "130A", "130"]
+    file = write(tmp_path / "p.csv", *(f"2024-01-04,{code},1,1,1,1,1" for code in codes))
+    assert read_prices(file).report.n_stocks == 6
 
 
 def test_impossible_prices_become_null_and_are_counted(tmp_path: Path) -> None:

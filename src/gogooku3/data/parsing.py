@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import unicodedata
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -14,6 +15,11 @@ FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2199, 12, 31)
 """A day outside comes from wrong units or a wrong conversion."""
 
 _DAY = re.compile(r"(\d{4})(?:([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?|(\d{2})(\d{2}))", re.ASCII)
+
+_SHEET_ERROR = r"^#(N/A|DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)$"
+"""Text of a spreadsheet's cell whose formula failed."""
+_SHEET_TEXT = (r'^="(.*)"$', r"^'(\S.*)$", r"^(\d+)\.0+$")
+"""Spellings with which spreadsheets keep a code as text (`="7203"`, `'7203`) or make it a number (`7203.0`)."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,45 @@ def parse_dates(column: pl.Series) -> Parsed:
 
 
 def parse_codes(column: pl.Series) -> Parsed:
-    """Parse stock codes as text without surrounding blanks; whole numbers lose their decimal point.
+    """Parse stock codes as text without surrounding blanks and a spreadsheet's marks.
+
+    Whole numbers lose their decimal point, also in text. A spreadsheet's errors such as `#N/A` are unreadable.
 
     >>> parse_codes(pl.Series([7203.0, 130.0])).values.to_list()
     ['7203', '130']
+    >>> parse_codes(pl.Series(["7203.0", '="7203"', "'7203", "BRK.B"])).values.unique().sort().to_list()
+    ['7203', 'BRK.B']
     """
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.String)
-    values = _where(text != "", text)
+    values = _without_sheet_marks(_where(text != "", text))
     if column.dtype.is_float() or column.dtype.is_decimal():
-        return Parsed(values, values.filter(~values.str.contains(r"^\d+$").fill_null(True)))
-    return Parsed(values)
+        unreadable = ~values.str.contains(r"^\d+$")
+    else:
+        unreadable = values.str.contains(_SHEET_ERROR)
+    return Parsed(_where(~unreadable, values), values.filter(unreadable.fill_null(False)))
+
+
+def second_spellings(codes: pl.Series) -> list[tuple[str, str]]:
+    """Pairs of codes that most likely name one stock.
+
+    They differ by case, full-width characters or leading zeros, or one is a number and the other the same
+    number with an exchange's suffix.
+
+    >>> second_spellings(pl.Series(["7203", "7203.T", "0301", "301", "aapl", "AAPL", "HEI", "HEI.A"]))
+    [('0301', '301'), ('AAPL', 'aapl'), ('7203', '7203.T')]
+    """
+    spellings: dict[str, list[str]] = {}
+    for code in codes.unique().drop_nulls().sort():
+        plain = unicodedata.normalize("NFKC", code).casefold()
+        spellings.setdefault(re.sub(r"^0+(?=\d)", "", plain), []).append(code)
+    pairs = [(group[0], other) for group in spellings.values() for other in group[1:]]
+    for plain, group in spellings.items():
+        number, _, exchange = plain.partition(".")
+        if number.isdigit() and exchange.isalpha() and number in spellings:
+            pairs.append((spellings[number][0], group[0]))
+    return pairs
 
 
 def parse_numbers(column: pl.Series) -> Parsed:
@@ -172,6 +205,18 @@ def _as_text(column: pl.Series) -> pl.Series | None:
     elif not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
         return None
     return column.cast(pl.String).str.strip_chars()
+
+
+def _without_sheet_marks(text: pl.Series) -> pl.Series:
+    """Codes without the marks of `_SHEET_TEXT`; the series itself if there are none."""
+    codes = text.unique().drop_nulls()
+    plain = codes
+    for pattern in _SHEET_TEXT:
+        plain = plain.str.replace(pattern, "$1").str.strip_chars()
+    changed = plain != codes
+    if not changed.any():
+        return text
+    return text.replace(codes.filter(changed), plain.filter(changed))
 
 
 def _where(mask: pl.Series, column: pl.Series) -> pl.Series:

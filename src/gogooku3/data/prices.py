@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gogooku3.data.parsing import parse_codes, parse_numbers, read_keys, readable
+from gogooku3.data.parsing import parse_codes, parse_numbers, read_keys, readable, second_spellings
 from gogooku3.errors import DataError, choices
 from gogooku3.files.tables import SUFFIXES, collect, scan_table
 from gogooku3.schema import (
@@ -90,7 +90,8 @@ def read_prices(path: Path | str) -> PricesTable:
 
     Raises:
         DataError: no such file, an empty file, not CSV or Parquet, a missing column, dates, codes or numbers
-            that cannot be parsed, rows without a key, or two rows for one stock and day.
+            that cannot be parsed, rows without a key, one stock under two spellings, or two rows for one
+            stock and day.
     """
     files = price_files(path)
     parts, mappings = zip(*map(_read_file, files), strict=True)
@@ -100,6 +101,7 @@ def read_prices(path: Path | str) -> PricesTable:
     if rows_read == 0:
         raise DataError(f"{path} has a header but no rows; write it again, with one row per stock and day")
     frame = frame.select(*(name for name in COLUMNS if name in frame.columns), *_facts(frame.columns))
+    _refuse_second_spellings(frame[CODE], str(path))
     frame = sorted_unique(frame, (CODE, DATE), str(path))
     frame, nulled = _clean_values(frame)
     if frame["close"].null_count():
@@ -234,6 +236,14 @@ def _refuse_mixed_prices(mappings: Mapping[str, Mapping[str, str]]) -> None:
                     f"the files disagree about which column is '{price}': {first_file} has "
                     f"'{spellings[price]}', {file} has '{name}'; give them the same columns"
                 )
+
+
+def _refuse_second_spellings(codes: pl.Series, what: str) -> None:
+    if pairs := second_spellings(codes):
+        examples = choices((f"'{one}' and '{other}'" for one, other in pairs), 3)
+        raise DataError(
+            f"{what}: {len(pairs):,} stocks seem to have two codes, such as {examples}; give each stock one code"
+        )
 
 
 def is_sorted_by(frame: pl.DataFrame, keys: Sequence[str]) -> bool:

@@ -35,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "ignored_column": Check("ignored", "warning", "left out", "no action needed unless it is a feature"),
     "not_sorted": Check("not sorted", "warning", "sorted"),
     "double_key": Check("duplicate (date, code)", "error", _REFUSED, "keep one row per stock and day"),
+    "two_spellings": Check("one stock under two codes", "error", _REFUSED, "give each stock one code"),
     # Completeness: are stocks, days or values missing?
     "few_stocks": Check("too few stocks", "error", _REFUSED),
     "missing_stock_days": Check(

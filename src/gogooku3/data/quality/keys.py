@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from gogooku3.data.parsing import Parsed, parse_codes, parse_dates
+from gogooku3.data.parsing import Parsed, parse_codes, parse_dates, second_spellings
 from gogooku3.data.prices import duplicate_rows, is_sorted_by
 from gogooku3.data.quality.problem import Problem, problem, problem_at
 from gogooku3.schema import CODE, DATE, KEYS
@@ -41,3 +41,10 @@ def key_problems(frame: pl.DataFrame, order: tuple[str, str]) -> Iterator[Proble
         yield problem("not_sorted", " and ".join(order), keys.height, advice=advice, rows=keys.height)
         keys = keys.sort(order)
     yield from problem_at("double_key", keys, duplicate_rows(keys), CODE)
+
+
+def spelling_problems(frame: pl.DataFrame) -> Iterator[Problem]:
+    """Problem of stocks that seem to have two codes."""
+    if pairs := second_spellings(frame[CODE]):
+        examples = [{CODE: one, "and": other} for one, other in pairs]
+        yield problem("two_spellings", CODE, len(pairs), examples=examples)

@@ -15,7 +15,7 @@ from gogooku3.data.quality import prices as price_checks
 from gogooku3.data.quality.check_list import CHECKS
 from gogooku3.data.quality.days import calendar_problems, day_problems, repeated_days, stocks_by_day
 from gogooku3.data.quality.jumps import jump_problems
-from gogooku3.data.quality.keys import key_problems, read_keys, unreadable
+from gogooku3.data.quality.keys import key_problems, read_keys, spelling_problems, unreadable
 from gogooku3.data.quality.problem import Problem, problem
 from gogooku3.data.quality.report import ValidationReport
 from gogooku3.data.quality.trainable import stock_problems, target_problems
@@ -169,6 +169,7 @@ def _check_prices(frame: pl.DataFrame, rules: QualityRules) -> _Findings:
         keyed = keyed.with_columns(parsed.values)
     possible = keyed.with_columns(price_checks.possible_only(names))
     problems += key_problems(keyed, (CODE, DATE))
+    problems += spelling_problems(keyed)
     problems += day_problems(keyed, rules.days)
     problems += price_checks.impossible_values(keyed, names)
     problems += column_checks.value_problems(possible, names, "price", rules.columns)
