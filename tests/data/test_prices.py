@@ -126,7 +126,13 @@ def test_a_spreadsheets_spelling_of_a_code_is_the_same_stock(tmp_path: Path, spe
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("0301", "301"), ("7203", "7203.T"), ("AAPL", "aapl"), ("7203", "７２０３"), ("0005.HK", "5.HK")],
+    [
+        ("0301", "301"),
+        ("7203", "7203.T"),
+        ("AAPL", "aapl"),
+        ("7203", "\uff17\uff12\uff10\uff13"),
+        ("0005.HK", "5.HK"),
+    ],
 )
 def test_one_stock_under_two_codes_is_refused_naming_both(tmp_path: Path, one: str, other: str) -> None:
     file = write(tmp_path / "p.csv", f"2024-01-04,{one},1,1,1,1,1", f"2024-01-05,{other},1,1,1,1,1")

@@ -19,7 +19,7 @@ _DAY = re.compile(r"(\d{4})(?:([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?|(\d{2})(\d{
 _SHEET_ERROR = r"^#(N/A|DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)$"
 """Text of a spreadsheet's cell whose formula failed."""
 _SHEET_TEXT = (r'^="(.*)"$', r"^'(\S.*)$", r"^(\d+)\.0+$")
-"""Spellings with which spreadsheets keep a code as text (`="7203"`, `'7203`) or make it a number (`7203.0`)."""
+"""How spreadsheets write a code: as text (`="7203"`, `'7203`) or as a number (`7203.0`)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def parse_dates(column: pl.Series) -> Parsed:
 def parse_codes(column: pl.Series) -> Parsed:
     """Parse stock codes as text without surrounding blanks and a spreadsheet's marks.
 
-    Whole numbers lose their decimal point, also in text. A spreadsheet's errors such as `#N/A` are unreadable.
+    Whole numbers lose their decimal point, also in text. Spreadsheet errors such as `#N/A` are unreadable.
 
     >>> parse_codes(pl.Series([7203.0, 130.0])).values.to_list()
     ['7203', '130']

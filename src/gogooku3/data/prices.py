@@ -242,7 +242,8 @@ def _refuse_second_spellings(codes: pl.Series, what: str) -> None:
     if pairs := second_spellings(codes):
         examples = choices((f"'{one}' and '{other}'" for one, other in pairs), 3)
         raise DataError(
-            f"{what}: {len(pairs):,} stocks seem to have two codes, such as {examples}; give each stock one code"
+            f"{what}: {len(pairs):,} stocks seem to have two codes, such as {examples}; "
+            "give each stock one code"
         )
 
 
