@@ -43,13 +43,8 @@ _ALIASES = {
     SECTOR: ("sector", "sector33code", "sector33", "industry", "業種"),
     INDEX_CLOSE: ("index_close", "topix", "benchmark_close"),
 }
-_ADJUSTED = {
-    "open": ("adjo", "adjustmentopen", "adj_open"),
-    "high": ("adjh", "adjustmenthigh", "adj_high"),
-    "low": ("adjl", "adjustmentlow", "adj_low"),
-    "close": ("adjc", "adjustmentclose", "adj_close", "adj close"),
-    "volume": ("adjvo", "adjustmentvolume", "adj_volume"),
-}
+_ADJUSTED = re.compile(r"(?:split|fully)?(?:adj(?:ust(?:ed|ment)?)?|調整後|調整済み?)")
+"""Start or end of a plain name by which vendors mark an adjusted price."""
 
 
 def target_column(horizon: int) -> str:
@@ -85,32 +80,71 @@ def map_columns(columns: Iterable[str], requested: Sequence[str]) -> dict[str, s
     """Map the column names of a file to canonical names: `{name: canonical}`.
 
     Exact canonical names take precedence, then split-adjusted prices if every price has one, then the
-    usual spellings regardless of case. An absent name is not in the result.
+    usual spellings regardless of case, blanks and punctuation. An absent name is not in the result.
 
     Raises:
         DataError: two columns match the same canonical name.
 
-    >>> map_columns(["Date", "Code", "x"], KEYS)
-    {'Date': 'date', 'Code': 'code'}
+    >>> map_columns(["Date", "<CODE>", "x"], KEYS)
+    {'Date': 'date', '<CODE>': 'code'}
     """
     names = list(columns)
-    by_lower: dict[str, list[str]] = {}
+    by_plain: dict[str, list[str]] = {}
     for name in names:
-        by_lower.setdefault(name.strip().lower(), []).append(name)
-    adjusted = all(any(a in by_lower for a in _ADJUSTED[p]) for p in ("open", "high", "low", "close"))
+        by_plain.setdefault(_plain(name), []).append(name)
+    adjusted = adjusted_columns(names)
+    use_adjusted = {"open", "high", "low", "close"} <= set(adjusted)
     mapping: dict[str, str] = {}
     for canonical in requested:
-        spellings = _ALIASES.get(canonical, (canonical,))
-        if adjusted and canonical in _ADJUSTED:
-            spellings = _ADJUSTED[canonical] + spellings
-        elif canonical in names:
-            mapping[canonical] = canonical
-            continue
-        matches = next((by_lower[spelling] for spelling in spellings if spelling in by_lower), [])
+        matches = adjusted.get(canonical, []) if use_adjusted else []
+        if not matches and canonical in names and not (use_adjusted and canonical in OHLCV):
+            matches = [canonical]
+        if not matches:
+            spellings = map(_plain, _ALIASES.get(canonical, (canonical,)))
+            matches = next((by_plain[spelling] for spelling in spellings if spelling in by_plain), [])
         if len(matches) > 1:
             raise DataError(f"columns {choices(matches)} could each be '{canonical}'; keep one of them")
         mapping |= dict.fromkeys(matches, canonical)
     return mapping
+
+
+def adjusted_columns(columns: Iterable[str]) -> dict[str, list[str]]:
+    """Columns that a vendor adjusted for splits or dividends: `{canonical price: names}`.
+
+    >>> adjusted_columns(["Close", "Adj. Close", "adjVolume", "調整後始値", "AdjFactor"])
+    {'close': ['Adj. Close'], 'volume': ['adjVolume'], 'open': ['調整後始値']}
+    """
+    adjusted: dict[str, list[str]] = {}
+    for name in columns:
+        plain = _plain(name)
+        rests = {_ADJUSTED.sub("", plain, count=1)} if _ADJUSTED.match(plain) else set()
+        if ending := re.fullmatch(rf"(.+?){_ADJUSTED.pattern}", plain):
+            rests.add(ending[1])
+        for price in OHLCV:
+            if rests & set(map(_plain, _ALIASES[price])):
+                adjusted.setdefault(price, []).append(name)
+    return adjusted
+
+
+def unused_prices(columns: Sequence[str], used: Iterable[str]) -> list[str]:
+    """Columns that hold a price or volume by their name, but are not among those used.
+
+    >>> unused_prices(["Date", "Close", "Adj Close", "x"], ["Date", "Close"])
+    ['Adj Close']
+    """
+    adjusted = {name for names in adjusted_columns(columns).values() for name in names}
+    raw = {_plain(alias) for price in OHLCV for alias in _ALIASES[price]}
+    used = set(used)
+    return [name for name in columns if name not in used and (name in adjusted or _plain(name) in raw)]
+
+
+def _plain(name: str) -> str:
+    """A name's letters and digits, in lower case.
+
+    >>> _plain("Adj. Close"), _plain("trade_date")
+    ('adjclose', 'tradedate')
+    """
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def find_columns(columns: Iterable[str], needed: Sequence[str], what: str) -> dict[str, str]:

@@ -159,6 +159,28 @@ def test_build_makes_a_data_set_that_validate_accepts(
     assert run(capsys, "data", "validate", str(out))[0] == 0
 
 
+def test_build_prints_the_columns_it_used_and_what_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices"
+    prices.mkdir()
+    for code in ("AAPL", "MSFT"):
+        rows = "".join(f"2024-01-{day:02},10,12,8,10,5,9\n" for day in range(1, 6))
+        (prices / f"{code}.csv").write_text(f"Date,Open,High,Low,Close,Adj Close,Volume\n{rows}")
+    (prices / "old.zip").write_text("x")
+    command = ("data", "build", "--prices", str(prices), "--out", str(tmp_path / "set.parquet"))
+    code, text, _ = run(capsys, *command)
+    assert code == 0
+    assert "prices from Open, High, Low, Close, Volume; codes from file names\n" in text
+    assert "not used: Adj Close; --adjust adj-close scales all four prices by it\n" in text
+    assert "not read in the folder: old.zip\n" in text
+    assert "not read in the folder: old.zip\n" in run(capsys, "data", "validate", str(prices))[1]
+    code, text, _ = run(capsys, *command, "--adjust", "adj-close")
+    assert code == 0 and "prices from Open, High, Low, Adj Close, Volume; codes" in text
+    code, _, err = run(capsys, *command, "--adjust", "close")
+    assert code == 2 and "--adjust is 'close', but can only be adj-close" in err
+
+
 def test_build_says_how_to_get_prices_where_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "data", "build", "--prices", "nowhere", "--out", "x.parquet")
     assert code == 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from gogooku3.cli.output import print_table
+from gogooku3.cli.output import print_left_out, print_table
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def validate(
     Example: `gogooku3 data validate prices/ --calendar XTKS --report quality.html`
     """
     from gogooku3.config.quality import load_rules
+    from gogooku3.data.price_files import left_out
     from gogooku3.data.quality.validation import validate as run_checks
     from gogooku3.files.atomic import check_output, write_text_atomic
 
@@ -46,6 +47,8 @@ def validate(
             check_output(path, suffix)
     report = run_checks(file, calendar=calendar, rules=thresholds)
     _print(file, report)
+    if report.kind == "prices":
+        print_left_out(left_out(file))
     if json_file is not None:
         content = {"path": str(file), **report.to_dict(), "rules": thresholds.model_dump()}
         write_text_atomic(json_file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))

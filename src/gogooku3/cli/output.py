@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from gogooku3.errors import choices
+
 LEFT_TO_THE_REPORT = ("95% interval", "Daily turnover")
 """Columns of the headline that don't fit in 80 characters."""
 
@@ -33,6 +35,12 @@ def say(message: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as indented JSON; dates and paths become text."""
     print(json.dumps(value, indent=2, default=str))
+
+
+def print_left_out(names: Sequence[str]) -> None:
+    """Print what a folder of prices has that was not read; nothing if there is nothing."""
+    if names:
+        print(f"not read in the folder: {choices(names, 8)}")
 
 
 def print_table(

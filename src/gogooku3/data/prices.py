@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.parsing import parse_codes, parse_numbers, read_keys, readable, second_spellings
+from gogooku3.data.price_files import left_out, scan_prices
 from gogooku3.errors import DataError, choices
-from gogooku3.files.tables import SUFFIXES, collect, scan_table
+from gogooku3.files.tables import collect
 from gogooku3.schema import (
     CODE,
     DATE,
@@ -25,8 +26,10 @@ from gogooku3.schema import (
     KNOWN_FACT,
     OHLCV,
     SECTOR,
+    adjusted_columns,
     find_columns,
     map_columns,
+    unused_prices,
 )
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,12 @@ class PricesReport:
     """Values set to null, by column and reason."""
     mapped: dict[str, str]
     """Column in the file -> canonical name."""
+    unused: tuple[str, ...]
+    """Other columns that hold prices by their names."""
+    named_by_file: bool
+    """The codes are the names of the files."""
+    left_out: tuple[str, ...]
+    """Sub-folders and files of a folder that were not read."""
     n_stocks: int
     n_days: int
     first_date: dt.date
@@ -78,23 +87,32 @@ class PricesTable:
     report: PricesReport
 
 
-def read_prices(path: Path | str) -> PricesTable:
+def read_prices(path: Path | str, adjust: bool = False) -> PricesTable:
     """Read daily prices from one CSV or Parquet file, or from every such file of a folder.
 
     A folder's files are read in the order of their names; hidden files and `*.oracle.parquet` are skipped.
+    If none of them has codes, the codes are their names.
     Result: `date: Date, code: String, open, high, low, close, volume: Float64`, and `sector: String`,
     `index_close: Float64` and facts `known_*: Float64` where a file has them; sorted by (code, date).
     Prices that are zero, negative or not finite become null; a row without a close is "not traded" and
     dropped; a day without volume stays. Where open, high, low and close contradict each other, the close is
     kept and the others become null.
 
+    Args:
+        path: a file or a folder.
+        adjust: scale open, high, low and close by adjusted over raw close, where only the close has an
+            adjusted column; the volume is unchanged.
+
     Raises:
         DataError: no such file, an empty file, not CSV or Parquet, a missing column, dates, codes or numbers
             that cannot be parsed, rows without a key, one stock under two spellings, or two rows for one
             stock and day.
     """
-    files = price_files(path)
-    parts, mappings = zip(*map(_read_file, files), strict=True)
+    tables = scan_prices(path)
+    files = list(tables.scans)
+    parts, mappings, unused = zip(
+        *(_read_file(file, scan, adjust) for file, scan in tables.scans.items()), strict=True
+    )
     _refuse_mixed_prices({file.name: mapping for file, mapping in zip(files, mappings, strict=True)})
     frame = pl.concat(parts, how="diagonal")
     rows_read = frame.height
@@ -121,6 +139,9 @@ def read_prices(path: Path | str) -> PricesTable:
         dropped={"not traded (no close)": rows_read - frame.height},
         nulled=nulled | broken,
         mapped={name: canonical for mapping in mappings for name, canonical in mapping.items()},
+        unused=tuple(dict.fromkeys(name for names in unused for name in names)),
+        named_by_file=tables.named_by_file,
+        left_out=tuple(left_out(path)),
         n_stocks=frame[CODE].n_unique(),
         n_days=frame[DATE].n_unique(),
         first_date=frame[DATE].min(),  # type: ignore[arg-type]
@@ -130,32 +151,6 @@ def read_prices(path: Path | str) -> PricesTable:
     )
     logger.info("read %s: %s", path, report.to_dict())
     return PricesTable(frame, report)
-
-
-def price_files(path: Path | str) -> list[Path]:
-    """The file itself, or the CSV and Parquet files of a folder, sorted by name.
-
-    Raises:
-        DataError: no such path, or a folder without such files.
-    """
-    root = Path(path)
-    if root.is_file():
-        return [root]
-    if not root.exists():
-        raise DataError(
-            f"no prices at {root}; name a CSV or Parquet file or a folder of them, or make a market with "
-            f"`gogooku3 data synth`"
-        )
-    entries = sorted(root.iterdir())
-    tables = [file for file in entries if file.is_file() and file.name.lower().endswith(SUFFIXES)]
-    files = [file for file in tables if not file.name.startswith(".")]
-    files = [file for file in files if not file.name.endswith(".oracle.parquet")]
-    if not files:
-        raise DataError(
-            f"the folder {root} has no price files; expected *.csv, *.csv.gz or *.parquet, found "
-            f"{choices(file.name for file in entries)}; name the folder that holds them"
-        )
-    return files
 
 
 def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
@@ -203,21 +198,59 @@ def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
     return pl.select(pl.when(now[CODE] == before[CODE]).then(move)).to_series()
 
 
-def _read_file(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
-    """One file's canonical columns in canonical types, and `{name in the file: canonical}`."""
-    scan = scan_table(path)
+def _read_file(
+    path: Path, scan: pl.LazyFrame, adjust: bool
+) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+    """One file's canonical columns in canonical types, `{name in the file: canonical}`, and unused prices."""
     present = scan.collect_schema().names()
+    mapping = map_columns(present, COLUMNS)
+    if {DATE, *OHLCV} <= set(mapping.values()) and CODE not in mapping.values():
+        raise DataError(
+            f"{path.name} has no column of codes, such as code, symbol or ticker; it has {choices(present)}; "
+            f"add one, or put one file per stock into a folder, where the file names are the codes"
+        )
     find_columns(present, (*KEYS, *OHLCV), path.name)
-    mapping = map_columns(present, COLUMNS) | {name: name for name in _facts(present)}
-    raw = collect(scan.select(list(mapping)), path).rename(mapping)
+    mapping |= {name: name for name in _facts(present)}
+    adjusted = _adjusted_close(present, mapping, path.name) if adjust else None
+    raw = collect(scan.select([*mapping, *([adjusted] if adjusted else [])]), path).rename(mapping)
     columns = read_keys(raw, path.name)
-    for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns)):
+    for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns), *([adjusted] if adjusted else [])):
         if name in raw.columns:
             parsed = parse_numbers(raw[name])
             columns.append(readable(parsed, name, path.name, "write plain numbers without separators"))
     if SECTOR in raw.columns:
         columns.append(readable(parse_codes(raw[SECTOR]), SECTOR, path.name, "write sectors as text"))
-    return pl.DataFrame(columns), mapping
+    frame = pl.DataFrame(columns)
+    unused = [name for name in unused_prices(present, mapping) if name != adjusted]
+    if adjusted is None:
+        return frame, mapping, unused
+    mapping = {name: price for name, price in mapping.items() if price != "close"} | {adjusted: "close"}
+    return _scale_prices(frame, adjusted, path.name), mapping, unused
+
+
+def _adjusted_close(present: Sequence[str], mapping: Mapping[str, str], what: str) -> str | None:
+    """The column of adjusted closes; None if the mapped prices are adjusted already."""
+    adjusted = adjusted_columns(present).get("close", [])
+    if any(name in mapping for name in adjusted):
+        return None
+    if len(adjusted) != 1:
+        raise DataError(
+            f"{what}: --adjust adj-close needs one column of adjusted closes, such as 'Adj Close', but there "
+            f"are {len(adjusted)}; the file has {choices(present)}; leave --adjust out, or add the column"
+        )
+    return adjusted[0]
+
+
+def _scale_prices(frame: pl.DataFrame, adjusted: str, what: str) -> pl.DataFrame:
+    """Replace the close by the adjusted close, and scale open, high and low by the same factor."""
+    lost = int((frame["close"].is_not_null() & frame[adjusted].is_null()).sum())
+    if lost:
+        raise DataError(
+            f"{what}: {lost:,} rows have a close but no '{adjusted}'; fill it in, or leave --adjust out"
+        )
+    factor = pl.col(adjusted) / pl.col("close")
+    scaled = [pl.col(name) * factor for name in PRICES if name != "close"]
+    return frame.with_columns(*scaled, pl.col(adjusted).alias("close")).drop(adjusted)
 
 
 def _facts(columns: Sequence[str]) -> list[str]:

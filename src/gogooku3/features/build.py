@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3._version import __version__
-from gogooku3.data.prices import PricesReport, price_files, read_prices
+from gogooku3.data.price_files import price_files
+from gogooku3.data.prices import PricesReport, read_prices
 from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
@@ -53,6 +54,7 @@ def build_dataset(
     progress: Progress | None = None,
     extra: Sequence[str] = (),
     append: bool = False,
+    adjust: bool = False,
 ) -> BuildReport:
     """Write the data set of prices: keys, one target per horizon, 139 features; by (date, code).
 
@@ -86,7 +88,7 @@ def build_dataset(
             "data set elsewhere"
         )
     clock = _Clock(progress)
-    table = read_prices(prices_path)
+    table = read_prices(prices_path, adjust)
     clock.done("read")
     names = [*FEATURE_NAMES, *(feature.name for feature in extra_features(extra))]
     metadata = {

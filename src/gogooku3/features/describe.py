@@ -10,7 +10,8 @@ import polars as pl
 from polars import selectors
 
 from gogooku3.data.parsing import read_keys
-from gogooku3.data.prices import COLUMNS, price_files
+from gogooku3.data.price_files import scan_prices
+from gogooku3.data.prices import COLUMNS
 from gogooku3.features.catalog import CATALOG, Feature
 from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.extra import EXTRA, ExtraFeature
@@ -107,8 +108,12 @@ def describe_table(path: Path | str) -> TableDescription:
     """
     root = Path(path)
     one_table = root.is_file() or is_year_folder(root)
-    files = table_files(root) if one_table else price_files(root)
-    scans = {file: scan_table(file, typed=True) for file in files}
+    if one_table:
+        files = table_files(root)
+        scans = {file: scan_table(file, typed=True) for file in files}
+    else:
+        scans = scan_prices(root, typed=True).scans
+        files = list(scans)
     schema: dict[str, pl.DataType] = {}
     for scan in scans.values():
         schema |= scan.collect_schema()

@@ -9,7 +9,8 @@ import polars as pl
 from gogooku3.config.quality import QualityRules, Weight
 from gogooku3.data.dataset import resolve_columns
 from gogooku3.data.parsing import parse_numbers
-from gogooku3.data.prices import COLUMNS, is_sorted_by, price_files
+from gogooku3.data.price_files import scan_prices
+from gogooku3.data.prices import COLUMNS, is_sorted_by
 from gogooku3.data.quality import columns as column_checks
 from gogooku3.data.quality import prices as price_checks
 from gogooku3.data.quality.check_list import CHECKS
@@ -96,13 +97,12 @@ def _read(path: Path | str) -> pl.DataFrame:
     root = Path(path)
     if is_year_folder(root):
         return collect(scan_table(root), root)
-    files = price_files(root)
-    frames = [collect(scan_table(file, typed=True), file) for file in files]
+    frames = [collect(scan, file) for file, scan in scan_prices(root, typed=True).scans.items()]
     try:
         return pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"the {len(files)} files of {path} don't fit together ({str(error).splitlines()[0]}); "
+            f"the {len(frames)} files of {path} don't fit together ({str(error).splitlines()[0]}); "
             f"give their columns the same names and types, or check them one by one"
         ) from None
 
