@@ -11,6 +11,8 @@ from tests.bad_input.harness import Case, prices, refuse, table
 HEADER = "Date,Code,Open,High,Low,Close,Volume"
 ROW = "2024-01-04,7203,10,12,9,11,500"
 
+JAPANESE = f"日付,銘柄コード,始値,高値,安値,終値,出来高\n{ROW}\n"
+
 
 def build(name: str, write: Callable[[Path], object]) -> Callable[[Path], Sequence[object]]:
     """Command that builds a data set from a file that `write` creates."""
@@ -31,6 +33,11 @@ def raw(name: str, content: bytes | str) -> Callable[[Path], Sequence[object]]:
 def csv(*rows: str, header: str = HEADER) -> Callable[[Path], Sequence[object]]:
     """Build from a CSV file with these lines."""
     return raw("p.csv", "\n".join([header, *rows]) + "\n")
+
+
+def option(*options: str) -> Callable[[Path], Sequence[object]]:
+    """Build from one row with more options."""
+    return lambda folder: (*csv(ROW)(folder), *options)
 
 
 def parquet(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Path], Sequence[object]]:
@@ -133,6 +140,11 @@ TEXTS = [
     Case("a row with too many fields", csv(ROW + ",7,8,9"), ("p.csv",)),
     Case("latin-1", raw("p.csv", f"{HEADER},Sector\n{ROW},Énergie\n".encode("latin-1")), ("p.csv", "UTF-8")),
     Case("Shift-JIS", raw("p.csv", f"{HEADER},業種\n{ROW},水産\n".encode("cp932")), ("p.csv", "UTF-8")),
+    Case("Shift-JIS headers", raw("p.csv", JAPANESE.encode("cp932")), ("UTF-8", "seems to be in SHIFT_JIS;")),
+    Case("EUC-JP headers", raw("p.csv", JAPANESE.encode("euc_jp")), ("UTF-8", "iconv -f EUC-JP -t UTF-8")),
+    Case("GBK", raw("p.csv", f"{HEADER},行业\n{ROW},银行\n".encode("gbk")), ("UTF-8", "EUC-JP or GBK")),
+    Case("CR only", raw("p.csv", f"{HEADER}\r{ROW}\r"), ("p.csv", "CR only")),
+    Case("a wrong form of days", option("--date-format", "%d.%m"), ("--date-format", "%d.%m.%Y")),
     Case("UTF-16", raw("p.csv", f"{HEADER}\n{ROW}\n".encode("utf-16")), ("p.csv", "UTF-8")),
     Case("an unclosed quote", csv('2024-01-04,"7203,10,12,9,11,500'), ("p.csv",)),
     Case("month first", csv(ROW.replace("2024-01-04", "01/02/2024")), ("'01/02/2024'", "2024-01-31")),

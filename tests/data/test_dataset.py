@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from gogooku3.data.dataset import ProductionDatasetV3
+from gogooku3.data.quality.validation import validate
 from gogooku3.errors import ConfigError, DataError
 
 DAYS = [dt.date(2024, 1, 4) + dt.timedelta(days=d) for d in range(6)]
@@ -85,6 +86,25 @@ def test_a_second_spelling_of_a_key_is_not_a_feature(tmp_path: Path) -> None:
     dataset = ProductionDatasetV3(write(tmp_path, frame))
     assert "LocalCode" not in dataset.feature_names
     assert "LocalCode" in dataset.columns.ignored
+
+
+def test_one_word_in_a_csv_column_of_numbers_does_not_drop_the_feature(tmp_path: Path) -> None:
+    file = write(tmp_path, market(), "d.csv")
+    header, first, *rest = file.read_text().splitlines()
+    before, after = first.split(",")[:5], first.split(",")[6:]
+
+    def spoil(word: str) -> None:
+        file.write_text("\n".join([header, ",".join([*before, word, *after]), *rest]))
+
+    spoil("#DIV/0!")
+    dataset = ProductionDatasetV3(file)
+    assert dataset.feature_names == ["ret_1d", "volume_z"]
+    assert dataset.load_data()["volume_z"].null_count() == 1
+    spoil('"1,234"')
+    with pytest.raises(DataError, match=r"1 values of column 'volume_z' are no numbers, such as '1,234'"):
+        ProductionDatasetV3(file)
+    assert [p.name for p in validate(file).errors if p.column == "volume_z"] == ["unreadable"]
+    assert ProductionDatasetV3(file, feature_columns=["ret_1d"]).feature_names == ["ret_1d"]
 
 
 def test_named_target_columns_are_renamed_and_never_features(tmp_path: Path) -> None:

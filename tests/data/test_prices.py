@@ -90,6 +90,58 @@ def test_an_unreadable_day_is_refused_with_the_value(tmp_path: Path, day: str) -
         read_prices(file)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [["1/31/2024", "2/1/2024"], ["31/01/2024", "01/02/2024"], ["01/31/2024 15:00", "02/01/2024 0:00"]],
+)
+def test_days_with_slashes_are_read_where_their_order_is_certain(texts: list[str]) -> None:
+    parsed = parse_dates(pl.Series(texts), guess_order=True)
+    assert parsed.values.to_list() == [dt.date(2024, 1, 31), dt.date(2024, 2, 1)]
+
+
+@pytest.mark.parametrize("texts", [["1/2/2024", "3/4/2024"], ["1/31/2024", "31/1/2024"], ["1/31/2024", "x"]])
+def test_days_with_slashes_are_unreadable_where_their_order_is_not_certain(texts: list[str]) -> None:
+    assert parse_dates(pl.Series(texts), guess_order=True).unreadable.to_list() == texts
+
+
+def test_a_given_form_of_days_decides_their_order(tmp_path: Path) -> None:
+    file = write(tmp_path / "p.csv", "1/2/24,A,1,1,1,1,1", "3/2/24,A,1,1,1,1,1")
+    days = read_prices(file, date_format="%d/%m/%y").frame["date"].to_list()
+    assert days == [dt.date(2024, 2, 1), dt.date(2024, 2, 3)]
+    assert validate(file, date_format="%d/%m/%y").ok and not validate(file).ok
+    with pytest.raises(DataError, match=r"'1/2/24'.*give their form with --date-format"):
+        read_prices(file)
+
+
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "parquet"])
+def test_words_for_missing_values_are_tickers_in_every_kind_of_file(tmp_path: Path, form: str) -> None:
+    frame = prices([1.0] * 4).with_columns(code=pl.Series(["NA", "NULL", "nan", "TRUE"]))
+    content = frame.write_csv().encode()
+    if form == "parquet":
+        frame.write_parquet(tmp_path / "p.parquet")
+    else:
+        (tmp_path / f"p.{form}").write_bytes(gzip.compress(content) if form == "csv.gz" else content)
+    assert read_prices(tmp_path / f"p.{form}").report.n_stocks == 4
+    assert not validate(tmp_path / f"p.{form}").errors
+
+
+@pytest.mark.parametrize("word", ["#N/A", "#DIV/0!", "#VALUE!", "<NA>", "NULL"])
+def test_a_spreadsheets_error_is_a_missing_value(tmp_path: Path, word: str) -> None:
+    file = write(tmp_path / "p.csv", f"2024-01-04,A,{word},1,1,1,1", f"2024-01-05,A,1,1,1,{word},1")
+    table = read_prices(file)
+    assert table.frame.rows() == [(dt.date(2024, 1, 4), "A", None, 1.0, 1.0, 1.0, 1.0)]
+    assert table.report.dropped == {"not traded (no close)": 1}
+
+
+@pytest.mark.parametrize("end", ["\n\n\n", "   \n  \n", ",,,,,,\n,,,,,,\n", "\r\n", ',"",,,,,'])
+@pytest.mark.parametrize("name", ["p.csv", "p.csv.gz"])
+def test_blank_lines_at_the_end_are_skipped(tmp_path: Path, end: str, name: str) -> None:
+    content = f"{HEADER}\n2024-01-04,A,1,1,1,1,1\n{end}".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert read_prices(tmp_path / name).report.rows_read == 1
+    assert validate(tmp_path / name).ok
+
+
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])

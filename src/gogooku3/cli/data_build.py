@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from gogooku3.cli.options import ExtraFamilies
+from gogooku3.cli.options import DateFormat, ExtraFamilies
 from gogooku3.cli.output import print_left_out, print_table, progress_bar, split_names
 from gogooku3.errors import ConfigError
 from gogooku3.schema import OHLCV, adjusted_columns
@@ -27,6 +27,7 @@ def build(
     adjust: Annotated[
         str | None, Option(metavar="adj-close", help="Scale all four prices by adjusted over raw close.")
     ] = None,
+    date_format: DateFormat = None,
 ) -> None:
     """Compute the 139 features and the four targets from daily open, high, low, close and volume.
 
@@ -42,13 +43,22 @@ def build(
 
     Example: `gogooku3 data build --prices prices/ --out data/mine --append`
     """
+    from gogooku3.data.parsing import check_date_format
     from gogooku3.features.build import build_dataset
 
     if adjust not in (None, ADJ_CLOSE):
         raise ConfigError(f"--adjust is '{adjust}', but can only be {ADJ_CLOSE}; leave it out for raw prices")
+    if date_format is not None:
+        check_date_format(date_format)
     with progress_bar("building") as progress:
         report = build_dataset(
-            prices, out, progress=progress, extra=split_names(extra), append=append, adjust=adjust is not None
+            prices,
+            out,
+            progress=progress,
+            extra=split_names(extra),
+            append=append,
+            adjust=adjust is not None,
+            date_format=date_format,
         )
     read = report.prices
     if not report.written:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from gogooku3.cli.options import DateFormat
 from gogooku3.cli.output import print_left_out, print_table
 from gogooku3.errors import DataError
 
@@ -27,6 +28,7 @@ def validate(
     page: Annotated[
         Path | None, Option("--report", metavar="FILE", help="Write a page of examples and charts, as .html.")
     ] = None,
+    date_format: DateFormat = None,
 ) -> None:
     """Check prices or a data set: keys, days, impossible values, jumps, splits, stale prices, leaks.
 
@@ -37,6 +39,7 @@ def validate(
     Example: `gogooku3 data validate prices/ --calendar XTKS --report quality.html`
     """
     from gogooku3.config.quality import load_rules
+    from gogooku3.data.parsing import check_date_format
     from gogooku3.data.price_files import left_out
     from gogooku3.data.quality.validation import validate as run_checks
     from gogooku3.files.atomic import check_output, write_text_atomic
@@ -45,7 +48,9 @@ def validate(
     for path, suffix in ((json_file, ".json"), (page, ".html")):
         if path is not None:
             check_output(path, suffix)
-    report = run_checks(file, calendar=calendar, rules=thresholds)
+    if date_format is not None:
+        check_date_format(date_format)
+    report = run_checks(file, calendar=calendar, rules=thresholds, date_format=date_format)
     _print(file, report)
     if report.kind == "prices":
         print_left_out(left_out(file))

@@ -20,6 +20,9 @@ ExtraFamilies = Annotated[
         help="Families beyond the 139 features, by comma: statements, margin, flows; prices need facts.",
     ),
 ]
+DateFormat = Annotated[
+    str | None, Option(metavar="FORMAT", help="Form of the days in prices, such as %d.%m.%Y for 31.01.2024.")
+]
 Verbose = Annotated[bool, Option("--verbose", "-v", help="Report each step as it runs.")]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gogooku3.data.parsing import read_keys
+from gogooku3.data.parsing import read_keys, spoiled_numbers
 from gogooku3.data.prices import sorted_unique
 from gogooku3.data.target_leaks import TargetCopy, copies_in
 from gogooku3.errors import ConfigError, DataError, choices
@@ -89,6 +89,8 @@ class ProductionDatasetV3:
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
+        if feature_columns is None and self.data_path.name.lower().endswith(SUFFIXES[1:]):
+            self._refuse_spoiled_features()
         self._names = {canonical: name for name, canonical in self.mapping.items()}
         self.dropped: dict[str, int] = {}
         """Rows that the last load dropped, by reason."""
@@ -186,6 +188,17 @@ class ProductionDatasetV3:
                 f"{'; '.join(shown)}{more}. Remove them from the file, or name the features to keep in "
                 "dataset.feature_columns"
             )
+
+    def _refuse_spoiled_features(self) -> None:
+        """Refuse a CSV column of numbers that is text only because of a few values."""
+        texts = [name for name in self.columns.ignored if self._schema[name] == pl.String]
+        for column in collect(self._scan.select(texts), self.data_path) if texts else ():
+            if len(spoiled := spoiled_numbers(column)):
+                raise DataError(
+                    f"{self.data_path.name}: {len(spoiled):,} values of column '{column.name}' are no "
+                    f"numbers, such as '{spoiled[0]}'; correct them, or name the features in "
+                    f"dataset.feature_columns"
+                )
 
     def _source(self) -> pl.LazyFrame:
         if self.use_lazy_scan and self.column_projection:

@@ -3,21 +3,25 @@
 import datetime as dt
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from gogooku3.errors import DataError, choices
-from gogooku3.files.tables import MISSING_WORDS
+from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.files.tables import MISSING_WORDS, SHEET_ERRORS
 from gogooku3.schema import CODE, DATE
 
 FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2199, 12, 31)
 """A day outside comes from wrong units or a wrong conversion."""
+DAY_ADVICE = "write days as 2024-01-31"
+NUMBER_ADVICE = "write plain numbers without separators"
 
 _DAY = re.compile(r"(\d{4})(?:([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?|(\d{2})(\d{2}))", re.ASCII)
 
-_SHEET_ERROR = r"^#(N/A|DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)$"
-"""Text of a spreadsheet's cell whose formula failed."""
+_SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[T ].*)?", re.ASCII)
+_MOSTLY = 0.9
+"""Share of numbers from which a column of text is one of numbers with some spoiled values."""
 _SHEET_TEXT = (r'^="(.*)"$', r"^'(\S.*)$", r"^(\d+)\.0+$")
 """How spreadsheets write a code: as text (`="7203"`, `'7203`) or as a number (`7203.0`)."""
 
@@ -32,25 +36,51 @@ class Parsed:
     """The column's type, where nothing of that type can be read."""
 
 
-def parse_dates(column: pl.Series) -> Parsed:
+def parse_dates(column: pl.Series, date_format: str | None = None, guess_order: bool = False) -> Parsed:
     """Parse days from dates, times, integers (20240131) or text (2024-01-31, 2024/1/31, time optional).
 
     A time zone is not converted: the day is the one written. Day-first and month-first texts are unreadable,
     and so are days before 1900 and after 2199.
 
+    Args:
+        column: days of one table.
+        date_format: form of texts and numbers instead, as for `datetime.strptime`: `%d.%m.%Y`.
+        guess_order: read texts such as 1/31/2024 if all are of this kind and one shows whether the month is
+            first.
+
     >>> parse_dates(pl.Series(["2024-01-31", "20240201", "01/02/2024"])).unreadable.to_list()
     ['01/02/2024']
+    >>> parse_dates(pl.Series(["1/31/2024", "2/1/2024"]), guess_order=True).values.to_list()
+    [datetime.date(2024, 1, 31), datetime.date(2024, 2, 1)]
     """
     if column.dtype in (pl.Date, pl.Datetime):
         return _within_centuries(column)
     text = _as_text(column)
     if text is None:
         return _wrong_type(column, pl.Date)
-    days = {value: _day_of(value) for value in text.unique().drop_nulls()}
+    texts = text.unique().drop_nulls().to_list()
+    if date_format is None:
+        days = (_slashed_days(texts) if guess_order else {}) or {value: _day_of(value) for value in texts}
+    else:
+        days = {value: _formatted_day(value, date_format) for value in texts}
     values = text.replace_strict(
         list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None, return_dtype=pl.Date
     )
     return Parsed(values, text.filter(values.is_null() & text.is_not_null()))
+
+
+def check_date_format(date_format: str) -> None:
+    """Refuse a form of days from which a day can't be read back.
+
+    Raises:
+        ConfigError: it lacks year, month or day, or has an unknown directive.
+    """
+    day = dt.date(2024, 1, 31)
+    if _formatted_day(day.strftime(date_format), date_format) != day:
+        raise ConfigError(
+            f"--date-format is '{date_format}', which does not give a day; write it with %Y, %m and %d, such "
+            f"as %d.%m.%Y for 31.01.2024"
+        )
 
 
 def parse_codes(column: pl.Series) -> Parsed:
@@ -70,7 +100,7 @@ def parse_codes(column: pl.Series) -> Parsed:
     if column.dtype.is_float() or column.dtype.is_decimal():
         unreadable = ~values.str.contains(r"^\d+$")
     else:
-        unreadable = values.str.contains(_SHEET_ERROR)
+        unreadable = values.is_in(SHEET_ERRORS)
     return Parsed(_where(~unreadable, values), values.filter(unreadable.fill_null(False)))
 
 
@@ -111,6 +141,20 @@ def parse_numbers(column: pl.Series) -> Parsed:
     return Parsed(values, text.filter(lost))
 
 
+def spoiled_numbers(column: pl.Series) -> pl.Series:
+    """Values that are not numbers in a text column where most are; empty for any other column.
+
+    >>> spoiled_numbers(pl.Series([f"{n}.5" for n in range(20)] + ["1,234"])).to_list()
+    ['1,234']
+    """
+    if column.dtype != pl.String:
+        return column.clear()
+    parsed = parse_numbers(column)
+    spoiled = parsed.unreadable
+    numbers = len(column) - parsed.values.null_count()
+    return spoiled if numbers > _MOSTLY / (1 - _MOSTLY) * len(spoiled) else spoiled.clear()
+
+
 def readable(parsed: Parsed, column: str, what: str, advice: str) -> pl.Series:
     """The values of a parsed column.
 
@@ -134,9 +178,14 @@ def read_keys(frame: pl.DataFrame, what: str) -> list[pl.Series]:
     Raises:
         DataError: a value cannot be parsed or is null, with count and example.
     """
+    return checked_keys(parse_dates(frame[DATE]), frame[CODE], what, DAY_ADVICE)
+
+
+def checked_keys(days: Parsed, codes: pl.Series, what: str, day_advice: str) -> list[pl.Series]:
+    """As `read_keys`, for days that are parsed already."""
     keys = [
-        readable(parse_dates(frame[DATE]), DATE, what, "write days as 2024-01-31"),
-        readable(parse_codes(frame[CODE]), CODE, what, "write codes as text"),
+        readable(days, DATE, what, day_advice),
+        readable(parse_codes(codes), CODE, what, "write codes as text"),
     ]
     for key in keys:
         refuse_missing(key, what)
@@ -163,6 +212,27 @@ def _day_of(text: str) -> dt.date | None:
         return None
     try:
         day = dt.date(int(match[1]), int(match[3] or match[5]), int(match[4] or match[6]))
+    except ValueError:
+        return None
+    return day if FIRST_DAY <= day <= LAST_DAY else None
+
+
+def _slashed_days(texts: Sequence[str]) -> dict[str, dt.date | None]:
+    """Days of texts such as 1/31/2024, in the order that fits all of them; none if both or neither do."""
+    matches = {text: match for text in texts if (match := _SLASHED.fullmatch(text))}
+    if not matches or len(matches) < len(texts):
+        return {}
+    month_first, day_first = (
+        {text: _day_of(f"{match[3]}-{match[month]}-{match[3 - month]}") for text, match in matches.items()}
+        for month in (1, 2)
+    )
+    orders = [days for days in (month_first, day_first) if all(days.values())]
+    return orders[0] if len(orders) == 1 else {}
+
+
+def _formatted_day(text: str, date_format: str) -> dt.date | None:
+    try:
+        day = dt.datetime.strptime(text, date_format).date()
     except ValueError:
         return None
     return day if FIRST_DAY <= day <= LAST_DAY else None

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gogooku3.data.parsing import parse_codes, parse_numbers, read_keys, readable, second_spellings
+from gogooku3.data.parsing import (
+    DAY_ADVICE,
+    NUMBER_ADVICE,
+    checked_keys,
+    parse_codes,
+    parse_dates,
+    parse_numbers,
+    readable,
+    second_spellings,
+)
 from gogooku3.data.price_files import left_out, scan_prices
 from gogooku3.errors import DataError, choices
 from gogooku3.files.tables import collect
@@ -87,7 +96,7 @@ class PricesTable:
     report: PricesReport
 
 
-def read_prices(path: Path | str, adjust: bool = False) -> PricesTable:
+def read_prices(path: Path | str, adjust: bool = False, date_format: str | None = None) -> PricesTable:
     """Read daily prices from one CSV or Parquet file, or from every such file of a folder.
 
     A folder's files are read in the order of their names; hidden files and `*.oracle.parquet` are skipped.
@@ -102,6 +111,7 @@ def read_prices(path: Path | str, adjust: bool = False) -> PricesTable:
         path: a file or a folder.
         adjust: scale open, high, low and close by adjusted over raw close, where only the close has an
             adjusted column; the volume is unchanged.
+        date_format: form of the days, as for `parse_dates`.
 
     Raises:
         DataError: no such file, an empty file, not CSV or Parquet, a missing column, dates, codes or numbers
@@ -111,7 +121,7 @@ def read_prices(path: Path | str, adjust: bool = False) -> PricesTable:
     tables = scan_prices(path)
     files = list(tables.scans)
     parts, mappings, unused = zip(
-        *(_read_file(file, scan, adjust) for file, scan in tables.scans.items()), strict=True
+        *(_read_file(file, scan, adjust, date_format) for file, scan in tables.scans.items()), strict=True
     )
     _refuse_mixed_prices({file.name: mapping for file, mapping in zip(files, mappings, strict=True)})
     frame = pl.concat(parts, how="diagonal")
@@ -199,7 +209,7 @@ def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
 
 
 def _read_file(
-    path: Path, scan: pl.LazyFrame, adjust: bool
+    path: Path, scan: pl.LazyFrame, adjust: bool, date_format: str | None
 ) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
     """One file's canonical columns in canonical types, `{name in the file: canonical}`, and unused prices."""
     present = scan.collect_schema().names()
@@ -213,11 +223,13 @@ def _read_file(
     mapping |= {name: name for name in _facts(present)}
     adjusted = _adjusted_close(present, mapping, path.name) if adjust else None
     raw = collect(scan.select([*mapping, *([adjusted] if adjusted else [])]), path).rename(mapping)
-    columns = read_keys(raw, path.name)
+    advice = f"{DAY_ADVICE}, or give their form with --date-format"
+    days = parse_dates(raw[DATE], date_format, guess_order=True)
+    columns = checked_keys(days, raw[CODE], path.name, advice)
     for name in (*OHLCV, INDEX_CLOSE, *_facts(raw.columns), *([adjusted] if adjusted else [])):
         if name in raw.columns:
             parsed = parse_numbers(raw[name])
-            columns.append(readable(parsed, name, path.name, "write plain numbers without separators"))
+            columns.append(readable(parsed, name, path.name, NUMBER_ADVICE))
     if SECTOR in raw.columns:
         columns.append(readable(parse_codes(raw[SECTOR]), SECTOR, path.name, "write sectors as text"))
     frame = pl.DataFrame(columns)

@@ -55,6 +55,7 @@ def build_dataset(
     extra: Sequence[str] = (),
     append: bool = False,
     adjust: bool = False,
+    date_format: str | None = None,
 ) -> BuildReport:
     """Write the data set of prices: keys, one target per horizon, 139 features; by (date, code).
 
@@ -88,7 +89,7 @@ def build_dataset(
             "data set elsewhere"
         )
     clock = _Clock(progress)
-    table = read_prices(prices_path, adjust)
+    table = read_prices(prices_path, adjust, date_format)
     clock.done("read")
     names = [*FEATURE_NAMES, *(feature.name for feature in extra_features(extra))]
     metadata = {

@@ -4,17 +4,22 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from gogooku3.data.parsing import Parsed, parse_codes, parse_dates, second_spellings
+from gogooku3.data.parsing import DAY_ADVICE, Parsed, parse_codes, parse_dates, second_spellings
 from gogooku3.data.prices import duplicate_rows, is_sorted_by
 from gogooku3.data.quality.problem import Problem, problem, problem_at
 from gogooku3.schema import CODE, DATE, KEYS
 
 
-def read_keys(frame: pl.DataFrame, keys: Mapping[str, str]) -> tuple[pl.DataFrame, list[Problem]]:
-    """Rename `keys` (column to canonical name) and parse them; returns the frame and the problems found."""
+def read_keys(
+    frame: pl.DataFrame, keys: Mapping[str, str], date_format: str | None = None, guess_order: bool = False
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Rename `keys` (column to canonical name) and parse them; returns the frame and the problems found.
+
+    `date_format` and `guess_order` are as for `parse_dates`.
+    """
     frame = frame.rename(keys)
-    days, codes = parse_dates(frame[DATE]), parse_codes(frame[CODE])
-    problems = [*unreadable(days, DATE, "write days as 2024-01-31"), *unreadable(codes, CODE, "write text")]
+    days, codes = parse_dates(frame[DATE], date_format, guess_order), parse_codes(frame[CODE])
+    problems = [*unreadable(days, DATE, DAY_ADVICE), *unreadable(codes, CODE, "write text")]
     for parsed, key in ((days, DATE), (codes, CODE)):
         if nulls := parsed.values.null_count() - parsed.unreadable.len():
             row = {"row": f"row {(frame[key].is_null().arg_max() or 0) + 1:,}"}

@@ -8,7 +8,7 @@ import polars as pl
 
 from gogooku3.config.quality import QualityRules, Weight
 from gogooku3.data.dataset import resolve_columns
-from gogooku3.data.parsing import parse_numbers
+from gogooku3.data.parsing import NUMBER_ADVICE, Parsed, parse_numbers, spoiled_numbers
 from gogooku3.data.price_files import scan_prices
 from gogooku3.data.prices import COLUMNS, is_sorted_by
 from gogooku3.data.quality import columns as column_checks
@@ -48,6 +48,7 @@ def validate(
     target_columns: Mapping[int, str] | None = None,
     calendar: str | None = None,
     rules: QualityRules | None = None,
+    date_format: str | None = None,
 ) -> ValidationReport:
     """Check a data set (it has `target_{h}d` columns, or `target_columns` names them) or else prices.
 
@@ -61,6 +62,7 @@ def validate(
         target_columns: `{horizon: column}` for targets of other names.
         calendar: compare the days with the sessions of this exchange, such as XTKS.
         rules: thresholds and severities; the shipped ones by default.
+        date_format: form of the days of prices, as for `parse_dates`.
 
     Raises:
         ConfigError: unknown exchange, or the rules name an unknown check.
@@ -73,7 +75,10 @@ def validate(
         )
     frame = source if isinstance(source, pl.DataFrame) else _read(source)
     is_dataset = bool(target_columns) or any(map(is_target_column, frame.columns))
-    findings = _check_dataset(frame, target_columns, rules) if is_dataset else _check_prices(frame, rules)
+    if is_dataset:
+        findings = _check_dataset(frame, target_columns, rules)
+    else:
+        findings = _check_prices(frame, rules, date_format)
     problems = findings.problems
     if calendar is not None and findings.frame is not None:
         problems += calendar_problems(findings.frame, calendar)
@@ -134,12 +139,17 @@ def _check_dataset(
     problems += column_checks.absurd_returns(keyed, targets, rules.columns)
     problems += column_checks.collinear_problems(keyed, features, rules.columns)
     for name in columns.ignored:
+        if len(spoiled := spoiled_numbers(frame[name])):
+            problems += unreadable(
+                Parsed(frame[name], spoiled), name, "write plain numbers without separators"
+            )
+            continue
         check = f"ignored ({frame.schema[name]})"
         problems.append(problem("ignored_column", name, frame.height, check=check))
     return _Findings(problems, keyed, [*targets, *features])
 
 
-def _check_prices(frame: pl.DataFrame, rules: QualityRules) -> _Findings:
+def _check_prices(frame: pl.DataFrame, rules: QualityRules, date_format: str | None) -> _Findings:
     try:
         mapping = map_columns(frame.columns, COLUMNS)
     except DataError as error:
@@ -160,12 +170,12 @@ def _check_prices(frame: pl.DataFrame, rules: QualityRules) -> _Findings:
         return _Findings([*problems, problem("no_rows", "all columns", 0)])
     keys = {column: name for column, name in mapping.items() if name in KEYS}
     others = {column: name for column, name in mapping.items() if name not in KEYS}
-    keyed, key_faults = read_keys(frame.select(list(mapping)).rename(others), keys)
+    keyed, key_faults = read_keys(frame.select(list(mapping)).rename(others), keys, date_format, True)
     problems += key_faults
     names = [name for name in others.values() if name != SECTOR]
     for name in names:
         parsed = parse_numbers(keyed[name])
-        problems += unreadable(parsed, name, "write plain numbers without separators")
+        problems += unreadable(parsed, name, NUMBER_ADVICE)
         keyed = keyed.with_columns(parsed.values)
     possible = keyed.with_columns(price_checks.possible_only(names))
     problems += key_problems(keyed, (CODE, DATE))
