@@ -167,19 +167,11 @@ class ATFTGATFANModel(nn.Module):
         )
         self.linear = LinearPath(input_dim, len(prediction_horizons))
         self.register_buffer("learned_share", torch.ones(len(prediction_horizons)))
-        self.graph_info: StockGraph | None = None
-        self._standing: Neighbours | None = None
-        if graph_info is not None:
-            self.update_graph(graph_info)
+        self.graph_info = graph_info
 
     def update_graph(self, graph: StockGraph) -> None:
         """Replace the standing graph, which `forward` uses when it gets no neighbours."""
         self.graph_info = graph
-        self._standing = Neighbours(
-            torch.from_numpy(graph.neighbours),
-            torch.from_numpy(graph.weights),
-            torch.from_numpy(graph.valid),
-        )
 
     @classmethod
     def from_pretrained(cls, path: Path | str, fold: int | None = None) -> "ATFTGATFANModel":
@@ -222,7 +214,7 @@ class ATFTGATFANModel(nn.Module):
         Raises:
             ValueError: the standing graph's number of stocks differs from the number of samples.
         """
-        return self._run(ModelInputs(x, step_mask, day_index, neighbours, n_days, market)).predictions
+        return self._run(ModelInputs(x, step_mask, day_index, neighbours, n_days, market))[0]
 
     def explain(
         self,
@@ -255,23 +247,17 @@ class ATFTGATFANModel(nn.Module):
             # cuDNN's LSTM has a backward pass in training mode only.
             with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
                 x = x.detach().requires_grad_()
-                result = self._run(ModelInputs(x, step_mask, day_index, neighbours, n_days, market))
+                inputs = ModelInputs(x, step_mask, day_index, neighbours, n_days, market)
+                predictions, attention, graph_attention, embedding = self._run(inputs)
                 explained = self.prediction_horizons if horizons is None else horizons
                 columns = [self.prediction_horizons.index(horizon) for horizon in explained]
-                contributions = _contributions(result.predictions[:, columns], x)
+                contributions = _contributions(predictions[:, columns], x)
         finally:
             self.train(training)
         size = contributions.abs().sum(dim=1)
         importance = size / size.sum(dim=1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
-        output = ModelOutput(
-            result.predictions,
-            result.temporal_attention,
-            importance,
-            result.graph_attention,
-            result.embedding,
-            contributions,
-        )
-        return ModelOutput(*(part.detach() for part in output))
+        parts = predictions, attention, importance, graph_attention, embedding, contributions
+        return ModelOutput(*(part.detach() for part in parts))
 
     def encode(self, x: Tensor, step_mask: Tensor | None) -> tuple[Encoded, Tensor]:
         """Encode windows sample by sample.
@@ -318,7 +304,8 @@ class ATFTGATFANModel(nn.Module):
     def _recomputes(self) -> bool:
         return self.gradient_checkpointing and torch.is_grad_enabled()
 
-    def _run(self, inputs: ModelInputs) -> "_Result":
+    def _run(self, inputs: ModelInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Predictions, temporal attention, graph attention and graph embedding."""
         encoded, snapshot = self.encode(inputs.x, inputs.step_mask)
         factors = self.temporal.regime_factors(
             encoded.current, inputs.day_index, inputs.n_days, inputs.market
@@ -326,26 +313,21 @@ class ATFTGATFANModel(nn.Module):
         state, attention = self.temporal.attend(encoded, inputs.step_mask, factors, self._recomputes)
         embedding, graph_attention = self.graph_attend(state, inputs.neighbours)
         predictions = self.head(embedding, snapshot, inputs.x[:, -1])
-        return _Result(predictions, attention, graph_attention, embedding)
+        return predictions, attention, graph_attention, embedding
 
     def _neighbours(self, state: Tensor, neighbours: Neighbours | None) -> Neighbours:
         if neighbours is not None:
             return neighbours
-        if self._standing is None:
+        graph = self.graph_info
+        if graph is None:
             return Neighbours.none(state.shape[0], state.device)
-        if self._standing.index.shape[0] != state.shape[0]:
+        if graph.n_nodes != state.shape[0]:
             raise ValueError(
-                f"the standing graph has {self._standing.index.shape[0]} stocks but {state.shape[0]} "
-                "samples came; give the windows of its stocks in its order, or pass neighbours"
+                f"the standing graph has {graph.n_nodes} stocks but {state.shape[0]} samples came; give the "
+                "windows of its stocks in its order, or pass neighbours"
             )
-        return Neighbours(*(part.to(state.device) for part in self._standing))
-
-
-class _Result(NamedTuple):
-    predictions: Tensor
-    temporal_attention: Tensor
-    graph_attention: Tensor
-    embedding: Tensor
+        parts = graph.neighbours, graph.weights, graph.valid
+        return Neighbours(*(torch.from_numpy(part).to(state.device) for part in parts))
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

@@ -41,8 +41,7 @@ def predict_in_chunks(model: ATFTGATFANModel, inputs: ModelInputs, threads: int 
 
     def attend(number: int) -> Tensor:
         chunk = chunks[number]
-        scale = None if factors.scale is None else factors.scale[chunk]
-        own = RegimeFactors(factors.sharpness[chunk], scale)
+        own = RegimeFactors(*(factor[chunk] for factor in factors))
         return model.temporal.attend(encoded[number][0], inputs.windows(chunk)[1], own)[0]
 
     state = torch.cat(_map_threads(attend, range(len(chunks)), threads))

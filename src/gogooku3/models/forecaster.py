@@ -1,6 +1,6 @@
 """The interface of every model: learn from one fold's training days, predict its test days, save, load."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -118,10 +118,3 @@ def prediction_frame(data: PanelSlice, sequence_length: int, scores: np.ndarray)
         pl.Series(f"prediction_{horizon}d", scores[:, position].astype(np.float32, copy=False))
         for position, horizon in enumerate(data.panel.horizons)
     )
-
-
-def tree_scores(boosters: Sequence[Any], data: PanelSlice, sequence_length: int) -> np.ndarray:
-    """LightGBM's scores `[samples, horizons]`, float32, one booster per horizon."""
-    day, stock = data.rows(sequence_length)
-    values = data.panel.values[day, stock]
-    return np.stack([booster.predict(values) for booster in boosters], axis=1, dtype=np.float32)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from gogooku3.config.groups import LightGBMConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.evaluation.metrics import information_coefficient, rank_information_coefficient
@@ -18,25 +18,8 @@ from gogooku3.safety.walk_forward import split_tail
 from gogooku3.schema import DATE, HORIZONS, feature_columns
 from gogooku3.system import available_cores
 
-DEFAULT_PARAMETERS: dict[str, Any] = {
-    "num_boost_round": 400,
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "min_data_in_leaf": 200,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "early_stopping_rounds": 40,
-}
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of a panel slice as a table: features `[rows, features]`, labels `[rows, horizons]`."""
-
-    features: np.ndarray
-    labels: np.ndarray
+DEFAULT_PARAMETERS: dict[str, Any] = LightGBMConfig().model_dump(exclude={"label"})
+"""Those of the configuration's group `lightgbm`."""
 
 
 class LightGBMFinancialBaseline:
@@ -115,17 +98,16 @@ class LightGBMFinancialBaseline:
             train = self._prepare(data)
         self.features = train.panel.features
         fit_days, stop_days = split_tail(train.days, self.validation_fraction, self.embargo_days)
-        fit = self._rows(PanelSlice(train.panel, fit_days))
-        stop = self._rows(PanelSlice(train.panel, stop_days))
-        if not len(fit.features) or not len(stop.features):
+        fit, fit_labels = self._rows(PanelSlice(train.panel, fit_days))
+        stop, stop_labels = self._rows(PanelSlice(train.panel, stop_days))
+        if not len(fit) or not len(stop):
             raise DataError(
-                f"the training days hold {len(fit.features)} rows to fit and {len(stop.features)} to stop "
-                f"on; rows need {self.sequence_length} days of data, so bring more days, or shorten "
-                "the window (time_series.sequence_length)"
+                f"the training days hold {len(fit)} rows to fit and {len(stop)} to stop on; rows need "
+                f"{self.sequence_length} days of data, so bring more days, or shorten the window "
+                "(time_series.sequence_length)"
             )
-        labelled = [np.isfinite(rows.labels).any(axis=0) for rows in (fit, stop)]
-        for horizon, complete in zip(self.prediction_horizons, np.all(labelled, axis=0), strict=True):
-            if not complete:
+        for position, horizon in enumerate(self.prediction_horizons):
+            if not all(np.isfinite(labels[:, position]).any() for labels in (fit_labels, stop_labels)):
                 raise DataError(
                     f"no row has a target for horizon {horizon}; check dataset.target_columns or drop "
                     f"{horizon} from the horizons"
@@ -138,8 +120,8 @@ class LightGBMFinancialBaseline:
         def boost(position: int) -> Any:
             # Labels are written into the shared bins before each horizon copies its rows.
             with lock:
-                train_set = self._labelled(fit_bins, fit.labels[:, position])
-                stop_set = None if stop_bins is None else self._labelled(stop_bins, stop.labels[:, position])
+                train_set = self._labelled(fit_bins, fit_labels[:, position])
+                stop_set = None if stop_bins is None else self._labelled(stop_bins, stop_labels[:, position])
             return self._boost(train_set, stop_set)
 
         horizons = range(len(self.prediction_horizons))
@@ -162,12 +144,7 @@ class LightGBMFinancialBaseline:
             raise DataError(
                 f"fitted on {len(self.features)} features, but the data has {len(data.panel.features)} others"
             )
-        day, stock = data.rows(self.sequence_length)
-        values = data.panel.values[day, stock]
-        return data.keys(self.sequence_length).with_columns(
-            pl.Series(f"prediction_{h}d", booster.predict(values).astype(np.float32))
-            for h, booster in self.boosters.items()
-        )
+        return predict_rows(self.boosters, data, self.sequence_length)
 
     def evaluate_performance(
         self, data: pl.DataFrame | PanelSlice | None = None
@@ -195,13 +172,14 @@ class LightGBMFinancialBaseline:
         for horizon, position in zip(self.prediction_horizons, self._positions(data.panel), strict=True):
             target = data.panel.targets[day, stock, position]
             prediction = predictions[f"prediction_{horizon}d"].to_numpy()
-            labelled = np.isfinite(target)
+            labelled, booster = np.isfinite(target), self.boosters[horizon]
             performance[horizon] = {
                 "mean_ic": information_coefficient(prediction, target, day),
                 "mean_rank_ic": rank_information_coefficient(prediction, target, day),
                 "n_days": len(np.unique(day[labelled])),
                 "n_rows": int(labelled.sum()),
-                "n_trees": _n_trees(self.boosters[horizon]),
+                # `best_iteration` is 0 or less without early stopping.
+                "n_trees": booster.best_iteration if booster.best_iteration > 0 else booster.num_trees(),
             }
         return performance
 
@@ -216,20 +194,19 @@ class LightGBMFinancialBaseline:
 
     def _prepare(self, frame: pl.DataFrame) -> PanelSlice:
         """Normalise a frame, hold out its last days, and return the days before the embargo."""
-        features = feature_columns(frame.schema)
+        self.features = tuple(feature_columns(frame.schema))
         calendar = frame[DATE].unique().sort()
         days = range(calendar.len())
         train_days, held_out = days, None
         if self.evaluation_fraction:
             train_days, held_out = split_tail(days, self.evaluation_fraction, self.embargo_days)
         if self.normalize_features:
-            self._normalizer = CrossSectionalNormalizerV2(feature_columns=features).fit(
+            self._normalizer = CrossSectionalNormalizerV2(feature_columns=self.features).fit(
                 frame.filter(pl.col(DATE) <= calendar[train_days.stop - 1])
             )
-        self.features = tuple(features)
-        whole = self._to_slice(frame)
-        self._held_out = PanelSlice(whole.panel, held_out) if held_out is not None else None
-        return PanelSlice(whole.panel, train_days)
+        panel = self._to_slice(frame).panel
+        self._held_out = None if held_out is None else PanelSlice(panel, held_out)
+        return PanelSlice(panel, train_days)
 
     def _to_slice(self, frame: pl.DataFrame) -> PanelSlice:
         if self._normalizer is not None:
@@ -237,11 +214,12 @@ class LightGBMFinancialBaseline:
         panel = Panel.from_frame(frame, self.features, self.prediction_horizons)
         return PanelSlice(panel, range(panel.n_days))
 
-    def _rows(self, part: PanelSlice) -> _Rows:
+    def _rows(self, part: PanelSlice) -> tuple[np.ndarray, np.ndarray]:
+        """Features `[rows, features]` and labels `[rows, horizons]` of some days."""
         day, stock = part.rows(self.sequence_length)
         panel, days = part.panel, part.days
         labels = treat_labels(panel.targets[days.start : days.stop, :, self._positions(panel)], self.label)
-        return _Rows(panel.values[day, stock], labels[day - days.start, stock])
+        return panel.values[day, stock], labels[day - days.start, stock]
 
     def _positions(self, panel: Panel) -> list[int]:
         """Column of each horizon's targets in the panel."""
@@ -252,13 +230,13 @@ class LightGBMFinancialBaseline:
             )
         return [panel.horizons.index(horizon) for horizon in self.prediction_horizons]
 
-    def _binned(self, rows: _Rows, reference: Any = None) -> Any:
-        """Rows in LightGBM's bins, without labels; with the bins of `reference` if given."""
+    def _binned(self, features: np.ndarray, reference: Any = None) -> Any:
+        """Rows of features in LightGBM's bins, without labels; with the bins of `reference` if given."""
         import lightgbm
 
         return lightgbm.Dataset(
-            rows.features,
-            feature_name=[f"f{i}" for i in range(rows.features.shape[1])],
+            features,
+            feature_name=[f"f{i}" for i in range(features.shape[1])],
             reference=reference,
             # Features are binned independently, so all cores can work on them.
             params={**self._boosting_parameters(), "num_threads": self.parameters.get("num_threads", 0)},
@@ -274,11 +252,8 @@ class LightGBMFinancialBaseline:
 
     def _boosting_parameters(self) -> dict[str, Any]:
         """Parameters without the number of rounds and early stopping."""
-        given = {
-            name: value
-            for name, value in self.parameters.items()
-            if name not in ("num_boost_round", "early_stopping_rounds")
-        }
+        given = dict(self.parameters)
+        del given["num_boost_round"], given["early_stopping_rounds"]
         fixed = {"objective": "regression", "verbosity": -1, "seed": self.seed, "deterministic": True}
         by_column = {"force_col_wise": not given.get("force_row_wise", False)}
         return {**fixed, **by_column, "num_threads": 1, **given}
@@ -302,6 +277,10 @@ def boosted_at_a_time(horizons: int) -> int:
     return min(horizons, available_cores())
 
 
-def _n_trees(booster: Any) -> int:
-    """Number of trees used: up to the best iteration, or all without early stopping."""
-    return int(booster.best_iteration) if booster.best_iteration > 0 else int(booster.num_trees())
+def predict_rows(boosters: Mapping[int, Any], data: PanelSlice, sequence_length: int) -> pl.DataFrame:
+    """Predictions of every row by one booster per horizon: `date, code, prediction_{h}d` (Float32)."""
+    values = data.panel.values[data.rows(sequence_length)]
+    return data.keys(sequence_length).with_columns(
+        pl.Series(f"prediction_{horizon}d", booster.predict(values).astype(np.float32))
+        for horizon, booster in boosters.items()
+    )

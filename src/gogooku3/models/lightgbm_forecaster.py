@@ -7,8 +7,8 @@ import polars as pl
 
 from gogooku3.errors import DataError
 from gogooku3.files.atomic import atomic_path
-from gogooku3.models.forecaster import LIGHTGBM, FoldData, Workspace, prediction_frame, tree_scores
-from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
+from gogooku3.models.forecaster import LIGHTGBM, FoldData, Workspace
+from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline, predict_rows
 from gogooku3.models.saving import load_trees, save_trees
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ class LightGBMForecaster:
 
     def predict(self, fold: FoldData) -> pl.DataFrame:
         """Predict the test days."""
-        test = fold.slice(fold.test)
-        scores = tree_scores(list(self.boosters.values()), test, fold.sequence_length)
-        return prediction_frame(test, fold.sequence_length, scores)
+        return predict_rows(self.boosters, fold.slice(fold.test), fold.sequence_length)
 
     def save(self, folder: Path) -> list[Path]:
         """Write `lightgbm_{h}d.txt` (LightGBM's text with a checksum) and the features' importance."""
@@ -67,17 +65,12 @@ class LightGBMForecaster:
         Raises:
             DataError: no booster there, or a damaged one.
         """
-        loaded = cls.__new__(cls)
-        loaded.boosters = read_boosters(folder)
-        if not loaded.boosters:
+        paths = {
+            int(path.stem.removeprefix("lightgbm_").removesuffix("d")): path
+            for path in folder.glob("lightgbm_*d.txt")
+        }
+        if not paths:
             raise DataError(f"{folder} holds no lightgbm_{{h}}d.txt; name the folder of a trained LightGBM")
+        loaded = cls.__new__(cls)
+        loaded.boosters = {horizon: load_trees(path) for horizon, path in sorted(paths.items())}
         return loaded
-
-
-def read_boosters(folder: Path) -> dict[int, Any]:
-    """Saved boosters by horizon, ascending; empty if the folder has none."""
-    horizons = {
-        int(path.stem.removeprefix("lightgbm_").removesuffix("d")): path
-        for path in folder.glob("lightgbm_*d.txt")
-    }
-    return {horizon: load_trees(path) for horizon, path in sorted(horizons.items())}

@@ -12,10 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 FEEDFORWARD = 3.9
-"""Width of a feed-forward layer, in widths of the state."""
-
-State = tuple[Tensor, Tensor]
-"""Hidden and cell state of the LSTM's layers, each `[layers, samples, hidden]`."""
+"""Width of a feed-forward layer, in widths of the state; the default network gets 5.6M parameters."""
 
 
 class Encoded(NamedTuple):
@@ -35,11 +32,11 @@ class RegimeFactors(NamedTuple):
     """Factors that the regime of a sample's day puts on attention and state.
 
     Shapes:
-        sharpness `[samples, layers, heads]`; scale `[samples, hidden]`, None without a regime.
+        sharpness `[samples, layers, heads]`; scale `[samples, hidden]`. Both are 1 without a regime.
     """
 
     sharpness: Tensor
-    scale: Tensor | None
+    scale: Tensor
 
 
 def maybe_checkpoint(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
@@ -176,8 +173,6 @@ class ATFTCore(nn.Module):
         sequence_length: steps of a window (60 trading days).
         num_layers: attention layers; with 0 the state is the LSTM's output.
         dropout: share dropped after attention and feed-forward.
-        feedforward_dim: width of a feed-forward layer; None is FEEDFORWARD x hidden, which brings the default
-            network to 5.6M parameters.
         market_dim: raw statistics of a day that the regime reads; None leaves the regime out.
         snapshot_dim: width of the encoded current step; None: the window is the only input.
 
@@ -196,7 +191,6 @@ class ATFTCore(nn.Module):
         sequence_length: int,
         num_layers: int = 4,
         dropout: float = 0.3,
-        feedforward_dim: int | None = None,
         market_dim: int | None = 0,
         snapshot_dim: int | None = None,
     ) -> None:
@@ -213,7 +207,7 @@ class ATFTCore(nn.Module):
         self.regime = (
             None if market_dim is None else Regime(hidden_dim, num_layers * num_heads, market_dim, dropout)
         )
-        width = feedforward_dim or int(FEEDFORWARD * hidden_dim)
+        width = int(FEEDFORWARD * hidden_dim)
         self.temporal_attention = nn.ModuleList(
             HistoryAttention(hidden_dim, num_heads, sequence_length, width, dropout)
             for _ in range(num_layers)
@@ -251,7 +245,7 @@ class ATFTCore(nn.Module):
         by_step = x.transpose(0, 1)
         present = None if step_mask is None else step_mask.t()[:, :, None]
         chunk = math.isqrt(len(by_step)) if recompute else len(by_step)
-        lstm_state: State | None = None
+        lstm_state = None
         histories = []
         for start in range(0, len(by_step), chunk):
             steps = slice(start, start + chunk)
@@ -270,11 +264,12 @@ class ATFTCore(nn.Module):
     ) -> RegimeFactors:
         """Factors of each sample's day; needs all samples of the day. `day_index` None: one day."""
         samples = current.shape[0]  # not `len`, which export would fix to a constant
-        sharpness, scale = current.new_ones(samples, self.num_layers * self.num_heads), None
-        if self.regime is not None:
-            if day_index is None:
-                day_index = torch.zeros(samples, dtype=torch.long, device=current.device)
-            sharpness, scale = self.regime(current, day_index, n_days, market)
+        if self.regime is None:
+            ones = current.new_ones(samples, self.num_layers, self.num_heads)
+            return RegimeFactors(ones, torch.ones_like(current))
+        if day_index is None:
+            day_index = torch.zeros(samples, dtype=torch.long, device=current.device)
+        sharpness, scale = self.regime(current, day_index, n_days, market)
         return RegimeFactors(sharpness.view(samples, self.num_layers, self.num_heads), scale)
 
     def attend(
@@ -291,20 +286,19 @@ class ATFTCore(nn.Module):
             )
             attention.append(weights)
         fusion = self.feature_fusion(torch.cat([state, encoded.current], dim=1))
-        fused = self.norm(state + encoded.current + fusion)
-        if factors.scale is not None:
-            fused = fused * factors.scale
+        fused = self.norm(state + encoded.current + fusion) * factors.scale
         if not attention:
             return fused, state.new_zeros(state.shape[0], 0, self.num_heads, history.shape[1])
         return fused, torch.stack(attention, dim=1)
 
     def _encode_steps(
-        self, by_step: Tensor, present: Tensor | None, lstm_state: State | None
-    ) -> tuple[Tensor, Tensor, Tensor, State]:
+        self, by_step: Tensor, present: Tensor | None, lstm_state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Encode a chunk of steps `[steps, samples, ...]`, continuing from the state of the previous chunk.
 
         Returns:
-            history `[steps, samples, hidden]`, LSTM output and projection of the last step, LSTM state.
+            history `[steps, samples, hidden]`, LSTM output and projection of the last step, and the LSTM's
+            hidden and cell state, each `[layers, samples, hidden]`.
         """
         projected = self.input_projection(by_step)
         if present is not None:
