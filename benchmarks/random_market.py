@@ -6,7 +6,7 @@ from gogooku3.data.panel import Panel
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.schema import HORIZONS
-from gogooku3.training.batches import PanelBatches, stack_graphs
+from gogooku3.training.batches import PanelBatches
 
 
 def random_panel(stocks: int, days: int, features: int) -> Panel:
@@ -34,4 +34,4 @@ def random_batches(panel: Panel, steps: int, market_dim: int | None = None) -> P
     market = None
     if market_dim is not None:
         market = np.random.default_rng(1).standard_normal((panel.n_days, market_dim), dtype=np.float32)
-    return PanelBatches(panel, panel.targets, steps, stack_graphs(random_graphs(panel)), market=market)
+    return PanelBatches(panel, panel.targets, steps, random_graphs(panel), market=market)

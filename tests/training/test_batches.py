@@ -21,7 +21,6 @@ from gogooku3.training.batches import (
     DayBatchSampler,
     PanelBatches,
     StackedGraphs,
-    stack_graphs,
     standing_graph,
 )
 
@@ -127,7 +126,7 @@ def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], 
         return
     graphs = schedule(market)
     with patch.object(batches, "LONG_RUN", long):
-        batch = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs)).gather(days)
+        batch = PanelBatches(market, market.targets, STEPS, graphs).gather(days)
 
     expected = [(day, stock) for day in days for stock in range(STOCKS) if market.mask[day, stock]]
     assert keys(batch) == expected
@@ -156,7 +155,7 @@ def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], 
 def test_the_test_data_cover_absent_neighbours_and_days_without_a_graph() -> None:
     market = panel(3)
     graphs = schedule(market)
-    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(graphs))
+    batches = PanelBatches(market, market.targets, STEPS, graphs)
     early, late = batches.gather([STEPS]), batches.gather([DAYS - 1])
     assert not early.neighbours.valid.any()
     assert late.neighbours.valid.any()
@@ -173,7 +172,7 @@ def test_without_graphs_there_are_no_neighbours() -> None:
 def test_graphs_may_be_replaced_and_removed() -> None:
     market = panel(3)
     batches = PanelBatches(market, market.targets, STEPS)
-    batches.set_graphs(stack_graphs(schedule(market)))
+    batches.set_graphs(schedule(market))
     assert batches.gather([DAYS - 1]).neighbours.valid.any()
     batches.set_graphs(None)
     assert not batches.gather([DAYS - 1]).neighbours.valid.any()
@@ -199,7 +198,7 @@ def test_the_shared_buffer_holds_each_batchs_windows() -> None:
 
 def test_windows_reuse_one_buffer() -> None:
     market = panel(present=0.8)
-    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
+    batches = PanelBatches(market, market.targets, STEPS, schedule(market))
     batches.gather(list(range(10, 20)))
     held = {batches.gather(days).x.data_ptr() for days in ([7], [12, 30, 8], [44])}
     masks = {batches.gather(days).step_mask.data_ptr() for days in ([7], [12, 30, 8], [44])}
@@ -225,7 +224,7 @@ def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
     values[last + 1 :] = rng.normal(size=values[last + 1 :].shape) * mask[last + 1 :, :, None]
     targets[last + 1 :] = 9
     changed = replace(market, values=values, targets=targets, mask=mask)
-    first, second = (PanelBatches(p, p.targets, STEPS, stack_graphs(schedule(p))) for p in (market, changed))
+    first, second = (PanelBatches(p, p.targets, STEPS, schedule(p)) for p in (market, changed))
     sampler = DayBatchSampler(first.samples_by_day, range(last + 1), 20, seed=1)
     assert list(sampler) == list(DayBatchSampler(second.samples_by_day, range(last + 1), 20, seed=1))
     for days in sampler:
@@ -241,7 +240,7 @@ def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
 
 def test_moving_to_a_device_changes_no_batch() -> None:
     market = panel()
-    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
+    batches = PanelBatches(market, market.targets, STEPS, schedule(market))
     before = batches.gather([40, 41])
     x = before.x.clone()
     after = batches.to(torch.device("cpu")).gather([40, 41])
@@ -255,7 +254,7 @@ def test_moving_to_a_device_changes_no_batch() -> None:
 def test_a_standing_graph_serves_days_from_its_as_of_day_on() -> None:
     market = panel()
     stacked = standing_graph(graph(market.codes, dt.date(2024, 2, 1)), market)
-    assert stacked.snapshot.tolist() == [-1] * 10 + [0] * (DAYS - 10)
+    assert stacked.snapshot_index.tolist() == [-1] * 10 + [0] * (DAYS - 10)
     batches = PanelBatches(market, market.targets, STEPS, stacked)
     assert not batches.gather([9]).neighbours.valid.any()
     assert batches.gather([10]).neighbours.valid.any()
@@ -263,7 +262,7 @@ def test_a_standing_graph_serves_days_from_its_as_of_day_on() -> None:
 
 def test_a_graph_without_an_as_of_day_serves_none() -> None:
     market = panel()
-    assert (standing_graph(graph(market.codes, None), market).snapshot == -1).all()
+    assert (standing_graph(graph(market.codes, None), market).snapshot_index == -1).all()
 
 
 def test_a_standing_graph_is_aligned_to_the_panels_stocks() -> None:
@@ -299,7 +298,7 @@ def test_an_empty_stack_of_snapshots_means_no_graphs() -> None:
 @pytest.mark.parametrize("days", [[20], [20, 30]])
 def test_neighbours_are_of_the_same_day(days: list[int]) -> None:
     market = panel(7)
-    batches = PanelBatches(market, market.targets, STEPS, stack_graphs(schedule(market)))
+    batches = PanelBatches(market, market.targets, STEPS, schedule(market))
     batch = batches.gather(days)
     receiver, slot = batch.neighbours.valid.nonzero(as_tuple=True)
     source = batch.neighbours.index[receiver, slot]

@@ -13,7 +13,7 @@ from tests.training.test_trainer import market, network, settings, trainer
 from gogooku3.data.panel import Panel
 from gogooku3.errors import Interrupted
 from gogooku3.training import checkpointing
-from gogooku3.training.checkpointing import CheckpointFolder, CheckpointSettings
+from gogooku3.training.checkpointing import CheckpointFolder
 from gogooku3.training.stop_signals import StopSignals
 
 ALWAYS = 1e-9
@@ -24,15 +24,17 @@ def fit(
     panel: Panel, folder: Path, config: dict[str, Any], stop: StopSignals | None = None, **options: Any
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Weights and history of a training that resumes from the checkpoints in a folder."""
-    kept = CheckpointSettings(CheckpointFolder(folder, pytest.fail), ALWAYS, stop or StopSignals())
-    trained = trainer(network(dropout=0.3), panel, config, checkpoints=kept, **options)
+    kept = CheckpointFolder(folder, pytest.fail)
+    trained = trainer(network(dropout=0.3), panel, config, checkpoints=kept, stop=stop, **options)
     outcome = trained.fit()
     del outcome["duration_s"], outcome["samples_per_s"]
     return trained.model.state_dict(), outcome
 
 
 def configuration(**changes: Any) -> dict[str, Any]:
-    return settings(epochs=2, ema_decay=0.9, scheduler={"warmup_steps": 3}, **changes)
+    return settings(
+        epochs=2, ema_decay=0.9, scheduler={"warmup_steps": 3}, checkpoint_minutes=ALWAYS, **changes
+    )
 
 
 @pytest.mark.parametrize(("accumulate", "batch_size"), [(1, 256), (3, 128)])

@@ -20,7 +20,7 @@ from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.training import ATFTTrainer, DynamicGraphCallback
-from gogooku3.training.batches import PanelBatches, stack_graphs
+from gogooku3.training.batches import PanelBatches
 from gogooku3.training.graph_callback import returns_on
 
 DAYS, STOCKS, FEATURES, STEPS = 70, 12, 4, 6
@@ -280,7 +280,7 @@ def test_a_negative_edge_flips_the_sign_of_the_message() -> None:
     returns[:, 1], returns[:, 3] = -returns[:, 0], returns[:, 2]
     rules = configured("graph.max_edges_per_node=1", "graph.min_edges_per_node=1")
     schedule = schedule_of(panel, rules, returns)
-    batch = PanelBatches(panel, panel.targets, STEPS, stack_graphs(schedule)).gather([40])
+    batch = PanelBatches(panel, panel.targets, STEPS, schedule).gather([40])
     torch.testing.assert_close(batch.neighbours.weight[:4, 0], torch.tensor([-1.0, -1.0, 1.0, 1.0]))
     assert batch.neighbours.index[:4, 0].tolist() == [1, 0, 3, 2]
     graph = ATFTGATFANModel(FEATURES, 8, 2, 1, [1, 5], sequence_length=STEPS).graph
@@ -299,7 +299,7 @@ def test_without_negative_correlation_no_batch_holds_a_negative_edge() -> None:
     kept = schedule_of(panel, configured("graph.include_negative_correlation=false"))
     days = list(range(30, 34))
     for schedule, smallest in ((both, -1.0), (kept, 0.0)):
-        batch = PanelBatches(panel, panel.targets, STEPS, stack_graphs(schedule)).gather(days)
+        batch = PanelBatches(panel, panel.targets, STEPS, schedule).gather(days)
         assert batch.neighbours.valid.any()
         assert (batch.neighbours.weight < 0).any() == (smallest < 0)
     assert both.means()["negative_share"] > 0.3 and kept.means()["negative_share"] == 0

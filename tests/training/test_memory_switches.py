@@ -21,7 +21,7 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.models import temporal as temporal_module
 from gogooku3.training import ATFTTrainer, MultiHorizonFinancialLoss
-from gogooku3.training.batches import PanelBatches, stack_graphs
+from gogooku3.training.batches import PanelBatches
 
 DAYS, STOCKS, FEATURES, STEPS, MARKET = 60, 12, 5, 10, 3
 BENCHMARK = Path(__file__).parents[2] / "benchmarks/memory_switches.py"
@@ -56,7 +56,7 @@ def network(dropout: float = 0.0, checkpointing: bool = False) -> ATFTGATFANMode
 
 def batches(panel: Panel) -> PanelBatches:
     state = np.random.default_rng(3).normal(size=(DAYS, MARKET)).astype(np.float32)
-    return PanelBatches(panel, panel.targets, STEPS, stack_graphs(schedule(panel)), market=state)
+    return PanelBatches(panel, panel.targets, STEPS, schedule(panel), market=state)
 
 
 def step_loss(

@@ -63,15 +63,14 @@ class DayInputs:
     @cached_property
     def batches(self) -> "PanelBatches":
         """Gathers the networks' samples; imports torch."""
-        from gogooku3.training.batches import PanelBatches, StackedGraphs
+        from gogooku3.training.batches import PanelBatches
 
-        graphs = None
-        if self.schedule is not None:
+        graphs = self.schedule
+        if graphs is not None:
             # Days that are not predicted have no graph.
             snapshot = np.full(self.panel.n_days, -1, dtype=np.int64)
-            snapshot[self.days.start : self.days.stop] = self.schedule.snapshot_index
-            schedule = self.schedule
-            graphs = StackedGraphs(snapshot, schedule.neighbours, schedule.weights, schedule.valid)
+            snapshot[self.days.start : self.days.stop] = graphs.snapshot_index
+            graphs = replace(graphs, snapshot_index=snapshot)
         sequence_length = self.days.start + 1
         return PanelBatches(self.panel, self.panel.targets, sequence_length, graphs, market=self.market)
 

@@ -27,18 +27,13 @@ LONG_RUN = 16
 class StackedGraphs(NamedTuple):
     """Graph snapshots of a calendar `[snapshots, stocks, K]`, and the snapshot number of each day `[days]`.
 
-    The number is -1 for a day without a graph.
+    The number is -1 for a day without a graph. A `GraphSchedule` has the same arrays.
     """
 
-    snapshot: np.ndarray
+    snapshot_index: np.ndarray
     neighbours: np.ndarray
     weights: np.ndarray
     valid: np.ndarray
-
-
-def stack_graphs(schedule: GraphSchedule) -> StackedGraphs:
-    """Arrays of a schedule's monthly snapshots."""
-    return StackedGraphs(schedule.snapshot_index, schedule.neighbours, schedule.weights, schedule.valid)
 
 
 def standing_graph(graph: StockGraph, panel: Panel) -> StackedGraphs:
@@ -162,7 +157,7 @@ class PanelBatches:
         panel: Panel,
         labels: np.ndarray,
         sequence_length: int,
-        graphs: StackedGraphs | None = None,
+        graphs: GraphSchedule | StackedGraphs | None = None,
         samples: np.ndarray | None = None,
         market: np.ndarray | None = None,
     ) -> None:
@@ -182,7 +177,7 @@ class PanelBatches:
         self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
         self.set_graphs(graphs)
 
-    def set_graphs(self, graphs: StackedGraphs | None) -> None:
+    def set_graphs(self, graphs: GraphSchedule | StackedGraphs | None) -> None:
         """Replace the graph snapshots."""
         self._graphs = None
         if graphs is not None and graphs.neighbours.shape[0]:
@@ -190,7 +185,7 @@ class PanelBatches:
             padding = np.full((1, *graphs.neighbours.shape[1:]), self.n_stocks)
             index = np.concatenate([np.where(graphs.valid, graphs.neighbours, self.n_stocks), padding])
             weights = np.concatenate([graphs.weights, np.zeros(padding.shape, np.float32)])
-            snapshot = graphs.snapshot.astype(np.int64) % len(index)
+            snapshot = graphs.snapshot_index.astype(np.int64) % len(index)
             self._graphs = (
                 torch.from_numpy(snapshot).to(self.device),
                 torch.from_numpy(index.astype(np.int64)).to(self.device).flatten(0, 1),

@@ -1,6 +1,6 @@
 """Callback that scores each validation epoch with the evaluation's metrics and keeps the best weights."""
 
-import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,6 @@ from gogooku3.evaluation.metrics import (
 from gogooku3.models.saving import write_tensors
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.prediction_collapse import daily_spread
-
-logger = logging.getLogger(__name__)
 
 
 def financial_scores(
@@ -56,12 +54,18 @@ def financial_scores(
     return scores
 
 
-class Validated(NamedTuple):
-    """A validation pass: `predictions` `[samples, horizons]`, and each sample's `day` and `stock`."""
+class Predictions(NamedTuple):
+    """Predictions `[samples, horizons]`, and each sample's `day` and `stock`."""
 
     predictions: np.ndarray
     day: np.ndarray
     stock: np.ndarray
+
+    @classmethod
+    def join(cls, outputs: Iterable[Mapping[str, Tensor]]) -> "Predictions":
+        """Collect what the module's steps returned for each batch."""
+        parts = zip(*([output[name] for name in cls._fields] for output in outputs), strict=True)
+        return cls(*(torch.cat(part).cpu().numpy() for part in parts))
 
 
 class FinancialMetricsCallback(pl.Callback):
@@ -100,7 +104,7 @@ class FinancialMetricsCallback(pl.Callback):
         self.best_weights: dict[str, Tensor] | None = None
         self._outputs: list[dict[str, Tensor]] = []
         self.train_losses: list[Tensor] = []
-        self.validated: Validated | None = None
+        self.validated: Predictions | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.train_losses = []
@@ -111,9 +115,6 @@ class FinancialMetricsCallback(pl.Callback):
         # Lightning passes the loss divided by the number of accumulated batches.
         self.train_losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._outputs = []
-
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any, **more: Any
     ) -> None:
@@ -121,12 +122,7 @@ class FinancialMetricsCallback(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ATFTModule)
-        gathered = {
-            name: torch.cat([output[name] for output in self._outputs]).cpu().numpy()
-            for name in Validated._fields
-        }
-        self._outputs = []
-        self.validated = Validated(**gathered)
+        self.validated, self._outputs = Predictions.join(self._outputs), []
         predictions, day, stock = self.validated
         panel = pl_module.panel
         scores = financial_scores(predictions, panel.targets[day, stock], day, panel.horizons)

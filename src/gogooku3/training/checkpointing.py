@@ -8,7 +8,6 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
+from gogooku3.config.groups import TrainingConfig
 from gogooku3.files.atomic import write_text_atomic
 from gogooku3.models.saving import write_tensors
 from gogooku3.training.batches import DayBatchSampler
@@ -107,21 +107,6 @@ class CheckpointFolder:
         return self.folder / f"{number:06d}.safetensors"
 
 
-@dataclass(frozen=True)
-class CheckpointSettings:
-    """Where and how often a training writes checkpoints, and the signals that stop it.
-
-    Attributes:
-        folder: holds the checkpoints.
-        minutes: between two checkpoints within an epoch; the end of an epoch always writes one.
-        stop: checked after each batch.
-    """
-
-    folder: CheckpointFolder
-    minutes: float
-    stop: StopSignals
-
-
 class CheckpointCallback(pl.Callback):
     """Writes checkpoints during Lightning's loop, and moves the loop to the newest one at the start.
 
@@ -131,11 +116,13 @@ class CheckpointCallback(pl.Callback):
     are not used.
 
     Args:
-        settings: where and how often.
+        folder: holds the checkpoints.
+        stop: signals, checked after each batch.
+        training: `checkpoint_minutes` between two checkpoints within an epoch, which are written between
+            optimiser steps (of `accumulate_grad_batches`); the end of an epoch always writes one.
         sampler: training batches.
         metrics: holds score history and best weights.
         stopping: counts the epochs without improvement.
-        accumulate: batches per optimiser step; within an epoch, checkpoints are written between steps.
 
     Attributes:
         finished: the newest checkpoint is of a finished training.
@@ -144,16 +131,15 @@ class CheckpointCallback(pl.Callback):
 
     def __init__(
         self,
-        settings: CheckpointSettings,
+        folder: CheckpointFolder,
+        stop: StopSignals,
+        training: TrainingConfig,
         sampler: DayBatchSampler,
         metrics: FinancialMetricsCallback,
         stopping: EarlyStopping,
-        accumulate: int,
     ) -> None:
-        self._folder, self._stop = settings.folder, settings.stop
-        self._interval = 60 * settings.minutes
+        self._folder, self._stop, self._training = folder, stop, training
         self._sampler, self._metrics, self._stopping = sampler, metrics, stopping
-        self._accumulate = accumulate
         self._started = self._written = time.monotonic()
         self._pending = self._folder.newest()
         self.finished, self.seconds = False, 0.0
@@ -189,7 +175,7 @@ class CheckpointCallback(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._pending is None:
             if trainer.current_epoch:
-                self._save(trainer, pl_module, trainer.current_epoch)
+                self._save(trainer, pl_module)
         elif not self._pending[1]["batch"]:
             # Creating the epoch's loader draws a random number, so the generators are restored before.
             _restore_generators(*self._pending)
@@ -217,24 +203,20 @@ class CheckpointCallback(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._stop.requested is None and time.monotonic() - self._written < self._interval:
+        due = time.monotonic() - self._written >= 60 * self._training.checkpoint_minutes
+        if self._stop.requested is None and not due:
             return
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         # Validation follows the last batch, so that checkpoint waits for the end of the epoch.
-        if done < len(self._sampler) and done % self._accumulate == 0:
-            self._save(trainer, pl_module, trainer.current_epoch, done)
+        if done < len(self._sampler) and done % self._training.accumulate_grad_batches == 0:
+            self._save(trainer, pl_module, done)
             self._stop.check()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer, pl_module, trainer.current_epoch, finished=True)
+        self._save(trainer, pl_module, finished=True)
 
     def _save(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        epoch: int,
-        batch: int = 0,
-        finished: bool = False,
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: int = 0, finished: bool = False
     ) -> None:
         assert isinstance(module, ATFTModule)
         module.check_losses()
@@ -253,10 +235,9 @@ class CheckpointCallback(pl.Callback):
             tensors |= _with_prefix(f"optimizer.{number}", parameter_state)
         if batch:
             tensors["train_losses"] = torch.stack(metrics.train_losses)
-        numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
-        key, position = numpy_state["state"]["key"].tolist(), int(numpy_state["state"]["pos"])
+        numpy_state: Any = np.random.get_state()
         state = {
-            "epoch": epoch,
+            "epoch": trainer.current_epoch,
             "batch": batch,
             "steps": trainer.global_step,
             "finished": finished,
@@ -267,7 +248,7 @@ class CheckpointCallback(pl.Callback):
             "best_epoch": metrics.best_epoch,
             "best_score": metrics.best_score,
             "waited": stopping.wait_count,
-            "numpy": {**numpy_state, "state": {"key": key, "pos": position}},
+            "numpy": [numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]],
             "python": random.getstate(),
         }
         self._folder.save(tensors, state)

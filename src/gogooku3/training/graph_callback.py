@@ -10,7 +10,6 @@ from gogooku3.data.panel import Panel
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.training.batches import stack_graphs
 from gogooku3.training.module import ATFTModule
 
 logger = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class DynamicGraphCallback(pl.Callback):
         return GraphSchedule.build(panel.dates, panel.codes, returns, self.graph_builder)
 
     def _serve(self, module: ATFTModule, schedule: GraphSchedule, changed: float) -> None:
-        module.batches.set_graphs(stack_graphs(schedule))
+        module.batches.set_graphs(schedule)
         last_day = module.train_days.stop - 1
         module.model.update_graph(schedule.graphs[schedule.snapshot_index[last_day]])
         means = schedule.means(module.train_days)

@@ -13,8 +13,8 @@ from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.forecaster import NETWORK, FoldData, Workspace, prediction_frame
 from gogooku3.models.saving import SETTINGS, load_model, save_model
-from gogooku3.training.batches import PanelBatches, predict_batch, stack_graphs
-from gogooku3.training.checkpointing import CheckpointFolder, CheckpointSettings
+from gogooku3.training.batches import PanelBatches, predict_batch
+from gogooku3.training.checkpointing import CheckpointFolder
 from gogooku3.training.explanations import explain_days
 from gogooku3.training.graph_callback import DynamicGraphCallback
 from gogooku3.training.loggers import TENSORBOARD
@@ -78,7 +78,6 @@ class NetworkForecaster:
             callbacks.append(
                 DynamicGraphCallback(FinancialGraphBuilder(**rules), fold.returns, every, fold.schedule)
             )
-        checkpoints = CheckpointFolder(workspace.folder / CHECKPOINTS, workspace.warn)
         self._trainer = ATFTTrainer(
             self.model,
             fold.slice(fold.fit),
@@ -88,7 +87,8 @@ class NetworkForecaster:
             market=fold.market,
             run_dir=workspace.folder,
             callbacks=callbacks,
-            checkpoints=CheckpointSettings(checkpoints, config.training.checkpoint_minutes, stop),
+            checkpoints=CheckpointFolder(workspace.folder / CHECKPOINTS, workspace.warn),
+            stop=stop,
         )
         with stop.deferred():
             self._outcome = self._trainer.fit()
@@ -98,11 +98,7 @@ class NetworkForecaster:
         if self._trainer is not None:
             return self._trainer.predict(fold.slice(fold.test))
         batches = PanelBatches(
-            fold.panel,
-            fold.panel.targets,
-            fold.sequence_length,
-            None if fold.schedule is None else stack_graphs(fold.schedule),
-            market=fold.market,
+            fold.panel, fold.panel.targets, fold.sequence_length, fold.schedule, market=fold.market
         )
         half = str(self._outcome.get("precision", "")).startswith("bf16")
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):

@@ -20,22 +20,22 @@ from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.graph.schedule import GraphSchedule
+from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.preprocessing.labels import treat_labels
 from gogooku3.schema import feature_columns
 from gogooku3.system import freed_memory_kept
-from gogooku3.training.batches import DayBatchSampler, PanelBatches, stack_graphs, standing_graph
-from gogooku3.training.callbacks import FinancialMetricsCallback
-from gogooku3.training.checkpointing import CheckpointCallback, CheckpointSettings
+from gogooku3.training.batches import DayBatchSampler, PanelBatches, standing_graph
+from gogooku3.training.callbacks import FinancialMetricsCallback, Predictions
+from gogooku3.training.checkpointing import CheckpointCallback, CheckpointFolder
 from gogooku3.training.loggers import open_loggers
 from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.progress import progress_display
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
 from gogooku3.training.shrinkage import choose_shares
+from gogooku3.training.stop_signals import StopSignals
 from gogooku3.training.tensorboard import TensorBoardCallback
-
-logger = logging.getLogger(__name__)
 
 _SCORING_BATCHES = 4
 """Batch size of validation and prediction, in training batches; without gradients more rows fit."""
@@ -59,6 +59,7 @@ class ATFTTrainer:
         run_dir: folder for logs and the best weights; None writes nothing.
         callbacks: further Lightning callbacks.
         checkpoints: where checkpoints are written and the training resumes from; None writes none.
+        stop: signals that stop a training with checkpoints after a batch.
 
     Raises:
         ConfigError: an unknown or contradictory setting.
@@ -76,10 +77,11 @@ class ATFTTrainer:
         market: np.ndarray | None = None,
         run_dir: Path | None = None,
         callbacks: Sequence[pl.Callback] = (),
-        checkpoints: CheckpointSettings | None = None,
+        checkpoints: CheckpointFolder | None = None,
+        stop: StopSignals | None = None,
     ) -> None:
         self.model = model
-        self.checkpoints = checkpoints
+        self.checkpoints, self.stop = checkpoints, stop or StopSignals()
         self.config = _resolve_config(config, model)
         self.run_dir = run_dir
         length = self.config.time_series.sequence_length
@@ -97,9 +99,9 @@ class ATFTTrainer:
         self.model.gradient_checkpointing = self.config.training.gradient_checkpointing
         self.batches = PanelBatches(self.panel, self._labels(), length, samples=samples, market=market)
         if graphs is not None:
-            self.batches.set_graphs(stack_graphs(graphs))
+            self.batches.set_graphs(graphs)
         elif model.graph_info is not None:
-            self._use_standing_graph()
+            self._use_standing_graph(model.graph_info)
         self.callbacks = list(callbacks)
 
     def fit(self) -> dict[str, Any]:
@@ -114,12 +116,8 @@ class ATFTTrainer:
         """
         training, stops_early = self.config.training, self.config.early_stopping.enabled
         seed_everything(training.seed)
-        train_sampler = DayBatchSampler(
-            self.batches.samples_by_day, self.train_data.days, training.batch_size, training.seed
-        )
-        val_sampler = self._scoring_sampler(self.val_data.days)
-        self._require_samples(train_sampler, "training day")
-        self._require_samples(val_sampler, "validation day")
+        train_sampler = self._sampler(self.train_data.days, "training day", training.seed)
+        val_sampler = self._sampler(self.val_data.days, "validation day")
         self.model.learned_share.fill_(1)
         if training.linear_penalty is not None:
             self._solve_linear_path(training.linear_penalty)
@@ -135,7 +133,7 @@ class ATFTTrainer:
         checkpoint = None
         if self.checkpoints is not None:
             checkpoint = CheckpointCallback(
-                self.checkpoints, train_sampler, metrics, stopping, training.accumulate_grad_batches
+                self.checkpoints, self.stop, training, train_sampler, metrics, stopping
             )
             callbacks.append(checkpoint)
         started = time.perf_counter()
@@ -180,7 +178,7 @@ class ATFTTrainer:
         """
         if data.panel is not self.panel:
             raise DataError("the days to predict are of another panel than the trainer's; slice its panel")
-        predictions, day, stock = self._predict(data.days)
+        predictions, day, stock = self._predict(data.days, "day to predict")
         keys = {
             "date": polars.Series(self.panel.dates[day], dtype=polars.Date),
             "code": np.array(self.panel.codes)[stock],
@@ -190,18 +188,12 @@ class ATFTTrainer:
         }
         return polars.DataFrame({**keys, **columns})
 
-    def _predict(self, days: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predictions `[samples, horizons]`, and the day and stock of each sample."""
+    def _predict(self, days: range, kind: str) -> Predictions:
         module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
-        sampler = self._scoring_sampler(days)
-        self._require_samples(sampler, "day to predict")
+        sampler = self._sampler(days, kind)
         with _quiet_lightning():
             outputs: Any = self._lightning([]).predict(module, _loader(sampler))
-        predictions, day, stock = (
-            torch.cat([output[name] for output in outputs]).cpu().numpy()
-            for name in ("predictions", "day", "stock")
-        )
-        return predictions, day, stock
+        return Predictions.join(outputs)
 
     def _solve_linear_path(self, penalty: float) -> None:
         """Fit the linear path: ridge regression on the training samples."""
@@ -222,7 +214,7 @@ class ATFTTrainer:
 
     def _shrink(self) -> None:
         """Choose `learned_share` on validation days."""
-        predictions, day, stock = self._predict(self.val_data.days)
+        predictions, day, stock = self._predict(self.val_data.days, "validation day")
         weight = self.model.linear.weight.cpu().numpy()
         linear = self.panel.values[day, stock] @ weight
         shares = choose_shares(linear, predictions - linear, self.panel.targets[day, stock], day)
@@ -236,12 +228,11 @@ class ATFTTrainer:
             labels[days] = treat_labels(self.panel.targets[days], self.config.training.label)
         return labels
 
-    def _use_standing_graph(self) -> None:
-        graph: Any = self.model.graph_info
+    def _use_standing_graph(self, graph: StockGraph) -> None:
         stacked = standing_graph(graph, self.panel)
         self.batches.set_graphs(stacked)
         days = slice(self.train_data.days.start, self.train_data.days.stop)
-        unserved = int((stacked.snapshot[days] < 0).sum())
+        unserved = int((stacked.snapshot_index[days] < 0).sum())
         if unserved:
             warnings.warn(
                 f"the model's graph is as of {graph.as_of}: {unserved} training days before it have no "
@@ -250,16 +241,16 @@ class ATFTTrainer:
                 stacklevel=3,
             )
 
-    def _scoring_sampler(self, days: range) -> DayBatchSampler:
-        rows = self.config.training.batch_size * _SCORING_BATCHES
-        return DayBatchSampler(self.batches.samples_by_day, days, rows)
-
-    def _require_samples(self, sampler: DayBatchSampler, kind: str) -> None:
+    def _sampler(self, days: range, kind: str, seed: int | None = None) -> DayBatchSampler:
+        """Batches of some days: in random order for training, in larger batches without a seed."""
+        rows = self.config.training.batch_size * (_SCORING_BATCHES if seed is None else 1)
+        sampler = DayBatchSampler(self.batches.samples_by_day, days, rows, seed)
         if not len(sampler):
             raise DataError(
                 f"no {kind} has a full window of {self.batches.sequence_length} days; bring more days, or "
                 "lower time_series.sequence_length"
             )
+        return sampler
 
     def _lightning(self, callbacks: list[pl.Callback], loggers: list[Logger] | None = None) -> pl.Trainer:
         """Lightning's trainer; `loggers` None: for prediction."""
@@ -311,20 +302,29 @@ def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGAT
             "training.seed, or use SafeTrainingPipeline, which trains one network a seed and averages them"
         )
     configured = {**config.model.model_dump(), **config.time_series.model_dump()}
+    configured["prediction_horizons"] = list(configured["prediction_horizons"])
     for name, built in model.settings.items():
-        if name == "market_dim":
-            continue
-        value = list(configured[name]) if isinstance(built, list) else configured[name]
-        if value != built:
+        if name != "market_dim" and configured[name] != built:
             raise ConfigError(
-                f"the config has {name} {value} but the model was built with {built}; make them equal"
+                f"the config has {name} {configured[name]} but the model was built with {built}; make them "
+                "equal"
             )
     return config
 
 
 def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, Any]:
     """Nest the settings of a mapping into groups; missing ones follow from the model."""
-    groups: dict[str, Any] = {name: {} for name in ("training", "model", "time_series", "loss", "split")}
+    built = dict(model.settings)
+    horizons, length = built["prediction_horizons"], built.pop("sequence_length")
+    del built["market_dim"]
+    groups: dict[str, Any] = {
+        "training": {},
+        "model": built,
+        "time_series": {"sequence_length": length, "prediction_horizons": horizons},
+        "loss": {"horizon_weights": {h: DEFAULT_HORIZON_WEIGHTS.get(h, 0.5) for h in horizons}},
+        "split": {"embargo_days": max(20, *horizons)},
+        "early_stopping": {} if 5 in horizons else {"monitor": f"val/rank_ic_{horizons[0]}d"},
+    }
     for key, value in config.items():
         if key not in RunConfig.model_fields:
             groups["training"]["gradient_clip_val" if key == "gradient_clip" else key] = value
@@ -332,22 +332,6 @@ def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, A
             groups[key] = {**groups.get(key, {}), **value}
         else:
             raise ConfigError(f"'{key}' is a group of settings; give it a mapping, not {value!r}")
-    built = dict(model.settings)
-    horizons = built["prediction_horizons"]
-    length = built.pop("sequence_length")
-    del built["market_dim"]
-    weights = {h: DEFAULT_HORIZON_WEIGHTS.get(h, 0.5) for h in horizons}
-    groups["model"] = {**built, **groups["model"]}
-    groups["time_series"] = {
-        "sequence_length": length,
-        "prediction_horizons": horizons,
-        **groups["time_series"],
-    }
-    groups["loss"] = {"horizon_weights": weights, **groups["loss"]}
-    groups["split"] = {"embargo_days": max(20, *horizons), **groups["split"]}
-    if 5 not in horizons:
-        monitor = {"monitor": f"val/rank_ic_{horizons[0]}d"}
-        groups["early_stopping"] = {**monitor, **groups.get("early_stopping", {})}
     return groups
 
 
