@@ -187,7 +187,7 @@ def test_rows_to_serve_may_be_chosen() -> None:
     assert set(batches.gather([10, 11]).stock.tolist()) <= {1, 3, 5}
 
 
-def test_the_shared_buffer_holds_each_batchs_windows() -> None:
+def test_each_batch_holds_the_windows_of_its_days() -> None:
     market = panel(present=1)
     batches = PanelBatches(market, market.targets, STEPS)
     for days in ([10], [20, 21, 22], [11], [30, 4]):
@@ -196,23 +196,16 @@ def test_the_shared_buffer_holds_each_batchs_windows() -> None:
         assert batch.x.shape == (len(days) * STOCKS, STEPS, FEATURES)
 
 
-def test_windows_reuse_one_buffer() -> None:
-    market = panel(present=0.8)
-    batches = PanelBatches(market, market.targets, STEPS, schedule(market))
-    batches.gather(list(range(10, 20)))
-    held = {batches.gather(days).x.data_ptr() for days in ([7], [12, 30, 8], [44])}
-    masks = {batches.gather(days).step_mask.data_ptr() for days in ([7], [12, 30, 8], [44])}
-    assert len(held) == len(masks) == 1
-
-
-def test_labels_days_and_stocks_outlive_the_next_batch() -> None:
-    """Validation collects them over a whole epoch."""
-    market = panel()
+@pytest.mark.parametrize("present", [0.7, 1.0])
+def test_a_batch_outlives_the_next_one(present: float) -> None:
+    """Validation collects labels, days and stocks over a whole epoch."""
+    market = panel(present=present)
     batches = PanelBatches(market, market.targets, STEPS)
     first = batches.gather([10, 11])
-    labels, held = first.labels.clone(), keys(first)
+    x, step_mask, labels, held = first.x.clone(), first.step_mask.clone(), first.labels.clone(), keys(first)
     batches.gather([30, 31])
     assert keys(first) == held and torch.equal(first.labels.nan_to_num(), labels.nan_to_num())
+    assert torch.equal(first.x, x) and torch.equal(first.step_mask, step_mask)
 
 
 def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:

@@ -1,7 +1,7 @@
 """Batches of whole trading days, gathered from a panel on the device.
 
-The loader yields day numbers; windows are gathered on the panel's device into a reused buffer. The order
-derives from (seed, epoch) only.
+The loader yields day numbers; windows are gathered on the panel's device. The order derives from
+(seed, epoch) only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -173,7 +173,6 @@ class PanelBatches:
         self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
         self._market = None if market is None else torch.from_numpy(market)
         self._step_offsets = torch.arange(1 - sequence_length, 1) * self.n_stocks
-        self._buffers: dict[str, Tensor] = {}
         self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
         self.set_graphs(graphs)
 
@@ -202,8 +201,6 @@ class PanelBatches:
         if self._graphs is not None:
             snapshot, index, weights = self._graphs
             self._graphs = snapshot.to(device), index.to(device), weights.to(device)
-        if any(buffer.device != self.device for buffer in self._buffers.values()):
-            self._buffers = {}
         return self
 
     @property
@@ -219,8 +216,7 @@ class PanelBatches:
     def gather(self, days: Sequence[int]) -> Batch:
         """The samples of some days, ordered by day as given, then by stock.
 
-        `x` and `step_mask` are valid until the next call, because all batches share their memory. On a GPU
-        the host sends the day numbers and waits for nothing.
+        On a GPU the host sends the day numbers and waits for nothing.
         """
         day_numbers = np.repeat(np.arange(len(days)), self.samples_by_day[list(days)])
         numbers, day_index = (_to_device(part, self.device) for part in (np.asarray(days), day_numbers))
@@ -250,25 +246,18 @@ class PanelBatches:
             days: as `gather` takes them.
             today: index of each sample's last row in the flattened panel.
         """
-        shape = self.sequence_length, len(today)
-        size = shape[0] * shape[1]
-        x = self._buffer("x", size * self.n_features, self._values.dtype).view(*shape, self.n_features)
-        step_mask = self._buffer("step_mask", size, torch.bool).view(shape)
         runs = [] if today.is_cuda else self._contiguous_runs(days)
         if not 0 < len(runs) * LONG_RUN <= len(today):
-            rows = self._buffer("rows", size, torch.int64)
-            torch.add(self._step_offsets[:, None], today, out=rows.view(shape))
-            torch.index_select(self._mask, 0, rows, out=step_mask.view(size))
-            torch.index_select(self._values, 0, rows, out=x.view(size, self.n_features))
-            return x, step_mask
+            rows = self._step_offsets[:, None] + today
+            x, step_mask = (part.index_select(0, rows.flatten()) for part in (self._values, self._mask))
+            return x.view(*rows.shape, self.n_features), step_mask.view(rows.shape)
         values = self._values.view(-1, self.n_stocks, self.n_features)
         traded = self._mask.view(-1, self.n_stocks)
-        start = 0
-        for day, first, n in runs:
-            window = slice(day - self.sequence_length + 1, day + 1), slice(first, first + n)
-            step_mask[:, start : start + n].copy_(traded[window])
-            x[:, start : start + n].copy_(values[window])
-            start += n
+        windows = [
+            (slice(day - self.sequence_length + 1, day + 1), slice(first, first + n))
+            for day, first, n in runs
+        ]
+        x, step_mask = (torch.cat([part[window] for window in windows], dim=1) for part in (values, traded))
         return x, step_mask
 
     def _contiguous_runs(self, days: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -288,20 +277,11 @@ class PanelBatches:
         rows = snapshots.index_select(0, day) * self.n_stocks + stock
         # Sample number by day and stock, -1 where absent; the last column of a day is the padding.
         first = day_index * (self.n_stocks + 1)
-        position = self._buffer("position", n_days * (self.n_stocks + 1), torch.int64).fill_(-1)
+        position = stock.new_full((n_days * (self.n_stocks + 1),), -1)
         position.index_copy_(0, first + stock, torch.arange(len(stock), device=stock.device))
         index = position.take(first[:, None] + indices.index_select(0, rows))
         present = index >= 0
         return Neighbours(index.clamp_(min=0), weights.index_select(0, rows) * present, present)
-
-    def _buffer(self, name: str, size: int, dtype: torch.dtype) -> Tensor:
-        """Uninitialised memory `[size]`, reused by every batch; reallocated only for a larger one."""
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < size:
-            # Outside inference mode even when predicting, because training may write to it later.
-            with torch.inference_mode(False):
-                buffer = self._buffers[name] = torch.empty(size, device=self.device, dtype=dtype)
-        return buffer[:size]
 
 
 def _to_device(numbers: np.ndarray, device: torch.device) -> Tensor:
