@@ -22,19 +22,15 @@ def real_dft_basis(length: int) -> tuple[Tensor, Tensor]:
     Returns:
         basis `[length, length]`, and the frequency (0 .. length // 2) of each row.
     """
-    steps = torch.arange(length, dtype=torch.float64)
-    rows, frequencies = [], []
-    for k in range(length // 2 + 1):
-        angle = 2 * math.pi * k * steps / length
-        # Frequency 0 and the Nyquist frequency have no sine.
-        single = k == 0 or 2 * k == length
-        scale = math.sqrt((1 if single else 2) / length)
-        rows.append(scale * torch.cos(angle))
-        frequencies.append(k)
-        if not single:
-            rows.append(scale * torch.sin(angle))
-            frequencies.append(k)
-    return torch.stack(rows).float(), torch.tensor(frequencies)
+    row = torch.arange(length, dtype=torch.float64)
+    # Rows are cos 0, cos 1, sin 1, cos 2, ...; frequency 0 and the Nyquist frequency have no sine.
+    frequency = ((row + 1) / 2).floor()
+    angle = 2 * math.pi * frequency[:, None] * row / length
+    is_sine = (row > 0) & (row % 2 == 0)
+    single = (frequency == 0) | (2 * frequency == length)
+    scale = (torch.where(single, 1, 2).double() / length).sqrt()
+    basis = scale[:, None] * torch.where(is_sine[:, None], angle.sin(), angle.cos())
+    return basis.float(), frequency.long()
 
 
 def smooth_bands(length: int, num_frequencies: int) -> Tensor:

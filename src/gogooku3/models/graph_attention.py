@@ -51,11 +51,8 @@ class Neighbours(NamedTuple):
         slot = torch.arange(len(receiver), device=receiver.device) - start[receiver]
         index = torch.zeros(nodes, width, dtype=torch.long, device=receiver.device)
         weight = torch.zeros(nodes, width, dtype=edge_weight.dtype, device=receiver.device)
-        valid = torch.zeros(nodes, width, dtype=torch.bool, device=receiver.device)
-        index[receiver, slot] = source
-        weight[receiver, slot] = edge_weight[order]
-        valid[receiver, slot] = True
-        return Neighbours(index, weight, valid)
+        index[receiver, slot], weight[receiver, slot] = source, edge_weight[order]
+        return Neighbours(index, weight, torch.arange(width, device=receiver.device) < degree[:, None])
 
 
 class FinancialGraphAttention(nn.Module):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -22,6 +23,7 @@ DEFAULT_PARAMETERS: dict[str, Any] = LightGBMConfig().model_dump(exclude={"label
 """Those of the configuration's group `lightgbm`."""
 
 
+@dataclass(repr=False, eq=False)
 class LightGBMFinancialBaseline:
     """Gradient-boosted trees on the rows of each day, scored out of sample.
 
@@ -48,39 +50,32 @@ class LightGBMFinancialBaseline:
         ConfigError: the embargo is shorter than the longest horizon.
     """
 
-    def __init__(
-        self,
-        prediction_horizons: Sequence[int] = HORIZONS,
-        embargo_days: int = 20,
-        normalize_features: bool = True,
-        *,
-        parameters: Mapping[str, Any] | None = None,
-        label: LabelTreatment = "rank",
-        validation_fraction: float = 0.15,
-        evaluation_fraction: float = 0.2,
-        sequence_length: int = 1,
-        seed: int = 42,
-    ) -> None:
-        if not prediction_horizons:
+    prediction_horizons: Sequence[int] = HORIZONS
+    embargo_days: int = 20
+    normalize_features: bool = True
+    _: KW_ONLY
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    label: LabelTreatment = "rank"
+    validation_fraction: float = 0.15
+    evaluation_fraction: float = 0.2
+    sequence_length: int = 1
+    seed: int = 42
+    boosters: dict[int, Any] = field(init=False, default_factory=dict)
+    features: tuple[str, ...] = field(init=False, default=())
+    _normalizer: CrossSectionalNormalizerV2 | None = field(init=False, default=None)
+    _held_out: PanelSlice | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.prediction_horizons = tuple(self.prediction_horizons)
+        self.parameters = DEFAULT_PARAMETERS | dict(self.parameters or {})
+        if not self.prediction_horizons:
             raise ConfigError("prediction_horizons is empty; give at least one horizon, in trading days")
-        if embargo_days < max(prediction_horizons):
+        longest = max(self.prediction_horizons)
+        if self.embargo_days < longest:
             raise ConfigError(
-                f"embargo_days is {embargo_days} trading days but the longest horizon is "
-                f"{max(prediction_horizons)}; raise it to {max(prediction_horizons)} or more"
+                f"embargo_days is {self.embargo_days} trading days but the longest horizon is {longest}; "
+                f"raise it to {longest} or more"
             )
-        self.prediction_horizons = tuple(prediction_horizons)
-        self.embargo_days = embargo_days
-        self.normalize_features = normalize_features
-        self.parameters = {**DEFAULT_PARAMETERS, **(parameters or {})}
-        self.label: LabelTreatment = label
-        self.validation_fraction = validation_fraction
-        self.evaluation_fraction = evaluation_fraction
-        self.sequence_length = sequence_length
-        self.seed = seed
-        self.boosters: dict[int, Any] = {}
-        self.features: tuple[str, ...] = ()
-        self._normalizer: CrossSectionalNormalizerV2 | None = None
-        self._held_out: PanelSlice | None = None
 
     def fit(self, data: pl.DataFrame | PanelSlice) -> "LightGBMFinancialBaseline":
         """Train one model per horizon.
