@@ -21,7 +21,7 @@ def test_explanations_of_all_folds_are_joined_with_lightgbms_gains(tmp_path: Pat
     gains.write_parquet(tmp_path / "fold_0" / "trees" / "importance.parquet")
     (tmp_path / "fold_0.bak").mkdir()
     tables = read_explanations(tmp_path, "net", "trees")
-    assert set(tables) == set(explained.tables())
+    assert set(tables) == set(vars(explained))
     assert tables["embeddings"].filter(pl.col("fold") == 10).drop("fold").equals(explained.embeddings)
     assert tables["features"].columns == ["fold", "model", "feature", "horizon", "importance"]
     assert tables["features"].group_by("model").len().sort("model").rows() == [("net", 24), ("trees", 1)]

@@ -156,7 +156,7 @@ def test_the_tables_have_the_documented_columns_and_shares_sum_to_one() -> None:
     neighbours = np.roll(np.arange(3 * STOCKS).reshape(STOCKS, 3) % STOCKS, 5, axis=0)
     model, batches = untrained(market, one_graph(neighbours))
     explained = explain_days(model, batches, market, TEST, max_days=2)
-    columns = {name: table.columns for name, table in explained.tables().items()}
+    columns = {name: table.columns for name, table in vars(explained).items()}
     assert columns == {
         "features": ["feature", "horizon", "importance"],
         "attention": ["layer", "head", "lag", "attention"],
@@ -184,7 +184,7 @@ def test_later_data_change_no_explanation() -> None:
     tables = []
     for _ in range(2):
         model, batches = untrained(market)
-        tables.append(explain_days(model, batches, market, days).tables())
+        tables.append(vars(explain_days(model, batches, market, days)))
         market.values[days.stop :] = 7.0
         market.targets[days.start :] = -3.0
     assert all(tables[0][name].equals(tables[1][name]) for name in tables[0])

@@ -90,10 +90,7 @@ class FinancialMetricsCallback(pl.Callback):
     """
 
     def __init__(
-        self,
-        monitor: str = "val/rank_ic_5d",
-        checkpoint_path: Path | None = None,
-        keep_last: bool = False,
+        self, monitor: str = "val/rank_ic_5d", checkpoint_path: Path | None = None, keep_last: bool = False
     ) -> None:
         self.monitor = monitor
         self.checkpoint_path = checkpoint_path

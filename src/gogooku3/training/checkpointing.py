@@ -39,7 +39,7 @@ class CheckpointFolder:
     is complete.
 
     Args:
-        folder: created by the first `save`, removed by `clear`.
+        folder: created by the first `save`.
         warn: called with a message for every damaged checkpoint.
     """
 
@@ -79,14 +79,6 @@ class CheckpointFolder:
                 )
                 self._state(number).unlink(missing_ok=True)
         return None
-
-    def clear(self) -> None:
-        """Remove every checkpoint and the folder."""
-        if self.folder.is_dir():
-            # JSON first: a kill in between leaves no state file without its tensors.
-            for path in sorted(self.folder.iterdir(), key=lambda path: path.suffix):
-                path.unlink()
-            self.folder.rmdir()
 
     def _read(self, number: int) -> Checkpoint:
         from safetensors.torch import load

@@ -1,7 +1,8 @@
 """Explanation tables of a trained network: features, attention, neighbours, edges and embeddings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,9 @@ class Explanations:
     """`date, code, x, y, sector, prediction`: the graph embedding's two principal components, and the mean
     prediction over horizons; sector null if unknown."""
 
-    def tables(self) -> dict[str, pl.DataFrame]:
-        """The tables by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
     def write(self, folder: Path) -> None:
         """Write one `<name>.parquet` per table, atomically."""
-        for name, table in self.tables().items():
+        for name, table in vars(self).items():
             with atomic_path(folder / f"{name}.parquet") as temporary:
                 table.write_parquet(temporary, compression="zstd")
 
@@ -176,9 +173,9 @@ def _neighbours(links: np.ndarray) -> pl.DataFrame:
     strength = links[:, 0]
     itself = np.isnan(strength)
     band = np.searchsorted(_BANDS, strength, side="right") - 1
-    ends = (*(f"{low:.1f}" for low in _BANDS), "1.0")
     groups = {ITSELF: itself} | {
-        f"{ends[number]} to {ends[number + 1]}": ~itself & (band == number) for number in range(len(_BANDS))
+        f"{low:.1f} to {high:.1f}": ~itself & (band == number)
+        for number, (low, high) in enumerate(pairwise((*_BANDS, 1.0)))
     }
     rows = [
         {

@@ -46,9 +46,7 @@ class MultiHorizonFinancialLoss(nn.Module):
     weights: Tensor
 
     def __init__(
-        self,
-        horizon_weights: Mapping[int, float] = DEFAULT_HORIZON_WEIGHTS,
-        correlation_weight: float = 0.0,
+        self, horizon_weights: Mapping[int, float] = DEFAULT_HORIZON_WEIGHTS, correlation_weight: float = 0.0
     ) -> None:
         super().__init__()
         if not horizon_weights or min(horizon_weights.values()) < 0:

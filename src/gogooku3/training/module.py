@@ -133,11 +133,7 @@ class ATFTModule(pl.LightningModule):
             fused=self.device.type in ("cuda", "cpu"),
         )
         schedule = build_schedule(
-            optimizer,
-            self.config.scheduler,
-            settings.learning_rate,
-            self.steps_per_epoch,
-            settings.epochs,
+            optimizer, self.config.scheduler, settings.learning_rate, self.steps_per_epoch, settings.epochs
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

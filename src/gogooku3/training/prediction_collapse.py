@@ -27,11 +27,8 @@ def daily_spread(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]
     >>> daily_spread(np.array([[1.0], [3.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
     array([0.5])
     """
-    spread = np.full(values.shape[1], np.nan)
-    for column, own in enumerate(values.T):
-        if len(by_day := spread_by_day(own, day)):
-            spread[column] = by_day.mean()
-    return spread
+    spreads = [spread_by_day(column, day) for column in values.T]
+    return np.array([by_day.mean() if len(by_day) else np.nan for by_day in spreads])
 
 
 def spread_by_day(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64]:

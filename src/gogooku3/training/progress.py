@@ -29,12 +29,7 @@ class EpochBar(TQDMProgressBar):
 class EpochLines(ProgressBar):
     """One line per epoch, for a file or a pipe, where a bar would print thousands of lines."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._started = 0.0
-
-    def disable(self) -> None:
-        """Lightning calls this on secondary processes; training uses one."""
+    _started = 0.0
 
     def on_train_epoch_start(self, *rest: Any) -> None:
         self._started = time.monotonic()

@@ -22,11 +22,7 @@ def seed_everything(seed: int) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that affect a run's results."""
-    recorded = {
-        "gogooku3": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+    recorded = {"gogooku3": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in _RECORDED:
         try:
             recorded[name] = version(name)

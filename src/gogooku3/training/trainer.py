@@ -179,14 +179,14 @@ class ATFTTrainer:
         if data.panel is not self.panel:
             raise DataError("the days to predict are of another panel than the trainer's; slice its panel")
         predictions, day, stock = self._predict(data.days, "day to predict")
-        keys = {
-            "date": polars.Series(self.panel.dates[day], dtype=polars.Date),
-            "code": np.array(self.panel.codes)[stock],
-        }
-        columns = {
-            f"prediction_{h}d": predictions[:, i] for i, h in enumerate(self.model.prediction_horizons)
-        }
-        return polars.DataFrame({**keys, **columns})
+        horizons = self.model.prediction_horizons
+        return polars.DataFrame(
+            {
+                "date": polars.Series(self.panel.dates[day], dtype=polars.Date),
+                "code": np.array(self.panel.codes)[stock],
+                **{f"prediction_{h}d": predictions[:, i] for i, h in enumerate(horizons)},
+            }
+        )
 
     def _predict(self, days: range, kind: str) -> Predictions:
         module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
@@ -197,9 +197,8 @@ class ATFTTrainer:
 
     def _solve_linear_path(self, penalty: float) -> None:
         """Fit the linear path: ridge regression on the training samples."""
-        linear = self.model.linear.to(self.batches.device)
         days = [day for day in self.train_data.days if self.batches.samples_by_day[day]]
-        linear.solve(map(self._finite_day, days), penalty)
+        self.model.linear.to(self.batches.device).solve(map(self._finite_day, days), penalty)
 
     def _finite_day(self, day: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and labels of a training day; refuses values that are not finite."""
