@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from run_files import change_json
 from tests.bad_input.harness import Case, data_set, refuse, table
 
 Damage = Callable[[Path], object]
@@ -32,15 +33,8 @@ def cut(name: str, share: float = 0.5) -> Damage:
 
 
 def changed(name: str, change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Change a JSON file in place."""
-
-    def damage(folder: Path) -> None:
-        path = folder / "run" / name
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-
-    return damage
+    """Change a JSON file and its own checksum."""
+    return lambda folder: change_json(folder / "run" / name, change)
 
 
 def unfinished(*more: Damage) -> Damage:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from run_files import change_json
 from tests.cli.commands import run_command
 
 
@@ -21,10 +22,8 @@ def home(trained_run: Path, tmp_path: Path) -> Path:
             if (trained_run / file).is_file():
                 shutil.copy(trained_run / file, tmp_path / name)
     changed = tmp_path / "other/20260102-000000/manifest.json"
-    about = json.loads(changed.read_text())
-    about["config"]["training"]["epochs"] = 99
-    about["data"]["fingerprint"] = "another"
-    changed.write_text(json.dumps(about))
+    change_json(changed, lambda about: about["config"]["training"].update(epochs=99))
+    change_json(changed, lambda about: about["data"].update(fingerprint="another"))
     for name, text in {
         "trained/20260103-000000": '{"status": "failed", "error": "DataError: no space"}',
         "trained/20260104-000000": "{",

@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from run_files import change_json, match_checksums
 
 from gogooku3.cli.main import main
 from gogooku3.errors import DataError
 from gogooku3.pipeline.audit_run import audit_run
-from gogooku3.runs.folder import read_json
+from gogooku3.runs.json_file import read_json
 from gogooku3.runs.seal import SEAL, write_seal
 
 
@@ -49,6 +50,7 @@ def test_predictions_that_the_saved_models_do_not_reproduce_are_found(copy: Path
     table = pl.read_parquet(copy / "predictions.parquet")
     cheated = pl.when(pl.col("model") == "lightgbm").then(pl.col("target")).otherwise(pl.col("prediction"))
     table.with_columns(prediction=cheated.cast(pl.Float32)).write_parquet(copy / "predictions.parquet")
+    match_checksums(copy)
     content = audit_run(copy, days_per_fold=1).to_dict()
     assert content["verdict"] == "leaks"
     assert outcome(content, "repeated") == "moved"
@@ -58,6 +60,7 @@ def test_predictions_that_the_saved_models_do_not_reproduce_are_found(copy: Path
 def test_targets_that_differ_from_the_data_set_are_found(copy: Path) -> None:
     table = pl.read_parquet(copy / "predictions.parquet")
     table.with_columns(pl.col("target") * 1.5).write_parquet(copy / "predictions.parquet")
+    match_checksums(copy)
     assert outcome(audit_run(copy, days_per_fold=1).to_dict(), "targets") == "moved"
 
 
@@ -83,8 +86,7 @@ def test_an_incomplete_run_or_a_different_data_set_is_refused(
     ).write_parquet(other)
     with pytest.raises(DataError, match=r"is not the data set of .*name the right file with --data"):
         audit_run(copy, other)
-    manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    change_json(copy / "manifest.json", lambda manifest: manifest.update(status="interrupted"))
     with pytest.raises(
         DataError, match=r"is interrupted, not complete; finish it with `gogooku3 train --resume"
     ):

@@ -23,7 +23,7 @@ def test_unknown_parts_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ([1], "holds no manifest but list"),
+        ([1], "manifest.json holds list, not an object"),
         ({"threads": "two"}, "its 'threads' is str, not int"),
         ({"data": {"path": "d.parquet"}}, "lacks the path or fingerprint"),
         ({"folds": [{"fold": -1}]}, "number -1"),

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from gogooku3.errors import DataError
-from gogooku3.runs.seal import SEAL, is_sealed, read_seal, verify_seal, write_seal
+from gogooku3.runs.json_file import with_checksum
+from gogooku3.runs.seal import (
+    SEAL,
+    is_sealed,
+    read_seal,
+    run_checksums,
+    verify_files,
+    verify_seal,
+    write_seal,
+)
 
 
 @pytest.fixture
@@ -46,6 +55,27 @@ def test_an_unreadable_seal_is_refused(content: str, folder: Path) -> None:
     (folder / SEAL).write_text(content)
     with pytest.raises(DataError, match=r"fit\.json is damaged"):
         verify_seal(folder)
+
+
+def test_a_seal_with_other_facts_is_refused(folder: Path) -> None:
+    seal = folder / SEAL
+    seal.write_text(seal.read_text().replace("linear", "lineas"))
+    with pytest.raises(DataError, match=r"fit\.json is damaged .*wrong checksum"):
+        read_seal(folder)
+
+
+def test_files_that_a_manifest_lists_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "fold_0").mkdir()
+    for name in ("predictions.parquet", "metrics.json", "fold_0/feature_statistics.parquet", "report.html"):
+        (tmp_path / name).write_text(name)
+    sums = run_checksums(tmp_path)
+    assert set(sums) == {"predictions.parquet", "metrics.json", "fold_0/feature_statistics.parquet"}
+    (tmp_path / "manifest.json").write_text(json.dumps(with_checksum({"sha256": sums})))
+    verify_files(tmp_path, *sums, "report.html")
+    (tmp_path / "metrics.json").write_text("metrics.jsom")
+    with pytest.raises(DataError, match=r"metrics\.json has changed since it was written"):
+        verify_files(tmp_path, "metrics.json")
+    verify_files(tmp_path, "predictions.parquet")
 
 
 def test_a_folder_without_a_seal_is_not_checked(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from typer import Argument, Option
 from gogooku3.cli.options import AsJson
 from gogooku3.cli.output import print_headline, print_json, print_table
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.runs.folder import CONFIG, METRICS
+from gogooku3.runs.folder import CONFIG, METRICS, PREDICTIONS
+from gogooku3.runs.json_file import damaged, read_json
 
 if TYPE_CHECKING:
     import polars as pl
-
-PREDICTIONS = "predictions.parquet"
 
 
 def evaluate(
@@ -81,10 +80,7 @@ def _print_scores(file: Path, changes: dict[str, Any], as_json: bool) -> None:
 
 def _compare(scores: dict[str, Any], recorded: Path) -> str:
     """Compare scores with those the run recorded, and name the first that differs."""
-    try:
-        there = dict(_leaves(json.loads(recorded.read_text(encoding="utf-8"))))
-    except ValueError as error:
-        raise DataError(f"{recorded} is not JSON ({error}); the table above is right") from None
+    there = dict(_leaves(_read_metrics(recorded)))
     here = dict(_leaves(scores))
     for name in [*here, *there]:
         # As text, so that tuples equal lists and NaN equals itself.
@@ -147,9 +143,12 @@ def _print_overfitting(files: list[Path], changes: dict[str, Any], as_json: bool
 
 def _read(file: Path) -> "pl.DataFrame":
     from gogooku3.files.tables import read_table
+    from gogooku3.runs.seal import verify_files
 
     if file.suffix.lower() != ".parquet":
         raise DataError(f"{file}: expected a prediction table in Parquet (.parquet); convert it first")
+    if file.name == PREDICTIONS:
+        verify_files(file.parent, PREDICTIONS, CONFIG, METRICS)
     return read_table(file)
 
 
@@ -179,8 +178,16 @@ def _scoring(file: Path, changes: dict[str, Any]) -> dict[str, Any]:
 
 def _earlier_sharpes(file: Path) -> list[float]:
     """Sharpe ratios of earlier trials, as recorded by the run; empty for any other table."""
-    try:
-        scores = json.loads(file.with_name(METRICS).read_text(encoding="utf-8"))
-        return list(scores["trials"]["earlier_sharpes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    metrics = file.with_name(METRICS)
+    sharpes = (_read_metrics(metrics).get("trials") or {}).get("earlier_sharpes") or []
+    if not isinstance(sharpes, list) or not all(isinstance(sharpe, int | float) for sharpe in sharpes):
+        raise DataError(f"{metrics}: its trials.earlier_sharpes are not numbers; copy the run again")
+    return sharpes
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """The recorded scores; empty if there are none, a DataError if they are damaged."""
+    content, problem = read_json(path, {"trials": dict})
+    if problem:
+        raise damaged(path, problem, f"copy the run again, or score a copy of its {PREDICTIONS}")
+    return content or {}

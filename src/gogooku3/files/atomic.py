@@ -1,13 +1,14 @@
 """Files and folders are written whole or not at all: a temporary name, fsync, rename."""
 
 import glob
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gogooku3.errors import DataError, GogookuError, file_error
 
@@ -172,6 +173,11 @@ def write_text_atomic(path: Path | str, text: str) -> None:
     """Write a UTF-8 text file whole."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json_atomic(path: Path | str, content: Any) -> None:
+    """Write a JSON file whole; dates and paths become text."""
+    write_text_atomic(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
 def write_parquet_atomic(path: Path | str, frame: "pl.DataFrame") -> None:

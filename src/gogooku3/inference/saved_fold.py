@@ -21,9 +21,10 @@ from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.models.saving import SETTINGS, network_folders, read_settings
 from gogooku3.preprocessing.cross_section import CrossSectionalNormalizerV2
 from gogooku3.preprocessing.market_state import MarketState
-from gogooku3.runs.folder import read_json
+from gogooku3.runs.folder import FEATURE_STATISTICS
+from gogooku3.runs.json_file import damaged, read_json
 from gogooku3.runs.manifest import read_manifest
-from gogooku3.runs.seal import verify_seal
+from gogooku3.runs.seal import verify_files, verify_seal
 
 if TYPE_CHECKING:
     import lightgbm
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
     from gogooku3.models.atft_gat_fan import ATFTGATFANModel
     from gogooku3.models.linear_forecaster import LinearForecaster
-
-FEATURE_STATISTICS = "feature_statistics.parquet"
-"""Statistics of each input on the fold's training days, from `drift.feature_statistics`."""
 
 _FOLD = re.compile(r"fold_\d+")
 # Read at opening, to refuse a state that no run writes before any data is read.
@@ -84,8 +82,10 @@ class SavedFold:
                     "run that `gogooku3 train` wrote, not of a single model"
                 )
         dataset = (read_manifest(folder.parent).get("config") or {}).get("dataset") or {}
-        training = read_json(last / "training.json")[0] or {}
-        half_precision = str(training.get("precision", "")).startswith("bf16")
+        training, problem = read_json(last / "training.json", {"precision": str})
+        if problem:
+            raise damaged(last / "training.json", problem, "copy the run again, or train again")
+        half_precision = ((training or {}).get("precision") or "").startswith("bf16")
         saved = SavedFold(folder, folders, state, dataset, half_precision)
         for name in _CHECKED:
             try:
@@ -126,7 +126,9 @@ class SavedFold:
         own = self.folder / "lightgbm"
         folder = own if own.is_dir() else self.folder
         paths = {horizon: folder / f"lightgbm_{horizon}d.txt" for horizon in self.horizons}
-        return {horizon: load_trees(path) for horizon, path in paths.items() if path.is_file()}
+        boosters = {horizon: load_trees(path) for horizon, path in paths.items() if path.is_file()}
+        verify_seal(folder)
+        return boosters
 
     @cached_property
     def linear(self) -> "LinearForecaster | None":
@@ -204,6 +206,7 @@ class SavedFold:
     def feature_statistics(self) -> pl.DataFrame | None:
         """Statistics of the inputs in training; None where the run did not write them."""
         path = self.folder / FEATURE_STATISTICS
+        verify_files(self.folder.parent, f"{self.folder.name}/{path.name}")
         return read_table(path) if path.is_file() else None
 
     def open_data(self, data_path: Path | str) -> FeatureFile:

@@ -1,14 +1,14 @@
 """Saved models on disk: a network's folder and LightGBM's trees. Imports no torch, unpickles nothing."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gogooku3.errors import DataError, choices
-from gogooku3.files.atomic import atomic_path, write_text_atomic
+from gogooku3.files.atomic import atomic_path, write_json_atomic, write_text_atomic
+from gogooku3.runs.json_file import read_json
 
 if TYPE_CHECKING:
     import lightgbm
@@ -29,7 +29,7 @@ def save_model(folder: Path, model: "nn.Module", extra: Mapping[str, Any] | None
     """
     path = write_tensors(folder / WEIGHTS, model.state_dict())
     settings = {"model": model.settings, **(extra or {})}
-    write_text_atomic(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    write_json_atomic(folder / SETTINGS, settings)
     return path
 
 
@@ -81,12 +81,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path} is missing; expected a fold folder of a run, so name one, or copy it again"
             )
-    try:
-        state = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _no_model(folder, error) from None
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise _no_model(folder, ValueError(f"{SETTINGS} has no 'model'"))
+    state, problem = read_json(folder / SETTINGS, {"model": dict})
+    if state is None or state.get("model") is None:
+        raise _no_model(folder, ValueError(problem or f"{SETTINGS} has no 'model'"))
     return state
 
 

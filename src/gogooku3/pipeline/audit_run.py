@@ -4,7 +4,6 @@ Compares what the run wrote with what its saved folds predict now.
 """
 
 import datetime as dt
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +17,21 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError, choices
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
-from gogooku3.files.atomic import write_text_atomic
+from gogooku3.files.atomic import check_writable, write_json_atomic
 from gogooku3.files.tables import read_table
 from gogooku3.inference.predict import FoldPredictions, predict_days
 from gogooku3.inference.prepare_days import prepare_days, select_days
 from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.models.forecaster import LIGHTGBM, LINEAR, NETWORK
-from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
+from gogooku3.pipeline.audit_tables import RunAudit, audit_tables
 from gogooku3.pipeline.explanations import read_explanations
 from gogooku3.pipeline.scoring_settings import configured_series
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.reporting.report import ReportInputs, write_report
-from gogooku3.runs.folder import AUDIT, CONFIG, METRICS, RunFolder
+from gogooku3.runs.folder import AUDIT, CONFIG, GRAPHS, METRICS, PREDICTIONS, REPORT, RunFolder
+from gogooku3.runs.json_file import require_json, with_checksum
 from gogooku3.runs.manifest import read_manifest
+from gogooku3.runs.seal import verify_files
 from gogooku3.safety.auditing.differences import differences
 from gogooku3.safety.auditing.findings import Finding
 from gogooku3.schema import DATE, KEYS, target_column
@@ -61,6 +62,7 @@ class _Run:
     path: Path
     manifest: Mapping[str, Any]
     config: RunConfig
+    folds: Mapping[int, SavedFold]
     predictions: pl.DataFrame
     frame: pl.DataFrame
     features: list[str]
@@ -104,10 +106,10 @@ def audit_run(
         audited.frame.height,
     )
     audit.check("targets", _TARGETS, list(_targets(audited)), f"{audited.predictions.height:,} rows")
-    folds = {fold["fold"]: SavedFold.load(audited.path, fold["fold"]) for fold in audited.manifest["folds"]}
+    folds = audited.folds
     report("scales", 0.1)
     if audited.config.normalization.cross_sectional.enabled:
-        audit.check("scales", _SCALES, list(_scales(audited, folds)), _counted(len(folds), "fold"))
+        audit.check("scales", _SCALES, list(_scales(audited)), _counted(len(folds), "fold"))
     by_probe: dict[str, list[Finding]] = {_REPEATED: [], _ALTERED: [], _REMOVED: []}
     days = [(number, day) for number in folds for day in _sample(audited, number, days_per_fold)]
     for position, (number, day) in enumerate(days):
@@ -126,12 +128,17 @@ def write_audit(run: Path, audit: RunAudit) -> None:
     Raises:
         DataError: the folder can't be read or written.
     """
-    write_text_atomic(run / AUDIT, json.dumps(audit.to_dict(), indent=2) + "\n")
-    scores = json.loads((run / METRICS).read_text(encoding="utf-8"))
-    series = configured_series(read_table(run / "predictions.parquet"), load_config(run / CONFIG).evaluation)
+    verify_files(run, CONFIG, PREDICTIONS, METRICS, GRAPHS)
+    scores = _read_metrics(run)
+    series = configured_series(read_table(run / PREDICTIONS), load_config(run / CONFIG).evaluation)
     explanations = read_explanations(run, NETWORK, LIGHTGBM)
+    write_json_atomic(run / AUDIT, with_checksum(audit.to_dict()))
     inputs = ReportInputs(read_manifest(run), scores, series, explanations, audit.to_dict())
-    write_report(run / "report.html", inputs)
+    write_report(run / REPORT, inputs)
+
+
+def _read_metrics(run: Path) -> dict[str, Any]:
+    return require_json(run / METRICS, {"settings": dict, "models": dict}, "copy the run again")
 
 
 def _counted(number: int, noun: str) -> str:
@@ -139,7 +146,9 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _read(run: Path, data_path: Path | str | None) -> _Run:
+    """Read all that the audit and its report need, so that a damaged file is refused before any work."""
     RunFolder.open(run)
+    check_writable(run / REPORT)
     manifest = read_manifest(run)
     if manifest.get("status") != "complete":
         raise DataError(
@@ -148,6 +157,9 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         )
     if missing := [part for part in ("data", "folds") if not manifest.get(part)]:
         raise DataError(f"the manifest of {run} lacks {choices(missing)}; copy the run again")
+    verify_files(run, CONFIG, PREDICTIONS, METRICS, GRAPHS)
+    _read_metrics(run)
+    read_explanations(run, NETWORK, LIGHTGBM)
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
     if data_path is None and not data.exists():
@@ -164,8 +176,9 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
             f"{data} is not the data set of {run}: its fingerprint is {loader.fingerprint}, the run's was "
             f"{manifest['data']['fingerprint']}; name the right file with --data"
         )
-    predictions = read_table(run / "predictions.parquet")
-    return _Run(run, manifest, config, predictions, loader.load_data(), loader.feature_names)
+    folds = {fold["fold"]: SavedFold.load(run, fold["fold"]) for fold in manifest["folds"]}
+    predictions = read_table(run / PREDICTIONS)
+    return _Run(run, manifest, config, folds, predictions, loader.load_data(), loader.feature_names)
 
 
 def _targets(run: _Run) -> Iterator[Finding]:
@@ -180,7 +193,7 @@ def _targets(run: _Run) -> Iterator[Finding]:
             yield _finding("targets", name, says, different)
 
 
-def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
+def _scales(run: _Run) -> Iterator[Finding]:
     """Folds whose normaliser or market state was not fitted on their training days."""
     horizons = run.config.time_series.prediction_horizons
     panel = Panel.from_frame(run.frame, run.features, horizons, reserve=tuple(QUALITY_FEATURES))
@@ -188,7 +201,7 @@ def _scales(run: _Run, folds: Mapping[int, SavedFold]) -> Iterator[Finding]:
     for facts in run.manifest["folds"]:
         first, last = (np.datetime64(facts[name]) for name in ("train_start", "validation_end"))
         days = range(int(np.searchsorted(panel.dates, first)), int(np.searchsorted(panel.dates, last)) + 1)
-        saved = folds[facts["fold"]].state
+        saved = run.folds[facts["fold"]].state
         expected = {"normalizer": normalizer.fit_fold(days).to_dict()}
         if saved["market_state"]:
             expected["market_state"] = MarketState.fit(normalizer.statistics, days).to_dict()

@@ -13,7 +13,6 @@ from gogooku3.safety.auditing.findings import Finding
 from gogooku3.safety.auditing.folds import audit_folds
 from gogooku3.schema import CODE, DATE
 
-GRAPHS = "graphs.parquet"
 ROW = (DATE, CODE, "model", "horizon")
 
 

@@ -9,6 +9,7 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.parsing import read_keys
 from gogooku3.files.tables import collect, read_table, scan_table
 from gogooku3.models.lightgbm_forecaster import IMPORTANCE
+from gogooku3.runs.folder import GRAPHS
 from gogooku3.schema import CODE, DATE, SECTOR, map_columns
 from gogooku3.training.network_forecaster import EXPLANATIONS
 
@@ -42,7 +43,7 @@ def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, p
             table = read_table(gains).select(fold, pl.lit(baseline).alias("model"), pl.all())
             tables.setdefault("features", []).append(table)
     joined = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in tables.items()}
-    graphs = run_dir / "graphs.parquet"
+    graphs = run_dir / GRAPHS
     return joined | ({"graphs": read_table(graphs)} if graphs.is_file() else {})
 
 

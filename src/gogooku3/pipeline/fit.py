@@ -11,13 +11,11 @@ from gogooku3.files.tables import read_table
 from gogooku3.models.forecaster import FoldData, Workspace
 from gogooku3.pipeline.plan import Fit, new_forecaster
 from gogooku3.pipeline.step_log import StepLog
-from gogooku3.runs.folder import RunFolder
+from gogooku3.runs.folder import PREDICTIONS, RunFolder
 from gogooku3.runs.seal import is_sealed, read_seal, write_seal
 from gogooku3.training.network_forecaster import CHECKPOINTS
 from gogooku3.training.prediction_collapse import collapse_warning, prediction_spread
 from gogooku3.training.stop_signals import StopSignals
-
-PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)

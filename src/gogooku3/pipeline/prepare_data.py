@@ -15,15 +15,13 @@ from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_w
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.inference.drift import feature_statistics
-from gogooku3.inference.saved_fold import FEATURE_STATISTICS
 from gogooku3.models.forecaster import FoldData
-from gogooku3.pipeline.audit_tables import GRAPHS
 from gogooku3.pipeline.explanations import read_sectors
 from gogooku3.pipeline.input_checks import CheckedInputs, check_rows, plan_panel
 from gogooku3.pipeline.step_log import StepLog
 from gogooku3.preprocessing.cross_section import PanelNormalizer
 from gogooku3.preprocessing.market_state import MarketState
-from gogooku3.runs.folder import RunFolder
+from gogooku3.runs.folder import FEATURE_STATISTICS, GRAPHS, RunFolder
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
 from gogooku3.schema import CODE, DATE, ONE_DAY, ONE_DAY_RETURN, target_column
 

@@ -40,8 +40,9 @@ from gogooku3.pipeline.run_record import RunRecord
 from gogooku3.pipeline.score_run import score_run
 from gogooku3.pipeline.scoring_settings import check_prices
 from gogooku3.pipeline.step_log import StepLog
-from gogooku3.runs.folder import CONFIG, MANIFEST, RunFolder
-from gogooku3.runs.seal import is_sealed
+from gogooku3.runs.folder import CONFIG, PREDICTIONS, REPORT, RunFolder
+from gogooku3.runs.manifest import write_manifest
+from gogooku3.runs.seal import CHECKSUMS, is_sealed, run_checksums
 from gogooku3.system import available_cores
 from gogooku3.training.loggers import require_clients
 from gogooku3.training.network_forecaster import new_network
@@ -134,14 +135,15 @@ class Run:
         # A memory-mapped panel holds nothing that the data set does not.
         (self.folder.path / PANEL_FILE).unlink(missing_ok=True)
         results = self._results(scores, time.perf_counter() - started)
-        self.folder.write_json(MANIFEST, self.record.manifest("complete", results["total_duration"]))
+        complete = self.record.manifest("complete", results["total_duration"])
+        write_manifest(self.folder, {**complete, CHECKSUMS: run_checksums(self.folder.path)})
         return results
 
     def _fit_all(self) -> tuple[list[pl.DataFrame], pl.Series, pl.DataFrame | None]:
         """Prediction tables of all models, the trading days, and the one-day returns if no model has them."""
         with self.log.step("load data"):
             frame, self.record.data = load_frame(self.inputs, self.log)
-            self.folder.write_json(MANIFEST, self.record.manifest("running"))
+            write_manifest(self.folder, self.record.manifest("running"))
             panel = build_panel(self.inputs, frame, self.folder, self.log)
             one_day = one_day_returns(frame, self.config)
             del frame
@@ -190,7 +192,7 @@ class Run:
             status = {"status": "interrupted"}
         # On a full disk this fails too; the first failure is the one to report.
         with suppress(OSError, GogookuError):
-            self.folder.write_json(MANIFEST, self.record.manifest("failed") | status)
+            write_manifest(self.folder, self.record.manifest("failed") | status)
         return reported
 
     def _report_complete_fits(self) -> None:
@@ -230,8 +232,8 @@ class Run:
             "peak_memory_gb": self.log.peak_memory_gb,
             "run_dir": str(path),
             "model_path": str(path / last_network.folder / "model.safetensors"),
-            "report_path": str(path / "report.html"),
-            "predictions_path": str(path / "predictions.parquet"),
+            "report_path": str(path / REPORT),
+            "predictions_path": str(path / PREDICTIONS),
             "scores": scores,
             "steps": self.log.steps,
             "dropped": self.log.dropped,

@@ -8,14 +8,16 @@ import polars as pl
 from gogooku3.errors import GogookuError
 from gogooku3.evaluation.prediction_table import as_enum
 from gogooku3.evaluation.scores import score_series
+from gogooku3.files.tables import read_table
 from gogooku3.models.forecaster import LIGHTGBM, NETWORK
-from gogooku3.pipeline.audit_tables import GRAPHS, RunAudit, audit_tables
+from gogooku3.pipeline.audit_tables import RunAudit, audit_tables
 from gogooku3.pipeline.explanations import read_explanations
 from gogooku3.pipeline.prediction_table import oracle_tables, rank_average_tables
 from gogooku3.pipeline.run_record import RunRecord
 from gogooku3.pipeline.scoring_settings import configured_series
 from gogooku3.reporting.report import ReportInputs, write_report
-from gogooku3.runs.folder import AUDIT, METRICS, RunFolder
+from gogooku3.runs.folder import AUDIT, GRAPHS, METRICS, PREDICTIONS, REPORT, RunFolder
+from gogooku3.runs.json_file import with_checksum
 from gogooku3.runs.listing import earlier_sharpes
 from gogooku3.safety.walk_forward import WalkForwardSplitterV2
 from gogooku3.schema import CODE, DATE
@@ -50,12 +52,12 @@ def score_run(
     tables.clear()
     if one_day is not None:
         table = table.join(one_day, on=[DATE, CODE], how="left", maintain_order="left")
-    folder.write_table("predictions.parquet", table)
+    folder.write_table(PREDICTIONS, table)
     # As enums: audit, scores and report read the names again and again.
     table = table.with_columns(as_enum(table[CODE]), as_enum(table["model"]))
     # The audit comes first, so that its memory is free before the daily series are computed.
     audit = _audit(record, splitter, folder, table, calendar).to_dict()
-    folder.write_json(AUDIT, audit)
+    folder.write_json(AUDIT, with_checksum(audit))
     series = configured_series(table, config.evaluation)
     tried = earlier_sharpes(folder.path.parents[1], record.data["fingerprint"])
     scores = score_series(series, earlier_sharpes=tried)
@@ -66,7 +68,7 @@ def score_run(
 
 def _report(record: RunRecord, folder: RunFolder, inputs: ReportInputs) -> None:
     """Write the report. A chart that fails is a warning: models and scores are complete without it."""
-    path = folder.path / "report.html"
+    path = folder.path / REPORT
     try:
         explanations = read_explanations(folder.path, NETWORK, LIGHTGBM)
         write_report(path, replace(inputs, explanations=explanations))
@@ -96,7 +98,7 @@ def _audit(
         calendar,
         splitter.horizons,
         splitter.embargo_days,
-        pl.read_parquet(graphs) if graphs.is_file() else None,
+        read_table(graphs) if graphs.is_file() else None,
         record.log.dropped,
         record.data["rows"],
     )

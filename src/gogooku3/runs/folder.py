@@ -1,7 +1,6 @@
 """The folder of a run: names of its files, and writing them. Every file is written whole or not at all."""
 
 import datetime as dt
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gogooku3.errors import ConfigError, DataError, choices, file_error
-from gogooku3.files.atomic import atomic_path, remove_leftovers, write_text_atomic
+from gogooku3.files.atomic import atomic_path, remove_leftovers, write_json_atomic, write_text_atomic
 from gogooku3.files.locks import exclusive
 
 if TYPE_CHECKING:
@@ -18,28 +17,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 CONFIG, MANIFEST, METRICS = "config.yaml", "manifest.json", "metrics.json"
-AUDIT, LOCK = "audit.json", ".lock"
+AUDIT, PREDICTIONS, GRAPHS = "audit.json", "predictions.parquet", "graphs.parquet"
+REPORT, LOCK = "report.html", ".lock"
+FEATURE_STATISTICS = "feature_statistics.parquet"
+"""In each fold's folder: statistics of the inputs on its training days."""
 SPANS = ("train", "validation", "test")
 """Parts of a fold whose first and last days are in the manifest, as `train_start` and `train_end`."""
-
-
-def read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """Read a JSON object that may be missing or damaged.
-
-    Returns:
-        the object, or None and the problem; a missing file is no problem ("").
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, ""
-    except OSError as error:
-        return None, f"{path.name} can't be read: {error.strerror}"
-    except (ValueError, RecursionError):
-        return None, f"{path.name} is not JSON"
-    if not isinstance(content, dict):
-        return None, f"{path.name} holds {type(content).__name__}, not an object"
-    return content, ""
 
 
 def check_experiment_name(experiment: str) -> None:
@@ -113,7 +96,9 @@ class RunFolder:
 
     def write_json(self, name: Path | str, content: Any) -> Path:
         """Write a JSON file; dates and paths become text."""
-        return self.write_text(name, json.dumps(content, indent=2, default=str) + "\n")
+        path = self.path / name
+        write_json_atomic(path, content)
+        return path
 
     def write_text(self, name: Path | str, content: str) -> Path:
         """Write a text file."""

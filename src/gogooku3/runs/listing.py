@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gogooku3.files.locks import is_locked
-from gogooku3.runs.folder import AUDIT, CONFIG, LOCK, MANIFEST, METRICS, read_json
+from gogooku3.runs.folder import AUDIT, CONFIG, LOCK, MANIFEST, METRICS
+from gogooku3.runs.json_file import read_json
+from gogooku3.runs.seal import CHECKSUMS, changed
 
 SCORES = {"ic_1d": "max", "rank_ic": "max", "sharpe_net": "max", "drawdown_net": "min"}
 """Headline scores of a model, and whether the best is the maximum or the minimum."""
@@ -56,7 +58,7 @@ class RunSummary:
         if status == "running":
             status = _lock_status(path)
         audit, audit_problem = read_json(path / AUDIT)
-        metrics, metrics_problem = read_json(path / METRICS)
+        metrics, metrics_problem = _read_metrics(path, manifest)
         horizon, scores = _headline(metrics or {})
         problem = metrics_problem or audit_problem
         if status == "complete" and not scores:
@@ -153,7 +155,7 @@ def earlier_sharpes(runs_dir: Path, fingerprint: str, headline_horizon: int | No
         same_data = _mapping(manifest.get("data")).get("fingerprint") == fingerprint
         if manifest.get("status") != "complete" or not same_data:
             continue
-        metrics = read_json(path.with_name(METRICS))[0] or {}
+        metrics = _read_metrics(path.parent, manifest)[0] or {}
         settings = _mapping(metrics.get("settings"))
         if headline_horizon not in (None, settings.get("headline_horizon")):
             continue
@@ -182,6 +184,14 @@ def _headline(metrics: Mapping[str, Any]) -> tuple[int | None, dict[str, dict[st
                 "drawdown_net": _number(headline.get("max_drawdown_net")),
             }
     return horizon, scores
+
+
+def _read_metrics(run: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The scores of a run as from `read_json`; a checksum other than the manifest's is a problem."""
+    checksum = _mapping(manifest.get(CHECKSUMS)).get(METRICS)
+    if checksum is not None and (problem := changed(run / METRICS, checksum)):
+        return None, f"{METRICS} {problem}"
+    return read_json(run / METRICS, {"settings": dict, "models": dict})
 
 
 def _lock_status(path: Path) -> str:

@@ -1,16 +1,17 @@
-"""Reads and checks the manifest of a run. Imports no settings code, which is slow to load."""
+"""Reads, checks and writes the manifest of a run. Imports no settings code, which is slow to load."""
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gogooku3.errors import DataError, choices
-from gogooku3.runs.folder import MANIFEST, SPANS
+from gogooku3.errors import choices
+from gogooku3.runs.folder import MANIFEST, SPANS, RunFolder
+from gogooku3.runs.json_file import damaged, read_json, with_checksum
 
 _TYPES = {
-    **dict.fromkeys(("data", "versions", "config"), dict),
+    **dict.fromkeys(("data", "versions", "config", "sha256"), dict),
     **dict.fromkeys(("folds", "dropped", "resumed"), list),
     "threads": int,
 }
@@ -23,27 +24,27 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Read the manifest in a run's folder; empty if there is none.
 
     Raises:
-        DataError: not JSON, or a part is not of the type that a run writes.
+        DataError: not JSON, changed since it was written, or a part is not of the type that a run writes.
     """
     file = path / MANIFEST
     if not file.is_file():
         return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON ({error}); start a new run") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{file} holds no manifest but {type(content).__name__}; start a new run")
-    for problem in _problems(content):
-        raise DataError(f"{file}: {problem}; bring the old file back, or start a new run")
+    content, problem = read_json(file, _TYPES)
+    advice = "bring the old file back, or start a new run"
+    if content is None:
+        raise damaged(file, problem, advice)
+    if wrong := next(_problems(content), None):
+        raise damaged(file, f"{MANIFEST}: {wrong}", advice)
     return content
+
+
+def write_manifest(folder: RunFolder, content: Mapping[str, Any]) -> None:
+    """Write the manifest of a run with its own checksum."""
+    folder.write_json(MANIFEST, with_checksum(content))
 
 
 def _problems(manifest: dict[str, Any]) -> Iterator[str]:
     """Parts that other modules could not use. A fold's number must be valid in a folder's name."""
-    for part, kind in _TYPES.items():
-        if not isinstance(manifest.get(part), kind | None):
-            yield f"its '{part}' is {type(manifest[part]).__name__}, not {kind.__name__}"
     data = manifest.get("data") or {}
     if data and not all(isinstance(data.get(name), str) for name in ("path", "fingerprint")):
         yield "its 'data' lacks the path or fingerprint of a data set"

@@ -1,6 +1,5 @@
 """ATFT-GAT-FAN as a forecaster: one network, trained from one seed."""
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,11 +7,12 @@ import polars as pl
 import torch
 
 from gogooku3.config import RunConfig
-from gogooku3.files.atomic import write_text_atomic
+from gogooku3.files.atomic import write_json_atomic
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.forecaster import NETWORK, FoldData, Workspace, prediction_frame
 from gogooku3.models.saving import SETTINGS, load_model, save_model
+from gogooku3.runs.json_file import require_json
 from gogooku3.training.batches import PanelBatches, predict_batch
 from gogooku3.training.checkpointing import CheckpointFolder
 from gogooku3.training.explanations import explain_days
@@ -120,7 +120,7 @@ class NetworkForecaster:
             written += sorted((folder / EXPLANATIONS).glob("*.parquet"))
             if self.config.logging.tensorboard:
                 write_explanation_figures(folder / TENSORBOARD, explained, self._outcome["best_epoch"])
-        write_text_atomic(folder / TRAINING, json.dumps(self._outcome, indent=2) + "\n")
+        write_json_atomic(folder / TRAINING, self._outcome)
         weights = save_model(folder, self.model, dict(self._fold.state))
         (folder / "best.safetensors").unlink(missing_ok=True)
         return [*written, weights, folder / SETTINGS]
@@ -131,5 +131,5 @@ class NetworkForecaster:
         loaded = cls.__new__(cls)
         loaded.model, _ = load_model(folder, ATFTGATFANModel)
         loaded._trainer = None
-        loaded._outcome = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        loaded._outcome = require_json(folder / TRAINING, {"precision": str}, "copy the run again")
         return loaded
