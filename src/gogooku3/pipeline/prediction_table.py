@@ -8,6 +8,7 @@ from gogooku3.data.panel import PanelSlice
 from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.evaluation.prediction_table import ORACLE
 from gogooku3.evaluation.rank_average import RANK_AVERAGE, rank_average
+from gogooku3.files.tables import read_table
 from gogooku3.schema import CODE, DATE
 
 
@@ -68,7 +69,7 @@ def oracle_tables(data_path: Path, tables: list[pl.DataFrame], like: str) -> lis
     sidecar = oracle_paths(data_path)[0]
     if not sidecar.is_file():
         return []
-    oracle = pl.read_parquet(sidecar)
+    oracle = read_table(sidecar)
     oracles = []
     for table in tables:
         column = f"oracle_{table['horizon'][0]}d"

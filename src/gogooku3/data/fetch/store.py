@@ -92,7 +92,7 @@ def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
 def _read(file: Path, columns: list[str] | None) -> pl.DataFrame:
     try:
         if columns is not None:
-            schema = pl.read_parquet_schema(file)
+            schema = pl.scan_parquet(file, glob=False).collect_schema()
             columns = [name for name in columns if name in schema]
         return pl.read_parquet(file, columns=columns, glob=False, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -115,7 +115,7 @@ def _is_current(file: Path, first: dt.date, last: dt.date) -> bool:
         return False
     try:
         date = pl.col("Date")
-        days = pl.scan_parquet(file).select(first=date.min(), last=date.max()).collect()
+        days = pl.scan_parquet(file, glob=False).select(first=date.min(), last=date.max()).collect()
     except (pl.exceptions.PolarsError, OSError):
         return False
     stored_first, stored_last = days.row(0)
