@@ -67,3 +67,16 @@ def test_the_lock_is_free_after_the_block_even_when_the_block_fails(tmp_path: Pa
 def test_a_file_that_does_not_exist_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
     assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+@pytest.mark.parametrize("name", [".lock", ".lock.holder"])
+def test_a_lock_that_is_no_plain_file_is_refused_at_once(name: str, kind: str, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    place = tmp_path / name
+    make = {"pipe": os.mkfifo, "link": lambda path: path.symlink_to(precious), "folder": os.mkdir}
+    make[kind](place)
+    with pytest.raises(DataError, match="is not a plain file"), exclusive(tmp_path / ".lock", "busy"):
+        pass
+    assert precious.read_text() == "precious"

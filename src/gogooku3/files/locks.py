@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import platform
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,9 +25,13 @@ def exclusive(path: Path, refusal: str) -> Iterator[None]:
         refusal: start of the error message for a second process; the holder and advice follow.
 
     Raises:
-        DataError: another process holds the lock.
+        DataError: another process holds the lock, or the lock file is a link, a pipe or a folder.
     """
     lock, note = FileLock(path), holder_note(path)
+    for file in (path, note):
+        # Opening a pipe would wait for its other end, and a link would empty another file.
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
+            raise DataError(f"{file} is not a plain file, so it can't serve as a lock; remove it")
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -1,8 +1,10 @@
 """The folder of a run: names of its files, and writing them. Every file is written whole or not at all."""
 
 import datetime as dt
+import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,13 +62,18 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """The folder of an existing run; a DataError if it has none of a run's files."""
+        """The folder of an existing run, to write to.
+
+        Raises:
+            DataError: it has none of a run's files, or something in it is a link or a special file.
+        """
         if not (path / CONFIG).is_file():
             entries = choices(sorted(entry.name for entry in path.iterdir())) if path.is_dir() else "nothing"
             raise DataError(
                 f"{path} is not the folder of a run: expected {CONFIG} in it, found {entries}; name a folder "
                 "such as runs/train/20250101-090000, or start a new run"
             )
+        refuse_links(path)
         folder = cls.__new__(cls)
         folder.path = path.resolve()
         folder._new = []
@@ -96,22 +103,44 @@ class RunFolder:
 
     def write_json(self, name: Path | str, content: Any) -> Path:
         """Write a JSON file; dates and paths become text."""
-        path = self.path / name
+        path = self._own(name)
         write_json_atomic(path, content)
         return path
 
     def write_text(self, name: Path | str, content: str) -> Path:
         """Write a text file."""
-        path = self.path / name
+        path = self._own(name)
         write_text_atomic(path, content)
         return path
 
     def write_table(self, name: Path | str, table: "pl.DataFrame") -> Path:
         """Write a Parquet file."""
-        path = self.path / name
+        path = self._own(name)
         with atomic_path(path) as temporary:
             table.write_parquet(temporary, compression="zstd")
         return path
+
+    def _own(self, name: Path | str) -> Path:
+        """A path of this run; a DataError if it is elsewhere."""
+        path = self.path / name
+        if not path.parent.resolve().is_relative_to(self.path.resolve()):
+            raise DataError(
+                f"{path} is outside the run in {self.path}; give names below the folder of the run"
+            )
+        return path
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise a DataError for a link or special file below a folder: a write to it would go elsewhere, or hang."""
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                kind = "a link" if stat.S_ISLNK(mode) else "a special file"
+                raise DataError(
+                    f"{path} is {kind}; a run that is resumed or audited has only files and folders of its own: "
+                    "put a copy in its place, or remove it"
+                )
 
 
 def _create_stamped(parent: Path) -> Path:
