@@ -7,6 +7,7 @@ The same goes for a full disk or an unreadable file (`file_error`). Any other ex
 import difflib
 import errno
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -82,6 +83,21 @@ def file_error(error: BaseException, path: Path | str | None = None) -> DataErro
     return DataError(f"{named}: {reason}" if named else f"{reason} ({error})")
 
 
+def visible(text: object, lines: bool = False) -> str:
+    r"""Text for a terminal: control characters, marks of direction and lone surrogates become question marks.
+
+    Args:
+        text: anything; names in files may hold sequences that move the cursor or reverse the line.
+        lines: keep line breaks and tabs.
+
+    >>> visible("\x1b[2Ja\u202eb")
+    '?[2Ja?b'
+    """
+    kept = "\n\t" if lines else ""
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(c if c in kept or unicodedata.category(c) not in hidden else "?" for c in str(text))
+
+
 def choices(names: Iterable[object], limit: int = 12) -> str:
     """List names for a message: at most `limit`, each on one line and of at most 80 characters.
 
@@ -90,8 +106,7 @@ def choices(names: Iterable[object], limit: int = 12) -> str:
     >>> choices(range(20), limit=2)
     '0, 1, ... (20 in all)'
     """
-    plain = ("".join(letter if letter.isprintable() else "?" for letter in str(name)) for name in names)
-    listed = [name if len(name) <= 80 else name[:77] + "..." for name in plain]
+    listed = [name if len(name) <= 80 else name[:77] + "..." for name in map(visible, names)]
     if len(listed) <= limit:
         return ", ".join(listed) or "none"
     return ", ".join(listed[:limit]) + f", ... ({len(listed)} in all)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer import Argument, Option
 
-from gogooku3.cli.output import print_table, progress_bar, say
+from gogooku3.cli.output import print_table, progress_bar, say, show
 from gogooku3.errors import ConfigError, DataError, choices
 
 if TYPE_CHECKING:
@@ -226,29 +226,29 @@ def _print_report(report: "AuditReport", examples: Sequence[str], out: Path | No
     )
     _print_findings(report.findings, "--out DIR or --json")
     for run in report.failed:
-        print(f"could not run: {run.name}: {run.detail}")
+        show(f"could not run: {run.name}: {run.detail}")
     if report.ignored:
-        print(f"not compared: {choices(report.ignored)}")
+        show(f"not compared: {choices(report.ignored)}")
     if out is not None:
-        print(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(examples)))}")
+        show(f"in {out}: audit.json{''.join(f', leak_{i + 1}.py' for i in range(len(examples)))}")
         if examples:
-            print(f"to see a leak: PYTHONPATH=. python {out / 'leak_1.py'}")
+            show(f"to see a leak: PYTHONPATH=. python {out / 'leak_1.py'}")
     elif examples:
-        print(f"\nThe shortest example (--out DIR writes all {len(examples)}):\n\n{examples[0]}")
+        show(f"\nThe shortest example (--out DIR writes all {len(examples)}):\n\n{examples[0]}")
 
 
 def _print_findings(findings: Sequence["Finding"], where: str) -> None:
     for finding in findings[:SHOWN]:
-        print(f"{finding.severity}: {finding.says}")
+        show(f"{finding.severity}: {finding.says}")
     if len(findings) > SHOWN:
-        print(f"... and {len(findings) - SHOWN} more ({where} has all)")
+        show(f"... and {len(findings) - SHOWN} more ({where} has all)")
 
 
 def _finish(result: "AuditReport | RunAudit", count: int, as_json: bool) -> None:
     """Print the verdict, or everything as JSON; exits with the verdict's code unless clean."""
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        show(json.dumps(result.to_dict(), indent=2))
     else:
-        print(_VERDICTS[result.verdict].format(count=count))
+        show(_VERDICTS[result.verdict].format(count=count))
     if code := EXIT_CODES[result.verdict]:
         raise typer.Exit(code)

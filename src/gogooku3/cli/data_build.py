@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from typer import Option
 
 from gogooku3.cli.options import DateFormat, ExtraFamilies
-from gogooku3.cli.output import print_left_out, print_table, progress_bar, split_names
+from gogooku3.cli.output import print_left_out, print_table, progress_bar, show, split_names
 from gogooku3.errors import ConfigError
 from gogooku3.schema import OHLCV, adjusted_columns
 
@@ -62,32 +61,32 @@ def build(
         )
     read = report.prices
     if not report.written:
-        typer.echo(f"nothing to add: {out} has every day up to {read.last_date}")
+        show(f"nothing to add: {out} has every day up to {read.last_date}")
         return
     if report.added_days < report.n_days:
         written = f"wrote {', '.join(path.parent.name for path in report.written)}"
         if report.out_path.is_file():
             written = f"rewrote {report.out_path} whole (a folder would rewrite only the years with changes)"
-        typer.echo(f"added {report.added_days:,} of {report.n_days:,} days; {written}")
+        show(f"added {report.added_days:,} of {report.n_days:,} days; {written}")
     size = f"{report.n_stocks:,} stocks x {report.n_days:,} days, {report.n_features} features"
-    typer.echo(f"{report.rows:,} rows: {size}, {read.first_date} to {read.last_date}")
+    show(f"{report.rows:,} rows: {size}, {read.first_date} to {read.last_date}")
     _print_source(read)
     # Dropped rows first, then single values.
     repairs = [*read.dropped.items(), *((f"{what} (value unknown)", n) for what, n in read.nulled.items())]
     rows = [[reason, f"{count:,}"] for reason, count in repairs if count]
     if rows:
         print_table(f"Of {read.rows_read:,} rows read, left out", ["reason", "count"], rows)
-    typer.echo(f"{sum(report.seconds.values()):.1f} s: {report.out_path}")
+    show(f"{sum(report.seconds.values()):.1f} s: {report.out_path}")
     if report.copied:
-        typer.echo("copied next to it: " + ", ".join(path.name for path in report.copied))
+        show("copied next to it: " + ", ".join(path.name for path in report.copied))
 
 
 def _print_source(read: "PricesReport") -> None:
     """Print which columns and files the prices come from, and which were left out."""
     columns = [name for price in OHLCV for name, canonical in read.mapped.items() if canonical == price]
-    typer.echo(f"prices from {', '.join(columns)}{'; codes from file names' if read.named_by_file else ''}")
+    show(f"prices from {', '.join(columns)}{'; codes from file names' if read.named_by_file else ''}")
     if read.unused:
         advice = f"; --adjust {ADJ_CLOSE} scales all four prices by it"
         lone = len(read.unused) == 1 and "close" in adjusted_columns(read.unused)
-        typer.echo(f"not used: {', '.join(read.unused)}{advice if lone else ''}")
+        show(f"not used: {', '.join(read.unused)}{advice if lone else ''}")
     print_left_out(read.left_out)

@@ -5,11 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from typer import Argument
 
 from gogooku3.cli.options import AsJson
-from gogooku3.cli.output import print_json, print_table
+from gogooku3.cli.output import print_json, print_table, show
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def describe(
         )
     description = describe_table(path)
     if as_json:
-        typer.echo(json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
+        show(json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
     else:
         _print_table(description)
 
@@ -62,7 +61,7 @@ def _print_store(path: Path, held: "list[RawContents]") -> None:
     columns = ["data set", "from, to", "holes", "files", "still open", "rows", "size"]
     print_table(f"{path}: raw folder, {total}", columns, rows, text=3, wrapped=("holes",))
     if (path / "prices.parquet").is_file():
-        typer.echo(f"its prices: gogooku3 data describe {path / 'prices.parquet'}")
+        show(f"its prices: gogooku3 data describe {path / 'prices.parquet'}")
 
 
 def _holes(one: "RawContents") -> str:
@@ -75,7 +74,7 @@ def _holes(one: "RawContents") -> str:
 
 
 def _print_table(table: "TableDescription") -> None:
-    typer.echo(f"{table.path}: {table.kind}")
+    show(f"{table.path}: {table.kind}")
     span = f", {table.first_date} to {table.last_date}" if table.first_date else ""
     ended = table.n_stocks - table.n_alive
     facts = {
@@ -92,14 +91,14 @@ def _print_table(table: "TableDescription") -> None:
         facts["prices"] = f"fingerprint {table.built['fingerprint']}"
     for name, value in facts.items():
         if value:
-            typer.echo(f"  {name:<16}  {value}")
+            show(f"  {name:<16}  {value}")
     if table.families:
         columns = ["family", "most often missing", "columns", "lookback", "missing"]
-        typer.echo()
+        show()
         print_table("Columns by family", columns, list(map(_family_row, table.families)), text=2)
     if table.targets:
         columns = ["target", "missing", "mean", "std", "1%", "99%"]
-        typer.echo()
+        show()
         print_table("Targets", columns, list(map(_target_row, table.targets)))
 
 

@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import typer
 from typer import Option
 
-from gogooku3.cli.output import print_table
+from gogooku3.cli.output import print_table, show
 from gogooku3.errors import ConfigError, choices
 
 
@@ -33,6 +32,6 @@ def features(
     if not markdown:
         print_table(f"{len(rows)} features", columns, rows, text=len(columns), wrapped=("formula",))
         return
-    typer.echo("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    show("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
-        typer.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        show("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")

@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from gogooku3.cli.options import ExtraFamilies, parse_day
-from gogooku3.cli.output import print_table, progress_bar, split_names
+from gogooku3.cli.output import print_table, progress_bar, show, split_names
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.schema import CODE, DATE
 from gogooku3.settings import settings
@@ -93,9 +93,9 @@ def jquants(
     path = store.folder / "prices.parquet"
     prices = write_tokyo_prices(store, path)
     stocks, trading_days = (prices.frame[name].n_unique() for name in (CODE, DATE))
-    typer.echo(f"{path}: {prices.frame.height:,} rows, {stocks:,} stocks x {trading_days:,} days")
+    show(f"{path}: {prices.frame.height:,} rows, {stocks:,} stocks x {trading_days:,} days")
     for reason, rows in prices.dropped.items():
-        typer.echo(f"left out: {rows:,} rows, {reason}")
+        show(f"left out: {rows:,} rows, {reason}")
     _build(path, build, extra)
 
 
@@ -128,9 +128,9 @@ def yfinance(
     folder = out or settings.data_dir / "raw" / "yfinance"
     with _progress() as on_progress:
         report = fetch_yahoo(folder, names, *days, download, on_progress)
-    typer.echo(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already current")
+    show(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already current")
     if report.empty:
-        typer.echo(f"Yahoo has no data for {choices(report.empty)}; check the spelling and the days")
+        show(f"Yahoo has no data for {choices(report.empty)}; check the spelling and the days")
     _build(folder, build)
 
 
@@ -145,17 +145,17 @@ def _print_report(report: "FetchReport", folder: Path) -> None:
         rows = [[name, f"{files:,}"] for name, files in report.written.items()]
         print_table(f"{folder}: {report.rows:,} rows fetched", ["data set", "files"], rows)
     else:
-        typer.echo(f"{folder}: nothing new")
+        show(f"{folder}: nothing new")
     for name, reason in report.skipped.items():
-        typer.echo(f"left out: {name}: {reason}")
+        show(f"left out: {name}: {reason}")
     for name, units in report.pending.items():
-        typer.echo(f"not published yet: {name} of {choices(units, 4)}; the next fetch requests them again")
+        show(f"not published yet: {name} of {choices(units, 4)}; the next fetch requests them again")
 
 
 def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
     """Build the data set, appending days if possible; without `out`, print the command to build it."""
     if out is None:
-        typer.echo(f"next: gogooku3 data build --prices {prices} --out data/mine.parquet")
+        show(f"next: gogooku3 data build --prices {prices} --out data/mine.parquet")
         return
     from gogooku3.cli.data_build import build
     from gogooku3.features.append import CannotAppend
@@ -163,7 +163,7 @@ def _build(prices: Path, out: Path | None, extra: str | None = None) -> None:
     try:
         build(prices, out, extra, append=True)
     except CannotAppend as reason:
-        typer.echo(f"all days are rebuilt: {reason}")
+        show(f"all days are rebuilt: {reason}")
         build(prices, out, extra, append=False)
 
 

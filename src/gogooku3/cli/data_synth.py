@@ -4,10 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from typer import Option
 
-from gogooku3.cli.output import print_table, say
+from gogooku3.cli.output import print_table, say, show
 from gogooku3.errors import ConfigError, choices
 from gogooku3.files.atomic import check_output
 from gogooku3.settings import settings
@@ -47,7 +46,7 @@ def synth(
     named = {"all together": overall} | {kind.replace("_", "-"): ics for kind, ics in by_kind.items()}
     rows = [[name, *(f"{ic:.3f}" for ic in ics.values())] for name, ics in named.items()]
     print_table("Oracle IC, the best reachable", ["planted", *overall], rows)
-    typer.echo(f"{market.prices.height:,} rows: {prices}\noracle: {oracle}, {summary}")
+    show(f"{market.prices.height:,} rows: {prices}\noracle: {oracle}, {summary}")
     # Suggest the default data set of `train`; the prices' folder may be built as a whole later.
     dataset = settings.data_dir / "raw/large_scale/ml_dataset_full.parquet"
     say(f"next: gogooku3 data build --prices {prices} --out {dataset}")

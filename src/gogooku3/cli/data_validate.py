@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from typer import Argument, Option
 
 from gogooku3.cli.options import DateFormat
-from gogooku3.cli.output import print_left_out, print_table
+from gogooku3.cli.output import print_left_out, print_table, show
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,12 +56,12 @@ def validate(
     if json_file is not None:
         content = {"path": str(file), **report.to_dict(), "rules": thresholds.model_dump()}
         write_text_atomic(json_file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
-        typer.echo(f"JSON: {json_file}")
+        show(f"JSON: {json_file}")
     if page is not None:
         from gogooku3.reporting.quality_page import write_quality_page
 
         write_quality_page(page, report, file, thresholds)
-        typer.echo(f"page: {page}")
+        show(f"page: {page}")
     errors, warnings = report.counts["error"], report.counts["warning"]
     if errors:
         raise DataError(
@@ -80,7 +79,7 @@ def _print(file: Path, report: "ValidationReport") -> None:
 
     size = f"{file}: {report.kind}, {report.rows:,} rows x {report.columns} columns"
     if not report.problems:
-        typer.echo(f"{size}, no problems")
+        show(f"{size}, no problems")
     else:
         rows = []
         for p in report.problems:
@@ -90,7 +89,7 @@ def _print(file: Path, report: "ValidationReport") -> None:
         columns = ["severity", "column", "problem", "such as", handled, "what to do", "count"]
         print_table(size, columns, rows, text=6, wrapped=("problem", "such as", handled, "what to do"))
     counts = ", ".join(_plural(count, severity) for severity, count in report.counts.items() if count)
-    typer.echo(f"verdict: {report.verdict}{f' ({counts})' if counts else ''}")
+    show(f"verdict: {report.verdict}{f' ({counts})' if counts else ''}")
 
 
 def _plural(count: int, noun: str) -> str:

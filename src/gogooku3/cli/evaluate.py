@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from gogooku3.cli.options import AsJson
-from gogooku3.cli.output import print_headline, print_json, print_table
+from gogooku3.cli.output import print_headline, print_json, print_table, show
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.runs.folder import CONFIG, METRICS, PREDICTIONS
 from gogooku3.runs.json_file import damaged, read_json
@@ -75,7 +75,7 @@ def _print_scores(file: Path, changes: dict[str, Any], as_json: bool) -> None:
         return
     print_headline(scores)
     if not changes and file.with_name(METRICS).is_file():
-        print(_compare(scores, file.with_name(METRICS)))
+        show(_compare(scores, file.with_name(METRICS)))
 
 
 def _compare(scores: dict[str, Any], recorded: Path) -> str:
@@ -133,12 +133,12 @@ def _print_overfitting(files: list[Path], changes: dict[str, Any], as_json: bool
         ["Sharpe ratio on the other days", f"{result.outside:+.2f}"],
     ]
     print_table("", ["Selection of the best by net Sharpe ratio", "Result"], rows)
-    print(
+    show(
         f"{result.n_configurations} configurations, {days(horizon)} ahead, {result.n_days} days, "
-        f"{result.n_splits:,} splits into halves:",
-        *names,
-        sep="\n",
+        f"{result.n_splits:,} splits into halves:"
     )
+    for name in names:
+        show(name)
 
 
 def _read(file: Path) -> "pl.DataFrame":

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from typer import Option
 
 from gogooku3.cli.options import RunFolder
+from gogooku3.cli.output import show
 
 
 def export(
@@ -31,7 +31,7 @@ def export(
     exported = export_network(saved, format, out, seed)
     others = [name for name in saved.networks if name != exported.network]
     omitted = f"; not in it: {', '.join(others)}" if others else ""
-    typer.echo(
+    show(
         f"{out}: fold {saved.number}, {exported.network}{omitted}; differs from PyTorch by at most "
         f"{exported.difference:.1e} on days of {', '.join(map(str, TEST_SIZES))} stocks"
     )

@@ -21,6 +21,7 @@ from gogooku3.cli.data_validate import validate
 from gogooku3.cli.demo import demo
 from gogooku3.cli.evaluate import evaluate
 from gogooku3.cli.export import export
+from gogooku3.cli.output import say, show
 from gogooku3.cli.predict import predict
 from gogooku3.cli.runs import runs
 from gogooku3.cli.train import train
@@ -55,7 +56,7 @@ for command in DATA_COMMANDS:
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"gogooku3 {__version__}")
+        show(f"gogooku3 {__version__}")
         raise typer.Exit
 
 
@@ -138,5 +139,5 @@ def _bad_value(error: Any) -> str | None:
 def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get(DEBUG, "") not in ("", "0"):
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    say(message)
     sys.exit(code)

@@ -4,9 +4,10 @@ import json
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
-from gogooku3.errors import choices
+from gogooku3.errors import choices, visible
 
 LEFT_TO_THE_REPORT = ("95% interval", "Daily turnover")
 """Columns of the headline that don't fit in 80 characters."""
@@ -29,7 +30,12 @@ def split_names(text: str | None) -> list[str]:
 
 def say(message: str) -> None:
     """Print to standard error, where it doesn't mix with results."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message, lines=True), file=sys.stderr, flush=True)
+
+
+def show(message: str = "") -> None:
+    """Print a result to standard output."""
+    print(visible(message, lines=True))
 
 
 def print_json(value: Any) -> None:
@@ -40,7 +46,7 @@ def print_json(value: Any) -> None:
 def print_left_out(names: Sequence[str]) -> None:
     """Print what a folder of prices has that was not read; nothing if there is nothing."""
     if names:
-        print(f"not read in the folder: {choices(names, 8)}")
+        show(f"not read in the folder: {choices(names, 8)}")
 
 
 def print_table(
@@ -60,7 +66,7 @@ def print_table(
     from rich.table import Table
 
     table = Table(
-        title=title,
+        title=visible(title),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -72,15 +78,16 @@ def print_table(
     for position, column in enumerate(columns):
         is_number = position >= text
         table.add_column(
-            column.replace(" ", "\n") if is_number else column,
+            visible(column).replace(" ", "\n") if is_number else visible(column),
             justify="right" if is_number else "left",
             no_wrap=column not in wrapped,
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*row)
-    console = Console(markup=False, highlight=False)
-    full_width = max(Console(width=10_000).measure(table).maximum, len(title))
+        table.add_row(*map(visible, row))
+    plain = partial(Console, markup=False, emoji=False, highlight=False)
+    console = plain()
+    full_width = max(plain(width=10_000).measure(table).maximum, len(title))
     if not (console.is_terminal and wrapped):
         # A narrow terminal breaks the line rather than cutting digits.
         console.width = max(console.width, full_width) if console.is_terminal else full_width
@@ -102,7 +109,7 @@ def print_headline(scores: dict[str, Any]) -> None:
         text=2,
     )
     for sentence in verdict(scores):
-        print(sentence)
+        show(sentence)
 
 
 @contextmanager
@@ -116,11 +123,11 @@ def progress_bar(title: str, remaining: bool = False) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     time = TimeRemainingColumn() if remaining else TimeElapsedColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), time)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), time)
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
 
         def update(step: str, share: float) -> None:
-            bar.update(task, description=f"{title}: {step}", completed=share)
+            bar.update(task, description=visible(f"{title}: {step}"), completed=share)
 
         yield update

@@ -4,11 +4,10 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from typer import Option
 
 from gogooku3.cli.options import RunFolder, parse_day
-from gogooku3.cli.output import print_table, say
+from gogooku3.cli.output import print_table, say, show
 from gogooku3.errors import ConfigError
 from gogooku3.files.atomic import atomic_path, check_output
 
@@ -60,7 +59,7 @@ def predict(
     _print_ends(table, leading, top)
     _warn_of_age(saved, table["date"][0])
     _warn_of_drift(saved, inputs)
-    typer.echo(f"{table.height:,} stocks, fold {saved.number}: {out}")
+    show(f"{table.height:,} stocks, fold {saved.number}: {out}")
 
 
 def _check_out(out: Path, run: Path, data: Path) -> None:

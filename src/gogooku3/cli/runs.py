@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from gogooku3.cli.options import AsJson, RunsFolder
-from gogooku3.cli.output import print_json, print_table, say
+from gogooku3.cli.output import print_json, print_table, say, show
 from gogooku3.errors import ConfigError, DataError, choices
 
 if TYPE_CHECKING:
@@ -164,10 +164,10 @@ def _compare(summaries: "Sequence[RunSummary]", as_json: bool) -> None:
             [key, *(each if isinstance(each, str) else json.dumps(each, default=str) for each in values)]
             for key, values in differences.items()
         ]
-        print()
+        show()
         print_table("Settings that differ", ["Setting", *names], rows)
     elif len(summaries) > 1 and all(run.settings for run in summaries):
-        print("\nThe settings do not differ.")
+        show("\nThe settings do not differ.")
     if len({run.data.get("fingerprint") for run in summaries if run.data}) > 1:
         say("warning: the runs use different data, so their scores can't be compared")
     _print_notes(summaries)

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from typer import Argument, Option
 
 from gogooku3.cli.demo_market import DEMO_DATASET, ensure_demo_dataset
 from gogooku3.cli.options import RunsFolder, Verbose
-from gogooku3.cli.output import print_headline
+from gogooku3.cli.output import print_headline, show
 from gogooku3.errors import ConfigError
 from gogooku3.settings import settings
 
@@ -68,7 +67,7 @@ def train(
         from gogooku3.runs.manifest import read_manifest
 
         if read_manifest(resume).get("status") == "complete":
-            typer.echo(f"the run in {resume} is complete; its report: {resume / 'report.html'}")
+            show(f"the run in {resume} is complete; its report: {resume / 'report.html'}")
             return
         from gogooku3.training import SafeTrainingPipeline
 
@@ -95,7 +94,7 @@ def train_and_report(
 
 def _report(results: dict[str, Any]) -> None:
     print_headline(results["scores"])
-    typer.echo(
+    show(
         f"{results['total_duration']:.0f} s, peak memory {results['peak_memory_gb']:.1f} GB\n"
         f"run:    {results['run_dir']}\n"
         f"report: {results['report_path']}"

@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from gogooku3.errors import visible
+
 _GB = 1e9
 
 
@@ -48,12 +50,12 @@ class StepLog:
     def say(self, line: str) -> None:
         """Print a line when verbose."""
         if self.verbose:
-            print(line, flush=True)
+            print(visible(line, lines=True), flush=True)
 
     def warn(self, line: str) -> None:
         """Record a warning and print it on standard error, verbose or not."""
         self.warnings.append(line)
-        print(f"warning: {line}", file=sys.stderr, flush=True)
+        print(f"warning: {visible(line)}", file=sys.stderr, flush=True)
 
     @property
     def peak_memory_gb(self) -> float:

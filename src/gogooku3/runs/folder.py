@@ -124,22 +124,20 @@ class RunFolder:
         """A path of this run; a DataError if it is elsewhere."""
         path = self.path / name
         if not path.parent.resolve().is_relative_to(self.path.resolve()):
-            raise DataError(
-                f"{path} is outside the run in {self.path}; give names below the folder of the run"
-            )
+            raise DataError(f"{path} is outside the run {self.path}; give a name below that folder")
         return path
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise a DataError for a link or special file below a folder: a write to it would go elsewhere, or hang."""
+    """Raise a DataError for a link or special file in a folder: a write would go elsewhere, or hang."""
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
             mode = path.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 kind = "a link" if stat.S_ISLNK(mode) else "a special file"
                 raise DataError(
-                    f"{path} is {kind}; a run that is resumed or audited has only files and folders of its own: "
-                    "put a copy in its place, or remove it"
+                    f"{path} is {kind}; a run that is resumed or audited has only files and folders of its "
+                    "own: put a copy in its place, or remove it"
                 )
 
 
