@@ -1,4 +1,4 @@
-"""Names in files reach the terminal as plain text, without markup, escape sequences and marks of direction."""
+"""Names in files reach the terminal as plain text: markup, escape sequences and bidi marks do nothing."""
 
 from pathlib import Path
 
