@@ -5,6 +5,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -169,3 +170,40 @@ def test_a_damaged_text_of_trees_is_refused_before_parsing(
     if damaged != whole:
         with pytest.raises(DataError, match=r"trees\.txt is not the LightGBM model that was written there"):
             load_trees(path)
+
+
+@pytest.mark.parametrize(
+    ("forged", "named"),
+    [
+        ({"hidden_dim": 10**6}, "differ in"),
+        ({"input_dim": 10**9}, "differ in"),
+        ({"num_frequencies": 10**6}, "differ in"),
+        ({"num_layers": 10**9}, "has 1000000000 layers"),
+        ({"sequence_length": 10**5}, "differ in"),
+        ({"market_dim": 10**9}, "differ in"),
+        ({"snapshot_dim": 10**9}, "differ in"),
+    ],
+    ids=str,
+)
+def test_forged_sizes_are_refused_before_they_take_memory(
+    forged: dict[str, int], named: str, tmp_path: Path
+) -> None:
+    save_model(tmp_path, network())
+    state = json.loads((tmp_path / "model.json").read_text())
+    state["model"] |= forged
+    (tmp_path / "model.json").write_text(json.dumps(state))
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(DataError, match=named):
+        load_model(tmp_path, ATFTGATFANModel)
+    assert psutil.Process().memory_info().rss - before < 200e6
+
+
+def test_a_window_that_the_weights_do_not_show_is_bounded(tmp_path: Path) -> None:
+    model = ATFTGATFANModel(3, 8, 2, 1, [1], sequence_length=6, use_temporal_attention=False)
+    save_model(tmp_path, model)
+    load_model(tmp_path, ATFTGATFANModel)
+    state = json.loads((tmp_path / "model.json").read_text())
+    state["model"]["sequence_length"] = 10**5
+    (tmp_path / "model.json").write_text(json.dumps(state))
+    with pytest.raises(DataError, match=r"makes frequency\.basis larger than 100,000,000 numbers"):
+        load_model(tmp_path, ATFTGATFANModel)

@@ -8,7 +8,7 @@ from typer import Option
 
 from gogooku3.cli.options import RunFolder, parse_day
 from gogooku3.cli.output import print_table, say, show
-from gogooku3.errors import ConfigError
+from gogooku3.errors import ConfigError, choices
 from gogooku3.files.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
@@ -80,11 +80,14 @@ def _rank(
     """The horizon that sorts, and the ranking with reasons for `top` stocks at each end (None: all)."""
     import numpy as np
 
-    from gogooku3.inference.predict import predict_days
+    from gogooku3.inference.predict import constant_forecasts, predict_days
     from gogooku3.inference.ranking import day_ranking, ranking_horizon, with_reasons
 
     leading = ranking_horizon(saved.horizons, horizon)
-    table = day_ranking(predict_days(saved, inputs), saved.horizons, leading)
+    predictions = predict_days(saved, inputs)
+    if constant := constant_forecasts(predictions):
+        say(f"warning: one forecast for all stocks, which ranks nothing: {choices(constant)}; train again")
+    table = day_ranking(predictions, saved.horizons, leading)
     rows = np.arange(table.height)
     explained = rows if top is None else rows[(rows < top) | (rows >= len(rows) - top)]
     return leading, with_reasons(table, saved, inputs, leading, explained) if len(explained) else table

@@ -14,11 +14,17 @@ import torch
 from torch import Tensor
 
 from gogooku3.data.panel import PanelSlice
+from gogooku3.errors import DataError
 from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.inference.prepare_days import DayInputs, prepare_days, read_days
 from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.forecaster import LIGHTGBM, LINEAR
+from gogooku3.schema import KEYS
 from gogooku3.training.batches import Batch, predict_batch
+
+SAME = 1e-6
+"""Relative range up to which forecasts are constant: float32 rounds by less."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class FoldPredictions:
     linear: pl.DataFrame | None
     rank_average: pl.DataFrame
 
+    def by_model(self) -> dict[str, pl.DataFrame]:
+        """Each model's own predictions, by name."""
+        others = {LIGHTGBM: self.lightgbm, LINEAR: self.linear}
+        return self.members | {name: table for name, table in others.items() if table is not None}
+
 
 def read_inputs(
     fold: SavedFold, data_path: Path | str, first: dt.date | None = None, last: dt.date | None = None
@@ -50,6 +61,9 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     """Predict every sample of the days with each of the fold's models.
 
     For the run's test days the result equals the run's own predictions, up to rounding.
+
+    Raises:
+        DataError: a forecast is not a finite number.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inputs.batches.to(device)
@@ -73,7 +87,37 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     models = [network] if lightgbm is None else [network, lightgbm]
     rows = inputs.rows(fold.sequence_length)
     linear = None if fold.linear is None else table(fold.linear.scores(inputs.panel, *rows))
-    return FoldPredictions(members, network, lightgbm, linear, _float32(rank_average(models)))
+    predictions = FoldPredictions(members, network, lightgbm, linear, _float32(rank_average(models)))
+    _refuse_not_finite(fold, predictions)
+    return predictions
+
+
+def constant_forecasts(predictions: FoldPredictions) -> list[str]:
+    """Models and horizons, such as `lightgbm 5d`, that predict one value for all stocks of all days."""
+    return [
+        f"{name} {column.removeprefix('prediction_')}"
+        for name, table in predictions.by_model().items()
+        for column in table.columns
+        if column not in KEYS and table.height > 1 and _spread(table[column]) <= SAME
+    ]
+
+
+def _spread(values: pl.Series) -> float:
+    """Range of the values, relative to the largest; 0 for equal ones."""
+    low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+    return (high - low) / (max(abs(low), abs(high)) or 1.0)
+
+
+def _refuse_not_finite(fold: SavedFold, predictions: FoldPredictions) -> None:
+    for name, table in predictions.by_model().items():
+        columns = pl.col(column for column in table.columns if column not in KEYS)
+        wrong = table.filter(~pl.all_horizontal(columns.is_finite()))
+        if wrong.height:
+            raise DataError(
+                f"{fold.folder}: {name} predicts no number for {wrong.height:,} of {table.height:,} rows, as "
+                f"for {wrong['code'][0]} on {wrong['date'][0]}: its weights are damaged; copy the run again, "
+                "or train again"
+            )
 
 
 def network_output(fold: SavedFold, model: ATFTGATFANModel, batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gogooku3.errors import DataError, choices
 from gogooku3.files.atomic import atomic_path, write_json_atomic, write_text_atomic
+from gogooku3.models.tree_text import check_tree_text
 from gogooku3.runs.json_file import read_json
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
+LARGEST_BUFFER = 10**8
+"""Most numbers of a tensor that is computed from the settings, such as the basis of the frequencies."""
 _NETWORK = "atft_gat_fan"
 _CHECKSUM_LINE = "\nsha256="
 
@@ -51,6 +54,7 @@ def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[s
 
     state = read_settings(folder)
     try:
+        _refuse_other_sizes(build, state["model"], folder / WEIGHTS)
         model = build(**state["model"])
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (
@@ -59,6 +63,32 @@ def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[s
     ) as error:
         raise _no_model(folder, error) from None
     return model.eval(), state
+
+
+def _refuse_other_sizes(build: Callable[..., "nn.Module"], settings: Mapping[str, Any], path: Path) -> None:
+    """Compare a model's sizes with the shapes in the weights' header, before either takes memory.
+
+    Raises:
+        ValueError: they differ, or a tensor that is not in the file would be very large.
+    """
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    layers = settings.get("num_layers", 0)
+    if layers > len(shapes):
+        raise ValueError(f"{SETTINGS} has {layers} layers, but {WEIGHTS} has {len(shapes)} tensors")
+    # Tensors on the device "meta" have shapes and no memory.
+    with torch.device("meta"):
+        model = build(**settings)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        sizes = [" x ".join(map(str, each[name])) if name in each else "none" for each in (expected, shapes)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"{SETTINGS} and {WEIGHTS} differ in {name}: {sizes[0]} and {sizes[1]}")
+    if largest := [name for name, each in model.named_buffers() if each.numel() > LARGEST_BUFFER]:
+        raise ValueError(f"{SETTINGS} makes {choices(largest)} larger than {LARGEST_BUFFER:,} numbers")
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> Path:
@@ -134,8 +164,7 @@ def save_trees(path: Path, booster: "lightgbm.Booster") -> Path:
 def load_trees(path: Path) -> "lightgbm.Booster":
     """Read a booster that `save_trees` wrote.
 
-    The checksum detects damage, not forgery: LightGBM's parser crashes the process on a truncated text, and
-    reads some damaged numbers as others.
+    The checksum detects damage, and `check_tree_text` a forged text that would crash or hang LightGBM.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -151,6 +180,10 @@ def load_trees(path: Path) -> "lightgbm.Booster":
             f"{path} is not the LightGBM model that was written there: its checksum does not match. Copy it "
             "again, or retrain"
         )
+    try:
+        check_tree_text(text)
+    except ValueError as error:
+        raise DataError(f"{path} holds no trees of LightGBM: {error}; copy it again, or retrain") from None
     return lightgbm.Booster(model_str=text)
 
 
