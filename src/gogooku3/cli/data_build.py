@@ -76,6 +76,10 @@ def build(
     rows = [[reason, f"{count:,}"] for reason, count in repairs if count]
     if rows:
         print_table(f"Of {read.rows_read:,} rows read, left out", ["reason", "count"], rows)
+    for finding in report.findings:
+        show(f"check: {finding}")
+    if report.findings:
+        show(f"for all problems: gogooku3 data validate {prices}")
     show(f"{sum(report.seconds.values()):.1f} s: {report.out_path}")
     if report.copied:
         show("copied next to it: " + ", ".join(path.name for path in report.copied))

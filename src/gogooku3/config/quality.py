@@ -63,6 +63,14 @@ class PriceRules(Group):
     """Relative distance of the price ratio from a split's factor; doubled beyond `jump`."""
     split_calm: Above1 = 2.5
     """Maximum volume on the day of a split, over the median of the days after; real falls have more."""
+    split_hole: Positive = 30
+    """Maximum calendar days since the previous close; a later move may be anything."""
+    market_move: Above0 = 0.05
+    """Move of the median stock on a day of crash or rebound, on which smaller factors than 2 are no sign."""
+    reuse_hole: Positive = 180
+    """Calendar days without a row after which a code at another price level may be another company's."""
+    reuse_level: Above1 = 2.0
+    """Ratio of the closes before and after such a hole, up or down."""
     stale_days: Annotated[int, Field(ge=2)] = 5
     """Days in a row with the same open, high, low and close that make a price stale."""
 

@@ -25,6 +25,7 @@ from gogooku3.data.parsing import (
     second_spellings,
 )
 from gogooku3.data.price_files import left_out, scan_prices
+from gogooku3.data.trading_days import describe_strays, has_utc_times, shifted_days, stray_rows
 from gogooku3.errors import DataError, choices
 from gogooku3.files.tables import collect
 from gogooku3.schema import (
@@ -115,12 +116,12 @@ def read_prices(path: Path | str, adjust: bool = False, date_format: str | None 
 
     Raises:
         DataError: no such file, an empty file, not CSV or Parquet, a missing column, dates, codes or numbers
-            that cannot be parsed, rows without a key, one stock under two spellings, or two rows for one
-            stock and day.
+            that cannot be parsed, rows without a key, one stock under two spellings, rows of another
+            market's calendar, or two rows for one stock and day.
     """
     tables = scan_prices(path)
     files = list(tables.scans)
-    parts, mappings, unused = zip(
+    parts, mappings, unused, timed = zip(
         *(_read_file(file, scan, adjust, date_format) for file, scan in tables.scans.items()), strict=True
     )
     _refuse_mixed_prices({file.name: mapping for file, mapping in zip(files, mappings, strict=True)})
@@ -140,6 +141,7 @@ def read_prices(path: Path | str, adjust: bool = False, date_format: str | None 
             f"{path}: none of the {rows_read:,} rows has a close above 0; is the right column mapped to "
             f"close? Mapped: {mapped}"
         )
+    _refuse_other_sessions(frame.select(KEYS), any(timed), str(path))
     frame, broken = _null_contradictions(frame)
     reverting, lasting = jump_masks(frame)
     report = PricesReport(
@@ -210,8 +212,9 @@ def _log_moves(frame: pl.DataFrame, rows: np.ndarray) -> pl.Series:
 
 def _read_file(
     path: Path, scan: pl.LazyFrame, adjust: bool, date_format: str | None
-) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
-    """One file's canonical columns in canonical types, `{name in the file: canonical}`, and unused prices."""
+) -> tuple[pl.DataFrame, dict[str, str], list[str], bool]:
+    """One file's canonical columns in canonical types, `{name in the file: canonical}`, unused prices, and
+    whether its days are times in UTC."""
     present = scan.collect_schema().names()
     mapping = map_columns(present, COLUMNS)
     if {DATE, *OHLCV} <= set(mapping.values()) and CODE not in mapping.values():
@@ -232,12 +235,12 @@ def _read_file(
             columns.append(readable(parsed, name, path.name, NUMBER_ADVICE))
     if SECTOR in raw.columns:
         columns.append(readable(parse_codes(raw[SECTOR]), SECTOR, path.name, "write sectors as text"))
-    frame = pl.DataFrame(columns)
+    frame, timed = pl.DataFrame(columns), has_utc_times(raw[DATE])
     unused = [name for name in unused_prices(present, mapping) if name != adjusted]
     if adjusted is None:
-        return frame, mapping, unused
+        return frame, mapping, unused, timed
     mapping = {name: price for name, price in mapping.items() if price != "close"} | {adjusted: "close"}
-    return _scale_prices(frame, adjusted, path.name), mapping, unused
+    return _scale_prices(frame, adjusted, path.name), mapping, unused, timed
 
 
 def _adjusted_close(present: Sequence[str], mapping: Mapping[str, str], what: str) -> str | None:
@@ -289,6 +292,20 @@ def _refuse_second_spellings(codes: pl.Series, what: str) -> None:
         raise DataError(
             f"{what}: {len(pairs):,} stocks seem to have two codes, such as {examples}; "
             "give each stock one code"
+        )
+
+
+def _refuse_other_sessions(keys: pl.DataFrame, timed: bool, what: str) -> None:
+    """Refuse rows of another calendar, and days that a time zone has shifted.
+
+    Markets of the Middle East trade on Sundays and not on Fridays, so days without a time are accepted.
+    """
+    if (strays := stray_rows(keys)) is not None:
+        raise DataError(f"{what}: {'; '.join(describe_strays(strays))}")
+    if timed and (shifted := shifted_days(keys[DATE])):
+        raise DataError(
+            f"{what}: these stocks trade on {shifted}, so the times, in UTC or without a zone, seem to be "
+            f"those of another zone's sessions; write the days of the exchange"
         )
 
 

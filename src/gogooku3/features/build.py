@@ -11,6 +11,7 @@ import polars as pl
 from gogooku3._version import __version__
 from gogooku3.data.price_files import price_files
 from gogooku3.data.prices import PricesReport, read_prices
+from gogooku3.data.quality.findings import price_findings
 from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
@@ -45,6 +46,8 @@ class BuildReport:
     """Oracle files, now next to the data set."""
     written: tuple[Path, ...]
     """Files of the data set that were written now."""
+    findings: tuple[str, ...]
+    """Suspicious facts of the prices, in words."""
 
 
 def build_dataset(
@@ -134,6 +137,7 @@ def build_dataset(
         seconds=clock.seconds,
         copied=tuple(copied),
         written=tuple(written),
+        findings=tuple(price_findings(table.frame)),
     )
 
 

@@ -153,6 +153,19 @@ def test_bad_ticks_and_splits_differ_in_the_following_days() -> None:
     assert "split" in found(validate(split), "jump not reversed").advice
 
 
+def test_equal_prices_with_other_volumes_every_day_are_not_stale() -> None:
+    steady = prices().with_columns(open=10.0, high=10.0, low=10.0, close=10.0)
+    assert not [p for p in validate(steady).problems if p.name == "stale_price"]
+    frozen = validate(steady.with_columns(volume=300.0))
+    assert found(frozen, "same four prices for 5 days or more, with repeated volume").count == 360
+
+
+def test_a_first_day_without_limits_is_no_wick() -> None:
+    wild = at(prices(), 0, "high", 500.0)
+    assert not [p for p in validate(wild).problems if p.name == "wick"]
+    assert found(validate(at(prices(), 1, "high", 500.0)), "high more than 2 times").count == 1
+
+
 def test_each_missing_price_column_is_reported() -> None:
     report = validate(prices().drop("high", "volume"))
     assert {p.column for p in report.errors if p.check == "missing column"} == {"high", "volume"}

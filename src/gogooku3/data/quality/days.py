@@ -7,7 +7,8 @@ import polars as pl
 
 from gogooku3.config.quality import DayRules
 from gogooku3.data.quality.exchange_calendar import check_days
-from gogooku3.data.quality.problem import Problem, problem_at, problem_of
+from gogooku3.data.quality.problem import Problem, problem, problem_at, problem_of
+from gogooku3.data.trading_days import describe_strays, shifted_days, stray_rows
 from gogooku3.schema import CODE, DATE
 
 MIN_TRADED = 10
@@ -38,6 +39,19 @@ def day_problems(frame: pl.DataFrame, rules: DayRules) -> Iterator[Problem]:
     yield from problem_of("market_pause", DATE, pauses)
     yield from problem_at("future_day", frame, frame[DATE] > dt.date.today() + dt.timedelta(days=1), DATE)
     yield from _gaps(frame, days[DATE])
+
+
+def session_problems(keys: pl.DataFrame, timed: bool) -> Iterator[Problem]:
+    """Problems of rows on weekdays without sessions, and of days that a time zone has shifted.
+
+    `keys` are those of the rows with a close; `timed`: the days are times in UTC.
+    """
+    if (strays := stray_rows(keys)) is not None:
+        check, advice = describe_strays(strays)
+        yield from problem_of("stray_rows", DATE, strays.rows, check, advice)
+    if shifted := shifted_days(keys[DATE]):
+        name = "shifted_days" if timed else "odd_weekdays"
+        yield problem(name, DATE, keys[DATE].n_unique(), check=f"trades on {shifted}")
 
 
 def calendar_problems(frame: pl.DataFrame, exchange: str) -> Iterator[Problem]:

@@ -9,6 +9,9 @@ from gogooku3.data.prices import PRICES, contradictions
 from gogooku3.data.quality.problem import Problem, problem_at, problem_of
 from gogooku3.schema import CODE, DATE
 
+_REPEATED = 0.8
+"""Share of distinct volumes in a run of equal prices, up to which the volumes repeat."""
+
 
 def impossible_values(frame: pl.DataFrame, names: Sequence[str]) -> Iterator[Problem]:
     """Problems of prices and volumes that `data build` sets to null."""
@@ -38,6 +41,8 @@ def contradictory_rows(frame: pl.DataFrame) -> Iterator[Problem]:
 def wicks(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     """Problems of highs and lows far from open, close and the previous close: quotes without trades.
 
+    A stock's first row has no previous close, and some exchanges have no limits on that day.
+
     `traded` holds the rows with a close and possible prices, sorted by (code, date).
     """
     before = pl.when(pl.col(CODE) == pl.col(CODE).shift(1)).then(pl.col("close").shift(1))
@@ -48,7 +53,8 @@ def wicks(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
     }
     for name, mask in far.items():
         check = f"{name} more than {rules.wick:g} times beyond open, close and previous close"
-        yield from problem_at("wick", traded, traded.select(far=mask).to_series(), name, check)
+        far_off = traded.select(far=mask & before.is_not_null()).to_series()
+        yield from problem_at("wick", traded, far_off, name, check)
 
 
 def stale_prices(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
@@ -69,18 +75,21 @@ def stale_prices(traded: pl.DataFrame, rules: PriceRules) -> Iterator[Problem]:
             pl.col(DATE).last().cast(pl.String).alias("until"),
             days=pl.len(),
             traded=(pl.col("volume") > 0).sum(),
+            volumes=pl.col("volume").filter(pl.col("volume") > 0).n_unique(),
         )
         .filter(pl.col("days") >= rules.stale_days)
         .sort("days", CODE, DATE, descending=[True, False, False])
         .collect()
     )
-    # The first day of a run is a real quote, so a run has volume only if a later day has.
+    # The first day of a run is a real quote, so a run has volume only if a later day has. Volumes that differ
+    # every day are real: the price of a large stock can stay at one step for days.
     has_volume = pl.col("traded") >= rules.stale_days
+    repeated = pl.col("volumes") <= _REPEATED * pl.col("traded")
     for name, volume, kind in (
-        ("stale_price", "with", runs.filter(has_volume)),
+        ("stale_price", "with repeated", runs.filter(has_volume & repeated)),
         ("untraded_run", "without", runs.filter(~has_volume)),
     ):
         check = f"same four prices for {rules.stale_days} days or more, {volume} volume"
         check += f" (longest {kind['days'][0]:,})" if kind.height else ""
-        examples, count = kind.drop("run", "traded"), int(kind["days"].sum())
+        examples, count = kind.drop("run", "traded", "volumes"), int(kind["days"].sum())
         yield from problem_of(name, "close", examples, check, count=count, rows=traded.height)

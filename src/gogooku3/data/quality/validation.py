@@ -14,12 +14,19 @@ from gogooku3.data.prices import COLUMNS, is_sorted_by
 from gogooku3.data.quality import columns as column_checks
 from gogooku3.data.quality import prices as price_checks
 from gogooku3.data.quality.check_list import CHECKS
-from gogooku3.data.quality.days import calendar_problems, day_problems, repeated_days, stocks_by_day
+from gogooku3.data.quality.days import (
+    calendar_problems,
+    day_problems,
+    repeated_days,
+    session_problems,
+    stocks_by_day,
+)
 from gogooku3.data.quality.jumps import jump_problems
 from gogooku3.data.quality.keys import key_problems, read_keys, spelling_problems, unreadable
 from gogooku3.data.quality.problem import Problem, problem
 from gogooku3.data.quality.report import ValidationReport
 from gogooku3.data.quality.trainable import stock_problems, target_problems
+from gogooku3.data.trading_days import has_utc_times
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.tables import collect, scan_table
 from gogooku3.files.year_folder import is_year_folder
@@ -170,6 +177,7 @@ def _check_prices(frame: pl.DataFrame, rules: QualityRules, date_format: str | N
         return _Findings([*problems, problem("no_rows", "all columns", 0)])
     keys = {column: name for column, name in mapping.items() if name in KEYS}
     others = {column: name for column, name in mapping.items() if name not in KEYS}
+    timed = has_utc_times(frame[next(column for column, name in keys.items() if name == DATE)])
     keyed, key_faults = read_keys(frame.select(list(mapping)).rename(others), keys, date_format, True)
     problems += key_faults
     names = [name for name in others.values() if name != SECTOR]
@@ -184,6 +192,7 @@ def _check_prices(frame: pl.DataFrame, rules: QualityRules, date_format: str | N
     problems += price_checks.impossible_values(keyed, names)
     problems += column_checks.value_problems(possible, names, "price", rules.columns)
     if set(OHLCV) <= set(names):
+        problems += session_problems(possible.drop_nulls([*KEYS, "close"]).select(KEYS), timed)
         problems += _history_problems(possible, rules)
     return _Findings(problems, possible, names)
 
