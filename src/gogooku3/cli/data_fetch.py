@@ -112,7 +112,8 @@ def yfinance(
     """Fetch daily prices of a list of tickers from Yahoo Finance, for any market it covers.
 
     Yahoo has no list of delisted stocks. Stocks chosen today have survived, so results will be too good.
-    Prices are adjusted for splits. Stocks whose file reaches the last day are not requested again.
+    Prices are adjusted for splits. Only new days are requested; a stock is fetched anew after a split. A day
+    is stored when the session of its exchange is finished.
 
     Example: `gogooku3 data fetch yfinance --tickers dow.txt --from 2016-01-04 --build data/dow.parquet`
     """
@@ -131,6 +132,9 @@ def yfinance(
     show(f"{folder}: {report.written:,} stocks fetched, {report.kept:,} already current")
     if report.empty:
         show(f"Yahoo has no data for {choices(report.empty)}; check the spelling and the days")
+    if report.behind:
+        ends = (f"{name} ({day})" for name, day in report.behind.items())
+        show(f"these end before others of their exchange: {choices(ends)}")
     _build(folder, build)
 
 
