@@ -51,8 +51,8 @@ def make_market(
 
 def ledger(
     table: pl.DataFrame, prices: Any, horizon: int, side: str, entry: str, quantile: float
-) -> list[float]:
-    """Cumulative profit after each day, from cash and shares trade by trade; costs apply to net trades."""
+) -> list[tuple[float, float, float]]:
+    """Gross return, net return and turnover of each day, from cash and shares, trade by trade."""
     opened, closed = prices
     n_days, n_stocks = closed.shape[0] - 1, closed.shape[1]
     scores = (
@@ -60,17 +60,20 @@ def ledger(
     )
     places = max(1, int(n_stocks * quantile + 1e-9))
     books: list[np.ndarray] = []
-    shares, cash, before, wealth = np.zeros(n_stocks), 0.0, np.zeros(n_stocks), []
+    shares, cash, rows = np.zeros(n_stocks), 1.0, []
     for day in range(n_days):
+        before = cash + shares @ closed[day]
         price = closed[day] if entry == "close" else opened[day + 1]
         books = [*books, _book(scores[day], places, side) / horizon][-horizon:]
-        target = np.sum(books, axis=0)
-        # Sell all shares, then buy the target.
-        cash += shares @ price - target.sum() - COST * np.abs(target - before).sum()
-        shares, before = target / price, target
-        cash -= FEE / 252 * np.maximum(-target, 0).sum()
-        wealth.append(cash + shares @ closed[day + 1])
-    return wealth
+        wealth = cash + shares @ price
+        target = np.sum(books, axis=0) * wealth
+        traded = np.abs(target - shares * price).sum() / wealth
+        cash += shares @ price - target.sum()
+        shares = target / price
+        gross = (cash + shares @ closed[day + 1]) / before - 1
+        fee = FEE / 252 * np.maximum(-target, 0).sum() / wealth
+        rows.append((gross, gross - COST * traded - fee, traded))
+    return rows
 
 
 def _book(scores: np.ndarray, places: int, side: str) -> np.ndarray:
@@ -101,14 +104,14 @@ CASES = {
 
 @given(**CASES)
 @settings(max_examples=25, deadline=None)
-def test_net_returns_add_up_to_the_profit_in_the_ledger(
+def test_returns_and_turnover_equal_those_of_the_ledger(
     seed, n_days, n_stocks, horizon, side, entry, quantile
 ):
     table, prices, arrays = make_market(seed, n_days, n_stocks, horizon)
     trading = {"side": side, "entry": entry, "borrow_rate": FEE, "prices": prices}
     result = portfolio_returns(table, quantile, COST * 1e4, **trading).filter(horizon=horizon)
     expected = ledger(table, arrays, horizon, side, entry, quantile)
-    np.testing.assert_allclose(result["net"].cum_sum(), expected, atol=1e-12)
+    np.testing.assert_allclose(result.select("gross", "net", "turnover").to_numpy(), expected, atol=1e-12)
 
 
 @given(**CASES)

@@ -44,16 +44,57 @@ def test_a_stock_without_an_opening_price_is_traded_at_the_close():
     assert (market.night[0, 0], market.daytime[0, 0]) == pytest.approx((0.2, 0.0))
 
 
-def test_a_return_does_not_span_a_missing_day():
-    frame = prices().filter(~((pl.col("code") == "A") & (pl.col("date") == DAYS[1])))
+def test_a_halted_stock_earns_its_whole_move_when_it_trades_again():
+    frame = prices().filter(~((pl.col("code") == "A") & pl.col("date").is_in(DAYS[1:3])))
     returns = one_day(prices()).with_columns(
-        pl.when((pl.col("code") == "A") & (pl.col("date") <= DAYS[1]))
+        pl.when((pl.col("code") == "A") & (pl.col("date") < DAYS[3]))
         .then(None)
         .otherwise("return")
         .alias("return")
     )
     market = Market(returns, frame)
-    assert np.isnan(market.night[:2, 0]).all() and np.isfinite(market.night[2, 0])
+    np.testing.assert_allclose(market.returns[:, 0], [0.0, 0.0, 0.2, np.nan])
+    # The opening price of the last day is 12, after a last close of 10.
+    np.testing.assert_allclose(market.night[:, 0], [0.0, 0.0, 0.2, np.nan])
+    assert market.traded[:, 0].tolist() == [True, False, False, True]
+    assert not market.gone.any() and not market.delisted.any()
+
+
+def test_a_stock_that_never_trades_again_earns_the_delisting_return_and_is_gone():
+    frame = prices().filter((pl.col("code") == "B") | (pl.col("date") <= DAYS[1]))
+    returns = one_day(prices()).with_columns(
+        pl.when((pl.col("code") == "A") & (pl.col("date") >= DAYS[1]))
+        .then(None)
+        .otherwise("return")
+        .alias("return")
+    )
+    market = Market(returns, frame, delisting_return=-0.3)
+    np.testing.assert_allclose(market.returns[:, 0], [0.2, -0.3, np.nan, np.nan])
+    assert market.delisted[:, 0].tolist() == [False, True, False, False]
+    assert market.gone[:, 0].tolist() == [False, False, True, True]
+    assert not market.gone[:, 1].any()
+
+
+def test_complete_daily_returns_need_no_prices():
+    """With the column `traded`, missing days are a halt (A) or a delisting (B)."""
+    given = pl.DataFrame(
+        {
+            "date": [*DAYS, DAYS[0], DAYS[2], DAYS[3], DAYS[0], DAYS[1]],
+            "code": [*"CCCC", *"AAA", *"BB"],
+            "return": [0.0, 0.0, 0.0, None, 0.0, -0.6, None, 0.1, None],
+            "traded": [True, True, True, True, True, False, True, True, True],
+        }
+    )
+    market = Market(given, delisting_return=-1.0)
+    np.testing.assert_allclose(market.returns[:, 0], [0.0, 0.0, -0.6, np.nan])
+    np.testing.assert_allclose(market.returns[:, 1], [0.1, -1.0, np.nan, np.nan])
+    assert market.gone[:, 1].tolist() == [False, False, True, True]
+
+
+def test_returns_that_differ_from_the_prices_are_earned_at_the_close():
+    market = Market(one_day(prices()), prices(close=[10.0, 5.0, 24.0, 5.0, 18.0, 5.0, 24.0, 5.0]))
+    np.testing.assert_allclose(market.night[:, 0], [0.2, 12 / 24 - 1, 12 / 18 - 1, np.nan])
+    np.testing.assert_allclose(market.daytime[:, 0], [0.0, 0.5, 1.0, np.nan])
 
 
 def test_the_value_traded_uses_no_later_day():
@@ -95,9 +136,10 @@ def _table(scores: list[float]) -> pl.DataFrame:
 
 
 def test_the_capacity_is_the_capital_at_which_trades_reach_the_volume_share():
-    # Day 1 buys 1 of A (value traded 10) and sells 1 of B (500); the limit is 1 % of 10.
+    # Day 1 buys 1 of A (value traded 10) and sells 1 of B (500); the limit is 1 % of 10. Then A and capital
+    # gain 20 %: A's weight stays 1, and 1 - 1 / 1.2 of B is sold again. On the last day both fall by 25 %.
     result = portfolio_returns(_table([1.0, 0.0]), prices=prices())
-    assert result["capacity"].to_list() == [pytest.approx(0.1), None, None]
+    assert result["capacity"].to_list() == pytest.approx([0.1, 5 / (1 - 1 / 1.2), 5 / (1 / 0.75 - 1)])
     bigger = portfolio_returns(_table([1.0, 0.0]), prices=prices(), volume_share=0.05)
     assert bigger["capacity"][0] == pytest.approx(0.5)
     long = portfolio_returns(_table([0.0, 1.0]), prices=prices(), side="long_only")

@@ -110,7 +110,10 @@ def test_sharpe_of_a_panel_is_that_of_the_long_short_portfolio():
 def test_costs_are_charged_on_turnover():
     predictions = [[2, 1], [2, 1], [1, 2]]
     returns = [[0.03, 0.01], [0.01, 0.02], [0.01, 0.03]]
-    net = [0.02 - 2 * 0.001, -0.01, 0.02 - 4 * 0.001]
+    # Drifted weights before the second and third day, from growth of 1.02 and 0.99.
+    second = abs(1 - 1.03 / 1.02) + abs(-1 + 1.01 / 1.02)
+    third = abs(-1 - 1.01 / 0.99) + abs(1 + 1.02 / 0.99)
+    net = [0.02 - 2 * 0.001, -0.01 - second * 0.001, 0.02 - third * 0.001]
     assert compute_sharpe_ratio(predictions, returns, cost_bps=10) == pytest.approx(annualised_sharpe(net))
     reordered = compute_sharpe_ratio(predictions[::-1], returns[::-1], dates=[3, 2, 1], cost_bps=10)
     assert reordered == pytest.approx(annualised_sharpe(net))

@@ -15,11 +15,12 @@ def _slow_twin(table: pl.DataFrame, quantile: float, cost_bps: float) -> dict[tu
     """Books as dictionaries of positions, opened and closed one at a time; assumes no ties."""
     one_day = {(r["date"], r["code"]): r["target"] for r in table.filter(horizon=1).iter_rows(named=True)}
     result = {}
-    for (model, horizon, fold), rows in table.group_by("model", "horizon", "fold"):
+    for (model, horizon), rows in table.group_by("model", "horizon"):
         books: list[dict[str, float]] = []
         before: dict[str, float] = {}
         for day in sorted(set(rows["date"])):
-            ranking = rows.filter(date=day).sort("prediction")["code"].to_list()
+            of_day = rows.filter(date=day)
+            ranking = of_day.sort("prediction")["code"].to_list()
             places = max(1, int(len(ranking) * quantile + 1e-9))
             book = {code: -1 / places / horizon for code in ranking[:places]}
             book |= {code: 1 / places / horizon for code in ranking[-places:]}
@@ -28,12 +29,14 @@ def _slow_twin(table: pl.DataFrame, quantile: float, cost_bps: float) -> dict[tu
             for each in books:
                 for code, weight in each.items():
                     now[code] = now.get(code, 0.0) + weight
-            gross = sum(weight * (one_day.get((day, code)) or 0.0) for code, weight in now.items())
+            moves = {code: one_day.get((day, code)) or 0.0 for code in now}
+            gross = sum(weight * moves[code] for code, weight in now.items())
             traded = sum(
                 abs(now.get(code, 0.0) - before.get(code, 0.0)) for code in now.keys() | before.keys()
             )
-            before = now
-            result[(model, horizon, fold, day)] = (gross, gross - traded * cost_bps / 1e4, traded)
+            before = {code: weight * (1 + moves[code]) / (1 + gross) for code, weight in now.items()}
+            key = (model, horizon, of_day["fold"][0], day)
+            result[key] = (gross, gross - traded * cost_bps / 1e4, traded)
     return result
 
 
@@ -71,20 +74,127 @@ def test_no_day_is_counted_twice_at_any_horizon(horizon):
     result = portfolio_returns(_steady_market(horizon), cost_bps=0.0).filter(horizon=horizon)
     invested = np.minimum(np.arange(40) + 1, horizon) / horizon
     assert np.allclose(result["gross"], 0.01 * invested)
-    assert result["turnover"].sum() == pytest.approx(2.0)
 
 
-def test_unchanged_predictions_cost_only_the_opening_trades():
+def test_unchanged_predictions_cost_the_opening_trades_and_the_way_back_from_drifted_weights():
     result = portfolio_returns(_steady_market(1), cost_bps=10.0)
-    assert np.allclose(result["gross"] - result["net"], [0.002] + [0.0] * 39)
+    # UP gains 1 % and so does the capital: its weight stays 1, that of FLAT has become -1 / 1.01.
+    drift = 1 - 1 / 1.01
+    assert np.allclose(result["turnover"], [2.0] + [drift] * 39)
+    assert np.allclose(result["gross"] - result["net"], [0.002] + [drift * 0.001] * 39)
 
 
-def test_a_fold_starts_without_positions(make_table):
+def test_books_carry_over_from_fold_to_fold(make_table):
     table = make_table(n_days=40, horizons=(1, 5))
-    second = portfolio_returns(table).filter(fold=1, horizon=5, model="lightgbm")
-    only_second = portfolio_returns(table.filter(fold=1)).filter(horizon=5, model="lightgbm")
-    assert_frame_equal(second, only_second)
-    assert second["turnover"][0] <= 2 / 5 + 1e-12
+    columns = ["date", "gross", "net", "turnover"]
+    one_fold = portfolio_returns(table.with_columns(fold=pl.lit(0, table.schema["fold"])))
+    assert_frame_equal(
+        portfolio_returns(table).sort("model", "horizon", "date").select(columns), one_fold[columns]
+    )
+
+
+def test_days_between_folds_count_while_books_are_held(make_table):
+    table = make_table(n_days=40, n_folds=1, horizons=(1, 5))
+    days = table["date"].unique().sort()
+    # Ten days without predictions between two folds.
+    fold = pl.when(pl.col("date") < days[15]).then(0).otherwise(1).cast(pl.Int32).alias("fold")
+    split = table.filter(~pl.col("date").is_between(days[15], days[24])).with_columns(fold)
+    result = portfolio_returns(split, daily_returns=one_day_returns(table)).filter(
+        horizon=5, model="lightgbm"
+    )
+    between = result.filter(pl.col("date").is_between(days[15], days[24]))
+    assert between["date"].to_list() == days[15:19].to_list()
+    assert between["fold"].to_list() == [0] * 4
+    invested = portfolio_returns(split, daily_returns=one_day_returns(table), side="long_only")
+    held = invested.filter(horizon=5, model="lightgbm")
+    assert held["turnover"].max() < 1
+
+
+def _halted_market() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Predictions and prices: HALT closes at 100, is halted for two days and resumes at 40; others stay."""
+    days = [dt.date(2024, 1, 1) + dt.timedelta(day) for day in range(20)]
+    prices = pl.DataFrame(
+        [
+            (day, code, price, price)
+            for number, day in enumerate(days)
+            for code, price in (("FLAT", 50.0), ("HALT", 100.0 if number < 10 else 40.0))
+            if not (code == "HALT" and number in (10, 11))
+        ],
+        schema=["date", "code", "open", "close"],
+        orient="row",
+    )
+    table = pl.concat(
+        prices.select(
+            "date",
+            "code",
+            fold=0,
+            model=pl.lit("m"),
+            horizon=horizon,
+            prediction=pl.when((pl.col("code") == "HALT") & (pl.col("date") < days[10]))
+            .then(1.0)
+            .otherwise(0.0),
+            target=pl.lit(0.0),
+        ).with_columns(
+            target=pl.when((pl.col("code") == "HALT") & (pl.col("date") == days[9]))
+            .then(None)
+            .otherwise("target")
+        )
+        for horizon in (1, 5)
+    )
+    return table, prices
+
+
+# At the open, the fourth book would be sold after the fall of the night.
+@pytest.mark.parametrize(("entry", "five_days"), [("close", -0.36), ("open", -0.48)])
+def test_a_halted_stock_costs_its_holders_the_whole_fall_on_the_day_it_resumes(entry, five_days):
+    table, prices = _halted_market()
+    result = portfolio_returns(table, 0.5, 0.0, prices=prices, side="long_only", entry=entry)
+    resumes = dt.date(2024, 1, 12)
+    one, five = (result.filter(horizon=horizon) for horizon in (1, 5))
+    # The book of one day can't sell. Two of the five books of five days have ended at the last close.
+    assert one.filter(date=resumes)["gross"].item() == pytest.approx(-0.6)
+    assert five.filter(date=resumes)["gross"].item() == pytest.approx(five_days)
+    for book in (one, five):
+        assert book.filter(pl.col("date") != resumes)["gross"].to_list() == pytest.approx(
+            [0.0] * (len(book) - 1)
+        )
+        assert book["n_unknown"].sum() == 0
+
+
+@pytest.mark.parametrize("entry", ["close", "open"])
+def test_a_delisted_stock_earns_its_last_price_and_the_stated_return(entry):
+    table, prices = _halted_market()
+    last = dt.date(2024, 1, 10)
+    keep = (pl.col("code") == "FLAT") | (pl.col("date") <= last)
+    for delisting_return in (0.0, -0.3):
+        result = portfolio_returns(
+            table.filter(keep),
+            0.5,
+            0.0,
+            prices=prices.filter(keep),
+            side="long_only",
+            entry=entry,
+            delisting_return=delisting_return,
+        ).filter(horizon=5)
+        assert result.filter(date=last)["gross"].item() == pytest.approx(delisting_return)
+        assert result["gross"].sum() == pytest.approx(delisting_return)
+        assert result.filter(date=last)["n_delisted"].item() == result["n_delisted"].sum() == 1
+        assert result.filter(pl.col("date") > last)["n_held"].max() <= 1
+
+
+def test_a_stock_that_leaves_the_table_and_falls_costs_its_holders_the_fall():
+    table, prices = _halted_market()
+    # HALT is predicted until 9 January and falls by 19 % overnight before 11 January.
+    left = table.filter((pl.col("code") == "FLAT") | (pl.col("date") < dt.date(2024, 1, 10)))
+    fallen = (pl.col("code") == "HALT") & (pl.col("date") >= dt.date(2024, 1, 11))
+    days = prices.filter(code="FLAT").select("date", code=pl.lit("HALT"), open=100.0, close=100.0)
+    traded = pl.concat([prices.filter(code="FLAT"), days]).with_columns(
+        pl.when(fallen).then(81.0).otherwise(pl.col(name)).alias(name) for name in ("open", "close")
+    )
+    # At the close four of five books still hold it; at the open the fifth would be sold after the night.
+    for entry, gross in (("close", -0.19 * 0.8), ("open", -0.19)):
+        result = portfolio_returns(left, 0.5, 0.0, prices=traded, side="long_only", entry=entry)
+        assert result.filter(horizon=5)["gross"].sum() == pytest.approx(gross)
 
 
 def test_a_held_stock_without_a_return_earns_nothing_and_is_counted():

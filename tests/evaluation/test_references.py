@@ -15,7 +15,7 @@ from gogooku3.evaluation.metrics import annualised_sharpe, compute_max_drawdown,
 from gogooku3.evaluation.portfolio_weights import quantile_weights, turnover
 from gogooku3.evaluation.quantiles import quantile_returns
 from gogooku3.evaluation.scores import market_exposure
-from gogooku3.evaluation.significance import deflated_sharpe, newey_west, probabilistic_sharpe
+from gogooku3.evaluation.significance import deflated_sharpe, probabilistic_sharpe
 
 STEP = np.arange(250)
 RETURNS = 0.01 * np.sin(1.7 * STEP) + 0.004 * np.cos(0.37 * STEP * STEP) + 0.0006
@@ -41,12 +41,6 @@ def test_sharpe_drawdown_equity_and_beta_equal_empyrical() -> None:
     assert compute_max_drawdown(RETURNS) == pytest.approx(0.02585921784594581, rel=1e-12)
     assert equity_curve(RETURNS)[-1] - 1 == pytest.approx(0.20800029499296002, rel=1e-12)
     assert market_exposure(RETURNS, MARKET)[0] == pytest.approx(-0.029621489567326915, rel=1e-10)
-
-
-def test_the_newey_west_t_equals_statsmodels() -> None:
-    assert newey_west(RETURNS, horizon=1).t == pytest.approx(2.766377838566566, rel=1e-10)
-    assert newey_west(RETURNS, horizon=20).t == pytest.approx(3.65622006806873, rel=1e-10)
-    assert newey_west(RETURNS, horizon=20).standard_error == pytest.approx(0.00021414827776079068, rel=1e-10)
 
 
 def test_the_probabilistic_and_the_deflated_sharpe_equal_skfolio() -> None:

@@ -6,11 +6,11 @@ from scipy import stats
 
 from gogooku3.errors import DataError
 from gogooku3.evaluation.significance import (
-    bootstrap_interval,
     deflated_sharpe,
-    newey_west,
+    mean_test,
     paired_difference,
     probabilistic_sharpe,
+    sharpe_interval,
 )
 
 NAN = float("nan")
@@ -23,89 +23,96 @@ def _overlapping(n: int, horizon: int, mean: float, rng: np.random.Generator) ->
     return mean + np.convolve(noise, np.ones(horizon) / horizon, mode="valid")
 
 
-def test_newey_west_equals_its_formula_written_out():
-    series = RNG.normal(size=60).cumsum() * 0.01
-    result = newey_west(series, horizon=8)
-    centred = series - series.mean()
-    gamma = [sum(centred[i] * centred[i - k] for i in range(k, 60)) / 60 for k in range(8)]
-    variance = gamma[0] + 2 * sum((1 - k / 8) * gamma[k] for k in range(1, 8))
-    assert (result.lag, result.n) == (7, 60)
-    assert result.standard_error == pytest.approx(np.sqrt(variance / 60), rel=1e-12)
-    assert result.t == pytest.approx(series.mean() / np.sqrt(variance / 60), rel=1e-12)
+def test_the_standard_error_equals_the_cosine_estimator_written_out():
+    series = RNG.normal(size=200).cumsum() * 0.01
+    result = mean_test(series, horizon=5)
+    transforms = [
+        sum(np.sqrt(2 / 200) * series[t] * np.cos(np.pi * j * (t + 0.5) / 200) for t in range(200))
+        for j in range(1, 9)
+    ]
+    error = np.sqrt(sum(value**2 for value in transforms) / 8 / 200)
+    half = stats.t.ppf(0.975, 8) * error
+    assert (result.terms, result.n) == (8, 200)
+    assert result.standard_error == pytest.approx(error, rel=1e-9)
+    assert result.t == pytest.approx(series.mean() / error, rel=1e-9)
+    assert result.interval == pytest.approx((series.mean() - half, series.mean() + half), rel=1e-9)
 
 
-@pytest.mark.parametrize(("n", "horizon", "lag"), [(100, 1, 4), (500, 1, 5), (500, 20, 19), (10, 20, 9)])
-def test_the_lag_covers_the_overlap_and_the_rule_of_thumb(n, horizon, lag):
-    assert newey_west(RNG.normal(size=n), horizon).lag == lag
-
-
-def test_the_error_of_independent_days_is_close_to_the_plain_one():
-    series = np.random.default_rng(3).normal(size=5000)
-    plain = series.std(ddof=1) / np.sqrt(5000)
-    assert newey_west(series).standard_error == pytest.approx(plain, rel=0.1)
+@pytest.mark.parametrize(("n", "horizon", "terms"), [(100, 1, 8), (500, 20, 6), (155, 20, 4), (40, 5, 4)])
+def test_series_that_are_short_for_their_horizon_have_fewer_terms(n, horizon, terms):
+    assert mean_test(RNG.normal(size=n), horizon).terms == terms
 
 
 def test_the_error_of_overlapping_days_is_far_larger_than_the_plain_one():
     series = _overlapping(2000, 20, 0.0, np.random.default_rng(4))
     plain = series.std(ddof=1) / np.sqrt(2000)
-    assert newey_west(series, 20).standard_error > 3 * plain
+    assert mean_test(series, 20).standard_error > 3 * plain
 
 
-@pytest.mark.parametrize("series", [[], [1.0], [0.3] * 10])
-def test_too_few_days_or_no_spread_have_no_t(series):
-    assert np.isnan(newey_west(series).t)
+@pytest.mark.parametrize("series", [[], [1.0], [0.3] * 100, [1.0, 2.0] * 7])
+def test_too_few_days_or_no_spread_have_no_t_and_no_interval(series):
+    test = mean_test(series)
+    assert np.isnan(test.t) and np.isnan(test.interval).all()
 
 
 def test_missing_days_are_dropped():
-    assert newey_west([1.0, NAN, 2.0, 4.0]) == newey_west([1.0, 2.0, 4.0])
+    values = RNG.normal(size=40)
+    assert mean_test([*values[:20], NAN, *values[20:]]) == mean_test(values)
 
 
-def test_the_interval_equals_that_of_a_slow_resampling():
-    series = RNG.normal(size=50)
-    starts = np.random.default_rng(9).integers(50, size=(200, 50 // 7 + 1))
-    means = []
-    for draw in starts:
-        days = [(start + step) % 50 for start in draw for step in range(7)][:50]
-        means.append(series[days].mean())
-    expected = np.quantile(means, [0.025, 0.975])
-    result = bootstrap_interval(series, horizon=7, draws=200, seed=9)
-    assert result == pytest.approx(tuple(expected), abs=1e-12)
+def test_the_sharpe_interval_of_independent_returns_has_the_width_of_lo():
+    widths = []
+    for seed in range(40):
+        series = np.random.default_rng(seed).normal(0.001, 0.01, size=800)
+        low, high = sharpe_interval(series)
+        assert low < series.mean() / series.std(ddof=1) * np.sqrt(252) < high
+        widths.append(high - low)
+    assert np.mean(widths) == pytest.approx(2 * stats.t.ppf(0.975, 8) * np.sqrt(252 / 800), rel=0.1)
 
 
-def test_the_sharpe_interval_contains_the_sharpe_ratio_and_is_seeded():
-    series = np.random.default_rng(5).normal(0.001, 0.01, size=800)
-    low, high = bootstrap_interval(series, statistic="sharpe", seed=1)
-    point = series.mean() / series.std(ddof=1) * np.sqrt(252)
-    assert low < point < high
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(252 / 800), rel=0.25)
-    assert (low, high) == bootstrap_interval(series, statistic="sharpe", seed=1)
-    assert (low, high) != bootstrap_interval(series, statistic="sharpe", seed=2)
+def test_too_few_returns_or_no_spread_have_no_sharpe_interval():
+    assert np.isnan(sharpe_interval(RNG.normal(size=39), horizon=20)).all()
+    for constant in ([], [0.0] * 100, [0.1] * 100, [-1 / 3] * 100):
+        assert np.isnan(sharpe_interval(constant)).all()
 
 
-def test_the_interval_has_about_the_nominal_coverage():
+def _persistent(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Autoregressive days around 0 with a coefficient of 0.9."""
+    noise = rng.normal(size=n + 100)
+    for day in range(1, n + 100):
+        noise[day] += 0.9 * noise[day - 1]
+    return noise[100:]
+
+
+WORLDS = {
+    "independent days": lambda rng: (rng.normal(size=500), 1),
+    "targets of 5 days": lambda rng: (_overlapping(500, 5, 0.0, rng), 5),
+    "targets of 20 days": lambda rng: (_overlapping(500, 20, 0.0, rng), 20),
+    "a persistent signal": lambda rng: (_persistent(500, rng), 1),
+    "a persistent signal, targets of 20 days": lambda rng: (
+        np.convolve(_persistent(519, rng), np.ones(20) / 20, mode="valid"),
+        20,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_intervals_of_95_percent_cover_between_92_and_98_percent_of_worlds(name):
     rng = np.random.default_rng(6)
-    covered = 0
-    for trial in range(200):
-        low, high = bootstrap_interval(_overlapping(400, 5, 0.1, rng), 5, draws=400, seed=trial)
-        covered += low <= 0.1 <= high
-    assert 0.85 <= covered / 200 <= 0.99
-
-
-def test_fewer_than_two_blocks_or_no_spread_have_no_interval():
-    assert np.isnan(bootstrap_interval(RNG.normal(size=39), horizon=20)).all()
-    assert np.isnan(bootstrap_interval([], horizon=1)).all()
-    for constant in (0.0, 0.1, -1 / 3):
-        assert np.isnan(bootstrap_interval([constant] * 100, statistic="sharpe")).all()
+    tests = [mean_test(*WORLDS[name](rng)) for _ in range(600)]
+    covered = np.mean([test.interval[0] <= 0.0 <= test.interval[1] for test in tests])
+    assert 0.92 <= covered <= 0.98
 
 
 def test_a_paired_difference_is_more_powerful_than_two_intervals():
     rng = np.random.default_rng(8)
     common = rng.normal(size=300)
     first, second = common + 0.05 + 0.1 * rng.normal(size=300), common + 0.1 * rng.normal(size=300)
-    test, (low, high) = paired_difference(first, second)
+    test = paired_difference(first, second)
+    low, high = test.interval
     assert test.mean == pytest.approx((first - second).mean())
     assert test.t > 3 and 0 < low < test.mean < high
-    assert abs(newey_west(first).t) < 2
+    assert abs(mean_test(first).t) < 2
 
 
 def test_series_of_different_lengths_are_refused():

@@ -134,7 +134,19 @@ def equity_curve(returns: npt.ArrayLike) -> Floats:
     return equity
 
 
-def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: int = PERIODS_PER_YEAR) -> float:
+def annualised_return(returns: npt.ArrayLike, periods_per_year: float = PERIODS_PER_YEAR) -> float:
+    """Compound annual growth rate of returns, as a fraction; missing returns count as 0, a total loss is -1.
+
+    NaN for an empty series.
+
+    >>> round(annualised_return([0.1, -0.05], periods_per_year=2), 3)
+    0.045
+    """
+    equity = equity_curve(returns)
+    return float(equity[-1] ** (periods_per_year / len(equity)) - 1.0) if len(equity) else float("nan")
+
+
+def annualised_sharpe(returns: npt.ArrayLike, periods_per_year: float = PERIODS_PER_YEAR) -> float:
     """Mean over sample standard deviation, times the square root of the periods per year.
 
     Missing returns are dropped. NaN for fewer than 2 returns or returns without spread.
@@ -249,7 +261,7 @@ def _strategy_returns(
         weights = quantile_weights(scores, quantile)
     known = np.isfinite(outcomes)
     gross = (weights * np.where(known, outcomes, 0.0)).sum(axis=1)
-    net: Floats = gross - turnover(weights) * cost_bps / 1e4
+    net: Floats = gross - turnover(weights, outcomes) * cost_bps / 1e4
     return net[known.any(axis=1)]
 
 

@@ -70,37 +70,74 @@ def long_weights(scores: npt.ArrayLike, quantile: float = 0.2) -> Floats:
     return (above + tied * share[:, None]) / places[:, None] * differs[:, None]
 
 
-def overlapping_weights(weights: npt.ArrayLike, horizon: int) -> Floats:
-    """Hold each day's weights for `horizon` days, with `1 / horizon` of the capital in each book.
+def overlapping_weights(
+    weights: npt.ArrayLike, horizon: int, spacing: int = 1, traded: npt.ArrayLike | None = None
+) -> Floats:
+    """Hold each day's weights for `horizon` days, each book with its share of the capital.
 
-    The result on day `d` is the mean of the weights of days `d - horizon + 1` to `d`; days before the first
-    row count as zero, so the first `horizon - 1` days are partly invested. Every unit of capital is in one
-    book at a time, so no day's return is counted twice (Jegadeesh and Titman, 1993).
+    A book is opened every `spacing` days, so `ceil(horizon / spacing)` books share the capital. Every unit of
+    capital is in one book at a time, so no day's return is counted twice (Jegadeesh and Titman, 1993). Days
+    before the first row count as zero, so the first `horizon - 1` days are partly invested.
 
     Args:
         weights: `[days, stocks]` decided on each day.
         horizon: days a book is held, 1 or more.
+        spacing: days from one book to the next, 1 or more.
+        traded: `[days, stocks]`, True where a stock has a close. A book opened at a stock's last close before
+            a halt keeps the stock until it trades again: there was no price to sell at. Other books sell at
+            that last close when their time comes.
 
     >>> overlapping_weights([[1.0], [0.0], [-1.0]], 2).tolist()
     [[0.5], [0.5], [-0.5]]
+    >>> overlapping_weights([[1.0], [0.0], [0.0]], 1, traded=[[True], [False], [True]]).tolist()
+    [[1.0], [1.0], [0.0]]
     """
     decided = np.asarray(weights, dtype=np.float64)
     held: Floats = np.zeros_like(decided)
     for age in range(min(horizon, len(decided))):
         held[age:] += decided[: len(decided) - age]
-    held /= horizon
+    if traded is not None:
+        day = np.arange(len(decided))[:, None]
+        last_close = np.maximum.accumulate(np.where(traded, day, -1), axis=0)
+        day_of, stock = np.nonzero((last_close >= 0) & (day - last_close >= horizon))
+        held[day_of, stock] += decided[last_close[day_of, stock], stock]
+    held /= -(-horizon // spacing)
     return held
 
 
-def turnover(held: npt.ArrayLike) -> Floats:
-    """Capital traded each day, `sum |w_t - w_(t-1)|`, starting without positions; `[days]`.
+def drifted_weights(held: npt.ArrayLike, returns: npt.ArrayLike) -> Floats:
+    """Weights before each day's trading: those of the day before after its returns, relative to the capital.
 
-    Drift of the weights between two days is ignored. Replacing both legs entirely trades 4.
+    `w (1 + r) / (1 + sum w r)`; missing returns count as 0, and a total loss leaves no positions.
+
+    Args:
+        held: `[days, stocks]`, after each day's trading.
+        returns: `[days, stocks]`, earned from then on until the next day's trading.
+
+    Returns:
+        `[days, stocks]`; the first day has no positions.
+
+    >>> drifted_weights([[1.0, -1.0], [0.0, 0.0]], [[0.1, 0.0], [0.0, 0.0]]).round(3).tolist()
+    [[0.0, 0.0], [1.0, -0.909]]
+    """
+    weights, moves = np.asarray(held, dtype=np.float64), np.nan_to_num(np.asarray(returns, dtype=np.float64))
+    growth = 1.0 + (weights * moves).sum(axis=1, keepdims=True)
+    grown = np.divide(weights * (1.0 + moves), growth, out=np.zeros_like(weights), where=growth > 0.0)
+    return np.concatenate([np.zeros_like(grown[:1]), grown[:-1]])
+
+
+def turnover(held: npt.ArrayLike, returns: npt.ArrayLike | None = None) -> Floats:
+    """Capital traded each day, as a fraction, starting without positions; `[days]`.
+
+    Yesterday's weights have drifted by yesterday's returns, so unchanged weights are a trade too. Replacing
+    both legs entirely trades 4. Arguments are those of `drifted_weights`; without returns, prices don't move.
 
     >>> turnover([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]]).tolist()
     [2.0, 0.0, 4.0]
+    >>> turnover([[1.0, -1.0], [1.0, -1.0]], [[0.1, 0.0], [0.0, 0.0]]).round(3).tolist()
+    [2.0, 0.091]
     """
     weights = np.asarray(held, dtype=np.float64)
-    change = np.diff(weights, axis=0, prepend=np.zeros_like(weights[:1]))
-    total: Floats = np.abs(change).sum(axis=1)
+    before = drifted_weights(weights, np.zeros_like(weights) if returns is None else returns)
+    total: Floats = np.abs(weights - before).sum(axis=1)
     return total

@@ -3,7 +3,7 @@
 import polars as pl
 
 from gogooku3.evaluation.prediction_table import by_horizon
-from gogooku3.evaluation.significance import newey_west
+from gogooku3.evaluation.significance import mean_test
 from gogooku3.schema import DATE
 
 PER_MODEL = ("model", "horizon")
@@ -49,13 +49,14 @@ def quantile_of_day(table: pl.DataFrame, n_quantiles: int) -> pl.DataFrame:
 
 
 def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
-    """Mean excess return per quantile over all days, with its Newey-West standard error.
+    """Mean excess return per quantile over all days, with its 95 % interval.
 
     Arguments are those of `quantile_of_day`.
 
     Returns:
-        `model, horizon, quantile, mean, error, score, n_days`: `mean` is per horizon (not annualised),
-        `error` is null for too few days, `score` is the mean standardised prediction.
+        `model, horizon, quantile, mean, low, high, score, n_days`: `mean` is per horizon (not annualised),
+        the interval from `low` to `high` is null for too few days, `score` is the mean standardised
+        prediction.
 
     >>> from datetime import date
     >>> table = pl.DataFrame({
@@ -68,8 +69,9 @@ def quantile_returns(table: pl.DataFrame, n_quantiles: int = 5) -> pl.DataFrame:
     daily = quantile_of_day(table, n_quantiles)
     rows = []
     for (model, horizon, quantile), days in daily.group_by(*PER_MODEL, "quantile", maintain_order=True):
-        test = newey_west(days["excess"].to_numpy(), int(horizon))
-        rows.append((model, horizon, quantile, test.mean, test.standard_error, days["score"].mean(), test.n))
-    floats = dict.fromkeys(("mean", "error", "score"), pl.Float64)
+        test = mean_test(days["excess"].to_numpy(), int(horizon))
+        score = days["score"].mean()
+        rows.append((model, horizon, quantile, test.mean, *test.interval, score, test.n))
+    floats = dict.fromkeys(("mean", "low", "high", "score"), pl.Float64)
     schema = {"model": pl.String, "horizon": pl.Int32, "quantile": pl.Int32, **floats, "n_days": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).sort(*PER_MODEL, "quantile")

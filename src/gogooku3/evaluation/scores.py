@@ -12,23 +12,21 @@ import numpy.typing as npt
 import polars as pl
 
 from gogooku3.errors import ConfigError, choices
-from gogooku3.evaluation.daily_series import DailySeries, Trading, daily_series, ic_decay
-from gogooku3.evaluation.metrics import PERIODS_PER_YEAR, annualised_sharpe, compute_max_drawdown
-from gogooku3.evaluation.portfolio import Entry
+from gogooku3.evaluation.daily_series import DailySeries, daily_series, ic_decay
+from gogooku3.evaluation.metrics import annualised_return, annualised_sharpe, compute_max_drawdown
+from gogooku3.evaluation.portfolio import Entry, Trading
 from gogooku3.evaluation.prediction_table import FORECAST, ORACLE, model_order, same_as_before
 from gogooku3.evaluation.significance import (
-    bootstrap_interval,
     deflated_sharpe,
-    newey_west,
+    mean_test,
     paired_difference,
     probabilistic_sharpe,
+    sharpe_interval,
 )
 from gogooku3.schema import CODE, DATE
 
 PREFERRED_HORIZON = 5
 """Headline horizon if the table has it; fixed in advance, and used for early stopping too."""
-
-SEED = 0
 
 
 def score_predictions(
@@ -42,6 +40,7 @@ def score_predictions(
     borrow_rate: float = 0.0,
     volume_share: float = 0.01,
     prices: pl.DataFrame | None = None,
+    delisting_return: float = 0.0,
     earlier_sharpes: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Score every model of a prediction table by horizon: pooled over folds, by fold and by year.
@@ -51,15 +50,17 @@ def score_predictions(
 
     Args:
         table: prediction table (`schema.PREDICTION_COLUMNS`).
-        cost_bps, quantile, entry, borrow_rate, volume_share, prices: see `portfolio_returns`.
+        cost_bps, quantile, entry, borrow_rate, volume_share, prices, delisting_return: see
+            `portfolio_returns`.
         headline_horizon: horizon of the headline and of the best fold; null: 5 days if the table has it, else
             the shortest. It is never chosen by its result.
-        daily_returns: see `portfolio_returns`; needed only without horizon 1 and `return_1d`.
+        daily_returns: see `portfolio_returns`.
         earlier_sharpes: net daily Sharpe ratios (not annualised) at the headline horizon of everything tried
             before on the same data, for the deflated Sharpe ratio.
 
     Returns:
-        `settings`; `rows` (`given`, `scored`, `shared` by the models, `lost_by_model`, and the date range);
+        `settings`; `prices` (counts of `PriceCheck`, or None); `rows` (`given`, `scored`, `shared` by the
+        models, `lost_by_model`, and the date range);
         `trials` (`n`: distinct Sharpe ratios, earlier ones included; `deviation` of the daily Sharpe ratios;
         `earlier_sharpes`); `comparisons`, the mean daily differences of each pair of competing models; and
         `models`, in `model_order`. A model has
@@ -77,20 +78,24 @@ def score_predictions(
 
         - `mean_ic`, `mean_rank_ic`, `icir` (mean over standard deviation of the daily ICs, not annualised),
           `positive_days` (share), `hit_rate` (see `daily_ic`), `n_days`, `n_rows` (with a known target)
-        - `ic_tstat`, `rank_ic_tstat` (Newey-West), `ic_interval`, `rank_ic_interval` (95 %, block bootstrap)
+        - `ic_tstat`, `rank_ic_tstat` and `ic_interval`, `rank_ic_interval` (95 %), see
+          `significance.mean_test`
         - `sharpe_gross`, `sharpe_net`, `sharpe_net_interval`, `probabilistic_sharpe` (probability that the
-          true net Sharpe ratio is above 0), `annual_return_gross`, `annual_return_net` (mean day x 252),
+          true net Sharpe ratio is above 0), `annual_return_gross`, `annual_return_net` (compounded),
           `max_drawdown_gross`, `max_drawdown_net`, `turnover` (daily), `portfolio_days`, `unknown_returns`
+          (positions held on a day without a known return), `delisted_positions` (held at a delisting)
 
         and `pooled` also `exposure` (`market_beta`, `market_correlation`, and with prices the mean
         `size_tilt` and `sector_tilt` and the median daily `capacity`) and `long_only` (the long leg;
         `annual_excess_net` and `information_ratio` are relative to holding every stock equally).
 
+        A table that is not daily and has no daily returns has periods of `spacing_days` instead of days.
+
     Raises:
-        DataError: a malformed table, no shared rows, no one-day returns, or malformed prices.
+        DataError: see `daily_series`.
         ConfigError: quantile, cost, fee, entry or headline horizon out of range.
     """
-    trading = Trading(cost_bps, quantile, entry, borrow_rate, volume_share)
+    trading = Trading(cost_bps, quantile, entry, borrow_rate, volume_share, delisting_return)
     series = daily_series(table, trading, daily_returns, prices)
     return score_series(series, headline_horizon, earlier_sharpes)
 
@@ -107,9 +112,9 @@ def score_series(
     scores = {
         "settings": {
             **asdict(series.trading),
-            "periods_per_year": PERIODS_PER_YEAR,
+            "periods_per_year": series.periods_per_year,
+            "spacing_days": series.spacing_days,
             "interval_level": 0.95,
-            "bootstrap_seed": SEED,
             "headline_horizon": headline,
         },
         "rows": {
@@ -124,6 +129,7 @@ def score_series(
             "first_date": str(scored[DATE].min()),
             "last_date": str(scored[DATE].max()),
         },
+        "prices": None if series.prices is None else series.prices.to_dict(),
         "trials": _deflate(models, series, headline, earlier_sharpes),
         "models": models,
         "comparisons": list(_comparisons(series)),
@@ -166,12 +172,12 @@ def _model_scores(series: DailySeries, decay: pl.DataFrame, model: str, headline
         daily = ic.filter(horizon=horizon), long_short.filter(horizon=horizon)
         horizons[str(horizon)] = {
             "pooled": {
-                **_score(*daily, horizon),
+                **_score(*daily, series, horizon),
                 "exposure": _exposure(daily[1]),
-                "long_only": _long_only(long_only.filter(horizon=horizon), horizon),
+                "long_only": _long_only(long_only.filter(horizon=horizon), series, horizon),
             },
-            "folds": _by_part(*daily, horizon, pl.col("fold")),
-            "years": _by_part(*daily, horizon, pl.col(DATE).dt.year()),
+            "folds": _by_part(*daily, series, horizon, pl.col("fold")),
+            "years": _by_part(*daily, series, horizon, pl.col(DATE).dt.year()),
         }
     blocks = horizons.get(str(headline), {"pooled": {}, "folds": {}})
     net, gross = (
@@ -192,18 +198,23 @@ def _model_scores(series: DailySeries, decay: pl.DataFrame, model: str, headline
     }
 
 
-def _by_part(ic: pl.DataFrame, returns: pl.DataFrame, horizon: int, part: pl.Expr) -> dict[str, Any]:
+def _by_part(
+    ic: pl.DataFrame, returns: pl.DataFrame, series: DailySeries, horizon: int, part: pl.Expr
+) -> dict[str, Any]:
     """Scores by the value of `part`, such as the fold or the year."""
     return {
-        str(value): _score(ic.filter(part == value), returns.filter(part == value), horizon)
+        str(value): _score(ic.filter(part == value), returns.filter(part == value), series, horizon)
         for value in returns.select(part.unique().sort()).to_series()
     }
 
 
-def _score(correlations: pl.DataFrame, returns: pl.DataFrame, horizon: int) -> dict[str, Any]:
+def _score(
+    correlations: pl.DataFrame, returns: pl.DataFrame, series: DailySeries, horizon: int
+) -> dict[str, Any]:
     ic, rank_ic = (correlations[name].drop_nulls().to_numpy() for name in ("ic", "rank_ic"))
     gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
-    ic_test, rank_test = newey_west(ic, horizon), newey_west(rank_ic, horizon)
+    ic_test, rank_test = (mean_test(values, series.target_overlap(horizon)) for values in (ic, rank_ic))
+    per_year = series.periods_per_year
     spread = float(ic.std(ddof=1)) if len(ic) > 1 else 0.0
     return {
         "mean_ic": ic_test.mean,
@@ -211,23 +222,24 @@ def _score(correlations: pl.DataFrame, returns: pl.DataFrame, horizon: int) -> d
         "icir": ic_test.mean / spread if spread > 0.0 else None,
         "ic_tstat": ic_test.t,
         "rank_ic_tstat": rank_test.t,
-        "ic_interval": bootstrap_interval(ic, horizon, seed=SEED),
-        "rank_ic_interval": bootstrap_interval(rank_ic, horizon, seed=SEED),
+        "ic_interval": ic_test.interval,
+        "rank_ic_interval": rank_test.interval,
         "positive_days": _mean(ic > 0.0),
         "hit_rate": correlations["hit_rate"].mean(),
         "n_days": len(ic),
         "n_rows": int(correlations["n"].sum()),
-        "sharpe_gross": annualised_sharpe(gross),
-        "sharpe_net": annualised_sharpe(net),
-        "sharpe_net_interval": bootstrap_interval(net, horizon, "sharpe", seed=SEED),
+        "sharpe_gross": annualised_sharpe(gross, per_year),
+        "sharpe_net": annualised_sharpe(net, per_year),
+        "sharpe_net_interval": sharpe_interval(net, series.return_overlap(horizon), per_year),
         "probabilistic_sharpe": probabilistic_sharpe(net),
-        "annual_return_gross": _mean(gross) * PERIODS_PER_YEAR,
-        "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
+        "annual_return_gross": annualised_return(gross, per_year),
+        "annual_return_net": annualised_return(net, per_year),
         "max_drawdown_gross": compute_max_drawdown(gross),
         "max_drawdown_net": compute_max_drawdown(net),
         "turnover": _mean(returns["turnover"].to_numpy()),
         "portfolio_days": len(net),
         "unknown_returns": int(returns["n_unknown"].sum()),
+        "delisted_positions": int(returns["n_delisted"].sum()),
     }
 
 
@@ -244,16 +256,17 @@ def _exposure(returns: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _long_only(returns: pl.DataFrame, horizon: int) -> dict[str, Any]:
-    net = returns["net"].to_numpy()
-    excess = (returns["net"] - returns["market"]).drop_nulls().to_numpy()
+def _long_only(returns: pl.DataFrame, series: DailySeries, horizon: int) -> dict[str, Any]:
+    net, market = (returns[name].to_numpy() for name in ("net", "market"))
+    excess, per_year = net - market, series.periods_per_year
+    annual = annualised_return(net, per_year)
     return {
-        "sharpe_gross": annualised_sharpe(returns["gross"].to_numpy()),
-        "sharpe_net": annualised_sharpe(net),
-        "annual_return_net": _mean(net) * PERIODS_PER_YEAR,
-        "annual_excess_net": _mean(excess) * PERIODS_PER_YEAR,
-        "information_ratio": annualised_sharpe(excess),
-        "information_ratio_interval": bootstrap_interval(excess, horizon, "sharpe", seed=SEED),
+        "sharpe_gross": annualised_sharpe(returns["gross"].to_numpy(), per_year),
+        "sharpe_net": annualised_sharpe(net, per_year),
+        "annual_return_net": annual,
+        "annual_excess_net": annual - annualised_return(market, per_year),
+        "information_ratio": annualised_sharpe(excess, per_year),
+        "information_ratio_interval": sharpe_interval(excess, series.return_overlap(horizon), per_year),
         "max_drawdown_net": compute_max_drawdown(net),
         "turnover": _mean(returns["turnover"].to_numpy()),
     }
@@ -262,10 +275,11 @@ def _long_only(returns: pl.DataFrame, horizon: int) -> dict[str, Any]:
 def _decay_scores(decay: pl.DataFrame) -> Iterator[dict[str, Any]]:
     for (lag,), rows in decay.sort("lag", DATE).group_by("lag", maintain_order=True):
         rank_ic = rows["rank_ic"].drop_nulls().to_numpy()
+        test = mean_test(rank_ic)
         yield {
             "lag": lag,
-            "mean_rank_ic": newey_west(rank_ic).mean,
-            "interval": bootstrap_interval(rank_ic, seed=SEED),
+            "mean_rank_ic": test.mean,
+            "interval": test.interval,
             "n_days": len(rank_ic),
         }
 
@@ -276,7 +290,7 @@ def _deflate(
     """Count the trials, and set `deflated_sharpe` of every competing model."""
     competing = [name for name in models if name != ORACLE]
     sharpes = [models[name]["pooled_sharpe_net"] for name in competing]
-    own = [sharpe / math.sqrt(PERIODS_PER_YEAR) for sharpe in sharpes if math.isfinite(sharpe)]
+    own = [sharpe / math.sqrt(series.periods_per_year) for sharpe in sharpes if math.isfinite(sharpe)]
     trials = sorted({*map(float, earlier), *own})
     for name in competing:
         returns = series.long_short.filter(pl.col("model") == name, horizon=headline)
@@ -300,11 +314,12 @@ def _comparisons(series: DailySeries) -> Iterator[dict[str, Any]]:
                 )
                 days = left.join(right, on=DATE, suffix="_second").drop_nulls().sort(DATE)
                 values = days[score].to_numpy(), days[f"{score}_second"].to_numpy()
-                test, interval = paired_difference(*values, horizon, SEED)
+                overlap = series.return_overlap if score == "net" else series.target_overlap
+                test = paired_difference(*values, overlap(horizon))
                 pair[score] = {
                     "difference": test.mean,
                     "tstat": test.t,
-                    "interval": interval,
+                    "interval": test.interval,
                     "n_days": test.n,
                 }
             yield pair

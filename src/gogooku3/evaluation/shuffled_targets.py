@@ -5,7 +5,7 @@ import polars as pl
 
 from gogooku3.evaluation.daily_ic import daily_ic
 from gogooku3.evaluation.prediction_table import as_enum, by_horizon
-from gogooku3.evaluation.significance import bootstrap_interval
+from gogooku3.evaluation.significance import mean_test
 
 MAX_ERRORS = 4.0
 """Standard errors from zero beyond which a shuffled IC is not chance, even among many models and horizons."""
@@ -19,7 +19,7 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
 
     Returns:
         `model, horizon, ic, low, high, standard_error, days`, sorted by the first two: mean over days with
-        its 95 % block-bootstrap interval and the standard error of the shuffle itself: the correlation of n
+        its 95 % interval and the standard error of the shuffle itself: the correlation of n
         shuffled pairs has variance 1 / (n - 1) around 0 (Pitman 1937). NaN if no day has a score.
 
     >>> from datetime import date
@@ -34,7 +34,7 @@ def shuffled_target_ic(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     daily = by_horizon(table, lambda rows: daily_ic(_shuffled(rows, rng))).sort("model", "horizon", "date")
     rows = []
     for (model, horizon), days in daily.group_by("model", "horizon", maintain_order=True):
-        low, high = bootstrap_interval(days["ic"].to_numpy())
+        low, high = mean_test(days["ic"].to_numpy()).interval
         # Days are shuffled independently, so their variances add up. An error estimated from the daily scores
         # would too often be too small in a short test, and chance would look like a leak.
         scored = days.filter(pl.col("ic").is_finite())

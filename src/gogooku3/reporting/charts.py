@@ -11,7 +11,7 @@ import polars as pl
 
 from gogooku3.evaluation.metrics import equity_curve
 from gogooku3.evaluation.prediction_table import ORACLE, model_order
-from gogooku3.evaluation.significance import newey_west
+from gogooku3.evaluation.significance import mean_test
 from gogooku3.schema import DATE
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def cumulative_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str
 
 
 def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean IC of the last 60 days in a 95 % Newey-West band, one panel per model.
+    """Mean IC of the last 60 days in a 95 % band, one panel per model.
 
     Takes the result of `daily_ic`. The oracle is a dashed line in every panel; if it is the only model, it
     has its own panel.
@@ -71,14 +71,11 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
     lines = {model: _rolling(rows, horizon) for model, rows in models}
     lines = {model: line for model, line in lines.items() if line[0]}
     reference = {ORACLE: lines.pop(ORACLE)} if len(lines) > 1 and ORACLE in lines else {}
-    for panel, (model, (days, means, errors)) in enumerate(lines.items()):
+    for panel, (model, (days, means, lows, highs)) in enumerate(lines.items()):
         axis = "y" if panel == 0 else f"y{panel + 1}"
-        upper, lower = (
-            [round(m + sign * 1.96 * e, 4) for m, e in zip(means, errors, strict=True)] for sign in (1, -1)
-        )
         figure.add_scatter(
             x=days + days[::-1],
-            y=upper + lower[::-1],
+            y=highs + lows[::-1],
             fill="toself",
             mode="lines",
             fillcolor=faint(colours[model]),
@@ -87,13 +84,13 @@ def rolling_ic(correlations: pl.DataFrame, horizon: int, colours: Mapping[str, s
             showlegend=False,
             yaxis=axis,
         )
-        for name, line in {**reference, model: (days, means, errors)}.items():
+        for name, line in {**reference, model: (days, means)}.items():
             # The reference is in every panel; one legend entry and one hover label are enough.
             is_repeated = name == ORACLE and panel > 0
             add_line(
                 figure,
                 line[0],
-                [round(mean, 4) for mean in line[1]],
+                line[1],
                 name,
                 colours[name],
                 showlegend=name == ORACLE and not is_repeated,
@@ -136,13 +133,17 @@ def _stack(figure: "Figure", titles: Sequence[str]) -> None:
     )
 
 
-def _rolling(rows: pl.DataFrame, horizon: int) -> tuple[list[str], list[float], list[float]]:
-    """Days, means and errors of rolling windows, every fifth day to keep the page small."""
+def _rolling(rows: pl.DataFrame, horizon: int) -> tuple[list[str], list[float], list[float], list[float]]:
+    """Days, means, and bounds of rolling windows, every fifth day to keep the page small."""
     ic, days = rows["ic"].to_numpy(), _days(rows)
     ends = range(WINDOW, len(ic) + 1, 5) if len(ic) >= WINDOW else ()
-    tests = [newey_west(ic[end - WINDOW : end], horizon) for end in ends]
-    errors = [test.standard_error if math.isfinite(test.standard_error) else 0.0 for test in tests]
-    return [days[end - 1] for end in ends], [test.mean for test in tests], errors
+    tests = [mean_test(ic[end - WINDOW : end], horizon) for end in ends]
+    means = [round(test.mean, 4) for test in tests]
+    low, high = (
+        [round(test.interval[side] if math.isfinite(test.t) else test.mean, 4) for test in tests]
+        for side in (0, 1)
+    )
+    return [days[end - 1] for end in ends], means, low, high
 
 
 def equity(returns: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":

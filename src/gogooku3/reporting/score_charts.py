@@ -19,7 +19,7 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def quantile_bars(quantiles: pl.DataFrame, horizon: int, colours: Mapping[str, str]) -> "Figure":
-    """Mean excess return per fifth, from `quantile_returns`, with 95 % Newey-West intervals."""
+    """Mean excess return per fifth, from `quantile_returns`, with 95 % intervals."""
     figure = canvas("excess return", "fifth of the ranking, lowest to highest")
     for model, rows in _by_quantile(quantiles, horizon):
         figure.add_bar(
@@ -27,7 +27,7 @@ def quantile_bars(quantiles: pl.DataFrame, horizon: int, colours: Mapping[str, s
             y=rows["mean"].round(6).to_list(),
             name=escape(model),
             marker={"color": colours[model]},
-            error_y=_newey_west_bars(rows),
+            error_y=_quantile_bars(rows),
             hovertemplate="%{y:.2%} per horizon",
         )
     figure.update_layout(
@@ -64,7 +64,7 @@ def calibration(deciles: pl.DataFrame, horizon: int, colours: Mapping[str, str])
             legendgroup=model,
             mode="lines+markers",
             marker={"size": 7},
-            error_y=_newey_west_bars(rows),
+            error_y=_quantile_bars(rows),
             hovertemplate="%{y:.2%}",
         )
     figure.update_layout(yaxis={"tickformat": ".2~%"})
@@ -125,11 +125,11 @@ def parts(scores: Mapping[str, Any], horizon: int, colours: Mapping[str, str]) -
 
 
 def months(returns: pl.DataFrame, model: str, horizon: int) -> "Figure":
-    """Heat map of a model's net return of `portfolio_returns` by month (rows) and year (columns)."""
+    """Heat map of a model's net return of `portfolio_returns`, compounded, by month (rows) and year."""
     rows = (
         returns.filter(pl.col("model") == model, horizon=horizon)
         .group_by(pl.col(DATE).dt.year().alias("year"), pl.col(DATE).dt.month().alias("month"))
-        .agg(pl.col("net").sum())
+        .agg((1.0 + pl.col("net")).product() - 1.0)
     )
     years = rows["year"].unique().sort().to_list()
     table: list[list[float | None]] = [[None] * len(years) for _ in _MONTHS]
@@ -190,9 +190,12 @@ def _by_quantile(quantiles: pl.DataFrame, horizon: int) -> Iterator[tuple[str, p
     return charts.by_model(charts.competing(quantiles.filter(horizon=horizon)), horizon, "quantile")
 
 
-def _newey_west_bars(rows: pl.DataFrame) -> dict[str, Any]:
-    """Error bars of 1.96 Newey-West standard errors."""
-    return _error_bars((1.96 * rows["error"].fill_null(0.0).to_numpy()).round(6).tolist())
+def _quantile_bars(rows: pl.DataFrame) -> dict[str, Any]:
+    blocks = [
+        {"mean": mean, "interval": None if low is None else (low, high)}
+        for mean, low, high in rows.select("mean", "low", "high").iter_rows()
+    ]
+    return _interval_bars(blocks, "mean", "interval")
 
 
 def _interval_bars(blocks: Sequence[Mapping[str, Any]], value: str, interval: str) -> dict[str, Any]:
