@@ -32,6 +32,10 @@ PREDICTION_COLUMNS = (DATE, CODE, "fold", "model", "horizon", "prediction", "tar
 ONE_DAY_RETURN = "return_1d"
 """Further column of a prediction table without horizon 1: the realised return of the next trading day."""
 
+BOOK_RETURN = "book_return"
+"""Column of a data set that is no feature: the return from a stock's last close before the row to the row's
+close, over a halt of any length. Portfolios earn it on the row's day; null on a stock's first day."""
+
 _ALIASES = {
     DATE: ("date", "datetime", "timestamp", "day", "trade_date", "日付"),
     CODE: ("code", "localcode", "local_code", "symbol", "ticker", "instrument", "銘柄コード"),
@@ -66,14 +70,14 @@ def is_target_column(name: str) -> bool:
 
 
 def feature_columns(schema: "pl.Schema") -> list[str]:
-    """List the columns that can be features: numeric, neither key nor target, in the table's order.
+    """List the columns that can be features: numeric, no key, target or `book_return`, in the table's order.
 
     >>> import polars as pl
     >>> feature_columns(pl.Schema({"date": pl.Date, "target_1d": pl.Float32, "x": pl.Int8}))
     ['x']
     """
     numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
-    return [name for name in numeric if name not in KEYS and not is_target_column(name)]
+    return [name for name in numeric if name not in (*KEYS, BOOK_RETURN) and not is_target_column(name)]
 
 
 def map_columns(columns: Iterable[str], requested: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
+from gogooku3.evaluation.daily_ic import daily_ic
 
 DAYS = [dt.date(2024, 1, 4) + dt.timedelta(days=d) for d in (0, 1, 5, 6, 7)]
 
@@ -28,9 +29,9 @@ def test_targets_by_hand_count_the_markets_trading_days() -> None:
     )
     result = add_targets(frame, [1, 2])
     assert result.schema["target_1d"] == pl.Float32
-    # The fifth is beyond the data; B has no close on the next trading day, though it has a later one.
-    assert result["target_1d"].to_list() == pytest.approx([0.1, 0.1, -0.5, 0.1, None, None, None])
-    assert result["target_2d"].to_list() == pytest.approx([0.21, -0.45, -0.45, None, None, 1.0, None])
+    # The fifth is beyond the data; where B has no close, its last one before counts.
+    assert result["target_1d"].to_list() == pytest.approx([0.1, 0.1, -0.5, 0.1, None, 0.0, 0.0])
+    assert result["target_2d"].to_list() == pytest.approx([0.21, -0.45, -0.45, None, None, 1.0, 0.0])
 
 
 def test_rows_keep_their_order_and_other_columns() -> None:
@@ -42,10 +43,10 @@ def test_rows_keep_their_order_and_other_columns() -> None:
 
 
 @pytest.mark.parametrize("bad", [None, 0.0, -1.0, math.nan, math.inf])
-def test_an_invalid_close_gives_no_target_on_either_end(bad: float | None) -> None:
+def test_an_invalid_close_gives_no_target_on_its_day_and_is_no_close_later(bad: float | None) -> None:
     frame = table([(DAYS[0], "A", 1.0), (DAYS[1], "A", bad), (DAYS[2], "A", 3.0)])
     result = add_targets(frame, [1, 2])
-    assert result["target_1d"].to_list() == [None, None, None]
+    assert result["target_1d"].to_list() == [0.0, None, None]
     assert result["target_2d"].to_list() == [2.0, None, None]
 
 
@@ -76,8 +77,10 @@ def slow_twin(frame: pl.DataFrame, horizon: int) -> list[float | None]:
     close = {(day, code): price for day, code, price in frame.select("date", "code", "close").rows()}
     result: list[float | None] = []
     for day, code in frame.select("date", "code").rows():
-        later = calendar.index(day) + horizon
-        now, then = close[day, code], close.get((calendar[later], code)) if later < len(calendar) else None
+        first, later = calendar.index(day), calendar.index(day) + horizon
+        known = [close.get((calendar[at], code)) for at in range(first, min(later + 1, len(calendar)))]
+        now = close[day, code]
+        then = [price for price in known if price is not None][-1] if now and later < len(calendar) else None
         result.append(None if now is None or then is None else float(np.float32(then / now - 1)))
     return result
 
@@ -96,6 +99,28 @@ def test_any_table_agrees_with_the_slow_twin(
     start = dt.date(2024, 1, 1)
     frame = table([(start + dt.timedelta(days=day), code, close) for (day, code), close in prices.items()])
     assert add_targets(frame, [horizon])[f"target_{horizon}d"].to_list() == slow_twin(frame, horizon)
+
+
+def test_stocks_that_die_count_in_the_rank_ic() -> None:
+    """A fifth of the stocks falls by 8 % a day and is delisted after ten days; a score foresees it."""
+    rng = np.random.default_rng(0)
+    n_days, n_stocks = 60, 100
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=day) for day in range(n_days)]
+    rows = []
+    for stock in range(n_stocks):
+        dies = int(rng.integers(15, 50)) if stock % 5 == 0 else n_days
+        close = 100.0
+        for day in days[:dies]:
+            falls = dies < n_days and days.index(day) >= dies - 10
+            close *= 1 + rng.normal(0, 0.01) - 0.08 * falls
+            rows.append((day, f"{stock:03}", close, -float(falls)))
+    frame = pl.DataFrame(rows, schema=["date", "code", "close", "prediction"], orient="row")
+    scored = add_targets(frame, [20]).rename({"target_20d": "target"})
+    ic = daily_ic(scored.with_columns(fold=0, model=pl.lit("m"), horizon=20))["rank_ic"]
+    # Where the dying stocks are dropped, nothing is left to foresee.
+    alive = scored.filter(pl.col("date").max().over("code") == days[-1])
+    assert alive["prediction"].n_unique() == 1
+    assert ic.mean() > 0.3
 
 
 def test_a_quarter_of_a_million_rows_take_well_under_a_second() -> None:

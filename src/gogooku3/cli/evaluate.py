@@ -37,6 +37,9 @@ def evaluate(
     prices: Annotated[
         Path | None, Option(help="Prices, for the open, capacity, size and sectors; the run's own, or none.")
     ] = None,
+    delisting_return: Annotated[
+        float | None, Option(help="Return of a stock that never trades again; the run's own, or 0.")
+    ] = None,
     pbo: Annotated[bool, Option("--pbo", help="Probability of overfitting over all runs' models.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,8 +55,15 @@ def evaluate(
 
     Example: `gogooku3 evaluate runs/quickstart/* --pbo`
     """
-    rules = {"cost_bps": cost_bps, "quantile": quantile, "entry": entry, "borrow_rate": borrow_rate}
-    changes = {name: value for name, value in {**rules, "prices": prices}.items() if value is not None}
+    rules = {
+        "cost_bps": cost_bps,
+        "quantile": quantile,
+        "entry": entry,
+        "borrow_rate": borrow_rate,
+        "prices": prices,
+        "delisting_return": delisting_return,
+    }
+    changes = {name: value for name, value in rules.items() if value is not None}
     files = [_predictions_file(path) for path in predictions]
     if pbo:
         _print_overfitting(files, changes, as_json)
@@ -169,11 +179,13 @@ def _predictions_file(path: Path) -> Path:
 def _scoring(file: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Arguments for scoring: the run's settings or the defaults, with the options' changes."""
     from gogooku3.config import EvaluationConfig, RunConfig, load_config
-    from gogooku3.pipeline.scoring_settings import scoring_arguments
+    from gogooku3.pipeline.scoring_settings import read_returns, scoring_arguments
 
     config = file.with_name(CONFIG)
     own = load_config(config).evaluation if config.is_file() else EvaluationConfig()
-    return scoring_arguments(RunConfig.from_mapping({"evaluation": own.model_dump() | changes}).evaluation)
+    evaluation = RunConfig.from_mapping({"evaluation": own.model_dump() | changes}).evaluation
+    returns = read_returns(file.parent) if config.is_file() else None
+    return {**scoring_arguments(evaluation), "daily_returns": returns}
 
 
 def _earlier_sharpes(file: Path) -> list[float]:

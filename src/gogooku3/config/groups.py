@@ -305,6 +305,9 @@ class EvaluationConfig(Group):
     """Prices, as `data build` reads them: for entry at the open, capacity, size and sectors."""
     volume_share: Fraction = 0.01
     """Share of a stock's mean traded value that a trade may take, for the capacity."""
+    delisting_return: Annotated[float, Field(ge=-1)] = 0.0
+    """Return of a stock that never trades again, from its last close, in targets and portfolios: -1 is a
+    total loss."""
 
     @model_validator(mode="after")
     def _the_open_has_a_price(self) -> Self:
@@ -332,6 +335,9 @@ class DatasetConfig(Group):
     """First day used, as YYYY-MM-DD; null starts with the file."""
     end_date: Day | None = None
     """Last day used; null ends with the file."""
+    labels: Literal["last_close", "surviving"] = "last_close"
+    """Targets of stocks without a close on their last day: up to the last close before, or none, which hides
+    the stocks that die."""
 
     @model_validator(mode="after")
     def _the_start_is_not_after_the_end(self) -> Self:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gogooku3.data.labels import Labels, adjust_labels
 from gogooku3.data.parsing import read_keys, spoiled_numbers
 from gogooku3.data.prices import sorted_unique
 from gogooku3.data.target_leaks import TargetCopy, copies_in
@@ -18,6 +19,7 @@ from gogooku3.files.fingerprint import table_fingerprint
 from gogooku3.files.tables import SUFFIXES, collect, scan_table
 from gogooku3.files.year_folder import is_year_folder, table_files
 from gogooku3.schema import (
+    BOOK_RETURN,
     CODE,
     DATE,
     KEYS,
@@ -61,6 +63,7 @@ class ProductionDatasetV3:
         target_columns: `{horizon: column}` for targets with other names than `target_{horizon}d`.
         start_date: first day kept (inclusive), a date or its ISO text.
         end_date: last day kept (inclusive), likewise.
+        labels, delisting_return: see `adjust_labels`.
 
     Raises:
         DataError: the file is missing or unreadable, or lacks columns of a data set.
@@ -77,10 +80,14 @@ class ProductionDatasetV3:
         target_columns: Mapping[int, str] | None = None,
         start_date: dt.date | str | None = None,
         end_date: dt.date | str | None = None,
+        labels: Labels = "last_close",
+        delisting_return: float = 0.0,
     ) -> None:
         self.data_path = Path(data_path)
         self.use_lazy_scan = use_lazy_scan
         self.column_projection = column_projection
+        self.labels: Labels = labels
+        self.delisting_return = delisting_return
         self.start_date = _day_setting("start_date", start_date)
         self.end_date = _day_setting("end_date", end_date)
         if self.start_date and self.end_date and self.start_date > self.end_date:
@@ -144,14 +151,15 @@ class ProductionDatasetV3:
         return collect(counts, self.data_path).row(0)
 
     def load_index(self) -> pl.DataFrame:
-        """Read all but the features: `date, code`, targets, and `ROW`, counted from 0.
+        """Read all but the features: `date, code`, targets, `book_return` if there, and `ROW`, from 0.
 
         Checked and sorted as in `load_data`, except that features are not compared with targets.
 
         Raises:
             DataError: keys are missing, unreadable or duplicate, or no row is left.
         """
-        selected = self._selection(self._source(), ()).with_row_index(ROW)
+        others = [BOOK_RETURN] if BOOK_RETURN in self._schema else []
+        selected = self._selection(self._source(), others).with_row_index(ROW)
         return self._checked(collect(selected, self.data_path)).select(pl.exclude(ROW), ROW)
 
     def feature_blocks(self, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -223,6 +231,7 @@ class ProductionDatasetV3:
                 f"{self.end_date or 'its end'}; it covers {covered.min()!s} to {covered.max()!s}"
             )
         frame = sorted_unique(frame, KEYS, self.data_path.name, whole=ROW not in frame.columns)
+        frame = adjust_labels(frame, self.horizons, self.labels, self.delisting_return)
         logger.info(
             "loaded %s: %s rows, %s features, targets %s; mapped %s; ignored %s; dropped %s",
             *(self.data_path, f"{frame.height:,}", len(self.feature_names), choices(self.target_names)),
@@ -268,7 +277,7 @@ def resolve_columns(
     second_spellings = map_columns([name for name in schema if name not in keys], KEYS)
     taken = {*keys, *targets.values(), *filter(is_target_column, schema)}
     if feature_columns is None:
-        numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
+        numeric = [name for name, dtype in schema.items() if dtype.is_numeric() and name != BOOK_RETURN]
         features = tuple(name for name in numeric if name not in taken and name not in second_spellings)
         if not features:
             raise DataError(

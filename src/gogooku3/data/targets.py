@@ -12,9 +12,11 @@ from gogooku3.schema import CODE, DATE, HORIZONS, KEYS, require_columns, target_
 def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.DataFrame:
     """Add `target_{h}d = close(t+h) / close(t) - 1` (Float32) for each horizon, in market trading days.
 
-    The market's trading days are the dates on which any stock has a row. A target is null where the stock has
-    no close above 0 on day t or t+h (delisted, suspended, beyond the data). It is known at the close of t+h.
-    Rows may come in any order and keep it. Targets that the frame already has are replaced.
+    The market's trading days are the dates on which any stock has a row. If a stock has no close above 0 on
+    day t+h, because it is halted or delisted, its last close before counts: dropping such rows would hide the
+    stocks that die. A target is null where the stock has no close on day t, or where day t+h is beyond the
+    data. It is known at the close of t+h. Rows may come in any order and keep it. Targets that the frame
+    already has are replaced.
 
     Args:
         frame: `date: Date, code, close`, one row per stock and day; other columns pass through.
@@ -41,7 +43,7 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
     stock, n_stocks = _dense_numbers(frame[CODE].cast(pl.Categorical))
     close = frame["close"].cast(pl.Float64).to_numpy()
     known = np.isfinite(close) & (close > 0)
-    # NaN days after the last one treat "beyond the data" like "did not trade".
+    # The days after the last one stay NaN: beyond the data.
     grid = np.full((n_days + max(horizons)) * n_stocks, np.nan)
     cell = day * n_stocks + stock
     occupied = np.zeros(grid.size, dtype=bool)
@@ -54,10 +56,17 @@ def add_targets(frame: pl.DataFrame, horizons: Sequence[int] = HORIZONS) -> pl.D
         )
     grid[cell[known]] = close[known]
     now = grid[cell]
+    _fill_forward(grid[: n_days * n_stocks].reshape(n_days, n_stocks))
     forward = {h: (grid[cell + h * n_stocks] / now - 1).astype(np.float32) for h in horizons}
     return frame.with_columns(
         pl.Series(target_column(h), values, nan_to_null=True) for h, values in forward.items()
     )
+
+
+def _fill_forward(close: np.ndarray) -> None:
+    """Replace each NaN by the last close before it, in place; `[days, stocks]`."""
+    for day in range(1, len(close)):
+        np.copyto(close[day], close[day - 1], where=np.isnan(close[day]))
 
 
 def _dense_numbers(values: pl.Series) -> tuple[np.ndarray, int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from gogooku3.data.book_returns import add_book_returns
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError
 from gogooku3.features.compute import Progress
@@ -21,7 +22,7 @@ from gogooku3.features.tail import compute_tail
 from gogooku3.files.fingerprint import frame_fingerprint
 from gogooku3.files.tables import read_table
 from gogooku3.files.year_folder import table_files
-from gogooku3.schema import CODE, DATE, KEYS, is_target_column
+from gogooku3.schema import BOOK_RETURN, CODE, DATE, KEYS, is_target_column
 
 _REBUILD = "build it again, without --append"
 _UNKNOWN = f"{{}} does not record which prices it was built from; {_REBUILD}"
@@ -96,19 +97,22 @@ class MissingDays:
         return len(self.days) - 1 - self.last
 
     def features(self, extra: Sequence[str], progress: Progress | None = None) -> pl.DataFrame | None:
-        """Keys and features of the new days, by (date, code); None without new days."""
+        """Keys, features and `book_return` of the new days, by (date, code); None without new days."""
         if not self.n_days:
             return None
         first = self.days[self.last + 1]
+        books = add_book_returns(self.prices).filter(pl.col(DATE) >= first)
         frame = compute_tail(self.prices, first, progress)
+        if not books.select(KEYS).equals(frame.select(KEYS)):
+            raise AssertionError("features and returns disagree about the rows")
         if not extra:
-            return frame
+            return frame.with_columns(books[BOOK_RETURN])
         longest = max(feature.lookback for feature in extra_features(extra))
         recent = self.prices.filter(pl.col(DATE) >= self.days[max(0, self.last + 1 - longest)])
         more = compute_extra(recent, extra).filter(pl.col(DATE) >= first)
         if not more.select(KEYS).equals(frame.select(KEYS)):
             raise AssertionError("families of features disagree about the rows")
-        return frame.hstack(more.drop(KEYS))
+        return frame.hstack(more.drop(KEYS)).with_columns(books[BOOK_RETURN])
 
     def write(self, features: pl.DataFrame | None, metadata: Mapping[str, Any]) -> list[Path]:
         """Write the new days' features and the targets that have become known; return the files written.

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from gogooku3._version import __version__
+from gogooku3.data.book_returns import add_book_returns
 from gogooku3.data.price_files import price_files
 from gogooku3.data.prices import PricesReport, read_prices
 from gogooku3.data.quality.findings import price_findings
@@ -24,7 +25,7 @@ from gogooku3.files.atomic import atomic_path, remove_leftovers_of
 from gogooku3.files.fingerprint import fingerprint_files
 from gogooku3.files.locks import exclusive
 from gogooku3.files.year_folder import check_table_output, is_year_folder, table_files
-from gogooku3.schema import HORIZONS, KEYS, target_column
+from gogooku3.schema import BOOK_RETURN, HORIZONS, KEYS, target_column
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def build_dataset(
     adjust: bool = False,
     date_format: str | None = None,
 ) -> BuildReport:
-    """Write the data set of prices: keys, one target per horizon, 139 features; by (date, code).
+    """Write the data set of prices: keys, a target per horizon, 139 features, `book_return`; by (date, code).
 
     A name ending in `.parquet` gives one file, any other a folder with one file per year
     (`year=2024/part.parquet`). Either appears whole or not at all, and one build writes at a time. The
@@ -153,9 +154,12 @@ def _dataset(
     features = compute_features(prices, progress).hstack(more)
     clock.done("features")
     targets = add_targets(prices.select(*KEYS, "close").sort(KEYS), horizons).drop("close")
-    if not targets.select(KEYS).equals(features.select(KEYS)):
-        raise AssertionError("features and targets disagree about the rows")
-    dataset = targets.hstack(features.drop(KEYS).get_columns())
+    books = add_book_returns(prices)
+    if not targets.select(KEYS).equals(features.select(KEYS)) or not books.select(KEYS).equals(
+        targets.select(KEYS)
+    ):
+        raise AssertionError("features, targets and returns disagree about the rows")
+    dataset = targets.hstack([*features.drop(KEYS).get_columns(), books[BOOK_RETURN]])
     clock.done("targets")
     return dataset
 

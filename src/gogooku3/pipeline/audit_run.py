@@ -25,10 +25,10 @@ from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.models.forecaster import LIGHTGBM, LINEAR, NETWORK
 from gogooku3.pipeline.audit_tables import RunAudit, audit_tables
 from gogooku3.pipeline.explanations import read_explanations
-from gogooku3.pipeline.scoring_settings import configured_series
+from gogooku3.pipeline.scoring_settings import configured_series, read_returns
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.reporting.report import ReportInputs, write_report
-from gogooku3.runs.folder import AUDIT, CONFIG, GRAPHS, METRICS, PREDICTIONS, REPORT, RunFolder
+from gogooku3.runs.folder import AUDIT, CONFIG, GRAPHS, METRICS, PREDICTIONS, REPORT, RETURNS, RunFolder
 from gogooku3.runs.json_file import require_json, with_checksum
 from gogooku3.runs.manifest import read_manifest
 from gogooku3.runs.seal import verify_files
@@ -128,9 +128,9 @@ def write_audit(run: Path, audit: RunAudit) -> None:
     Raises:
         DataError: the folder can't be read or written.
     """
-    verify_files(run, CONFIG, PREDICTIONS, METRICS, GRAPHS)
+    verify_files(run, CONFIG, PREDICTIONS, RETURNS, METRICS, GRAPHS)
     scores = _read_metrics(run)
-    series = configured_series(read_table(run / PREDICTIONS), load_config(run / CONFIG).evaluation)
+    series = configured_series(read_table(run / PREDICTIONS), load_config(run / CONFIG).evaluation, read_returns(run))
     explanations = read_explanations(run, NETWORK, LIGHTGBM)
     write_json_atomic(run / AUDIT, with_checksum(audit.to_dict()))
     inputs = ReportInputs(read_manifest(run), scores, series, explanations, audit.to_dict())
@@ -157,7 +157,7 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         )
     if missing := [part for part in ("data", "folds") if not manifest.get(part)]:
         raise DataError(f"the manifest of {run} lacks {choices(missing)}; copy the run again")
-    verify_files(run, CONFIG, PREDICTIONS, METRICS, GRAPHS)
+    verify_files(run, CONFIG, PREDICTIONS, RETURNS, METRICS, GRAPHS)
     _read_metrics(run)
     read_explanations(run, NETWORK, LIGHTGBM)
     config = load_config(run / CONFIG)
@@ -170,6 +170,8 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         target_columns=config.dataset.target_columns,
         start_date=config.dataset.start_date,
         end_date=config.dataset.end_date,
+        labels=config.dataset.labels,
+        delisting_return=config.evaluation.delisting_return,
     )
     if loader.fingerprint != manifest["data"]["fingerprint"]:
         raise DataError(

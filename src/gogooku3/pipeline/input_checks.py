@@ -95,6 +95,8 @@ def check_inputs(config: RunConfig) -> CheckedInputs:
         target_columns=config.dataset.target_columns,
         start_date=config.dataset.start_date,
         end_date=config.dataset.end_date,
+        labels=config.dataset.labels,
+        delisting_return=config.evaluation.delisting_return,
     )
     config = _check_columns(loader, config)
     if extent := loader.extent():

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from gogooku3.config import RunConfig
+from gogooku3.data.labels import label_counts
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
 from gogooku3.features.dataset_metadata import read_build_metadata
@@ -23,7 +24,7 @@ from gogooku3.preprocessing.cross_section import PanelNormalizer
 from gogooku3.preprocessing.market_state import MarketState
 from gogooku3.runs.folder import FEATURE_STATISTICS, GRAPHS, RunFolder
 from gogooku3.safety.walk_forward import Fold, WalkForwardSplitterV2, split_tail
-from gogooku3.schema import CODE, DATE, ONE_DAY, ONE_DAY_RETURN, target_column
+from gogooku3.schema import CODE, DATE
 
 PANEL_FILE = "panel.f32"
 """In the run's folder while the run is active: a panel that does not fit in memory."""
@@ -114,16 +115,10 @@ def load_frame(inputs: CheckedInputs, log: StepLog) -> tuple[pl.DataFrame, dict[
         "n_days": frame[DATE].n_unique(),
         "first_date": str(frame[DATE].min()),
         "last_date": str(frame[DATE].max()),
+        "labels": label_counts(frame, inputs.config.time_series.prediction_horizons),
     }
     built = read_build_metadata(loader.data_path) or {}
     return frame, facts | ({"prices": built["prices"]} if "prices" in built else {})
-
-
-def one_day_returns(frame: pl.DataFrame, config: RunConfig) -> pl.DataFrame | None:
-    """The returns portfolios earn, `date, code, return_1d`; None where horizon 1 is predicted."""
-    if ONE_DAY in config.time_series.prediction_horizons:
-        return None
-    return frame.select(DATE, CODE, pl.col(target_column(ONE_DAY)).alias(ONE_DAY_RETURN))
 
 
 def prepare(inputs: CheckedInputs, panel: Panel, folder: RunFolder, log: StepLog) -> PreparedData:

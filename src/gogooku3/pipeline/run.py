@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from gogooku3.data.book_returns import daily_returns
 from gogooku3.data.panel import PanelSlice
 from gogooku3.errors import GogookuError, Interrupted, file_error
 from gogooku3.evaluation.rank_average import rank_average
@@ -32,7 +33,6 @@ from gogooku3.pipeline.prepare_data import (
     PreparedData,
     build_panel,
     load_frame,
-    one_day_returns,
     prepare,
 )
 from gogooku3.pipeline.resume import InterruptedRun
@@ -126,12 +126,12 @@ class Run:
             self._report_complete_fits()
         else:
             self.folder.write_text(CONFIG, self.config.to_yaml())
-        tables, calendar, one_day = self._fit_all()
+        tables, calendar, returns = self._fit_all()
         # The panel is released before the scores need memory.
         release_memory()
         with self.log.step("score and report"):
             self.stop.check()
-            scores = score_run(self.record, self.inputs.splitter, self.folder, tables, calendar, one_day)
+            scores = score_run(self.record, self.inputs.splitter, self.folder, tables, calendar, returns)
         # A memory-mapped panel holds nothing that the data set does not.
         (self.folder.path / PANEL_FILE).unlink(missing_ok=True)
         results = self._results(scores, time.perf_counter() - started)
@@ -139,24 +139,25 @@ class Run:
         write_manifest(self.folder, {**complete, CHECKSUMS: run_checksums(self.folder.path)})
         return results
 
-    def _fit_all(self) -> tuple[list[pl.DataFrame], pl.Series, pl.DataFrame | None]:
-        """Prediction tables of all models, the trading days, and the one-day returns if no model has them."""
+    def _fit_all(self) -> tuple[list[pl.DataFrame], pl.Series, pl.DataFrame]:
+        """Prediction tables of all models, the trading days, and the daily returns that portfolios earn."""
         with self.log.step("load data"):
             frame, self.record.data = load_frame(self.inputs, self.log)
             write_manifest(self.folder, self.record.manifest("running"))
             panel = build_panel(self.inputs, frame, self.folder, self.log)
-            one_day = one_day_returns(frame, self.config)
+            returns = daily_returns(frame)
+            folds = self.inputs.splitter.folds(panel.n_days)
+            tested = np.concatenate([panel.dates[fold.test.start : fold.test.stop] for fold in folds])
+            check_prices(self.config.evaluation, frame, pl.Series(tested), panel.horizons[0])
             del frame
         data = prepare(self.inputs, panel, self.folder, self.log)
         self.record.folds = data.fold_facts
-        tested = [panel.dates[fold.test.start : fold.test.stop] for fold in data.folds]
-        check_prices(self.config.evaluation, pl.Series(np.concatenate(tested)))
         self._warn_if_slow(data)
         tables: list[pl.DataFrame] = []
         for model, fits in groupby(plan(self.config, len(data.folds)), lambda fit: fit.model):
             with self.log.step(_STEPS[model]):
                 tables += self._fit_model(data, list(fits))
-        return tables, pl.Series(panel.dates), one_day
+        return tables, pl.Series(panel.dates), returns
 
     def _fit_model(self, data: PreparedData, fits: list[Fit]) -> Iterator[pl.DataFrame]:
         """Fit one model on all folds; yields its prediction tables. Several seeds are averaged by rank."""

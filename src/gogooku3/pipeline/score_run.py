@@ -16,11 +16,11 @@ from gogooku3.pipeline.prediction_table import oracle_tables, rank_average_table
 from gogooku3.pipeline.run_record import RunRecord
 from gogooku3.pipeline.scoring_settings import configured_series
 from gogooku3.reporting.report import ReportInputs, write_report
-from gogooku3.runs.folder import AUDIT, GRAPHS, METRICS, PREDICTIONS, REPORT, RunFolder
+from gogooku3.runs.folder import AUDIT, GRAPHS, METRICS, PREDICTIONS, REPORT, RETURNS, RunFolder
 from gogooku3.runs.json_file import with_checksum
 from gogooku3.runs.listing import earlier_sharpes
 from gogooku3.safety.walk_forward import WalkForwardSplitterV2
-from gogooku3.schema import CODE, DATE
+from gogooku3.schema import CODE, DATE, ONE_DAY, ONE_DAY_RETURN
 
 
 def score_run(
@@ -29,9 +29,9 @@ def score_run(
     folder: RunFolder,
     tables: list[pl.DataFrame],
     calendar: pl.Series,
-    one_day: pl.DataFrame | None,
+    returns: pl.DataFrame,
 ) -> dict[str, Any]:
-    """Write `predictions.parquet`, `audit.json`, `metrics.json` and `report.html`.
+    """Write `predictions.parquet`, `returns.parquet`, `audit.json`, `metrics.json` and `report.html`.
 
     Args:
         record: the run's settings and facts.
@@ -39,8 +39,7 @@ def score_run(
         folder: of the run.
         tables: prediction tables, one per model, fold and horizon; emptied here, to free their memory.
         calendar: all trading days of the data set.
-        one_day: `date, code, return_1d`, the returns that portfolios earn; None: targets of 1 day are in
-            the tables.
+        returns: from `daily_returns`, what portfolios earn.
 
     Returns:
         the scores.
@@ -50,15 +49,18 @@ def score_run(
     oracle = oracle_tables(config.dataset.data_path, tables, like=NETWORK)
     table = pl.concat([*tables, *averages, *oracle])
     tables.clear()
-    if one_day is not None:
+    if ONE_DAY not in config.time_series.prediction_horizons:
+        # So that the table can be scored without its run.
+        one_day = returns.select(DATE, CODE, pl.col("return").alias(ONE_DAY_RETURN))
         table = table.join(one_day, on=[DATE, CODE], how="left", maintain_order="left")
     folder.write_table(PREDICTIONS, table)
+    folder.write_table(RETURNS, returns)
     # As enums: audit, scores and report read the names again and again.
     table = table.with_columns(as_enum(table[CODE]), as_enum(table["model"]))
     # The audit comes first, so that its memory is free before the daily series are computed.
     audit = _audit(record, splitter, folder, table, calendar).to_dict()
     folder.write_json(AUDIT, with_checksum(audit))
-    series = configured_series(table, config.evaluation)
+    series = configured_series(table, config.evaluation, returns)
     tried = earlier_sharpes(folder.path.parents[1], record.data["fingerprint"])
     scores = score_series(series, earlier_sharpes=tried)
     folder.write_json(METRICS, scores)

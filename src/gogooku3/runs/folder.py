@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG, MANIFEST, METRICS = "config.yaml", "manifest.json", "metrics.json"
 AUDIT, PREDICTIONS, GRAPHS = "audit.json", "predictions.parquet", "graphs.parquet"
+RETURNS = "returns.parquet"
 REPORT, LOCK = "report.html", ".lock"
 FEATURE_STATISTICS = "feature_statistics.parquet"
 """In each fold's folder: statistics of the inputs on its training days."""

@@ -10,14 +10,14 @@ from typing import Any
 
 from gogooku3.errors import DataError
 from gogooku3.files.atomic import write_json_atomic
-from gogooku3.runs.folder import CONFIG, FEATURE_STATISTICS, GRAPHS, METRICS, PREDICTIONS
+from gogooku3.runs.folder import CONFIG, FEATURE_STATISTICS, GRAPHS, METRICS, PREDICTIONS, RETURNS
 from gogooku3.runs.json_file import read_json, with_checksum
 from gogooku3.runs.manifest import read_manifest
 
 SEAL = "fit.json"
 CHECKSUMS = "sha256"
 """Entry of a seal or a manifest: SHA-256 by the file's path below the folder."""
-READ_BACK = (CONFIG, PREDICTIONS, METRICS, GRAPHS, f"fold_*/{FEATURE_STATISTICS}")
+READ_BACK = (CONFIG, PREDICTIONS, RETURNS, METRICS, GRAPHS, f"fold_*/{FEATURE_STATISTICS}")
 """Files that the manifest of a complete run lists: all that are read back and have no checksum elsewhere."""
 
 
