@@ -3,7 +3,7 @@
     python benchmarks/real_market.py --prices nasdaq_ohlcv_2009_2017.parquet
 
 builds the data set, trains every model with three seeds, and prints daily IC and rank IC of every horizon
-with block-bootstrap intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
+with 95 % intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
 "Temporal Relational Ranking for Stock Prediction"): training 2013 to 2015, validation 2016, test 2017; a
 second setting trains from 2010. The last 20 days of training and of validation are an embargo, so that every
 label closes before the next part begins. Settings, epochs and numbers of trees are fixed beforehand, with
@@ -35,7 +35,7 @@ from gogooku3.config import RunConfig, load_config
 from gogooku3.data.panel import PanelSlice
 from gogooku3.evaluation.daily_ic import daily_ic
 from gogooku3.evaluation.rank_average import rank_average
-from gogooku3.evaluation.significance import bootstrap_interval, newey_west, paired_difference
+from gogooku3.evaluation.significance import mean_test, paired_difference
 from gogooku3.files.atomic import atomic_path, write_text_atomic
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
@@ -196,7 +196,7 @@ def compare(table: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         `model, horizon` (0: each day's mean over the horizons), `score` ("ic" or "rank_ic"), `mean`, `low`,
-        `high` (95 %, block bootstrap), `t` (Newey-West), `difference`, `difference_low`, `difference_high`.
+        `high` (95 %), `t`, `difference`, `difference_low`, `difference_high`.
     """
     daily = daily_ic(table)
     mean = daily.group_by("model", "fold", "date").agg(
@@ -215,23 +215,20 @@ def compare(table: pl.DataFrame) -> pl.DataFrame:
         baseline = daily.filter((pl.col("model") == BASELINE) & (pl.col("horizon") == horizon))
         both = own.join(baseline, on="date", how="inner", suffix="_baseline").sort("date")
         for score in ("ic", "rank_ic"):
-            test = newey_west(own[score].to_numpy(), overlap)
-            low, high = bootstrap_interval(own[score].to_numpy(), overlap)
-            paired, interval = paired_difference(
-                both[score].to_numpy(), both[f"{score}_baseline"].to_numpy(), overlap
-            )
+            test = mean_test(own[score].to_numpy(), overlap)
+            paired = paired_difference(both[score].to_numpy(), both[f"{score}_baseline"].to_numpy(), overlap)
             rows.append(
                 {
                     "model": model,
                     "horizon": int(horizon),
                     "score": score,
                     "mean": test.mean,
-                    "low": low,
-                    "high": high,
+                    "low": test.interval[0],
+                    "high": test.interval[1],
                     "t": test.t,
                     "difference": paired.mean,
-                    "difference_low": interval[0],
-                    "difference_high": interval[1],
+                    "difference_low": paired.interval[0],
+                    "difference_high": paired.interval[1],
                 }
             )
     return pl.DataFrame(rows)

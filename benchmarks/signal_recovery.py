@@ -24,7 +24,7 @@ from planted_markets import EMBARGO_DAYS, MARKETS, PlantedMarket, build_market, 
 
 from gogooku3.data.panel import PanelSlice
 from gogooku3.evaluation.metrics import information_coefficient
-from gogooku3.evaluation.significance import newey_west
+from gogooku3.evaluation.significance import mean_test
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
 from gogooku3.preprocessing.market_state import MarketState
@@ -45,7 +45,7 @@ LEAST_SHARE = 0.70
 MOST_WITHOUT = 0.70
 """Largest share of the full network's IC without the part for the signal."""
 MOST_T = 2.5
-"""Largest |t| (Newey-West) of an IC on noise."""
+"""Largest |t| of an IC on noise."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def recover(
         trainer = new_trainer(market, model, epochs, seed, settings)
         passes = trainer.fit()["epochs"]
         scores = trainer.predict(test)["prediction_1d"].to_numpy()
-    daily = newey_west(daily_ic(scores, target, day))
+    daily = mean_test(daily_ic(scores, target, day))
     share = daily.mean / information_coefficient(market.oracle[day, stock], target, day)
     seconds = time.process_time() - started
     return Recovery(market.name, seed, model, daily.mean, daily.t, share, passes, seconds)
@@ -227,7 +227,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         epilog=(
             "Bars: the full network reaches 70 % of the oracle's IC on every market; at most 70 % of that "
-            "remain without the part for the market's signal; on noise every Newey-West |t| is below 2.5. "
+            "remain without the part for the market's signal; on noise every |t| is below 2.5. "
             "The exit code is 1 if a bar fails. One seed takes about 15 minutes on one core. Start with: "
             "signal_recovery.py --markets regime"
         ),

@@ -5,6 +5,7 @@ from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -313,8 +314,9 @@ def test_score_charts_show_the_scores_with_their_intervals(market, scores):
     assert list(lags.x) == ["1", "2", "3", "5", "10", "20"]
     books = portfolio_returns(market)
     cells = score_charts.months(books, "lightgbm", 5).data[0].z
-    total = sum(cell for row in cells for cell in row if cell is not None)
-    assert total == pytest.approx(books.filter(model="lightgbm", horizon=5)["net"].sum(), abs=1e-3)
+    total = np.prod([1 + cell for row in cells for cell in row if cell is not None])
+    net = books.filter(model="lightgbm", horizon=5)["net"]
+    assert total == pytest.approx((1 + net).product(), rel=1e-3)
 
 
 def test_an_oracle_without_other_models_is_drawn_like_a_model(render, market):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from gogooku3.evaluation.scores import score_predictions
-from gogooku3.reporting.tables import headline_rows, part_rows, portfolio_rows, verdict
+from gogooku3.reporting.tables import headline_rows, part_rows, portfolio_rows, scoring_notes, verdict
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +150,28 @@ def test_a_synthetic_market_is_named_right_after_the_summary(market, scores):
     assert "not evidence for a real market" in verdict(scores)[1]
     real = score_predictions(market.filter(pl.col("model") != "oracle"))
     assert not any("synthetic" in sentence for sentence in verdict(real))
+
+
+def test_constant_predictions_are_called_constant(market):
+    flat = market.filter(model="lightgbm").with_columns(prediction=pl.lit(0.5))
+    summary, model = verdict(score_predictions(flat))
+    assert summary == "No ranking to score: the predictions are constant."
+    assert "constant predictions on 115 days and a ranking on 0, 5 days ahead" in model
+
+
+def test_what_the_portfolios_assume_is_noted(scores):
+    # The last day of the market has no row, and every other return is known.
+    assert scoring_notes(scores) == []
+    some = _with(scores, unknown_returns=3, delisted_positions=2)
+    some["settings"] |= {"delisting_return": -0.3, "periods_per_year": 50.4, "spacing_days": 5}
+    some["prices"] = {"predictions": 100, "without_price": 5, "compared": 90, "different": 1}
+    assert scoring_notes(some) == [
+        "6 positions had no known return on a day and earn 0 there; prices may have it.",
+        "4 positions were held when their stock traded for the last time; they earn -30% from its last close "
+        "(evaluation.delisting_return).",
+        "5 of 100 predictions have no price.",
+        "1 of 90 returns differ between prices and targets; those positions are traded at the close and earn "
+        "the targets.",
+        "The table has a date every 5 trading days: portfolios are held in periods of that length, 50.4 a "
+        "year.",
+    ]

@@ -95,8 +95,8 @@ def print_table(
 
 
 def print_headline(scores: dict[str, Any]) -> None:
-    """Print the pooled scores of `score_predictions`, one row per model and horizon, and the verdict."""
-    from gogooku3.reporting.tables import headline_rows, verdict
+    """Print the pooled scores of `score_predictions`, one row per model and horizon, verdict and notes."""
+    from gogooku3.reporting.tables import headline_rows, scoring_notes, verdict
 
     rows = headline_rows(scores)
     columns = [column for column in rows[0] if column not in LEFT_TO_THE_REPORT] if rows else []
@@ -108,7 +108,7 @@ def print_headline(scores: dict[str, Any]) -> None:
         [[row[column] for column in columns] for row in rows],
         text=2,
     )
-    for sentence in verdict(scores):
+    for sentence in (*verdict(scores), *scoring_notes(scores)):
         show(sentence)
 
 

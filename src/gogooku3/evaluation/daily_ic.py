@@ -17,9 +17,10 @@ def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
         table: prediction table (`schema.PREDICTION_COLUMNS`), in any order.
 
     Returns:
-        `model, horizon, fold, date, ic, rank_ic, hit_rate, n`, sorted by the first four: Pearson and Spearman
-        (average ranks) correlations; the share of stocks that are on the same side of the day's median in
-        both (stocks on a median are ignored; null if all are); and the number of pairs.
+        `model, horizon, fold, date, ic, rank_ic, hit_rate, n, is_constant`, sorted by the first four: Pearson
+        and Spearman (average ranks) correlations; the share of stocks that are on the same side of the day's
+        median in both (stocks on a median are ignored; null if all are); the number of pairs; and
+        `is_constant`, True where 3 or more predictions are all equal.
 
     >>> from datetime import date
     >>> table = pl.DataFrame({
@@ -43,6 +44,7 @@ def daily_ic(table: pl.DataFrame) -> pl.DataFrame:
             rank_ic=pl.when(usable).then(pl.corr(*ranks)),
             hit_rate=pl.when(usable & (sides != 0).any()).then((sides > 0).sum() / (sides != 0).sum()),
             n=pl.len(),
+            is_constant=(prediction.min() == prediction.max()) & (pl.len() >= MIN_NAMES),
         )
         .sort(*GROUP, "date")
         .collect()

@@ -77,7 +77,8 @@ def score_predictions(
         Each of these parts has
 
         - `mean_ic`, `mean_rank_ic`, `icir` (mean over standard deviation of the daily ICs, not annualised),
-          `positive_days` (share), `hit_rate` (see `daily_ic`), `n_days`, `n_rows` (with a known target)
+          `positive_days` (share), `hit_rate` (see `daily_ic`), `n_days`, `n_rows` (with a known target),
+          `constant_days` (all predictions of the day are equal)
         - `ic_tstat`, `rank_ic_tstat` and `ic_interval`, `rank_ic_interval` (95 %), see
           `significance.mean_test`
         - `sharpe_gross`, `sharpe_net`, `sharpe_net_interval`, `probabilistic_sharpe` (probability that the
@@ -226,6 +227,7 @@ def _score(
         "rank_ic_interval": rank_test.interval,
         "positive_days": _mean(ic > 0.0),
         "hit_rate": correlations["hit_rate"].mean(),
+        "constant_days": int(correlations["is_constant"].sum()),
         "n_days": len(ic),
         "n_rows": int(correlations["n"].sum()),
         "sharpe_gross": annualised_sharpe(gross, per_year),

@@ -14,7 +14,15 @@ from gogooku3.reporting import charts, score_charts
 from gogooku3.reporting.explanation_charts import explanation_figures
 from gogooku3.reporting.fold_timeline import fold_timeline, years
 from gogooku3.reporting.page import flatten, write_page
-from gogooku3.reporting.tables import days, headline_rows, part_rows, portfolio_rows, text, verdict
+from gogooku3.reporting.tables import (
+    days,
+    headline_rows,
+    part_rows,
+    portfolio_rows,
+    scoring_notes,
+    text,
+    verdict,
+)
 
 _PRICE_FACTS = ("files", "rows_read", "rows_kept", "dropped", "nulled", "reverting_jumps", "lasting_jumps")
 
@@ -60,6 +68,7 @@ def write_report(path: Path | str, inputs: ReportInputs) -> None:
         "fold_rows": part_rows(scores, "folds"),
         "year_rows": part_rows(scores, "years"),
         "portfolio_rows": portfolio_rows(scores),
+        "scoring_notes": scoring_notes(scores),
         "horizons": list(_horizon_charts(scores, series, colours)),
         "ic_decay": score_charts.ic_decay(scores, colours),
         "months": [(name, score_charts.months(series.long_short, name, headline)) for name in competing],

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+from gogooku3.evaluation.metrics import PERIODS_PER_YEAR
 from gogooku3.evaluation.rank_average import RANK_AVERAGE
 
 Scores = Mapping[str, Any]
@@ -134,6 +135,37 @@ def portfolio_rows(scores: Scores) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
 
 
+def scoring_notes(scores: Scores) -> list[str]:
+    """Sentences about what the portfolios assume: unknown and delisted returns, other prices, periods."""
+    notes, settings = [], scores["settings"]
+    pooled = [
+        blocks["pooled"] for entry in scores["models"].values() for blocks in entry["horizons"].values()
+    ]
+    if unknown := sum(block["unknown_returns"] for block in pooled):
+        notes.append(
+            f"{unknown:,} positions had no known return on a day and earn 0 there; prices may have it."
+        )
+    if delisted := sum(block["delisted_positions"] for block in pooled):
+        notes.append(
+            f"{delisted:,} positions were held when their stock traded for the last time; they earn "
+            f"{settings['delisting_return']:+.0%} from its last close (evaluation.delisting_return)."
+        )
+    prices = scores["prices"]
+    if prices and prices["without_price"]:
+        notes.append(f"{prices['without_price']:,} of {prices['predictions']:,} predictions have no price.")
+    if prices and prices["different"]:
+        notes.append(
+            f"{prices['different']:,} of {prices['compared']:,} returns differ between prices and targets; "
+            "those positions are traded at the close and earn the targets."
+        )
+    if settings["periods_per_year"] != PERIODS_PER_YEAR:
+        notes.append(
+            f"The table has a date every {settings['spacing_days']} trading days: portfolios are held in "
+            f"periods of that length, {settings['periods_per_year']:.3g} a year."
+        )
+    return notes
+
+
 def _competing(scores: Scores) -> dict[str, Scores]:
     """Models except the oracle; the oracle if it is the only model."""
     models = scores["models"]
@@ -173,6 +205,8 @@ def verdict(scores: Scores) -> list[str]:
 def _summary(blocks: list[Scores]) -> str:
     """One sentence for all models, from their scores at the headline horizon."""
     skilled = [block for block in blocks if _above_zero(block["ic_interval"])]
+    if blocks and all(block["constant_days"] > block["n_days"] for block in blocks):
+        return "No ranking to score: the predictions are constant."
     if not skilled:
         if any(_below_zero(block["ic_interval"]) for block in blocks):
             return "Evidence against the models: they rank the wrong way."
@@ -194,6 +228,11 @@ def _below_zero(interval: list[float] | None) -> bool:
 
 def _skill(blocks: Mapping[int, Scores], headline: int) -> str:
     block = blocks[headline]
+    if block["constant_days"] > block["n_days"]:
+        return (
+            f"constant predictions on {block['constant_days']} days and a ranking on {block['n_days']}, "
+            f"{days(headline)} ahead; the model has collapsed."
+        )
     if block["mean_ic"] is None or block["ic_interval"] is None:
         return f"too few scored days to test for skill {days(headline)} ahead."
     low, high = block["ic_interval"]
