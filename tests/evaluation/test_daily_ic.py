@@ -13,7 +13,17 @@ from gogooku3.evaluation.metrics import information_coefficient, rank_informatio
 def test_every_day_equals_scipy_on_its_known_pairs(market):
     result = daily_ic(market.with_columns(pl.col("prediction").round(1)))
     rows = market.filter(model="lightgbm", horizon=5).with_columns(pl.col("prediction").round(1))
-    assert result.columns == ["model", "horizon", "fold", "date", "ic", "rank_ic", "hit_rate", "n", "is_constant"]
+    assert result.columns == [
+        "model",
+        "horizon",
+        "fold",
+        "date",
+        "ic",
+        "rank_ic",
+        "hit_rate",
+        "n",
+        "is_constant",
+    ]
     for day in result.filter(model="lightgbm", horizon=5).iter_rows(named=True):
         pairs = rows.filter(date=day["date"]).drop_nulls("target")
         x, y = pairs["prediction"].to_numpy(), pairs["target"].to_numpy().astype(float)
