@@ -29,7 +29,7 @@ def of(frame: pl.DataFrame, code: str) -> list[float | None]:
 
 
 def test_rows_are_counted_by_the_reason_for_an_earlier_close(frame):
-    assert label_counts(frame, [2]) == {"2d": {"delisted": 2, "halted": 2, "unknown": 4}}
+    assert label_counts(frame, [2]) == {"2d": {"delisted": 2, "halted": 2, "beyond_data": 4}}
 
 
 def test_surviving_drops_the_targets_of_stocks_without_a_row_on_the_last_day(frame):

@@ -76,6 +76,12 @@ def build(
     rows = [[reason, f"{count:,}"] for reason, count in repairs if count]
     if rows:
         print_table(f"Of {read.rows_read:,} rows read, left out", ["reason", "count"], rows)
+    if any(counts["delisted"] or counts["halted"] for counts in report.labels.values()):
+        columns = ["target", "delisted", "halted", "beyond the data"]
+        rows = [
+            [name, *(f"{count:,}" for count in counts.values())] for name, counts in report.labels.items()
+        ]
+        print_table("Targets up to an earlier close", columns, rows)
     for finding in report.findings:
         show(f"check: {finding}")
     if report.findings:

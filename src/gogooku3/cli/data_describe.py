@@ -98,8 +98,13 @@ def _print_table(table: "TableDescription") -> None:
         print_table("Columns by family", columns, list(map(_family_row, table.families)), text=2)
     if table.targets:
         columns = ["target", "missing", "mean", "std", "1%", "99%"]
+        reasons = ["delisted", "halted", "beyond data"] if table.labels else []
+        rows = [
+            _target_row(target) + [f"{count:,}" for count in table.labels.get(target.horizon, {}).values()]
+            for target in table.targets
+        ]
         show()
-        print_table("Targets", columns, list(map(_target_row, table.targets)))
+        print_table("Targets", columns + reasons, rows)
 
 
 def _family_row(family: "ColumnFamily") -> list[str]:

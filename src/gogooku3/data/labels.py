@@ -29,7 +29,7 @@ def adjust_labels(
     if labels == "last_close" and delisting_return == 0.0:
         return frame
     columns = []
-    for horizon, delisted, missing in _endings(frame, horizons):
+    for horizon, delisted, missing, _ in _endings(frame, horizons):
         target = frame[target_column(horizon)]
         if labels == "surviving":
             columns.append(target.set(missing, None))
@@ -42,22 +42,28 @@ def adjust_labels(
 def label_counts(frame: pl.DataFrame, horizons: Sequence[int]) -> dict[str, dict[str, int]]:
     """Rows by horizon (such as `5d`) whose target is not the return to a close on day t+h.
 
+    Args:
+        frame: `date, code`, one row per stock and day.
+        horizons: of the targets, in trading days.
+
     Returns:
-        `delisted` (the stock has no later row), `halted` (it has, but none on day t+h), and `unknown`, rows
-        without a target: day t+h is beyond the data, or a close is missing.
+        `delisted` (the stock's last row is before day t+h), `halted` (it has later rows, but none on day
+        t+h), and `beyond_data` (day t+h is after the last day).
     """
     return {
         f"{horizon}d": {
-            "delisted": int((delisted & frame[target_column(horizon)].is_not_null()).sum()),
-            "halted": int((missing & ~delisted & frame[target_column(horizon)].is_not_null()).sum()),
-            "unknown": frame[target_column(horizon)].null_count(),
+            "delisted": int(delisted.sum()),
+            "halted": int((missing & ~delisted).sum()),
+            "beyond_data": int(beyond.sum()),
         }
-        for horizon, delisted, missing in _endings(frame, horizons)
+        for horizon, delisted, missing, beyond in _endings(frame, horizons)
     }
 
 
-def _endings(frame: pl.DataFrame, horizons: Sequence[int]) -> Iterator[tuple[int, pl.Series, pl.Series]]:
-    """For each horizon: rows whose stock ends before day t+h, and rows whose stock has no row on day t+h."""
+def _endings(
+    frame: pl.DataFrame, horizons: Sequence[int]
+) -> Iterator[tuple[int, pl.Series, pl.Series, pl.Series]]:
+    """Rows by horizon: whose stock ends before day t+h, without a row on it, and with t+h beyond the data."""
     calendar = frame.select(pl.col(DATE).unique().sort()).with_row_index("day")
     keys = frame.select(KEYS).join(calendar, on=DATE, how="left", maintain_order="left")
     keys = keys.select(CODE, pl.col("day").cast(pl.Int64)).with_columns(
@@ -70,4 +76,4 @@ def _endings(frame: pl.DataFrame, horizons: Sequence[int]) -> Iterator[tuple[int
         within = due["day"] <= end
         delisted = within & (due["day"] > due["last"])
         found = due.join(present, on=[CODE, "day"], how="left", maintain_order="left")["present"]
-        yield horizon, delisted, within & found.is_null()
+        yield horizon, delisted, within & found.is_null(), ~within

@@ -10,6 +10,7 @@ import polars as pl
 
 from gogooku3._version import __version__
 from gogooku3.data.book_returns import add_book_returns
+from gogooku3.data.labels import label_counts
 from gogooku3.data.price_files import price_files
 from gogooku3.data.prices import PricesReport, read_prices
 from gogooku3.data.quality.findings import price_findings
@@ -42,6 +43,8 @@ class BuildReport:
     prices: PricesReport
     fingerprint: str
     """Of the price files, in the order of their names."""
+    labels: dict[str, dict[str, int]]
+    """Rows whose target has no close of its own, by horizon and reason; see `label_counts`."""
     seconds: dict[str, float]
     copied: tuple[Path, ...]
     """Oracle files, now next to the data set."""
@@ -135,6 +138,7 @@ def build_dataset(
         n_features=len(names),
         prices=table.report,
         fingerprint=str(metadata["fingerprint"]),
+        labels=label_counts(table.frame, horizons),
         seconds=clock.seconds,
         copied=tuple(copied),
         written=tuple(written),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import polars as pl
 from polars import selectors
 
+from gogooku3.data.labels import label_counts
 from gogooku3.data.parsing import read_keys
 from gogooku3.data.price_files import scan_prices
 from gogooku3.data.prices import COLUMNS
@@ -19,6 +20,7 @@ from gogooku3.files.fingerprint import table_fingerprint
 from gogooku3.files.tables import collect, scan_table
 from gogooku3.files.year_folder import is_year_folder, table_files
 from gogooku3.schema import (
+    BOOK_RETURN,
     CODE,
     DATE,
     KEYS,
@@ -40,7 +42,7 @@ _Scans = Mapping[Path, pl.LazyFrame]
 
 @dataclass(frozen=True)
 class ColumnFamily:
-    """Columns of one family of the catalogue, or of `targets`, `prices`, `predictions` or `other`."""
+    """Columns of one family of the catalogue, or of `targets`, `portfolios`, `prices`, `predictions` or `other`."""
 
     name: str
     columns: dict[str, float]
@@ -87,6 +89,8 @@ class TableDescription:
     """Stocks with a row on one of the last `ENDED_DAYS` trading days; the others ended before."""
     families: tuple[ColumnFamily, ...]
     targets: tuple[TargetSpread, ...]
+    labels: dict[str, dict[str, int]]
+    """Of a data set: rows whose target has no close of its own, by horizon and reason; see `label_counts`."""
     models: tuple[str, ...]
     """Of predictions."""
     fingerprint: str | None
@@ -136,6 +140,7 @@ def describe_table(path: Path | str) -> TableDescription:
         n_alive=alive[CODE].n_unique(),
         families=tuple(_families(_missing(scans, schema, keys.height), kind)),
         targets=tuple(_targets(scans, schema, kind)),
+        labels=label_counts(keys, _horizons(schema)) if kind == "data set" else {},
         models=tuple(models.cast(pl.String).unique().drop_nulls().sort()),
         fingerprint=table_fingerprint(root) if one_table else None,
         built=metadata and {name: metadata.get(name) for name in ("version", "source", "fingerprint")},
@@ -148,6 +153,10 @@ def _kind(schema: Mapping[str, pl.DataType]) -> Kind:
     if any(map(is_target_column, schema)):
         return "data set"
     return "prices" if set(OHLCV) <= set(map_columns(schema, COLUMNS).values()) else "table"
+
+
+def _horizons(schema: Mapping[str, pl.DataType]) -> list[int]:
+    return sorted(int(name[len("target_") : -1]) for name in schema if is_target_column(name))
 
 
 def _keys(file: Path, scan: pl.LazyFrame) -> pl.DataFrame:
@@ -184,6 +193,8 @@ def _families(missing: Mapping[str, float], kind: Kind) -> list[ColumnFamily]:
             lookbacks.setdefault(family, []).append(feature.lookback)
         elif kind == "data set" and is_target_column(name):
             family = "targets"
+        elif kind == "data set" and name == BOOK_RETURN:
+            family = "portfolios"
         elif name in PREDICTION_COLUMNS and kind == "predictions":
             family = "predictions"
         else:

@@ -130,7 +130,8 @@ def write_audit(run: Path, audit: RunAudit) -> None:
     """
     verify_files(run, CONFIG, PREDICTIONS, RETURNS, METRICS, GRAPHS)
     scores = _read_metrics(run)
-    series = configured_series(read_table(run / PREDICTIONS), load_config(run / CONFIG).evaluation, read_returns(run))
+    evaluation = load_config(run / CONFIG).evaluation
+    series = configured_series(read_table(run / PREDICTIONS), evaluation, read_returns(run))
     explanations = read_explanations(run, NETWORK, LIGHTGBM)
     write_json_atomic(run / AUDIT, with_checksum(audit.to_dict()))
     inputs = ReportInputs(read_manifest(run), scores, series, explanations, audit.to_dict())
