@@ -42,7 +42,7 @@ _Scans = Mapping[Path, pl.LazyFrame]
 
 @dataclass(frozen=True)
 class ColumnFamily:
-    """Columns of one family of the catalogue, or of `targets`, `portfolios`, `prices`, `predictions` or `other`."""
+    """Columns of one family of the catalogue, or of another group, such as `targets` or `other`."""
 
     name: str
     columns: dict[str, float]
