@@ -11,7 +11,7 @@ from typer import Argument, Option
 from gogooku3.cli.options import AsJson
 from gogooku3.cli.output import print_headline, print_json, print_table, show
 from gogooku3.errors import ConfigError, DataError, choices
-from gogooku3.runs.folder import CONFIG, METRICS, PREDICTIONS
+from gogooku3.runs.folder import CONFIG, METRICS, PREDICTIONS, RETURNS
 from gogooku3.runs.json_file import damaged, read_json
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _read(file: Path) -> "pl.DataFrame":
     if file.suffix.lower() != ".parquet":
         raise DataError(f"{file}: expected a prediction table in Parquet (.parquet); convert it first")
     if file.name == PREDICTIONS:
-        verify_files(file.parent, PREDICTIONS, CONFIG, METRICS)
+        verify_files(file.parent, PREDICTIONS, RETURNS, CONFIG, METRICS)
     return read_table(file)
 
 
