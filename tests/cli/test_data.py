@@ -155,7 +155,7 @@ def test_build_makes_a_data_set_that_validate_accepts(
     frame = pl.read_parquet(out)
     assert text.startswith(f"{frame.height:,} rows: 12 stocks x 60 days, 139 features, ")
     assert "set.oracle.parquet" in text
-    assert frame.width == 2 + 4 + 139
+    assert frame.width == 2 + 4 + 1 + 139
     assert run(capsys, "data", "validate", str(out))[0] == 0
 
 

@@ -67,7 +67,7 @@ def test_extra_families_follow_the_139_features(
     built = pl.read_parquet("tokyo.parquet")
     assert built.equals(pl.read_parquet("other.parquet"))
     assert built.columns[-2:] == ["foreign_balance", "foreign_balance_mean_20d"]
-    assert built.width == 2 + 4 + 139 + 2
+    assert built.width == 2 + 4 + 1 + 139 + 2
     # Nothing was disclosed on this market, so the builder refuses the family.
     assert (
         run("data", "build", "--prices", "raw/prices.parquet", "--out", "x.parquet", "--extra", "statements")

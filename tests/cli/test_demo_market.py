@@ -15,7 +15,7 @@ def test_a_missing_data_set_is_built_once(tmp_path: Path, monkeypatch: pytest.Mo
     small = market.SyntheticMarketConfig(n_stocks=20, n_days=160, seed=1)
     monkeypatch.setitem(market.PRESETS, "demo", small)  # type: ignore[arg-type]
     dataset = ensure_demo_dataset(tmp_path / "demo" / "set.parquet")
-    assert pl.read_parquet(dataset).width == 2 + 4 + 139
+    assert pl.read_parquet(dataset).width == 2 + 4 + 1 + 139
     assert dataset.with_name("prices.parquet").is_file()
     before = dataset.stat().st_mtime_ns
     assert ensure_demo_dataset(dataset).stat().st_mtime_ns == before

@@ -38,7 +38,7 @@ def test_a_later_price_changes_no_earlier_return():
 def test_the_move_over_a_halt_is_earned_on_the_day_before_the_stock_trades_again():
     daily = daily_returns(add_book_returns(prices())).filter(code="HALT")
     assert daily["date"].to_list() == [DAYS[0], DAYS[1], DAYS[3], DAYS[4], DAYS[5]]
-    assert daily["return"].to_list() == pytest.approx([0.1, None, -0.6, 0.0, None])
+    assert daily["return"].to_list() == pytest.approx([0.1, 0.0, -0.6, 0.0, None])
     assert daily["traded"].to_list() == [True, True, False, True, True]
 
 

@@ -26,7 +26,7 @@ def test_the_data_set_has_keys_targets_and_139_features_by_date_and_code(
     report = build_dataset(market, tmp_path / "deep" / "set.parquet")
     frame = pl.read_parquet(report.out_path)
     targets = [f"target_{h}d" for h in (1, 5, 10, 20)]
-    assert frame.columns == ["date", "code", *targets, *FEATURE_NAMES]
+    assert frame.columns == ["date", "code", *targets, "book_return", *FEATURE_NAMES]
     assert set(frame.dtypes[2:]) == {pl.Float32}
     assert frame.equals(frame.sort("date", "code"))
     assert (report.rows, report.n_stocks, report.n_features) == (frame.height, 3, 139)

@@ -80,7 +80,7 @@ def test_a_built_set_is_described_by_the_catalogue_and_its_build(tmp_path: Path)
         "fingerprint": fingerprint_files([prices]),
     }
     own = {feature.family for feature in CATALOG}
-    assert {family.name for family in found.families} == own | {"targets"}
+    assert {family.name for family in found.families} == own | {"targets", "portfolios"}
     for family in found.families:
         lookbacks = [feature.lookback for feature in CATALOG if feature.family == family.name]
         assert family.lookback == ((min(lookbacks), max(lookbacks)) if lookbacks else None)

@@ -44,7 +44,8 @@ def test_the_results_have_every_key_of_the_contract(results: dict[str, Any]) -> 
 
 def test_the_scores_are_computed_from_the_written_predictions(results: dict[str, Any]) -> None:
     table = pl.read_parquet(results["predictions_path"])
-    again = score_predictions(table)
+    returns = pl.read_parquet(Path(results["run_dir"]) / "returns.parquet")
+    again = score_predictions(table, daily_returns=returns)
     assert json.loads((Path(results["run_dir"]) / "metrics.json").read_text()) == json.loads(
         json.dumps(again)
     )

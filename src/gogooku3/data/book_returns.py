@@ -44,10 +44,15 @@ def daily_returns(frame: pl.DataFrame) -> pl.DataFrame:
     calendar = frame.select(pl.col(DATE).unique().sort()).with_row_index("day")
     rows = frame.select(*KEYS, pl.col(BOOK_RETURN).cast(pl.Float64)).join(calendar, on=DATE).sort(CODE, "day")
     following = pl.col("day").shift(-1).over(CODE) == pl.col("day") + 1
-    move = pl.col(BOOK_RETURN)
+    move, end = pl.col(BOOK_RETURN), len(calendar) - 1
     traded = rows.select(
         *KEYS,
-        pl.when(following).then(move.shift(-1).over(CODE)).alias("return"),
+        # Without a close on the next day nothing is earned; after the last day nothing is known.
+        pl.when(following)
+        .then(move.shift(-1).over(CODE))
+        .when(pl.col("day") < end)
+        .then(0.0)
+        .alias("return"),
         pl.lit(True).alias("traded"),
     )
     resumed = rows.filter(pl.col("day") > pl.col("day").shift(1).over(CODE) + 1)

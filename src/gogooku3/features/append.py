@@ -106,13 +106,13 @@ class MissingDays:
         if not books.select(KEYS).equals(frame.select(KEYS)):
             raise AssertionError("features and returns disagree about the rows")
         if not extra:
-            return frame.with_columns(books[BOOK_RETURN])
+            return frame.insert_column(len(KEYS), books[BOOK_RETURN])
         longest = max(feature.lookback for feature in extra_features(extra))
         recent = self.prices.filter(pl.col(DATE) >= self.days[max(0, self.last + 1 - longest)])
         more = compute_extra(recent, extra).filter(pl.col(DATE) >= first)
         if not more.select(KEYS).equals(frame.select(KEYS)):
             raise AssertionError("families of features disagree about the rows")
-        return frame.hstack(more.drop(KEYS)).with_columns(books[BOOK_RETURN])
+        return frame.hstack(more.drop(KEYS)).insert_column(len(KEYS), books[BOOK_RETURN])
 
     def write(self, features: pl.DataFrame | None, metadata: Mapping[str, Any]) -> list[Path]:
         """Write the new days' features and the targets that have become known; return the files written.

@@ -163,7 +163,7 @@ def _dataset(
         targets.select(KEYS)
     ):
         raise AssertionError("features, targets and returns disagree about the rows")
-    dataset = targets.hstack([*features.drop(KEYS).get_columns(), books[BOOK_RETURN]])
+    dataset = targets.hstack([books[BOOK_RETURN], *features.drop(KEYS).get_columns()])
     clock.done("targets")
     return dataset
 

@@ -51,7 +51,7 @@ def score_run(
     tables.clear()
     if ONE_DAY not in config.time_series.prediction_horizons:
         # So that the table can be scored without its run.
-        one_day = returns.select(DATE, CODE, pl.col("return").alias(ONE_DAY_RETURN))
+        one_day = returns.select(DATE, CODE, pl.col("return").cast(pl.Float32).alias(ONE_DAY_RETURN))
         table = table.join(one_day, on=[DATE, CODE], how="left", maintain_order="left")
     folder.write_table(PREDICTIONS, table)
     folder.write_table(RETURNS, returns)
