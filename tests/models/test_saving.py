@@ -175,13 +175,14 @@ def test_a_damaged_text_of_trees_is_refused_before_parsing(
 @pytest.mark.parametrize(
     ("forged", "named"),
     [
-        ({"hidden_dim": 10**6}, "differ in"),
-        ({"input_dim": 10**9}, "differ in"),
-        ({"num_frequencies": 10**6}, "differ in"),
-        ({"num_layers": 10**9}, "has 1000000000 layers"),
-        ({"sequence_length": 10**5}, "differ in"),
-        ({"market_dim": 10**9}, "differ in"),
-        ({"snapshot_dim": 10**9}, "differ in"),
+        ({"hidden_dim": 10**6}, "needs 1,000,000,000,000 numbers"),
+        ({"input_dim": 10**9}, "needs 8,000,000,000 numbers"),
+        ({"num_frequencies": 10**9}, "needs 3,000,000,000 numbers"),
+        ({"num_layers": 10**9}, "num_layers is 1,000,000,000"),
+        ({"sequence_length": 10**5}, "too many"),
+        ({"market_dim": 10**9}, "market_dim is 1,000,000,000"),
+        ({"snapshot_dim": 10**6}, "needs 1,000,000,000,000 numbers"),
+        ({"hidden_dim": 16}, "size mismatch|Error"),
     ],
     ids=str,
 )
@@ -199,11 +200,13 @@ def test_forged_sizes_are_refused_before_they_take_memory(
 
 
 def test_a_window_that_the_weights_do_not_show_is_bounded(tmp_path: Path) -> None:
-    model = ATFTGATFANModel(3, 8, 2, 1, [1], sequence_length=6, use_temporal_attention=False)
+    model = ATFTGATFANModel(
+        3, 8, 2, 1, [1], sequence_length=6, num_frequencies=2, use_temporal_attention=False
+    )
     save_model(tmp_path, model)
     load_model(tmp_path, ATFTGATFANModel)
     state = json.loads((tmp_path / "model.json").read_text())
     state["model"]["sequence_length"] = 10**5
     (tmp_path / "model.json").write_text(json.dumps(state))
-    with pytest.raises(DataError, match=r"makes frequency\.basis larger than 100,000,000 numbers"):
+    with pytest.raises(DataError, match="windows of 100,000 days and 2 frequency bands, too many"):
         load_model(tmp_path, ATFTGATFANModel)

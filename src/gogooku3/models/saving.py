@@ -1,6 +1,7 @@
 """Saved models on disk: a network's folder and LightGBM's trees. Imports no torch, unpickles nothing."""
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
-LARGEST_BUFFER = 10**8
-"""Most numbers of a tensor that is computed from the settings, such as the basis of the frequencies."""
+LARGEST_BASIS = 10**8
+"""Most numbers in the basis of a window's frequencies, which the weights' file does not have."""
 _NETWORK = "atft_gat_fan"
 _CHECKSUM_LINE = "\nsha256="
 
@@ -54,7 +55,7 @@ def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[s
 
     state = read_settings(folder)
     try:
-        _refuse_other_sizes(build, state["model"], folder / WEIGHTS)
+        _refuse_forged_sizes(state["model"], folder / WEIGHTS)
         model = build(**state["model"])
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (
@@ -65,30 +66,41 @@ def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[s
     return model.eval(), state
 
 
-def _refuse_other_sizes(build: Callable[..., "nn.Module"], settings: Mapping[str, Any], path: Path) -> None:
-    """Compare a model's sizes with the shapes in the weights' header, before either takes memory.
+def _refuse_forged_sizes(settings: Mapping[str, Any], path: Path) -> None:
+    """Compare a network's sizes with the weights' header, before either takes memory.
+
+    A network that passes takes at most a few times the memory of its weights; whether each shape is equal is
+    checked when they are loaded.
 
     Raises:
-        ValueError: they differ, or a tensor that is not in the file would be very large.
+        ValueError: the sizes need more numbers than the file has.
     """
-    import torch
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    layers = settings.get("num_layers", 0)
-    if layers > len(shapes):
-        raise ValueError(f"{SETTINGS} has {layers} layers, but {WEIGHTS} has {len(shapes)} tensors")
-    # Tensors on the device "meta" have shapes and no memory.
-    with torch.device("meta"):
-        model = build(**settings)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in sorted(expected.keys() | shapes.keys()):
-        sizes = [" x ".join(map(str, each[name])) if name in each else "none" for each in (expected, shapes)]
-        if sizes[0] != sizes[1]:
-            raise ValueError(f"{SETTINGS} and {WEIGHTS} differ in {name}: {sizes[0]} and {sizes[1]}")
-    if largest := [name for name, each in model.named_buffers() if each.numel() > LARGEST_BUFFER]:
-        raise ValueError(f"{SETTINGS} makes {choices(largest)} larger than {LARGEST_BUFFER:,} numbers")
+        shapes = [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118
+    shapes = [shape for shape in shapes if math.prod(shape)]
+    total, longest = sum(map(math.prod, shapes)), max((max(shape, default=1) for shape in shapes), default=0)
+    size = {name: value for name, value in settings.items() if isinstance(value, int)}
+    inputs, hidden, days = (size.get(name, 0) for name in ("input_dim", "hidden_dim", "sequence_length"))
+    width, bands = size.get("snapshot_dim") or hidden, size.get("num_frequencies", 0)
+    # Numbers that a network of these sizes has at least.
+    least = {
+        "hidden_dim": hidden**2,
+        "snapshot_dim": width**2,
+        "input_dim": inputs * width,
+        "num_frequencies": bands * inputs if settings.get("use_frequency_norm") else 0,
+    }
+    for name, numbers in least.items():
+        if numbers > total:
+            raise ValueError(
+                f"its {name} in {SETTINGS} needs {numbers:,} numbers, but {WEIGHTS} has {total:,}"
+            )
+    for name, limit in (("market_dim", longest), ("num_layers", len(shapes))):
+        if size.get(name, 0) > limit:
+            raise ValueError(f"{name} is {size[name]:,} in {SETTINGS}, more than the {limit:,} of {WEIGHTS}")
+    if days * max(days, bands) > LARGEST_BASIS:
+        raise ValueError(f"{SETTINGS} has windows of {days:,} days and {bands:,} frequency bands, too many")
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> Path:
