@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gogooku3.config.plain_yaml import check_plain_yaml, refuse_functions
+from gogooku3.config.plain_yaml import check_plain_yaml, default_names, refuse_functions
 from gogooku3.config.run_config import RunConfig
 from gogooku3.errors import ConfigError, choices, did_you_mean
 from gogooku3.settings import shipped_configs
@@ -47,7 +47,7 @@ def load_config(
     """
     configs_dir = shipped_configs() if configs_dir is None else configs_dir
     file = _find(config, configs_dir)
-    check_plain_yaml(file)
+    _check_files(file, _roots(file, configs_dir))
     changes = [_parse(text) for text in overrides] + list((values or {}).items())
     try:
         composed = _compose(file, configs_dir)
@@ -81,12 +81,36 @@ def _find(config: str | Path, configs_dir: Path) -> Path:
     )
 
 
+def _roots(file: Path, configs_dir: Path) -> list[Path]:
+    """Folders with the files that `defaults:` names: the file's own, its `configs` tree, the shipped one."""
+    trees = [parent for parent in file.parents if parent.name == "configs"][:1]
+    return [file.parent, *trees, configs_dir.resolve()]
+
+
+def _check_files(
+    file: Path, roots: Sequence[Path], checked: frozenset[Path] = frozenset()
+) -> frozenset[Path]:
+    """Check a file and every file that its `defaults:` may name, before Hydra reads them.
+
+    Returns:
+        the files checked so far.
+    """
+    if file in checked:
+        return checked
+    check_plain_yaml(file)
+    checked |= {file}
+    for name in default_names(file):
+        for root in (file.parent, *roots):
+            if (candidate := root / f"{name}.yaml").is_file():
+                checked = _check_files(candidate.resolve(), roots, checked)
+    return checked
+
+
 def _compose(file: Path, configs_dir: Path) -> DictConfig:
     """Compose one file; its `defaults:` may be in its folder, its `configs` tree or the shipped one."""
-    trees = [parent for parent in file.parents if parent.name == "configs"][:1]
     # Quoted for Hydra's grammar.
     paths = [
-        str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in (*trees, configs_dir.resolve())
+        str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in _roots(file, configs_dir)[1:]
     ]
     search = ",".join(f"'file://{path}'" for path in paths)
     with initialize_config_dir(str(file.parent), version_base="1.3"), warnings.catch_warnings():

@@ -43,6 +43,27 @@ def check_plain_yaml(path: Path) -> None:
         raise ConfigError(f"{path}: not YAML ({reason}); correct it, or take a shipped file") from None
 
 
+def default_names(path: Path) -> list[str]:
+    """Names in the `defaults:` list of a checked file, as paths without `.yaml`, in Hydra's grammar.
+
+    Raises:
+        ConfigError: a name is computed.
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = content.get("defaults") if isinstance(content, dict) else None
+    names: list[str] = []
+    for entry in entries if isinstance(entries, list) else []:
+        for group, options in entry.items() if isinstance(entry, dict) else [("", entry)]:
+            # As in `optional model@network: wide`, which names model/wide.
+            folder = str(group).split(" ")[-1].partition("@")[0]
+            for option in options if isinstance(options, list) else [options]:
+                name = f"{folder}/{option}".partition("@")[0].removesuffix(".yaml").lstrip("/")
+                if "$" in name:
+                    raise ConfigError(f"{path}: its defaults name '{name[:80]}'; write the name itself")
+                names.append(name)
+    return names
+
+
 def refuse_functions(value: object, where: str) -> None:
     """Refuse `${name:...}` in a text or nested lists and groups; the ConfigError names the text."""
     if isinstance(value, str):

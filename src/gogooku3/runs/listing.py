@@ -202,7 +202,11 @@ def _lock_status(path: Path) -> str:
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     import yaml
 
+    from gogooku3.config.plain_yaml import check_plain_yaml
+
     try:
+        # Aliases could expand without limit.
+        check_plain_yaml(path)
         return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
