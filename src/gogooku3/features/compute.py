@@ -1,8 +1,9 @@
 """Compute the catalogue's features from prices, a few stocks at a time: their arrays stay in the cache."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,8 @@ BLOCK_CELLS = 80_000
 _KEPT = 4 << 20
 """Bytes; freed blocks up to this size are reused. A block's arrays are smaller, whole columns larger."""
 
-Dense = NDArray[np.float32]
+Column = NDArray[np.float32]
+"""A feature of every row, `[rows]`."""
 
 Progress = Callable[[str, float], None]
 """Called with the step's name and the share done, 0 to 1."""
@@ -42,26 +44,87 @@ def compute_features(prices: pl.DataFrame, progress: Progress | None = None) -> 
         DataError: a column is missing, the table is empty, or keys are null or repeated.
     """
     grid = build_grid(prices)
+    rows = Rows.of(grid)
     with feature_threads() as pool:
-        made = {feature.name: np.empty(grid.present.shape, np.float32) for feature in CATALOG}
-        await_all(stock_tasks(grid, CATALOG, made, pool), progress)
-        return table_of(grid, CATALOG, made, pool)
+        made = {feature.name: rows.empty() for feature in CATALOG}
+        await_all(stock_tasks(grid, CATALOG, made, rows, pool), progress)
+        return table_of(grid, CATALOG, made, rows, pool)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Places of a table's rows in `[days, stocks]`: features are kept per row, so memory follows the rows.
+
+    Attributes:
+        number: int32 `[days, stocks]`; number of each row by (date, code), -1 where there is none.
+        count: rows.
+    """
+
+    number: NDArray[np.int32]
+    count: int
+
+    @staticmethod
+    def of(grid: MarketGrid) -> "Rows":
+        """Number the rows of a grid."""
+        count = int(grid.present.sum())
+        number = np.full(grid.present.shape, -1, np.int32)
+        number[grid.present] = np.arange(count, dtype=np.int32)
+        return Rows(number, count)
+
+    def empty(self) -> Column:
+        """A column of NaN."""
+        return np.full(self.count, np.nan, np.float32)
+
+    def places(self, stocks: slice = slice(None)) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Flat positions in `[days, stocks]` of the rows of some stocks, and the rows' numbers."""
+        number = self.number[:, stocks].ravel()
+        cells = np.flatnonzero(number >= 0)
+        return cells, number[cells]
+
+    def spread(self, column: Column) -> NDArray[np.float32]:
+        """A column as `[days, stocks]`, NaN where there is no row."""
+        dense = np.full(self.number.shape, np.nan, np.float32)
+        cells, numbers = self.places()
+        dense.ravel()[cells] = column[numbers]
+        return dense
+
+
+class _Spread(Mapping[str, NDArray[np.float32]]):
+    """Columns as `[days, stocks]`, made when they are asked for."""
+
+    def __init__(self, made: Mapping[str, Column], rows: Rows) -> None:
+        self._made, self._rows = made, rows
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        return self._rows.spread(self._made[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def stock_tasks(
-    grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
+    grid: MarketGrid,
+    features: Sequence[Feature],
+    made: Mapping[str, Column],
+    rows: Rows,
+    pool: ThreadPoolExecutor,
 ) -> list[Future[None]]:
-    """Start to compute the features of stage `stock`, for as many of the last days as `made` has rows."""
+    """Start to compute the features of stage `stock`; the rows are those of the last days of the grid."""
     features = [feature for feature in features if feature.stage == "stock"]
     n_days, n_stocks = grid.present.shape
     step = max(1, BLOCK_CELLS // n_days)
+    skipped = n_days - len(rows.number)
 
     def work(stocks: slice) -> None:
         block = grid.block(stocks)
+        cells, numbers = rows.places(stocks)
         with np.errstate(all="ignore"):
             for feature in features:
-                out = made[feature.name]
-                out[:, stocks] = finite(feature.compute(block)[n_days - len(out) :])
+                values = feature.compute(block)[skipped:].ravel()
+                made[feature.name][numbers] = finite(values[cells])
 
     return [pool.submit(work, slice(start, start + step)) for start in range(0, n_stocks, step)]
 
@@ -75,30 +138,35 @@ def await_all(tasks: Sequence[Future[None]], progress: Progress | None) -> None:
 
 
 def table_of(
-    grid: MarketGrid, features: Sequence[Feature], made: dict[str, Dense], pool: ThreadPoolExecutor
+    grid: MarketGrid,
+    features: Sequence[Feature],
+    made: dict[str, Column],
+    rows: Rows,
+    pool: ThreadPoolExecutor,
 ) -> pl.DataFrame:
     """Compute the features of stage `day`; return all features as one row per stock and day, with its keys.
 
     Empties `made`.
     """
-    view = DayView(grid.dates, grid.group, made)
+    view = DayView(grid.dates, grid.group, _Spread(made, rows))
+
+    cells, numbers = rows.places()
 
     def compare(feature: Feature) -> None:
-        made[feature.name][:] = finite(feature.compute(view))
+        made[feature.name][numbers] = finite(feature.compute(view).ravel()[cells])
 
     list(pool.map(compare, [feature for feature in features if feature.stage == "day"]))
-    rows = np.flatnonzero(grid.present)
 
     def column(name: str) -> pl.Series:
-        # Popped, so that each dense array is freed once its column exists.
-        return pl.Series(name, made.pop(name).ravel()[rows], nan_to_null=True)
+        # Popped, so that each array is freed once its column exists.
+        return pl.Series(name, made.pop(name), nan_to_null=True)
 
     day, stock = np.nonzero(grid.present)
     keys = [grid.dates.gather(day).alias(DATE), grid.codes.gather(stock).alias(CODE)]
     return pl.DataFrame([*keys, *pool.map(column, list(made))])
 
 
-def finite(values: Array) -> Dense:
+def finite(values: Array) -> NDArray[np.float32]:
     """Convert to Float32, with NaN for infinities."""
     narrow = values.astype(np.float32)
     narrow[np.isinf(narrow)] = np.nan

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from gogooku3.features.catalog import CATALOG, FEATURE_NAMES
 from gogooku3.features.compute import (
     BLOCK_CELLS,
-    Dense,
+    Column,
     Progress,
+    Rows,
     await_all,
     feature_threads,
     finite,
@@ -53,16 +54,16 @@ def compute_tail(prices: pl.DataFrame, first: dt.date, progress: Progress | None
     start = days[max(0, len(days) - n_new - _reach(longest))]
     grid = build_grid(prices[np.flatnonzero(date >= start)])
     new = grid.last(n_new)
-    shape = new.present.shape
-    made: dict[str, Dense] = {feature.name: np.full(shape, np.nan, np.float32) for feature in _BY_DAY}
+    rows = Rows.of(new)
+    made = {feature.name: rows.empty() for feature in _BY_DAY}
     with feature_threads() as pool:
         tasks: list[Future[None]] = []
         for lookback, features in _by_lookback(_BY_DAY):
-            tasks += stock_tasks(grid.last(n_new + _reach(lookback)), features, made, pool)
+            tasks += stock_tasks(grid.last(n_new + _reach(lookback)), features, made, rows, pool)
         bars = _NewBars.of(prices, np.flatnonzero(date >= since))
         indicators = {feature.name: np.full(len(bars.rows), np.nan, np.float32) for feature in _BY_BAR}
         await_all([*tasks, *bars.tasks(indicators, pool)], progress)
-        frame = table_of(new, _BY_DAY, made, pool)
+        frame = table_of(new, _BY_DAY, made, rows, pool)
     by_day = np.argsort(date[bars.rows], kind="stable")
     if not prices.select(KEYS)[bars.rows[by_day]].equals(frame.select(KEYS)):
         raise AssertionError("families of features disagree about the rows")
@@ -122,7 +123,7 @@ class _NewBars:
             bars=np.cumsum(known),
         )
 
-    def tasks(self, made: dict[str, Dense], pool: ThreadPoolExecutor) -> list[Future[None]]:
+    def tasks(self, made: dict[str, Column], pool: ThreadPoolExecutor) -> list[Future[None]]:
         """Start computing the indicators of the new rows, in blocks of stocks with similar row counts."""
         groups = [(self._needed(lookback + 1), features) for lookback, features in _by_lookback(_BY_BAR)]
         longest = groups[-1][0]
@@ -143,7 +144,7 @@ class _NewBars:
         self,
         stocks: NDArray[np.intp],
         groups: list[tuple[NDArray[np.intp], list[Feature]]],
-        made: dict[str, Dense],
+        made: dict[str, Column],
     ) -> None:
         column = np.full(len(self.end), -1)
         column[stocks] = np.arange(len(stocks))
