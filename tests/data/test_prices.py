@@ -194,6 +194,16 @@ def test_one_stock_under_two_codes_is_refused_naming_both(tmp_path: Path, one: s
     assert errors[0].example == {"code": one, "and": other}
 
 
+def test_codes_of_four_and_five_characters_of_one_market_are_refused(tmp_path: Path) -> None:
+    codes = ["7203", "6758", "130A", "72030", "67580", "99840"]
+    file = write(tmp_path / "p.csv", *(f"2024-01-04,{code},1,1,1,1,1" for code in codes))
+    with pytest.raises(DataError, match="2 stocks seem to have two codes, such as '6758' and '67580'"):
+        read_prices(file)
+    numbered = [str(code) for code in range(1000, 1200)] + ["10000", "11000"]
+    file = write(tmp_path / "q.csv", *(f"2024-01-04,{code},1,1,1,1,1" for code in numbered))
+    assert read_prices(file).report.n_stocks == 202
+
+
 def test_share_classes_and_codes_of_two_exchanges_are_different_stocks(tmp_path: Path) -> None:
     codes = ["BRK", "BRK.B", "000001.SZ", "000001.SS", "130A", "130"]
     file = write(tmp_path / "p.csv", *(f"2024-01-04,{code},1,1,1,1,1" for code in codes))

@@ -108,7 +108,8 @@ def second_spellings(codes: pl.Series) -> list[tuple[str, str]]:
     """Pairs of codes that most likely name one stock.
 
     They differ by case, full-width characters or leading zeros, or one is a number and the other the same
-    number with an exchange's suffix.
+    number with an exchange's suffix; or most codes of four characters also occur with a 0 at the end, as
+    Tokyo's do in J-Quants.
 
     >>> second_spellings(pl.Series(["7203", "7203.T", "0301", "301", "aapl", "AAPL", "HEI", "HEI.A"]))
     [('0301', '301'), ('AAPL', 'aapl'), ('7203', '7203.T')]
@@ -122,6 +123,10 @@ def second_spellings(codes: pl.Series) -> list[tuple[str, str]]:
         number, _, exchange = plain.partition(".")
         if number.isdigit() and exchange.isalpha() and number in spellings:
             pairs.append((spellings[number][0], group[0]))
+    short = [plain for plain in spellings if len(plain) == 4]
+    longer = [plain for plain in short if f"{plain}0" in spellings]
+    if len(longer) > 1 and 2 * len(longer) >= len(short):
+        pairs += [(spellings[plain][0], spellings[f"{plain}0"][0]) for plain in longer]
     return pairs
 
 
