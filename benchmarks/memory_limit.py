@@ -27,7 +27,10 @@ SMALL = (
     *("scheduler.warmup_steps=5", "lightgbm.num_boost_round=10", "lightgbm.num_leaves=31"),
 )
 """Short training on the full data: only the data decides the memory."""
-TINY = ("split.min_train_days=100",)
+TINY = (
+    *("split.min_train_days=100", "model.num_layers=1", "logging.tensorboard=false"),
+    "time_series.prediction_horizons=[1,5]",
+)
 """Also for a short market."""
 CGROUPS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.max_usage_in_bytes"),

@@ -23,6 +23,14 @@ SMALL_RUN = {
 }
 """Settings that train in seconds; every other setting is the shipped default."""
 
+TINY_RUN = {
+    **SMALL_RUN,
+    "dataset": {"feature_columns": ["ret_1d", "ret_5d", "vol_20d"]},
+    "model": {**SMALL_RUN["model"], "input_dim": None},
+    "time_series": {"sequence_length": 10, "prediction_horizons": [1, 5]},
+}
+"""Few features and horizons: for tests of what a run does around its models."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from tests.conftest import SMALL_RUN
+from tests.conftest import TINY_RUN
 
 from gogooku3 import (
     ATFTCore,
@@ -157,11 +157,7 @@ def test_the_safe_training_pipeline_runs_as_written(
     assert settings.data_dir.name == "data"
     monkeypatch.chdir(tmp_path)
     data.select(data.columns[:16]).filter(pl.col("code").rank("dense") <= 20).write_parquet("few.parquet")
-    small = {
-        **SMALL_RUN,
-        "model": {**SMALL_RUN["model"], "input_dim": None},
-        "split": {"min_train_days": 252},
-    }
+    small = {**TINY_RUN, "dataset": {}, "split": {"min_train_days": 252}}
     pipeline = SafeTrainingPipeline(
         experiment_name="production_training", data_path="few.parquet", model_config=small, verbose=True
     )

@@ -123,7 +123,9 @@ def test_causal_filters_recover_the_selected_bands_and_todays_values_do_not() ->
     def explained(waves: np.ndarray) -> float:
         flat = waves.reshape(*waves.shape[:2], -1)
         by_dial = np.concatenate([flat * up, flat * ~up], axis=2).reshape(len(expected), -1)
-        return correlation(by_dial @ np.linalg.lstsq(by_dial, expected, rcond=None)[0], expected)
+        # The normal equations: as exact as this needs, and far faster than a decomposition of all rows.
+        weights = np.linalg.lstsq(by_dial.T @ by_dial, by_dial.T @ expected, rcond=None)[0]
+        return correlation(by_dial @ weights, expected)
 
     assert explained(windows[:, :, 1:]) > 0.75
     assert explained(windows[:, :, 1:, -1:]) < 0.4
@@ -171,7 +173,7 @@ def test_the_help_explains_markets_and_bars(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part", "n_days", "n_stocks", "epochs"),
-    [("regime", "no regime", 400, 40, 5), ("neighbour", "no graph", 260, 30, 6)],
+    [("regime", "no regime", 300, 40, 5), ("neighbour", "no graph", 260, 30, 4)],
 )
 def test_only_the_right_part_finds_the_signal(
     name: str, part: str, n_days: int, n_stocks: int, epochs: int

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.conftest import SMALL_RUN
+from tests.conftest import SMALL_RUN, TINY_RUN
 
 from gogooku3.config import load_config
 from gogooku3.errors import ConfigError, DataError
@@ -178,7 +178,7 @@ def test_a_failure_is_recorded_in_the_run_folder(
 
     monkeypatch.setattr("gogooku3.pipeline.score_run.score_series", explode)
     with pytest.raises(OSError, match="no space left"):
-        SafeTrainingPipeline("broken", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(n_splits=1)
+        SafeTrainingPipeline("broken", small_dataset, TINY_RUN, runs_dir=tmp_path).run_pipeline(n_splits=1)
     (folder,) = (tmp_path / "broken").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["status"], manifest["error"]) == ("failed", "OSError: no space left")
@@ -192,9 +192,8 @@ def test_a_chart_that_fails_does_not_fail_the_run(
         raise KeyError("6982")
 
     monkeypatch.setattr("gogooku3.reporting.explanation_charts.graph_picture", explode)
-    outcome = SafeTrainingPipeline("chart", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(
-        n_splits=1
-    )
+    pipeline = SafeTrainingPipeline("chart", small_dataset, TINY_RUN, runs_dir=tmp_path)
+    outcome = pipeline.run_pipeline(n_splits=1)
     manifest = json.loads((Path(outcome["run_dir"]) / "manifest.json").read_text())
     assert manifest["status"] == "complete"
     assert any("no explanations: KeyError: '6982'" in line for line in manifest["warnings"])
