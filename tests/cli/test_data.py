@@ -174,7 +174,8 @@ def test_build_prints_the_columns_it_used_and_what_it_left_out(
     assert "prices from Open, High, Low, Close, Volume; codes from file names\n" in text
     assert "not used: Adj Close; --adjust adj-close scales all four prices by it\n" in text
     assert "not read in the folder: old.zip\n" in text
-    assert "not read in the folder: old.zip\n" in run(capsys, "data", "validate", str(prices))[1]
+    for command_name in ("validate", "describe"):
+        assert "not read in the folder: old.zip\n" in run(capsys, "data", command_name, str(prices))[1]
     code, text, _ = run(capsys, *command, "--adjust", "adj-close")
     assert code == 0 and "prices from Open, High, Low, Adj Close, Volume; codes" in text
     code, _, err = run(capsys, *command, "--adjust", "close")

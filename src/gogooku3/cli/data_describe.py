@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument
 
 from gogooku3.cli.options import AsJson
-from gogooku3.cli.output import print_json, print_table, show
+from gogooku3.cli.output import print_json, print_left_out, print_table, show
 from gogooku3.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def describe(
     """
     from gogooku3.data.fetch.raw_contents import is_raw_store, raw_contents
     from gogooku3.data.fetch.store import RawStore
+    from gogooku3.data.price_files import left_out
     from gogooku3.features.describe import describe_table
 
     if is_raw_store(path):
@@ -50,6 +51,8 @@ def describe(
         show(json.dumps(description.to_dict(), indent=2, ensure_ascii=False))
     else:
         _print_table(description)
+        if description.kind == "prices":
+            print_left_out(left_out(path))
 
 
 def _print_store(path: Path, held: "list[RawContents]") -> None:
