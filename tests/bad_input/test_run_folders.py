@@ -94,6 +94,12 @@ def elsewhere(folder: Path) -> None:
     os.symlink("../../../../etc/hostname", folder / "run" / WEIGHTS)
 
 
+def blocked(path: Path) -> None:
+    """Replace a file by a folder."""
+    path.unlink()
+    path.mkdir()
+
+
 MODELS = [
     Case("no run", command("predict", "--run", "no", "--data", "d.parquet", "--out", "o.csv"), ("no", "run")),
     Case("a run without folds", predict(lambda f: shutil.rmtree(f / "run" / "fold_0")), ("run", "fold")),
@@ -269,6 +275,26 @@ OTHERS = [
         "audit without predictions",
         command("audit", "run", damage=remove("predictions.parquet")),
         ("predictions",),
+    ),
+    Case("audit without scores", command("audit", "run", damage=remove("metrics.json")), ("metrics.json",)),
+    Case(
+        "audit scores of another kind",
+        command("audit", "run", damage=write("metrics.json", '{"models": []}')),
+        ("metrics.json",),
+    ),
+    Case(
+        "audit without the place for its report",
+        command(
+            "audit",
+            "run",
+            damage=lambda f: [(f / "run/report.html").unlink(), (f / "run/report.html").mkdir()],
+        ),
+        ("report.html", "folder"),
+    ),
+    Case(
+        "audit a function into a file",
+        command("audit", "json:loads", "--prices", "d.parquet", "--out", "d.parquet"),
+        ("d.parquet", "not a folder"),
     ),
     Case(
         "audit predictions cut short",

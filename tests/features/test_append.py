@@ -340,7 +340,7 @@ def test_a_second_writer_is_refused_and_what_a_killed_one_left_is_removed(
         assert refused.value.code == 2
         message = " ".join(capsys.readouterr().err.split())
         assert f"another build is writing {out} (process {other.pid} on " in message
-        assert len(list(tmp_path.glob(".set.parquet.????????.tmp"))) == 3
+        assert len(list(tmp_path.glob(".set.parquet.*-????????.tmp"))) == 3
         other.kill()
     assert out.read_bytes() == before
     assert build(frame, tmp_path, append=True).added_days == 1

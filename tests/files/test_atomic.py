@@ -1,8 +1,11 @@
 """Readers see the old file or the new one, never a part of it."""
 
+import os
+import platform
 import stat
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -112,3 +115,44 @@ except DataError as error:
     assert done.stdout.startswith(f"{path}: it would be larger than this process may write"), done.stderr
     assert path.read_text() == "old"
     assert [left.name for left in tmp_path.iterdir()] == ["old"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gogooku3.files.atomic import atomic_folder, atomic_path
+with (atomic_path if sys.argv[2] == "file" else atomic_folder)(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_writer_removes_what_a_killed_one_left(kind: str, tmp_path: Path) -> None:
+    target = tmp_path / "a[1].b"
+    subprocess.run([sys.executable, "-c", KILLED, str(target), kind])
+    assert len(names(tmp_path)) == (1 if kind == "file" else 2)
+    # Another process that is alive, and another machine.
+    others = [f".a[1].b.{os.getpid()}-{machine()}-abcdefgh.tmp", ".a[1].b.1-00000000-abcdefgh.tmp"]
+    for name in others:
+        (tmp_path / name).write_text("alive")
+    if kind == "file":
+        write_text_atomic(target, "new")
+    else:
+        with atomic_folder(target) as folder:
+            write_text_atomic(folder / "new", "new")
+    assert names(tmp_path) == sorted([*others, target.name])
+
+
+def machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def test_a_folder_that_a_killed_writer_put_aside_comes_back(tmp_path: Path) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    aside = tmp_path / f".a.{done.pid}-{machine()}-abcdefgh.tmp" / "a"
+    aside.mkdir(parents=True)
+    (aside / "old").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "a"):
+        raise RuntimeError
+    assert names(tmp_path) == ["a"] and (tmp_path / "a" / "old").read_text() == "old"

@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from gogooku3.cli.output import print_table, progress_bar, say, show
 from gogooku3.errors import ConfigError, DataError, choices
+from gogooku3.files.atomic import check_writable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,6 +97,8 @@ def audit(
         raise ConfigError(f"{target} is audited on prices; name a file or folder of them with --prices")
     if frame not in (None, "polars", "pandas"):
         raise ConfigError(f"--frame is '{frame}'; choose polars or pandas")
+    if out is not None:
+        check_writable(out / "audit.json")
     pipeline = _load_pipeline(target)
     import gogooku3.safety as safety
     from gogooku3.data.prices import read_prices

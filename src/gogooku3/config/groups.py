@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -66,6 +67,21 @@ Above0 = Annotated[float, Field(gt=0)]
 From0 = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Day = Annotated[date, BeforeValidator(_as_day)]
+
+
+def _without_password(uri: str | None) -> str | None:
+    """Refuse an address with a password or token, which would be stored in every file of a run."""
+    parts = urlsplit(uri or "")
+    is_server = parts.scheme in ("http", "https")
+    if parts.password is not None or (is_server and parts.username) or "password=" in parts.query.lower():
+        raise ValueError(
+            "the address holds a password or token, which a run would store; leave it out, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment (PGPASSWORD for a "
+            "PostgreSQL database)"
+        )
+    return uri
+
+
 FilePath = Annotated[Path, BeforeValidator(_as_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Horizons = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending)]
@@ -261,8 +277,8 @@ class LoggingConfig(Group):
     """Weights & Biases project."""
     mlflow: bool = False
     """Log to MLflow too; needs `pip install 'gogooku3[mlflow]'`."""
-    mlflow_uri: str | None = None
-    """MLflow server, or a folder as `file:/path`; null takes `mlruns` in the network's folder."""
+    mlflow_uri: Annotated[str | None, AfterValidator(_without_password)] = None
+    """MLflow server without a password, or a folder as `file:/path`; null: `mlruns` with the network."""
 
 
 class LightGBMConfig(Group):

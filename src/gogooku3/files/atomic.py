@@ -3,8 +3,11 @@
 import glob
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +18,16 @@ from gogooku3.errors import DataError, GogookuError, file_error
 if TYPE_CHECKING:
     import polars as pl
 
+_WRITER = re.compile(r"(?:(\d+)-([0-9a-f]{8})-)?\w{8}\.tmp")
+"""End of a temporary name: process and machine of its writer, and eight characters of `tempfile`."""
+
 
 @contextmanager
 def atomic_path(path: Path | str, beside: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path`, on failure it is removed.
 
-    Folders are created. Readers see the old file or the new one, never a part of it.
+    Folders are created, and what killed writers of the same file left is removed. Readers see the old file or
+    the new one, never a part of it.
 
     Args:
         path: the file to write.
@@ -39,7 +46,8 @@ def atomic_path(path: Path | str, beside: Path | None = None) -> Iterator[Path]:
     with _disk_errors(target):
         near = beside or target
         near.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{near.name}.", suffix=".tmp", dir=near.parent)
+        _remove_orphans_of(near)
+        handle, name = tempfile.mkstemp(prefix=_prefix(near), suffix=".tmp", dir=near.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -60,6 +68,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans_of(path)
         with _temporary_folder(path) as new, _temporary_folder(path) as old:
             yield new
             new.chmod(0o777 & ~_umask())
@@ -81,12 +90,49 @@ def remove_leftovers(folder: Path) -> None:
 
 def remove_leftovers_of(target: Path) -> None:
     """Remove what killed writers of one file or folder left next to it; no process may be writing it now."""
-    # `tempfile` puts eight characters between prefix and suffix.
-    for path in target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    for path, _ in _leftovers(target):
+        _remove_leftover(path, target)
+
+
+def _remove_orphans_of(target: Path) -> None:
+    """Remove what writers left that were killed on this machine; files of other machines stay."""
+    for path, writer in _leftovers(target):
+        if writer[1] and int(writer[2], 16) == _machine() and not _is_alive(int(writer[1])):
+            _remove_leftover(path, target)
+
+
+def _leftovers(target: Path) -> Iterator[tuple[Path, re.Match[str]]]:
+    """Temporary files and folders of a target, and the match of `_WRITER`."""
+    prefix = f".{target.name}."
+    for path in target.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        if writer := _WRITER.fullmatch(path.name.removeprefix(prefix)):
+            yield path, writer
+
+
+def _remove_leftover(path: Path, target: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    # `atomic_folder` was killed after it put the old folder aside.
+    if not target.exists() and (path / target.name).exists():
+        (path / target.name).rename(target)
+    shutil.rmtree(path)
+
+
+def _is_alive(process: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(process))
+
+
+def _machine() -> int:
+    """A short name of this machine."""
+    return zlib.crc32(platform.node().encode())
+
+
+def _prefix(target: Path) -> str:
+    """Start of a temporary name, which names the process and the machine; `tempfile` adds the rest."""
+    return f".{target.name}.{os.getpid()}-{_machine():08x}-"
 
 
 @contextmanager
@@ -104,7 +150,7 @@ def _disk_errors(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _temporary_folder(target: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent))
     try:
         yield folder
     finally:

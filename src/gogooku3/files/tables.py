@@ -56,6 +56,9 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
         columns = frame.collect_schema().names()
     except _PARSER_ERRORS as error:
         raise unreadable_file(path, error) from None
+    if patterns := [name for name in columns if name.startswith("^") and name.endswith("$")]:
+        # Polars takes such a name for a pattern of names.
+        raise DataError(f"{path}: columns named as patterns: {choices(patterns)}; rename them")
     twice = {match[1] for name in columns if (match := _TWICE.fullmatch(name)) and match[1] in columns}
     if twice:
         raise DataError(f"{path}: columns that occur twice: {choices(sorted(twice))}; keep one of each")

@@ -17,7 +17,7 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DataError, choices
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
-from gogooku3.files.atomic import check_writable, write_json_atomic
+from gogooku3.files.atomic import check_output, write_json_atomic
 from gogooku3.files.tables import read_table
 from gogooku3.inference.predict import FoldPredictions, predict_days
 from gogooku3.inference.prepare_days import prepare_days, select_days
@@ -149,7 +149,8 @@ def _counted(number: int, noun: str) -> str:
 def _read(run: Path, data_path: Path | str | None) -> _Run:
     """Read all that the audit and its report need, so that a damaged file is refused before any work."""
     RunFolder.open(run)
-    check_writable(run / REPORT)
+    for name in (AUDIT, REPORT):
+        check_output(run / name, Path(name).suffix)
     manifest = read_manifest(run)
     if manifest.get("status") != "complete":
         raise DataError(

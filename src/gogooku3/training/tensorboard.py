@@ -137,7 +137,10 @@ def _importance(features: polars.DataFrame) -> "Figure":
     mean = features.group_by("feature").agg(polars.col("importance").mean()).sort("importance", "feature")
     top = mean.tail(TOP_FEATURES)
     figure, axes = _canvas("share, mean over horizons", "", height=1.0 + 0.22 * len(top))
-    axes.barh(top["feature"].to_list(), top["importance"].to_list())
+    places = range(len(top))
+    axes.barh(places, top["importance"].to_list())
+    # Two dollar signs in a name are not a formula.
+    axes.set_yticks(places, top["feature"].to_list(), parse_math=False)
     return figure
 
 
