@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.safety import hidden_leaks
 from tests.safety import leaky_pipelines as leaky
 
 from gogooku3.errors import ConfigError, DataError
@@ -55,6 +56,37 @@ def test_the_clean_counterpart_is_clean(pipeline: Callable[..., pl.DataFrame], p
     report = audit(pipeline, prices, seeds=(0, 1), tolerance=1e-9)
     assert (report.verdict, report.findings) == ("clean", ())
     assert all(probe.runs for probe in report.probes)
+
+
+@pytest.fixture(scope="module")
+def around_new_year(prices: pl.DataFrame) -> pl.DataFrame:
+    """Prices over the end of a year, of which two stocks are listed late."""
+    days = prices["date"].unique().sort()
+    late = pl.col("code").is_in(prices["code"].unique().sort().head(2).implode())
+    return prices.filter(~late | (pl.col("date") >= days[40])).with_columns(
+        pl.col("date").dt.offset_by("84d")
+    )
+
+
+@pytest.mark.parametrize("name", hidden_leaks.LEAKS)
+def test_twenty_hidden_leaks_are_found(name: str, around_new_year: pl.DataFrame) -> None:
+    pipeline = hidden_leaks.pipeline(hidden_leaks.LEAKS[name])
+    assert audit(pipeline, around_new_year, reproduce_seconds=0, max_stocks=12).verdict == "leaks"
+
+
+@pytest.mark.parametrize("name", hidden_leaks.CLEAN)
+def test_ten_clean_pipelines_are_clean(name: str, around_new_year: pl.DataFrame) -> None:
+    report = audit(hidden_leaks.pipeline(hidden_leaks.CLEAN[name]), around_new_year, max_stocks=12)
+    assert (report.verdict, report.findings) == ("clean", ())
+
+
+def test_cuts_are_made_where_leaks_hide(around_new_year: pl.DataFrame) -> None:
+    report = audit(hidden_leaks.pipeline(hidden_leaks.CLEAN["a moving average"]), around_new_year)
+    days = around_new_year["date"].unique().sort().to_list()
+    year_end = [position for position, day in enumerate(days) if day.year == days[0].year][-1]
+    listed = max(around_new_year.group_by("code").agg(pl.col("date").min())["date"])
+    # The first weeks, the middle, before the end of the year, after the latest listing, and near the end.
+    assert [days.index(cut) for cut in report.cuts] == [10, 114, year_end - 2, days.index(listed) + 4, 217]
 
 
 def test_our_features_quality_features_and_normaliser_are_clean(

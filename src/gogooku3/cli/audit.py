@@ -45,7 +45,7 @@ def audit(
         Option(metavar="FILE", help="Table of date, code, target_{h}d for the parameter targets."),
     ] = None,
     probe: Annotated[list[str] | None, Option(help="Run only this probe; repeatable. Default: all.")] = None,
-    cuts: Annotated[int, Option(min=1, metavar="N", help="Number of days t after which prices change.")] = 3,
+    cuts: Annotated[int, Option(min=1, metavar="N", help="Number of days t after which prices change.")] = 5,
     seeds: Annotated[int, Option(min=1, metavar="N", help="Number of random changes of each kind.")] = 1,
     tolerance: Annotated[
         float, Option(min=0.0, metavar="SHARE", help="Allowed relative change before t; 0: bit-identical.")

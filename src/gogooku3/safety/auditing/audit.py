@@ -36,7 +36,7 @@ def audit(
     *,
     targets: Any = None,
     probes: Sequence[str] | None = None,
-    cuts: int | Sequence[dt.date] = 3,
+    cuts: int | Sequence[dt.date] = 5,
     seeds: Sequence[int] = (0,),
     tolerance: float = 0.0,
     scale_tolerance: float = 1e-4,
@@ -63,7 +63,7 @@ def audit(
         prices: a Polars or pandas frame with date, code, close and any other column the pipeline needs.
         targets: `date, code` and one column per horizon, such as `target_5d`, for a pipeline that takes them.
         probes: some of `changes.PROBES`; None: all that apply.
-        cuts: days t, or how many to choose in the second half of the calendar.
+        cuts: days t, or how many `choose_cuts` shall choose.
         seeds: seeds of the random changes.
         tolerance: allowed relative change of outputs before t; 0: bit-identical, unless the pipeline itself
             rounds differently from call to call (then `ROUNDING`).
@@ -95,7 +95,7 @@ def audit(
         if not 0 <= value < math.inf:  # Also refuses NaN.
             raise ConfigError(f"{option} is {value}; give a share from 0 up, such as 1e-6")
     market = Market.from_frame(as_polars(prices, "prices")).limited_to(max_stocks, max_days)
-    cuts = choose_cuts(market.days, cuts)
+    cuts = choose_cuts(market, cuts)
     targets = None if targets is None else output_table(targets)
     probes = _applicable(probes, targets is not None, len(market.codes))
     runner, before = first_run(

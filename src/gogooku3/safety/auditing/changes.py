@@ -28,6 +28,11 @@ LATER = ("altered", "removed", "truncated", "targets")
 WARNINGS = ("renamed", "reordered")
 """Outputs that depend on these are fragile, but do not look ahead."""
 
+_FIRST_WEEKS, _FEW_DAYS = 10, 4
+"""Days after the first, and days after a listing or around the end of a year, at which a cut is made."""
+_EXTREME_SHARE, _EXTREME = 0.1, 4.0
+"""Share of altered rows whose factor has this power, so that it is from 1/16 to 16."""
+
 # Columns of `Change.edits` next to the keys; the last two are prefixes of a price column's name.
 _REMOVED, _EDITED, _FACTOR, _TEXT = "_removed", "_edited", "_factor ", "_text "
 
@@ -102,20 +107,41 @@ def plan_changes(market: Market, probe: str, cuts: Sequence[dt.date], seeds: Seq
     return [Change(probe, seed) for seed in seeds]
 
 
-def choose_cuts(days: Sequence[dt.date], cuts: int | Sequence[dt.date]) -> tuple[dt.date, ...]:
-    """Check the given cuts, or spread `cuts` days over the second half of the calendar.
+def choose_cuts(market: Market, cuts: int | Sequence[dt.date]) -> tuple[dt.date, ...]:
+    """Check the given cuts, or choose `cuts` days on which leaks hide.
+
+    In this order: the middle, the first weeks, shortly after the latest listing, shortly before the end of a
+    year, and then days spread over the second half of the calendar.
 
     Raises:
         DataError: too few days, or none after a cut.
     """
+    days = market.days
     if len(days) < 4:
         raise DataError(f"the prices have {len(days)} days; an audit needs some before and after a cut")
-    if isinstance(cuts, int):
-        positions = np.unique(np.linspace(0.5, 0.95, max(cuts, 1)) * (len(days) - 1)).astype(int)
-        return tuple(days[min(position, len(days) - 2)] for position in positions)
-    if late := [cut for cut in cuts if not days[0] <= cut < days[-1]]:
-        raise DataError(f"cuts must lie from {days[0]} to before {days[-1]}; got {choices(late)}")
-    return tuple(cuts)
+    if not isinstance(cuts, int):
+        if late := [cut for cut in cuts if not days[0] <= cut < days[-1]]:
+            raise DataError(f"cuts must lie from {days[0]} to before {days[-1]}; got {choices(late)}")
+        return tuple(cuts)
+    last = len(days) - 2
+    spread = np.linspace(0.95, 0.55, max(cuts, 1)) * (len(days) - 1)
+    positions = [last // 2, min(_FIRST_WEEKS, last), *_after_a_listing(market), *_before_a_year_ends(days)]
+    chosen = list(dict.fromkeys(min(int(each), last) for each in (*positions, *spread)))
+    return tuple(days[position] for position in sorted(chosen[: max(cuts, 1)]))
+
+
+def _after_a_listing(market: Market) -> list[int]:
+    """A few days after the first row of the stock that was listed last; empty if all start together."""
+    days = market.days
+    by_code = market.frame.group_by(market.code).agg(pl.col(market.date).cast(pl.Date).min().alias("first"))
+    listed = [day for day in by_code["first"].to_list() if days[0] < day < days[-_FEW_DAYS]]
+    return [days.index(max(listed)) + _FEW_DAYS] if listed else []
+
+
+def _before_a_year_ends(days: Sequence[dt.date]) -> list[int]:
+    """Two trading days before the last of the latest year that ends within the days."""
+    ends = [position for position in range(1, len(days)) if days[position].year > days[position - 1].year]
+    return [max(ends[-1] - 1 - _FEW_DAYS // 2, 0)] if ends else []
 
 
 def _change_after(market: Market, probe: str, cut: dt.date, seed: int) -> Change:
@@ -135,8 +161,13 @@ def _change_after(market: Market, probe: str, cut: dt.date, seed: int) -> Change
 
 
 def _alterations(market: Market, rows: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
-    """Factors from 0.5 to 2 per row for prices and other numbers, per day for the index; shuffled text."""
-    price, other = (2.0 ** random.uniform(-1, 1, rows.height) for _ in range(2))
+    """Factors per row for prices and other numbers, per day for the index; shuffled text.
+
+    Factors are from 0.5 to 2, and in a tenth of the rows from 1/16 to 16: leaks that react to crashes only
+    show there.
+    """
+    power = np.where(random.random(rows.height) < _EXTREME_SHARE, _EXTREME, 1.0)
+    price, other = (2.0 ** (power * random.uniform(-1, 1, rows.height)) for _ in range(2))
     days = rows[market.date].rank("dense").cast(pl.Int64).to_numpy() - 1
     daily = 2.0 ** random.uniform(-1, 1, int(days.max()) + 1)[days]
     factors = dict.fromkeys(market.prices, price) | {market.index: daily}
