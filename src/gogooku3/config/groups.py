@@ -347,6 +347,8 @@ class DatasetConfig(Group):
     without being predicted."""
     feature_columns: Names | None = None
     """Features by name; null takes every numeric column that is neither key nor target."""
+    allow_features: Names | None = None
+    """Features to keep although they follow a target so closely that they would be refused."""
     start_date: Day | None = None
     """First day used, as YYYY-MM-DD; null starts with the file."""
     end_date: Day | None = None

@@ -13,7 +13,7 @@ import polars as pl
 from gogooku3.data.labels import Labels, adjust_labels
 from gogooku3.data.parsing import read_keys, spoiled_numbers
 from gogooku3.data.prices import sorted_unique
-from gogooku3.data.target_leaks import TargetCopy, copies_in
+from gogooku3.data.target_leaks import TargetCopy, copies_in, future_names
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.fingerprint import table_fingerprint
 from gogooku3.files.tables import SUFFIXES, collect, scan_table
@@ -64,6 +64,7 @@ class ProductionDatasetV3:
         start_date: first day kept (inclusive), a date or its ISO text.
         end_date: last day kept (inclusive), likewise.
         labels, delisting_return: see `adjust_labels`.
+        allow_features: features that are kept although they follow a target closely.
 
     Raises:
         DataError: the file is missing or unreadable, or lacks columns of a data set.
@@ -82,12 +83,14 @@ class ProductionDatasetV3:
         end_date: dt.date | str | None = None,
         labels: Labels = "last_close",
         delisting_return: float = 0.0,
+        allow_features: Sequence[str] = (),
     ) -> None:
         self.data_path = Path(data_path)
         self.use_lazy_scan = use_lazy_scan
         self.column_projection = column_projection
         self.labels: Labels = labels
         self.delisting_return = delisting_return
+        self.allow_features = tuple(allow_features)
         self.start_date = _day_setting("start_date", start_date)
         self.end_date = _day_setting("end_date", end_date)
         if self.start_date and self.end_date and self.start_date > self.end_date:
@@ -101,6 +104,8 @@ class ProductionDatasetV3:
         self._names = {canonical: name for name, canonical in self.mapping.items()}
         self.dropped: dict[str, int] = {}
         """Rows that the last load dropped, by reason."""
+        self.suspicions: list[str] = []
+        """Warnings about features that may hold the future, from the last comparison with the targets."""
 
     @property
     def feature_names(self) -> list[str]:
@@ -182,11 +187,21 @@ class ProductionDatasetV3:
             begin += height
 
     def refuse_copies(self, copies: Sequence[TargetCopy]) -> None:
-        """Refuse features that are copies of targets.
+        """Refuse features that hold the future, and record suspicious ones in `suspicions`.
 
         Raises:
-            DataError: there is one.
+            DataError: a feature follows a target closely, and is not allowed.
         """
+        self.suspicions = [
+            f"{copy}; no honest feature is known to do so: check that it uses no later day"
+            for copy in copies
+            if not copy.is_refused or copy.feature in self.allow_features
+        ]
+        self.suspicions += [
+            f"the feature {name} has the name of a later value; check that it uses no later day"
+            for name in future_names(self.feature_names)
+        ]
+        copies = [copy for copy in copies if copy.is_refused and copy.feature not in self.allow_features]
         if copies:
             spelled = {t: t if t == name else f"{t} (from {name})" for t, name in self._names.items()}
             shown = [str(replace(copy, target=spelled[copy.target])) for copy in copies[:4]]
@@ -194,7 +209,8 @@ class ProductionDatasetV3:
             raise DataError(
                 f"{self.data_path.name}: features that follow a target this closely contain the future: "
                 f"{'; '.join(shown)}{more}. Remove them from the file, or name the features to keep in "
-                "dataset.feature_columns"
+                "dataset.feature_columns. Name a feature that is honest all the same in "
+                "dataset.allow_features"
             )
 
     def _refuse_spoiled_features(self) -> None:

@@ -1,9 +1,11 @@
-"""Finds features that copy a target: scaled, negated, ranked, standardised by day, or rounded.
+"""Finds features that hold the future: what follows a target more closely than any forecast can.
 
-Ranks within a day are compared. A partial leak passes here; the audit looks for those.
+Ranks within a day are compared. A weak leak passes here; the audit looks for those.
 """
 
 import datetime as dt
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -11,13 +13,20 @@ from itertools import compress
 import numpy as np
 import polars as pl
 
-LIMIT = 0.8
-"""Mean |rank correlation| within a day from which a feature is a copy of a target.
+LIMIT, SUSPECT = 0.6, 0.3
+"""|Mean rank correlation| within a day from which a feature is refused, and from which it is reported.
 
-The best real forecasts of a day's returns reach 0.1; no feature of the synthetic market reaches 0.2. A copy
-has 1.0, a copy with noise of half its spread 0.88, its sign 0.87, a return over one day more than the 5-day
-target 0.9.
+The best real forecasts of a day's returns reach 0.1, and no honest feature of the synthetic market 0.2. A
+copy has 1.0, its sign 0.87, "up tomorrow" 0.77, the next day's open 0.70, two-day returns 0.69.
 """
+_COPY = 0.8
+"""Mean |rank correlation| within a day from which a feature is a copy, even if its sign changes by day."""
+_ERRORS = 5.0
+"""Standard errors of chance that a correlation below `_COPY` must exceed."""
+_FUTURE_NAME = re.compile(
+    r"(^|[^a-z])(target|label|fwd|forward|next|future|tomorrow)([^a-z]|$)|翌日|将来", re.I
+)
+
 MIN_PAIRS = 5
 """Known pairs below which a day's rank correlation is mostly chance."""
 MIN_EVIDENCE = 60
@@ -28,7 +37,7 @@ MIN_POOLED = 30
 DAYS, STOCKS, POOLED = 60, 64, 5000
 """Largest numbers of days compared, rows of each day, and rows of all days together; evenly spread."""
 
-_SCREEN = 0.5
+_SCREEN, _SCREEN_COPY = 0.2, 0.5
 _DAY = " day"
 """Name of the column of days in tables here, which no data set uses."""
 
@@ -38,10 +47,11 @@ Take = Callable[[np.ndarray, Sequence[str]], pl.DataFrame]
 
 @dataclass(frozen=True)
 class TargetCopy:
-    """A feature that follows a target too closely to be anything but a copy.
+    """A feature that follows a target more closely than a forecast can.
 
     Attributes:
-        correlation: |rank correlation|, the mean over days where there are enough pairs.
+        correlation: |mean rank correlation| over the days with enough pairs; of copies whose sign changes,
+            the mean of its absolute value.
         days: the first days on which both are known, at most three.
     """
 
@@ -49,6 +59,11 @@ class TargetCopy:
     target: str
     correlation: float
     days: tuple[dt.date, ...]
+
+    @property
+    def is_refused(self) -> bool:
+        """True if no honest feature is that close; otherwise it is reported."""
+        return self.correlation >= LIMIT
 
     def __str__(self) -> str:
         return (
@@ -60,12 +75,13 @@ class TargetCopy:
 def find_target_copies(
     days: pl.Series, take: Take, features: Sequence[str], targets: Sequence[str]
 ) -> list[TargetCopy]:
-    """Find features whose ranks within a day are those of a target, or their reverse, or nearly so.
+    """Find features whose ranks within a day follow those of a target, or their reverse.
 
-    A sample of days and stocks rules out nearly all pairs; the others are compared on all rows where both
-    are known, of as many days. Days with fewer than `MIN_PAIRS` such rows are skipped, and days on which
-    either is constant; if too few are left, the ranks of all rows together decide, and with fewer than
-    `MIN_POOLED` rows only equality. A feature that is constant where both are known is never a copy.
+    Correlations from `SUSPECT` are found, if they exceed chance by far: days count as independent only where
+    the targets don't overlap. A sample of days and stocks rules out nearly all pairs; the others are compared
+    on all rows where both are known, of as many days. Days with fewer than `MIN_PAIRS` such rows are skipped,
+    and days on which either is constant; if too few are left, the ranks of all rows together decide, and with
+    fewer than `MIN_POOLED` rows only equality. A feature that is constant where both are known is not one.
 
     Args:
         days: the day of every row, in any order; none null.
@@ -82,7 +98,11 @@ def find_target_copies(
     rows = _spread(days, STOCKS)
     table = _known(take(rows, [*features, *targets]), days.gather(rows))
     correlation, pairs = _daily_rank_correlations(table, features, targets)
-    suspect = (_mean_where_defined(correlation) >= _SCREEN) | (_evidence(pairs) < MIN_EVIDENCE)
+    suspect = (
+        (np.abs(_mean_where_defined(correlation)) >= _SCREEN)
+        | (_mean_where_defined(np.abs(correlation)) >= _SCREEN_COPY)
+        | (_evidence(pairs) < MIN_EVIDENCE)
+    )
     copies = []
     for feature, mask in zip(features, suspect, strict=True):
         if suspects := list(compress(targets, mask)):
@@ -105,13 +125,33 @@ def _as_copy(whole: pl.DataFrame, feature: str, target: str) -> TargetCopy | Non
     first = tuple(both[_DAY].unique().sort().head(3))
     table = both[_spread(both[_DAY], len(both))]
     correlation, pairs = _daily_rank_correlations(table, [feature], [target])
-    strength = float(_mean_where_defined(correlation).item())
-    if _evidence(np.where(np.isnan(correlation), 0, pairs)).item() < MIN_EVIDENCE:
+    strength = float(_mean_where_defined(np.abs(correlation)).item())
+    evidence = float(_evidence(np.where(np.isnan(correlation), 0, pairs)).item())
+    if evidence < MIN_EVIDENCE:
         pooled = both.gather_every(max(1, -(-len(both) // POOLED))).with_columns(pl.lit(0).alias(_DAY))
-        strength = float(_mean_where_defined(_daily_rank_correlations(pooled, [feature], [target])[0]).item())
+        strength = abs(float(_daily_rank_correlations(pooled, [feature], [target])[0].item()))
         if len(both) < MIN_POOLED:
             strength = float((both[feature] == both[target]).all())
-    return TargetCopy(feature, target, strength, first) if strength >= LIMIT else None
+    if strength >= _COPY:
+        return TargetCopy(feature, target, strength, first)
+    mean = abs(float(_mean_where_defined(correlation).item()))
+    chance = _ERRORS / math.sqrt(max(evidence, 1.0) / _horizon(target))
+    return TargetCopy(feature, target, mean, first) if mean >= max(SUSPECT, chance) else None
+
+
+def _horizon(target: str) -> int:
+    """Trading days in a target's name, such as `target_5d`; 1 without any."""
+    match = re.search(r"(\d+)d?$", target)
+    return max(int(match.group(1)), 1) if match else 1
+
+
+def future_names(features: Sequence[str]) -> list[str]:
+    """The features whose names suggest values of a later day.
+
+    >>> future_names(["ret_1d", "Target", "ret_fwd_5d", "next_open", "翌日始値", "nextdoor"])
+    ['Target', 'ret_fwd_5d', 'next_open', '翌日始値']
+    """
+    return [name for name in features if _FUTURE_NAME.search(name)]
 
 
 def _spread(days: pl.Series, stocks: int) -> np.ndarray:
@@ -160,9 +200,9 @@ def correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _mean_where_defined(correlation: np.ndarray) -> np.ndarray:
-    """Mean of |correlation| over the days that have one; 0 without any."""
+    """Mean over the days that have a correlation; 0 without any."""
     defined = ~np.isnan(correlation)
-    return np.abs(np.nan_to_num(correlation)).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
+    return np.nan_to_num(correlation).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
 
 
 def _evidence(pairs: np.ndarray) -> np.ndarray:

@@ -174,6 +174,7 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         end_date=config.dataset.end_date,
         labels=config.dataset.labels,
         delisting_return=config.evaluation.delisting_return,
+        allow_features=config.dataset.allow_features or (),
     )
     if loader.fingerprint != manifest["data"]["fingerprint"]:
         raise DataError(

@@ -97,6 +97,7 @@ def check_inputs(config: RunConfig) -> CheckedInputs:
         end_date=config.dataset.end_date,
         labels=config.dataset.labels,
         delisting_return=config.evaluation.delisting_return,
+        allow_features=config.dataset.allow_features or (),
     )
     config = _check_columns(loader, config)
     if extent := loader.extent():

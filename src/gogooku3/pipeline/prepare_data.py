@@ -168,6 +168,8 @@ def build_panel(inputs: CheckedInputs, frame: pl.DataFrame, folder: RunFolder, l
         reserve=tuple(QUALITY_FEATURES),
         storage=storage,
     )
+    for suspicion in loader.suspicions:
+        log.warn(suspicion)
     length = config.time_series.sequence_length
     early = panel.n_rows - int(panel.sample_mask(length).sum())
     log.drop("windows", f"the window of {length} days starts before the data", early)

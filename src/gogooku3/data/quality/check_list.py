@@ -92,6 +92,10 @@ CHECKS: dict[str, Check] = {
     "collinear": Check("nearly identical features", "note", _KEPT,
         "keep one: the others only widen the network"),
     # Leaks
-    "target_copy": Check("follows a target", "error", _REFUSED, "remove it: it contains the future"),
+    "target_copy": Check("follows a target", "error", _REFUSED,
+        "remove it: it contains the future; an honest one is named in dataset.allow_features"),
+    "follows_target": Check("follows a target", "warning", _KEPT, "check that it uses no later day"),
+    "future_name": Check("has the name of a later value", "warning", _KEPT,
+        "check that it uses no later day"),
 }
 # fmt: on

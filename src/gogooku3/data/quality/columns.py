@@ -8,7 +8,7 @@ import polars as pl
 
 from gogooku3.config.quality import ColumnRules
 from gogooku3.data.quality.problem import EXAMPLES, Problem, problem, problem_at
-from gogooku3.data.target_leaks import copies_in, correlate
+from gogooku3.data.target_leaks import copies_in, correlate, future_names
 from gogooku3.schema import DATE
 
 MIN_SHARE = 0.1
@@ -66,12 +66,15 @@ def absurd_returns(frame: pl.DataFrame, targets: Sequence[str], rules: ColumnRul
 
 
 def copy_problems(frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str]) -> Iterator[Problem]:
-    """Problems of features that follow a target as only a copy can."""
+    """Problems of features that follow a target more closely than a forecast can, or have such a name."""
     frame = frame.filter(pl.col(DATE).is_not_null())
     for copy in copies_in(frame, frame[DATE], features, targets):
         both = frame[copy.feature].is_not_null() & frame[copy.target].is_not_null()
         check = f"follows {copy.target}, rank correlation {copy.correlation:.2f}"
-        yield from problem_at("target_copy", frame, both, copy.feature, check)
+        name = "target_copy" if copy.is_refused else "follows_target"
+        yield from problem_at(name, frame, both, copy.feature, check)
+    for feature in future_names(features):
+        yield problem("future_name", feature, frame.height, rows=frame.height)
 
 
 def collinear_problems(frame: pl.DataFrame, features: Sequence[str], rules: ColumnRules) -> Iterator[Problem]:
