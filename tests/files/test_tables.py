@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 
 from gogooku3.errors import DataError
-from gogooku3.files.tables import collect, scan_table
+from gogooku3.files.tables import collect, read_table, scan_table, write_csv
 
 
 def test_a_panic_over_damaged_pages_names_the_file() -> None:
@@ -43,3 +44,31 @@ def test_a_csv_file_with_carriage_returns_only_is_a_data_error(tmp_path: Path) -
     file.write_bytes(b"Date,Code\r2024-01-04,7203\r")
     with pytest.raises(DataError, match=r"p\.csv ends its lines with CR only.*save it with LF or CRLF"):
         scan_table(file)
+
+
+def test_no_text_in_a_csv_file_begins_a_formula(tmp_path: Path) -> None:
+    texts = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "7203", "a=b", None]
+    table = pl.DataFrame({"code": texts, "score": [-1.5, 2.0, -3.0, 0.0, 1.0, 1.0, 1.0, 1.0]})
+    write_csv(table, tmp_path / "a.csv")
+    again = pl.read_csv(tmp_path / "a.csv", glob=False)
+    expected = ["'=1+1", "'+A1", "'-A1", "'@SUM(A1)", "'\t=1", "7203", "a=b", None]
+    assert again["code"].to_list() == expected
+    assert again["score"].to_list() == table["score"].to_list()
+
+
+def test_rows_beyond_the_memory_are_refused_by_the_footer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of equal values is small; reading it would take its rows' memory."""
+    path = tmp_path / "a.parquet"
+    pl.select(x=pl.repeat(0, 1_000_000, dtype=pl.Int8), y=0).write_parquet(path)
+    assert path.stat().st_size < 10_000
+    assert read_table(path).height == 1_000_000
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(total=5_000_000))
+    with pytest.raises(DataError, match="has 1,000,000 rows by its footer, more than fit in this machine's"):
+        read_table(path)
+    scan_table(path)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(total=3_000_000))
+    with pytest.raises(DataError, match="by its footer"):
+        scan_table(path)

@@ -45,6 +45,7 @@ def predict(
     _check_out(out, run, data)
     day = parse_day("--date", date) if date is not None else None
 
+    from gogooku3.files.tables import write_csv
     from gogooku3.inference.prepare_days import prepare_days, read_days
     from gogooku3.inference.saved_fold import SavedFold
 
@@ -53,7 +54,7 @@ def predict(
     leading, table = _rank(saved, inputs, horizon, None if explain_all else top)
     with atomic_path(out) as temporary:
         if out.suffix.lower() == ".csv":
-            table.write_csv(temporary)
+            write_csv(table, temporary)
         else:
             table.write_parquet(temporary, compression="zstd")
     _print_ends(table, leading, top)

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import polars as pl
+import psutil
 
 from gogooku3.errors import DataError, choices
 from gogooku3.files.year_folder import table_files
@@ -29,6 +30,8 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _ENCODINGS = ("EUC-JP", "SHIFT_JIS")
 _BLANK = b' \t\r,"'
 """Bytes of a line without values."""
+_LEAST_BYTES = 4
+"""Bytes that a value takes in memory, or more."""
 _TWICE = re.compile(r"(.+)_duplicated_\d+")
 """Polars' name of the second of two CSV columns with one name."""
 
@@ -54,6 +57,8 @@ def scan_table(path: Path, *, typed: bool = False) -> pl.LazyFrame:
         is_parquet = name.endswith(".parquet")
         frame = pl.scan_parquet(path, glob=False) if is_parquet else _scan_csv(path, typed)
         columns = frame.collect_schema().names()
+        if is_parquet:
+            _refuse_rows_beyond_memory(path, frame, columns=1)
     except _PARSER_ERRORS as error:
         raise unreadable_file(path, error) from None
     if patterns := [name for name in columns if name.startswith("^") and name.endswith("$")]:
@@ -125,7 +130,33 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; bring it back, or name another")
-    return collect(scan_table(path), path)
+    frame = scan_table(path)
+    if path.suffix.lower() == ".parquet":
+        _refuse_rows_beyond_memory(path, frame, len(frame.collect_schema()))
+    return collect(frame, path)
+
+
+def write_csv(table: pl.DataFrame, path: Path) -> None:
+    """Write a CSV file for people; a text that a spreadsheet would run as a formula begins with `'`.
+
+    Numbers are written as they are.
+    """
+    text = pl.col(pl.String)
+    formula = text.str.contains(r"^[=+\-@\t\r]")
+    table.with_columns(pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()).write_csv(path)
+
+
+def _refuse_rows_beyond_memory(path: Path, frame: pl.LazyFrame, columns: int) -> None:
+    """Refuse a Parquet file whose footer counts more rows than this machine's memory can hold.
+
+    Equal values take no space in a file, so a small one may hold, or claim, any number of rows.
+    """
+    rows, memory = collect(frame.select(pl.len()), path).item(), psutil.virtual_memory().total
+    if rows * columns * _LEAST_BYTES > memory:
+        raise DataError(
+            f"{path} has {rows:,} rows by its footer, more than fit in this machine's {memory / 1e9:.0f} GB "
+            "of memory; write a smaller file, or copy it again if it is damaged"
+        )
 
 
 def unreadable_file(path: Path, error: Exception) -> DataError:
