@@ -26,6 +26,7 @@ def main(folder: Path) -> None:
             "time_series.sequence_length=20",
             "training.epochs=2",
             "training.progress_bar=false",
+            "logging.tensorboard=false",
             "lightgbm.num_boost_round=20",
             "split.min_train_days=130",
         ],

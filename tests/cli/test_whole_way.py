@@ -56,7 +56,7 @@ def train(home: Path, *arguments: str) -> Path:
 
 
 def test_evaluate_gives_the_scores_of_the_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train(home)
+    folder = train(home, "time_series.prediction_horizons=[1,5]")
     text = capsys.readouterr().out
     assert (folder / "report.html").is_file()
     assert f"report: {home}/all runs/train/{folder.name}/report.html" in text

@@ -147,6 +147,7 @@ def test_a_panel_on_disk_changes_no_prediction(
     results: dict[str, Any], small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gogooku3.pipeline.prepare_data.plan_panel", lambda *_: True)
+    monkeypatch.setattr("gogooku3.pipeline.score_run.write_report", lambda *_: None)
     mapped = SafeTrainingPipeline("mapped", small_dataset, SMALL_RUN, runs_dir=tmp_path).run_pipeline(
         n_splits=2
     )
