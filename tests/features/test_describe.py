@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 
 from gogooku3 import __version__
+from gogooku3.data.quality.survivors import ENDED_DAYS
 from gogooku3.data.synthetic.market import generate_market, write_market
 from gogooku3.data.synthetic.simulated_exchange import SyntheticMarketConfig
 from gogooku3.errors import DataError
 from gogooku3.features.build import build_dataset
 from gogooku3.features.catalog import CATALOG
-from gogooku3.features.describe import ENDED_DAYS, ColumnFamily, describe_table
+from gogooku3.features.describe import ColumnFamily, describe_table
 from gogooku3.files.fingerprint import fingerprint_files, table_fingerprint
 
 START = dt.date(2024, 1, 1)

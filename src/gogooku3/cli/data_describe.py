@@ -95,6 +95,8 @@ def _print_table(table: "TableDescription") -> None:
     for name, value in facts.items():
         if value:
             show(f"  {name:<16}  {value}")
+    if table.warning:
+        show(f"warning: {table.warning}")
     if table.families:
         columns = ["family", "most often missing", "columns", "lookback", "missing"]
         show()

@@ -13,6 +13,7 @@ from gogooku3.data.labels import label_counts
 from gogooku3.data.parsing import read_keys
 from gogooku3.data.price_files import scan_prices
 from gogooku3.data.prices import COLUMNS
+from gogooku3.data.quality.survivors import alive_stocks, survivorship_warning
 from gogooku3.features.catalog import CATALOG, Feature
 from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.extra import EXTRA, ExtraFeature
@@ -33,8 +34,6 @@ from gogooku3.schema import (
 
 Kind = Literal["data set", "prices", "predictions", "table"]
 
-ENDED_DAYS = 20
-"""A stock without a row on the last 20 trading days has ended; suspensions are shorter."""
 
 _COLUMNS_AT_A_TIME = 40
 _Scans = Mapping[Path, pl.LazyFrame]
@@ -86,7 +85,9 @@ class TableDescription:
     last_date: dt.date | None
     n_stocks: int
     n_alive: int
-    """Stocks with a row on one of the last `ENDED_DAYS` trading days; the others ended before."""
+    """Stocks with a row on one of the last `survivors.ENDED_DAYS` trading days; the others ended before."""
+    warning: str | None
+    """Set if the table seems to hold survivors only; see `survivorship_warning`."""
     families: tuple[ColumnFamily, ...]
     targets: tuple[TargetSpread, ...]
     labels: dict[str, dict[str, int]]
@@ -124,7 +125,6 @@ def describe_table(path: Path | str) -> TableDescription:
     kind = _kind(schema)
     keys = pl.concat([_keys(file, scan) for file, scan in scans.items()])
     days = keys[DATE].unique().sort()
-    alive = keys.filter(pl.col(DATE).is_in(days.tail(ENDED_DAYS).implode()))
     metadata = read_build_metadata(root) if one_table else None
     models = _read(scans, ["model"])["model"] if kind == "predictions" else pl.Series(dtype=pl.String)
     return TableDescription(
@@ -137,7 +137,8 @@ def describe_table(path: Path | str) -> TableDescription:
         first_date=days[0] if days.len() else None,
         last_date=days[-1] if days.len() else None,
         n_stocks=keys[CODE].n_unique(),
-        n_alive=alive[CODE].n_unique(),
+        n_alive=alive_stocks(keys),
+        warning=survivorship_warning(keys) if kind in ("data set", "prices") else None,
         families=tuple(_families(_missing(scans, schema, keys.height), kind)),
         targets=tuple(_targets(scans, schema, kind)),
         labels=label_counts(keys, _horizons(schema)) if kind == "data set" else {},

@@ -11,6 +11,7 @@ from gogooku3.config import RunConfig
 from gogooku3.data.labels import label_counts
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
+from gogooku3.data.quality.survivors import survivorship_warning
 from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.builder import FinancialGraphBuilder
@@ -105,6 +106,8 @@ def load_frame(inputs: CheckedInputs, log: StepLog) -> tuple[pl.DataFrame, dict[
     loader = inputs.loader
     frame = loader.load_index()
     check_rows(frame, loader, inputs.config)
+    if warning := survivorship_warning(frame):
+        log.warn(warning)
     for reason, rows in loader.dropped.items():
         log.drop("load data", reason, rows)
     facts = {

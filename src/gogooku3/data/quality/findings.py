@@ -6,6 +6,7 @@ import polars as pl
 
 from gogooku3.config.quality import PriceRules
 from gogooku3.data.quality.jumps import reused_codes, suspected_splits
+from gogooku3.data.quality.survivors import survivorship_warning
 from gogooku3.data.trading_days import shifted_days, thin_days
 from gogooku3.errors import choices
 from gogooku3.schema import CODE, DATE
@@ -18,6 +19,8 @@ def price_findings(frame: pl.DataFrame) -> Iterator[str]:
     """
     if shifted := shifted_days(frame[DATE]):
         yield f"all stocks trade on {shifted}: right for some markets, elsewhere a time zone shifts the days"
+    if warning := survivorship_warning(frame):
+        yield warning
     thin = thin_days(frame)
     if thin.height:
         days = (f"{day} ({stocks:,} of {most:,} stocks)" for day, stocks, most in thin.iter_rows())
