@@ -44,6 +44,9 @@ def test_features_prints_the_whole_catalogue(capsys: pytest.CaptureFixture[str])
     assert code == 0
     assert text.startswith("139 features")
     assert "close(t) / close(t - 1) - 1" in text
+    # The rules of all formulas follow: clipping, holes, moments, and which features are equal.
+    for rule in ("are clipped to -50 %", "bridges a hole", "(n - 1)", "market_rel_ret_* equals ret_*"):
+        assert rule in text
 
 
 def test_features_prints_one_family_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:

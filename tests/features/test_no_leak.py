@@ -84,11 +84,16 @@ def test_rescaling_a_history_changes_features_only_by_rounding(make_prices, seed
     )
 
 
-def test_prices_on_a_tick_grid_may_be_rescaled_too(make_prices) -> None:
-    prices = make_prices(seed=5).with_columns(pl.col(PRICES).mul(0.05).round(2))
-    assert_frame_equal(
-        compute_features(rescaled(prices, "S01", 3.0)), compute_features(prices), rel_tol=1e-5, abs_tol=1e-5
-    )
+@pytest.mark.parametrize("factor", [7.0, 1 / 3, 1.1])
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32])
+def test_prices_of_whole_ticks_may_be_rescaled_although_equal_moves_then_differ_in_binary(
+    make_prices, factor, dtype
+) -> None:
+    # A tick is about 1 % of the price, so that equal moves and equal returns are frequent.
+    prices = make_prices(seed=5, sectors=2).with_columns(pl.col(PRICES).mul(0.1).round(1))
+    ticks = prices.with_columns(pl.col(PRICES).cast(dtype))
+    scaled = rescaled(prices, "S01", factor).with_columns(pl.col(PRICES).cast(dtype))
+    assert_frame_equal(compute_features(scaled), compute_features(ticks), rel_tol=1e-3, abs_tol=1e-4)
 
 
 def test_a_stock_affects_others_only_through_market_and_sector(make_prices) -> None:

@@ -170,6 +170,7 @@ def test_a_stock_without_a_sector_has_no_sector_features() -> None:
 def test_calendar_features_depend_only_on_the_date() -> None:
     got = compute_features(one_stock([1.0] * 31))
     assert got["weekday"].to_list()[:7] == [0, 1, 2, 3, 4, 5, 6]
+    # January 2024 begins on a Monday and ends on a Wednesday; a weekend belongs to the weekday after it.
     assert got["turn_of_month"].to_list() == [1.0] * 3 + [0.0] * 25 + [1.0] * 3
     assert got["month_sin"][0] == 0 and got["month_cos"][0] == 1
 

@@ -5,7 +5,7 @@ import pytest
 
 from gogooku3.features.within_day import group_quantile, less_group_mean
 
-SOME = np.float32([0, -0.0, 1, -1, 2.5, -3, np.nan, np.inf, -np.inf, 1e-40, -1e-40, 3e38])
+SOME = np.float32([0, -0.0, 1, -1, 2.5, -3, np.nan, np.inf, -np.inf, 1e-5, -1e-5, 3e38])
 
 
 def each_group(values: np.ndarray, group: np.ndarray):
@@ -15,6 +15,16 @@ def each_group(values: np.ndarray, group: np.ndarray):
             cells = np.flatnonzero((group[day] == number) & np.isfinite(values[day]))
             if len(cells):
                 yield day, cells
+
+
+def test_values_that_differ_by_rounding_share_their_rank() -> None:
+    equal = 101.3 / 100.3 - 1
+    scaled = np.float32(101.3) * np.float32(7) / (np.float32(100.3) * np.float32(7)) - np.float32(1)
+    assert np.float32(equal) != scaled
+    values = np.float32([[equal, scaled, 0.5, -0.5, np.nan]])
+    np.testing.assert_array_equal(
+        group_quantile(values, np.zeros((1, 5), np.int32)), [[0.5, 0.5, 0.875, 0.125, np.nan]]
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -19,7 +19,7 @@ def features(
 
     Example: `gogooku3 data features --family volatility`
     """
-    from gogooku3.features.catalog import CATALOG
+    from gogooku3.features.catalog import CATALOG, NOTES
     from gogooku3.features.extra import EXTRA
 
     listed = EXTRA if extra else CATALOG
@@ -31,6 +31,8 @@ def features(
     rows = [[str(getattr(feature, column)) for column in columns] for feature in chosen]
     if not markdown:
         print_table(f"{len(rows)} features", columns, rows, text=len(columns), wrapped=("formula",))
+        for note in () if extra else NOTES:
+            show(f"- {note}")
         return
     show("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:

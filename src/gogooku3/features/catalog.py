@@ -3,7 +3,7 @@
 from gogooku3.features import distribution, liquidity, market, price_volume, technical
 from gogooku3.features.feature import Feature
 
-__all__ = ["CATALOG", "FEATURE_NAMES", "Feature"]
+__all__ = ["CATALOG", "FEATURE_NAMES", "NOTES", "Feature"]
 
 CATALOG: tuple[Feature, ...] = (
     *price_volume.FEATURES,
@@ -15,3 +15,21 @@ CATALOG: tuple[Feature, ...] = (
 """In the order of the data set's columns."""
 
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOG)
+
+NOTES: tuple[str, ...] = (
+    "Daily returns, gaps and intraday moves inside rolling statistics are clipped to -50 % and +100 %, "
+    "ln(high / low) to 1; ret_*, mom_*, gap_1d, intraday_1d and range_1d themselves are not.",
+    "The previous close is the last known one of up to 5 trading days before, so that a return bridges a "
+    "hole of up to 4 days; over a longer one it is unknown.",
+    "Rolling statistics use the known days of their window and are unknown with fewer than two thirds of "
+    "them. Technical indicators skip days without prices.",
+    "Standard deviations are of samples (n - 1). Bollinger bands, skewness, kurtosis, betas, correlations "
+    "and idio_vol_* use moments of the population (n).",
+    "Moves that differ by less than a millionth of the price are equal, as are returns and volatilities "
+    "within 5e-7 in ranks.",
+    "Standardised within the day, market_rel_ret_* equals ret_* (the market's return is one number per "
+    "day), and without a sector column sector_rel_ret_* equals ret_* and sector_rank_* are ranks in the "
+    "market. weekday, month_sin, month_cos and turn_of_month are the same for all stocks of a day: they "
+    "rank no stock by themselves and are standardised over the training days.",
+)
+"""Rules of all formulas, for people."""

@@ -19,7 +19,7 @@ from gogooku3.features.rolling import needed_days, rolling_sum, shift
 from gogooku3.features.within_day import group_quantile, less_group_mean
 
 TURN_DAYS = 3
-"""Calendar days on either side of a month's end that count as the turn of the month."""
+"""Weekdays on either side of a month's end that count as the turn of the month."""
 
 
 def market_past_return(block: StockBlock, days: int) -> Array:
@@ -83,9 +83,19 @@ class DayView:
 
 
 def turn_of_month(day: DayView) -> Array:
-    """1 on the first and last `TURN_DAYS` calendar days of a month, else 0."""
-    number, last = day.dates.dt.day(), day.dates.dt.month_end().dt.day()
-    return day.by_day((number <= TURN_DAYS) | (number > last - TURN_DAYS))
+    """1 on the first and last `TURN_DAYS` weekdays of a month, else 0.
+
+    The month's last trading days are not known in advance, its weekdays are: holidays count as trading days.
+    """
+    first, following = day.dates.dt.month_start(), day.dates.dt.month_end().dt.offset_by("1d")
+    # Weekdays from the month's start to the day before, and from the day after to the month's end.
+    before = pl.Series(
+        np.busday_count(first.to_numpy().astype("M8[D]"), day.dates.to_numpy().astype("M8[D]"))
+    )
+    after = pl.Series(
+        np.busday_count(day.dates.to_numpy().astype("M8[D]") + 1, following.to_numpy().astype("M8[D]"))
+    )
+    return day.by_day((before < TURN_DAYS) | (after < TURN_DAYS))
 
 
 def month_angle(day: DayView, wave: Callable[[Array], Array]) -> Array:
@@ -139,7 +149,7 @@ CALENDAR = family(
         lambda day: day.by_day(day.dates.dt.weekday() - 1), 0),
     row("month_sin", "sin(2 pi (month - 1) / 12)", "-1 to 1", lambda day: month_angle(day, np.sin), 0),
     row("month_cos", "cos(2 pi (month - 1) / 12)", "-1 to 1", lambda day: month_angle(day, np.cos), 0),
-    row("turn_of_month", "1 on the first and last 3 calendar days of a month, else 0", "0 or 1",
+    row("turn_of_month", "1 on the first and last 3 weekdays of a month (holidays count), else 0", "0 or 1",
         turn_of_month, 0),
     stage="day",
 )

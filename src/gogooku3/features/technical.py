@@ -20,8 +20,9 @@ from gogooku3.features.rolling import (
     shift,
 )
 
-SAME_PRICE = 1e-9
-"""Price moves below this share of the price are ties: decimal prices in binary differ by rounding."""
+SAME_PRICE = 1e-6
+"""Price moves that differ by less than this share of the price are equal: decimals in binary are rounded, in
+Float32 files to 6e-8 of the price."""
 
 
 class Bars:
@@ -243,7 +244,7 @@ FEATURES = family(
     row("trix_15d", "one-day change of the triple 15-day exponential mean of close", "percent",
         _on_closes(trix), _TRIX),
     row("bollinger_b_{}d",
-        "(close - lower band) / (upper - lower band), bands at {}-day mean +- 2 standard deviations",
+        "(close - lower band) / (upper - lower band), bands at {}-day mean +- 2 (population) deviations",
         "0 to 1 inside the bands", _on_closes(bollinger_position), price_window, 20),
     row("bollinger_width_{}d", "(upper - lower band) / {}-day mean close", "ratio",
         _on_closes(bollinger_width), price_window, 20),

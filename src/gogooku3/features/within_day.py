@@ -7,6 +7,9 @@ from gogooku3.features.feature import Array
 
 Float32 = NDArray[np.float32]
 
+SAME_VALUE = 5e-7
+"""Returns that differ by no more are equal: prices are rounded to 6e-8, in Float32 files."""
+
 _SIGN = np.uint32(1 << 31)
 _LAST = np.uint64(2**64 - 1)
 _DAYS = 16
@@ -44,6 +47,8 @@ def quantiles(values: Float32) -> Float32:
 def group_quantile(values: Float32, group: NDArray[np.int32]) -> Array:
     """(Average rank - 0.5) / size of each day's group: in (0, 1), ties share it; NaN where group is -1.
 
+    Neighbours that differ by no more than `SAME_VALUE` are ties: equal moves of a tick differ in binary.
+
     >>> group_quantile(np.float32([[1, 3, 3, 9]]), np.int32([[0, 0, 0, 1]])).round(3).tolist()
     [[0.167, 0.667, 0.667, 0.5]]
     """
@@ -56,7 +61,14 @@ def group_quantile(values: Float32, group: NDArray[np.int32]) -> Array:
         key = np.where(known, high | _ascending_bits(values[days]), _LAST)
         order = np.argsort(key, axis=1)
         key = np.take_along_axis(key, order, axis=1)
-        new_value, value_size = _runs(key)
+        ascending = np.take_along_axis(values[days], order, axis=1)
+        differs = np.ones(key.shape, bool)
+        with np.errstate(invalid="ignore"):
+            differs[:, 1:] = ~(np.diff(ascending, axis=1) <= SAME_VALUE)
+        differs[:, 1:] |= (key[:, 1:] >> np.uint64(32)) != (key[:, :-1] >> np.uint64(32))
+        # Unknown values are last, with one key.
+        differs[:, 1:] &= key[:, 1:] != key[:, :-1]
+        new_value, value_size = _runs(np.cumsum(differs, axis=1, dtype=np.uint64))
         new_group, group_size = _runs(key >> np.uint64(32))
         middle = np.repeat(new_value + value_size / 2, value_size) - np.repeat(new_group, group_size)
         quantile = (middle / np.repeat(group_size, group_size)).reshape(known.shape)
