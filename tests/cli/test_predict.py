@@ -40,6 +40,18 @@ def test_the_newest_day_is_ranked_with_reasons_at_both_ends(
     assert name in features and float(size) != 0
 
 
+def test_a_newest_day_with_a_fraction_of_the_stocks_draws_a_warning(
+    trained_run: Path, small_frame: pl.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = small_frame["date"].max()
+    few = small_frame["code"].unique().sort().head(15).implode()
+    data = tmp_path / "thin.parquet"
+    small_frame.filter((pl.col("date") < last) | pl.col("code").is_in(few)).write_parquet(data)
+    options = ["--run", trained_run, "--data", data, "--out", tmp_path / "o.csv"]
+    code, _, err = predict(capsys, *options)
+    assert code == 0 and f"warning: {last} has " in err and "is the data complete?" in err
+
+
 LOADED = """
 import json, sys
 from gogooku3.cli.main import main

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gogooku3.inference.prepare_days import DayInputs
     from gogooku3.inference.saved_fold import SavedFold
 
+_RECENT_DAYS, _THIN = 20, 0.8
+"""Days before a day that give its usual number of stocks, and the share of it that draws a warning."""
 MOST_DRIFTED = 8
 """Differences from training that are printed."""
 _BOUNDS = {"low": "at least", "high": "at most"}
@@ -58,6 +60,7 @@ def predict(
         else:
             table.write_parquet(temporary, compression="zstd")
     _print_ends(table, leading, top)
+    _warn_of_a_thin_day(inputs)
     _warn_of_age(saved, table["date"][0])
     _warn_of_drift(saved, inputs)
     show(f"{table.height:,} stocks, fold {saved.number}: {out}")
@@ -117,6 +120,17 @@ def _print_ends(table: "pl.DataFrame", horizon: int, top: int) -> None:
     if rows:
         title = f"{table['date'][0]}, {horizon} trading days ahead; ranks among {table.height:,} stocks"
         print_table(title, ["Code", "Why", *columns], rows, text=2, wrapped={"Why"})
+
+
+def _warn_of_a_thin_day(inputs: "DayInputs") -> None:
+    """Warn if the day has far fewer stocks than the days before: the data may not be complete."""
+    stocks = inputs.panel.mask.sum(axis=1)
+    today, before = int(stocks[inputs.days[-1]]), stocks[: inputs.days[-1]][-_RECENT_DAYS:]
+    if len(before) and today < _THIN * (usual := float(sorted(before)[len(before) // 2])):
+        say(
+            f"warning: {inputs.panel.dates[inputs.days[-1]]} has {today:,} stocks, the days before have "
+            f"{usual:,.0f}; is the data complete?"
+        )
 
 
 def _warn_of_age(saved: "SavedFold", day: dt.date) -> None:
