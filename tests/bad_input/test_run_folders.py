@@ -70,6 +70,7 @@ def data(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
 
 
 TREES = "fold_0/lightgbm/lightgbm_5d.txt"
+SEAL = "fold_0/atft_gat_fan/fit.json"
 MODEL, WEIGHTS = "fold_0/atft_gat_fan/model.json", "fold_0/atft_gat_fan/model.safetensors"
 
 
@@ -92,6 +93,12 @@ def elsewhere(folder: Path) -> None:
     """Replace the weights by a link to another file."""
     (folder / "run" / WEIGHTS).unlink()
     os.symlink("../../../../etc/hostname", folder / "run" / WEIGHTS)
+
+
+def renamed_importance(folder: Path) -> None:
+    """Rename a column of the network's explanations."""
+    path = folder / "run" / "fold_0" / "atft_gat_fan" / "explanations" / "features.parquet"
+    pl.read_parquet(path).rename({"importance": "i-portance"}).write_parquet(path)
 
 
 def blocked(path: Path) -> None:
@@ -275,6 +282,16 @@ OTHERS = [
         "audit without predictions",
         command("audit", "run", damage=remove("predictions.parquet")),
         ("predictions",),
+    ),
+    Case(
+        "audit changed explanations",
+        command("audit", "run", damage=renamed_importance),
+        ("features.parquet", "has changed"),
+    ),
+    Case(
+        "audit explanations without checksums",
+        command("audit", "run", damage=lambda f: [renamed_importance(f), remove(SEAL)(f)]),
+        ("explanations", "do not fit together", "copy the run again"),
     ),
     Case("audit without scores", command("audit", "run", damage=remove("metrics.json")), ("metrics.json",)),
     Case(

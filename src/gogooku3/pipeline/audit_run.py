@@ -161,7 +161,6 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         raise DataError(f"the manifest of {run} lacks {choices(missing)}; copy the run again")
     verify_files(run, CONFIG, PREDICTIONS, RETURNS, METRICS, GRAPHS)
     _read_metrics(run)
-    read_explanations(run, NETWORK, LIGHTGBM)
     config = load_config(run / CONFIG)
     data = Path(data_path or manifest["data"]["path"])
     if data_path is None and not data.exists():
@@ -182,6 +181,8 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
             f"{manifest['data']['fingerprint']}; name the right file with --data"
         )
     folds = {fold["fold"]: SavedFold.load(run, fold["fold"]) for fold in manifest["folds"]}
+    # After the folds, whose checksums cover the explanations.
+    read_explanations(run, NETWORK, LIGHTGBM)
     predictions = read_table(run / PREDICTIONS)
     return _Run(run, manifest, config, folds, predictions, loader.load_data(), loader.feature_names)
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.parsing import read_keys
+from gogooku3.errors import DataError
 from gogooku3.files.tables import collect, read_table, scan_table
 from gogooku3.models.lightgbm_forecaster import IMPORTANCE
 from gogooku3.runs.folder import GRAPHS
@@ -42,7 +43,13 @@ def read_explanations(run_dir: Path, network: str, baseline: str) -> dict[str, p
         if gains.is_file():
             table = read_table(gains).select(fold, pl.lit(baseline).alias("model"), pl.all())
             tables.setdefault("features", []).append(table)
-    joined = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in tables.items()}
+    try:
+        joined = {name: pl.concat(parts, how="vertical_relaxed") for name, parts in tables.items()}
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"the explanations in {run_dir} do not fit together ({reason}); copy the run again"
+        ) from None
     graphs = run_dir / GRAPHS
     return joined | ({"graphs": read_table(graphs)} if graphs.is_file() else {})
 
