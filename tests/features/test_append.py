@@ -18,7 +18,8 @@ from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.errors import DataError
 from gogooku3.features import append, dataset_metadata
 from gogooku3.features.build import build_dataset
-from gogooku3.features.dataset_metadata import read_build_metadata
+from gogooku3.features.catalog import FORMULAS
+from gogooku3.features.dataset_metadata import METADATA_KEY, read_build_metadata
 from gogooku3.files.tables import collect, scan_table
 from gogooku3.files.year_folder import table_files, year_file
 
@@ -288,6 +289,17 @@ def test_a_data_set_built_differently_is_refused(make_prices, tmp_path: Path, mo
         build(frame, tmp_path, append=True)
     pl.read_parquet(tmp_path / "set.parquet").write_parquet(tmp_path / "set.parquet")
     with pytest.raises(DataError, match="does not record which prices"):
+        build(frame, tmp_path, append=True)
+
+
+def test_a_data_set_of_other_formulas_is_refused(make_prices, tmp_path: Path) -> None:
+    frame = make_prices(n_days=60, n_stocks=3)
+    build(up_to(frame, 2), tmp_path)
+    file = tmp_path / "set.parquet"
+    built = read_build_metadata(file)
+    assert built is not None and built.pop("formulas") == FORMULAS == 2
+    pl.read_parquet(file).write_parquet(file, metadata={METADATA_KEY: json.dumps(built)})
+    with pytest.raises(DataError, match=r"built with formulas 1, this is 2; build it again, without --app"):
         build(frame, tmp_path, append=True)
 
 

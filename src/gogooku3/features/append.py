@@ -70,7 +70,9 @@ class MissingDays:
                 raise CannotAppend(f"{file} is damaged, or not a data set; {_REBUILD}") from error
             if built is None:
                 raise CannotAppend(_UNKNOWN.format(file))
-            for key in ("version", "targets", "features"):
+            # The number of the formulas was not recorded before it was 2.
+            built = {"formulas": 1, **built}
+            for key in ("version", "formulas", "targets", "features"):
                 if built.get(key) != metadata[key]:
                     raise CannotAppend(
                         f"{file} was built with {_differing(key, built.get(key), metadata[key])}; {_REBUILD}"

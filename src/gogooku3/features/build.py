@@ -18,7 +18,7 @@ from gogooku3.data.synthetic.oracle_files import oracle_paths
 from gogooku3.data.targets import add_targets
 from gogooku3.errors import DataError, file_error
 from gogooku3.features.append import MissingDays
-from gogooku3.features.catalog import FEATURE_NAMES
+from gogooku3.features.catalog import FEATURE_NAMES, FORMULAS
 from gogooku3.features.compute import Progress, compute_features
 from gogooku3.features.dataset_metadata import write_dataset
 from gogooku3.features.extra import compute_extra, extra_features
@@ -101,6 +101,7 @@ def build_dataset(
     names = [*FEATURE_NAMES, *(feature.name for feature in extra_features(extra))]
     metadata = {
         "version": __version__,
+        "formulas": FORMULAS,
         "features": names,
         "targets": [target_column(h) for h in horizons],
         "prices": table.report.to_dict(),

@@ -3,7 +3,7 @@
 from gogooku3.features import distribution, liquidity, market, price_volume, technical
 from gogooku3.features.feature import Feature
 
-__all__ = ["CATALOG", "FEATURE_NAMES", "NOTES", "Feature"]
+__all__ = ["CATALOG", "FEATURE_NAMES", "FORMULAS", "NOTES", "Feature"]
 
 CATALOG: tuple[Feature, ...] = (
     *price_volume.FEATURES,
@@ -16,6 +16,10 @@ CATALOG: tuple[Feature, ...] = (
 
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOG)
 
+FORMULAS = 2
+"""Number of the formulas. Raise it when a value of a feature changes: data sets of other formulas are not
+appended to. 1: exact comparisons of prices, and calendar days at the turn of the month."""
+
 NOTES: tuple[str, ...] = (
     "Daily returns, gaps and intraday moves inside rolling statistics are clipped to -50 % and +100 %, "
     "ln(high / low) to 1; ret_*, mom_*, gap_1d, intraday_1d and range_1d themselves are not.",
@@ -25,8 +29,8 @@ NOTES: tuple[str, ...] = (
     "them. Technical indicators skip days without prices.",
     "Standard deviations are of samples (n - 1). Bollinger bands, skewness, kurtosis, betas, correlations "
     "and idio_vol_* use moments of the population (n).",
-    "Moves that differ by less than a millionth of the price are equal, as are returns and volatilities "
-    "within 5e-7 in ranks.",
+    "Prices, and moves of prices, within a millionth of the price of each other are equal wherever a formula "
+    "compares, ranks or counts; so are returns and volatilities within a millionth in ranks.",
     "Standardised within the day, market_rel_ret_* equals ret_* (the market's return is one number per "
     "day), and without a sector column sector_rel_ret_* equals ret_* and sector_rank_* are ranks in the "
     "market. weekday, month_sin, month_cos and turn_of_month are the same for all stocks of a day: they "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gogooku3.errors import DataError
 from gogooku3.features.feature import Array
 from gogooku3.features.rolling import NO_SPREAD, needed_days, rolling_max, rolling_sum, shift
+from gogooku3.features.ties import relative_change, settle
 from gogooku3.schema import CODE, DATE, INDEX_CLOSE, KEYS, OHLCV, SECTOR, require_columns
 
 Arguments = ParamSpec("Arguments")
@@ -105,16 +106,16 @@ def _index_return(prices: pl.DataFrame) -> Array:
     level = by_day["low"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     level = np.where(np.isfinite(level) & (level > 0), level, np.nan)[:, None]
     with np.errstate(all="ignore"):
-        return np.clip(level / previous_close(level) - 1, *RETURN_CLIP)[:, 0]
+        return np.clip(relative_change(level, previous_close(level)), *RETURN_CLIP)[:, 0]
 
 
 def _universe_return(close: Array) -> Array:
     with np.errstate(all="ignore"):
-        returns = np.clip(close / previous_close(close) - 1, *RETURN_CLIP)
+        returns = np.clip(relative_change(close, previous_close(close)), *RETURN_CLIP)
         day, stock = np.nonzero(np.isfinite(returns))
         # bincount adds in the order of codes: a stock absent that day changes no bit of the sum.
         total = np.bincount(day, weights=returns[day, stock], minlength=len(close))
-        return np.asarray(total / np.bincount(day, minlength=len(close)))
+        return settle(total / np.bincount(day, minlength=len(close)))
 
 
 def last_close(close: Array) -> Array:
@@ -184,7 +185,7 @@ class StockBlock:
     @cached_property
     def raw(self) -> Array:
         """Daily return."""
-        return self.close / self.previous - 1
+        return relative_change(self.close, self.previous)
 
     @cached_property
     def clipped(self) -> Array:
@@ -222,19 +223,24 @@ class StockBlock:
         return np.minimum(self.clipped, 0.0)
 
     @cached_property
+    def raw_gap(self) -> Array:
+        """Open over previous close - 1."""
+        return relative_change(self.open, self.previous)
+
+    @cached_property
     def gap(self) -> Array:
-        """Open over previous close - 1, clipped."""
-        return np.clip(self.open / self.previous - 1, *RETURN_CLIP)
+        """Overnight gap, clipped."""
+        return np.clip(self.raw_gap, *RETURN_CLIP)
 
     @cached_property
     def intraday(self) -> Array:
         """Close over open - 1, clipped."""
-        return np.clip(self.close / self.open - 1, *RETURN_CLIP)
+        return np.clip(relative_change(self.close, self.open), *RETURN_CLIP)
 
     @cached_property
     def log_range(self) -> Array:
         """Log of high over low, clipped at 1."""
-        return np.clip(np.log(self.high / self.low), 0.0, 1.0)
+        return np.clip(settle(np.log(self.high / self.low)), 0.0, 1.0)
 
     @cached_property
     def log_gap(self) -> Array:
@@ -279,7 +285,7 @@ class StockBlock:
     @cached_property
     def excess(self) -> Array:
         """Clipped return less the market's."""
-        return self.clipped - self.market
+        return settle(self.clipped - self.market)
 
     @cached_property
     def beat(self) -> Array:

@@ -10,19 +10,20 @@ import numpy as np
 from gogooku3.features.feature import Array, chained_windows, family, price_window, return_window, row
 from gogooku3.features.price_grid import StockBlock, nonzero
 from gogooku3.features.rolling import shift
+from gogooku3.features.ties import relative_change, settle
 
 STREAK_DAYS = 10
 
 
 def past_return(block: StockBlock, days: int) -> Array:
     """Close over the close `days` days before (which may be a few days older), less 1."""
-    return block.close / shift(block.last, days) - 1
+    return relative_change(block.close, shift(block.last, days))
 
 
 def skipped_return(block: StockBlock, days: int, skip: int) -> Array:
     """Return from `days` to `skip` days ago: momentum without its latest, reverting part."""
     # NaN on days without a close, although the momentum itself only needs earlier closes.
-    earlier = shift(block.last, skip) / shift(block.last, days) - 1
+    earlier = relative_change(shift(block.last, skip), shift(block.last, days))
     return np.where(np.isnan(block.close), np.nan, earlier)
 
 
@@ -39,12 +40,12 @@ def streak(block: StockBlock) -> Array:
 def range_position(block: StockBlock, window: int) -> Array:
     """Position of the close between the window's lowest low (0) and highest high (1)."""
     low, high = block.lowest("low", window), block.highest("high", window)
-    return (block.close - low) / nonzero(high - low)
+    return (block.close - low) / nonzero(settle(high - low, high))
 
 
 def share_of_range(block: StockBlock, distance: Array) -> Array:
     """A price difference of the day over its high - low; NaN on a day without a range."""
-    return distance / nonzero(block.high - block.low)
+    return distance / nonzero(settle(block.high - block.low, block.high))
 
 
 def z_score(block: StockBlock, name: str, window: int) -> Array:
@@ -77,9 +78,9 @@ RETURNS = family(
         past_return, return_window, 1, 2, 3, 5, 10, 20, 60, 120, 250),
     row("ret_1d_lag{1}", "ret_1d(t - {1})", "ratio",
         lambda b, _, lag: shift(b.raw, lag), chained_windows, (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)),
-    row("gap_1d", "open / previous close - 1", "ratio", lambda b: b.open / b.previous - 1, 1),
-    row("gap_1d_lag1", "gap_1d(t - 1)", "ratio", lambda b: shift(b.open / b.previous - 1, 1), 2),
-    row("intraday_1d", "close / open - 1", "ratio", lambda b: b.close / b.open - 1, 0),
+    row("gap_1d", "open / previous close - 1", "ratio", lambda b: b.raw_gap, 1),
+    row("gap_1d_lag1", "gap_1d(t - 1)", "ratio", lambda b: shift(b.raw_gap, 1), 2),
+    row("intraday_1d", "close / open - 1", "ratio", lambda b: relative_change(b.close, b.open), 0),
 )
 
 MOMENTUM = family(
@@ -146,7 +147,7 @@ VOLATILITY = family(
 
 RANGE = family(
     "range",
-    row("range_1d", "ln(high / low)", "log ratio", lambda b: np.log(b.high / b.low), 0),
+    row("range_1d", "ln(high / low)", "log ratio", lambda b: settle(np.log(b.high / b.low)), 0),
     row("range_{}d", "{}-day mean of ln(high / low)", "log ratio",
         lambda b, n: b.mean("log_range", n), price_window, 5, 20),
     row("range_ratio_1d_{}d", "clipped ln(high / low) / its {}-day mean", "ratio",

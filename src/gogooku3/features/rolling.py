@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from gogooku3.data.prices import ROUNDING
 from gogooku3.features.feature import Array
 
 EMA_TOLERANCE = 1e-14
@@ -77,15 +78,17 @@ def rolling_max(values: Array, window: int) -> Array:
 
 
 def days_since_max(values: Array, window: int) -> Array:
-    """Days since the largest value of the last `window` days, the latest at ties; NaN if any day is unknown.
+    """Days since the largest price of the last `window` days, the latest at ties; NaN if any day is unknown.
 
     >>> days_since_max(np.array([[1.0], [3.0], [3.0], [2.0]]), 3).ravel().tolist()
     [nan, nan, 0.0, 1.0]
     """
     best, age = rolling_max(values, window), np.full(values.shape, np.nan)
+    # Prices above it are the maximum but for rounding (see `ties.py`).
+    highest = best - ROUNDING * np.abs(best)
     # From the oldest day to the newest, so that the latest maximum overwrites earlier ones.
     for days in range(min(window, len(values)) - 1, -1, -1):
-        np.putmask(age[days:], values[: len(values) - days] == best[days:], days)
+        np.putmask(age[days:], values[: len(values) - days] >= highest[days:], days)
     age[: window - 1] = np.nan
     age[np.isnan(rolling_sum(values, window))] = np.nan
     return age

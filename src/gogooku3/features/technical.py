@@ -19,10 +19,7 @@ from gogooku3.features.rolling import (
     seeded_ema,
     shift,
 )
-
-SAME_PRICE = 1e-6
-"""Price moves that differ by less than this share of the price are equal: decimals in binary are rounded, in
-Float32 files to 6e-8 of the price."""
+from gogooku3.features.ties import settle
 
 
 class Bars:
@@ -63,14 +60,14 @@ class Candles(Bars):
         self.close, self.volume = self.pack(block.close), self.pack(block.volume)
         previous = shift(self.close, 1)
         self.true_low = np.minimum(self.low, previous)
-        self.true_range = np.maximum(self.high, previous) - self.true_low
+        self.true_range = settle(np.maximum(self.high, previous) - self.true_low, self.close)
         self.typical = (self.high + self.low + self.close) / 3
-        up, down = self.high - shift(self.high, 1), shift(self.low, 1) - self.low
-        # Only the larger of the two moves counts, and only by more than rounding.
-        tie = SAME_PRICE * self.close
-        first = np.isnan(up)
-        self.plus_move = np.where(first, np.nan, np.where((up > down + tie) & (up > tie), up, 0.0))
-        self.minus_move = np.where(first, np.nan, np.where((down > up + tie) & (down > tie), down, 0.0))
+        up = settle(self.high - shift(self.high, 1), self.close)
+        down = settle(shift(self.low, 1) - self.low, self.close)
+        # Only the larger of the two moves counts; neither at a tie.
+        larger, first = settle(up - down, self.close), np.isnan(up)
+        self.plus_move = np.where(first, np.nan, np.where((larger > 0) & (up > 0), up, 0.0))
+        self.minus_move = np.where(first, np.nan, np.where((larger < 0) & (down > 0), down, 0.0))
 
 
 def full_sum(values: Array, window: int) -> Array:
@@ -87,7 +84,7 @@ def full_max(values: Array, window: int) -> Array:
 
 def rsi(prices: ClosePrices, period: int) -> Array:
     """Wilder's relative strength index."""
-    change = prices.close - shift(prices.close, 1)
+    change = settle(prices.close - shift(prices.close, 1), prices.close)
     gain = seeded_ema(np.maximum(change, 0.0), period, period, alpha=1 / period)
     loss = seeded_ema(np.maximum(-change, 0.0), period, period, alpha=1 / period)
     return 100 * gain / nonzero(gain + loss)
@@ -137,15 +134,15 @@ def atr(candles: Candles, period: int) -> Array:
 
 def stochastic(candles: Candles, window: int) -> Array:
     """Slow stochastic: the close's position in the window's range, 0 to 100, averaged over 3 bars."""
-    low = -full_max(-candles.low, window)
-    fast = 100 * (candles.close - low) / nonzero(full_max(candles.high, window) - low)
+    high, low = full_max(candles.high, window), -full_max(-candles.low, window)
+    fast = 100 * (candles.close - low) / nonzero(settle(high - low, high))
     return full_sum(fast, 3) / 3
 
 
 def williams_r(candles: Candles, window: int) -> Array:
     """Williams' %R: 0 at the window's high, -100 at its low."""
     high, low = full_max(candles.high, window), -full_max(-candles.low, window)
-    return -100 * (high - candles.close) / nonzero(high - low)
+    return -100 * (high - candles.close) / nonzero(settle(high - low, high))
 
 
 def cci(candles: Candles, window: int) -> Array:
@@ -154,8 +151,8 @@ def cci(candles: Candles, window: int) -> Array:
     deviation = np.zeros_like(mean)
     for bars in range(window):
         deviation += np.abs(shift(candles.typical, bars) - mean)
-    deviation[deviation <= SAME_PRICE * mean] = np.nan
-    return (candles.typical - mean) / (0.015 * deviation / window)
+    deviation = nonzero(settle(deviation / window, mean))
+    return (candles.typical - mean) / (0.015 * deviation)
 
 
 def _directional(move: Array, period: int) -> Array:
@@ -185,11 +182,11 @@ def adx(candles: Candles, period: int) -> Array:
 
 def mfi(candles: Candles, window: int) -> Array:
     """Money flow index: money traded on bars whose typical price rose, percent; ties count for neither."""
-    change = candles.typical - shift(candles.typical, 1)
-    money, tie = candles.typical * candles.volume, SAME_PRICE * candles.typical
+    change = settle(candles.typical - shift(candles.typical, 1), candles.typical)
+    money = candles.typical * candles.volume
     # 0 x money x change: 0 where all are known, else NaN.
-    rising = np.where(change > tie, money, 0.0 * money * change)
-    falling = np.where(change < -tie, money, 0.0 * money * change)
+    rising = np.where(change > 0, money, 0.0 * money * change)
+    falling = np.where(change < 0, money, 0.0 * money * change)
     up, down = full_sum(rising, window), full_sum(falling, window)
     return 100 * up / nonzero(up + down)
 

@@ -3,12 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from gogooku3.data.prices import ROUNDING
 from gogooku3.features.feature import Array
 
 Float32 = NDArray[np.float32]
-
-SAME_VALUE = 5e-7
-"""Returns that differ by no more are equal: prices are rounded to 6e-8, in Float32 files."""
 
 _SIGN = np.uint32(1 << 31)
 _LAST = np.uint64(2**64 - 1)
@@ -31,7 +29,7 @@ def quantiles(values: Float32) -> Float32:
     keys <<= np.uint64(32)
     keys |= np.arange(n, dtype=np.uint64)
     keys.sort(axis=1)
-    starts, lengths = _runs(keys >> np.uint64(32))
+    starts, lengths = _runs(_changes(keys >> np.uint64(32)))
     row = starts // n
     first = starts - row * n
     known = n - np.count_nonzero(unknown, axis=1)
@@ -47,7 +45,7 @@ def quantiles(values: Float32) -> Float32:
 def group_quantile(values: Float32, group: NDArray[np.int32]) -> Array:
     """(Average rank - 0.5) / size of each day's group: in (0, 1), ties share it; NaN where group is -1.
 
-    Neighbours that differ by no more than `SAME_VALUE` are ties: equal moves of a tick differ in binary.
+    For ratios of prices, such as returns: neighbours that differ only by rounding (see `ties.py`) are ties.
 
     >>> group_quantile(np.float32([[1, 3, 3, 9]]), np.int32([[0, 0, 0, 1]])).round(3).tolist()
     [[0.167, 0.667, 0.667, 0.5]]
@@ -60,16 +58,13 @@ def group_quantile(values: Float32, group: NDArray[np.int32]) -> Array:
         high = group[days].astype(np.uint64) << np.uint64(32)
         key = np.where(known, high | _ascending_bits(values[days]), _LAST)
         order = np.argsort(key, axis=1)
-        key = np.take_along_axis(key, order, axis=1)
-        ascending = np.take_along_axis(values[days], order, axis=1)
-        differs = np.ones(key.shape, bool)
+        other_group = _changes(np.take_along_axis(key, order, axis=1) >> np.uint64(32))
+        ranked = np.take_along_axis(values[days], order, axis=1)
+        other_value = other_group.copy()
         with np.errstate(invalid="ignore"):
-            differs[:, 1:] = ~(np.diff(ascending, axis=1) <= SAME_VALUE)
-        differs[:, 1:] |= (key[:, 1:] >> np.uint64(32)) != (key[:, :-1] >> np.uint64(32))
-        # Unknown values are last, with one key.
-        differs[:, 1:] &= key[:, 1:] != key[:, :-1]
-        new_value, value_size = _runs(np.cumsum(differs, axis=1, dtype=np.uint64))
-        new_group, group_size = _runs(key >> np.uint64(32))
+            other_value[:, 1:] |= np.diff(ranked, axis=1) > ROUNDING
+        new_value, value_size = _runs(other_value)
+        new_group, group_size = _runs(other_group)
         middle = np.repeat(new_value + value_size / 2, value_size) - np.repeat(new_group, group_size)
         quantile = (middle / np.repeat(group_size, group_size)).reshape(known.shape)
         np.put_along_axis(out[days], order, quantile, axis=1)
@@ -110,14 +105,23 @@ def _ascending_bits(values: Float32) -> NDArray[np.uint32]:
     return bits
 
 
-def _runs(ranked: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Starts (in the flattened array) and lengths of the runs of equal numbers; each row starts a new run.
+def _changes(ranked: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """True where a number differs from the one before it in its row, and in the first column.
 
-    >>> starts, lengths = _runs(np.uint64([[1, 1, 4], [4, 4, 4]]))
-    >>> starts.tolist(), lengths.tolist()
-    ([0, 2, 3], [2, 1, 3])
+    >>> _changes(np.uint64([[1, 1, 4], [4, 4, 4]])).tolist()
+    [[True, False, True], [True, False, False]]
     """
     new = np.ones(ranked.shape, bool)
     np.not_equal(ranked[:, 1:], ranked[:, :-1], out=new[:, 1:])
+    return new
+
+
+def _runs(new: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Starts (in the flattened array) and lengths of the runs, given where one starts.
+
+    >>> starts, lengths = _runs(np.array([[True, False, True], [True, False, False]]))
+    >>> starts.tolist(), lengths.tolist()
+    ([0, 2, 3], [2, 1, 3])
+    """
     starts = np.flatnonzero(new)
-    return starts, np.diff(starts, append=ranked.size)
+    return starts, np.diff(starts, append=new.size)
