@@ -21,14 +21,15 @@ FORMULAS = 2
 appended to. 1: exact comparisons of prices, and calendar days at the turn of the month."""
 
 NOTES: tuple[str, ...] = (
-    "Daily returns, gaps and intraday moves inside rolling statistics are clipped to -50 % and +100 %, "
-    "ln(high / low) to 1; ret_*, mom_*, gap_1d, intraday_1d and range_1d themselves are not.",
+    "Where a formula says so, daily returns, gaps and intraday moves are clipped to -50 % and +100 %, "
+    "ln(high / low) to 1. The market's daily return (of index_close, else the mean of all stocks) is clipped "
+    "too. No other value is.",
     "The previous close is the last known one of up to 5 trading days before, so that a return bridges a "
-    "hole of up to 4 days; over a longer one it is unknown.",
+    "hole of up to 4 days; over a longer one it is unknown. close(t - n) may be up to 4 days older.",
     "Rolling statistics use the known days of their window and are unknown with fewer than two thirds of "
-    "them. Technical indicators skip days without prices.",
-    "Standard deviations are of samples (n - 1). Bollinger bands, skewness, kurtosis, betas, correlations "
-    "and idio_vol_* use moments of the population (n).",
+    "them. Technical indicators need all days of it, skip days without prices and start as TA-Lib's do.",
+    "Standard deviations are of samples (n - 1), except where a formula says population (n).",
+    "A feature is unknown where it would divide by 0 or take the logarithm of 0.",
     "Prices, and moves of prices, within a millionth of the price of each other are equal wherever a formula "
     "compares, ranks or counts; so are returns and volatilities within a millionth in ranks.",
     "Standardised within the day, market_rel_ret_* equals ret_* (the market's return is one number per "

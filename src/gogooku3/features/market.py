@@ -108,38 +108,41 @@ def month_angle(day: DayView, wave: Callable[[Array], Array]) -> Array:
 # fmt: off
 MARKET = family(
     "market",
-    row("market_rel_ret_{}d", "ret_{0}d - the market's {0}-day return", "ratio",
+    row("market_rel_ret_{}d", "ret_{0}d - the market's {0}-day return, compounded", "ratio",
         lambda b, n: past_return(b, n) - market_past_return(b, n), return_window, 1, 5, 20, 60),
-    row("beat_market_share_{}d", "share of {} days on which the return beat the market's", "0 to 1",
+    row("beat_market_share_{}d", "share of {} days on which the clipped return beat the market's", "0 to 1",
         lambda b, n: b.mean("beat", n), return_window, 20),
-    row("info_ratio_{}d", "mean / standard deviation of {} daily returns less the market's",
+    row("info_ratio_{}d", "mean / standard deviation of {} clipped daily returns less the market's",
         "standard deviations",
         lambda b, n: b.mean("excess", n) / nonzero(b.std("excess", n)), return_window, 60),
-    row("down_capture_{}d", "mean return / mean market return on the days of {} on which the market fell",
-        "ratio", down_capture, return_window, 60),
+    row("down_capture_{}d",
+        "mean clipped return / mean market return on the days of {} on which the market fell; unknown "
+        "with fewer than 5", "ratio", down_capture, return_window, 60),
 )
 
 SECTOR = family(
     "sector",
     row("sector_rel_ret_{}d", "ret_{}d - its sector mean that day", "ratio",
         lambda day, n: less_group_mean(day.values[f"ret_{n}d"], day.group), return_window, 1, 5, 20),
-    row("sector_rank_ret_{}d", "(rank of ret_{}d within the sector that day - 0.5) / size", "0 to 1",
+    row("sector_rank_ret_{}d", "(average rank of ret_{}d within the sector that day - 0.5) / size", "0 to 1",
         lambda day, n: group_quantile(day.values[f"ret_{n}d"], day.group), return_window, 1, 5, 20),
-    row("sector_rank_vol_{}d", "(rank of vol_{}d within the sector that day - 0.5) / size", "0 to 1",
+    row("sector_rank_vol_{}d", "(average rank of vol_{}d within the sector that day - 0.5) / size", "0 to 1",
         lambda day, n: group_quantile(day.values[f"vol_{n}d"], day.group), return_window, 20),
     stage="day",
 )
 
 BETA = family(
     "beta",
-    row("beta_{}d", "slope of {} daily returns on the market's", "ratio", beta, return_window, 60, 120),
-    row("market_corr_{}d", "correlation of {} daily returns with the market's", "-1 to 1",
+    row("beta_{}d",
+        "slope of {} clipped daily returns on the market's", "ratio", beta, return_window, 60, 120),
+    row("market_corr_{}d", "correlation of {} clipped daily returns with the market's", "-1 to 1",
         lambda b, n: with_market(b, n, 0).correlation, return_window, 60, 120),
-    row("idio_vol_{}d", "standard deviation of the residuals of {} daily returns on the market's",
+    row("idio_vol_{}d",
+        "(population) standard deviation of the residuals of {} clipped daily returns on the market's",
         "ratio per day", residual_volatility, return_window, 60, 120),
-    row("idio_ret_{}d", "{0}-day sum of return - beta_{1}d x market return", "ratio",
+    row("idio_ret_{}d", "{0}-day sum of clipped return - today's beta_{1}d x market return", "ratio",
         residual_return, return_window, (1, 60), (5, 60), (20, 60)),
-    row("lag_beta_{}d", "slope of {} daily returns on the market's of the day before", "ratio",
+    row("lag_beta_{}d", "slope of {} clipped daily returns on the market's of the day before", "ratio",
         beta, chained_windows, (60, 1)),
 )
 

@@ -85,7 +85,7 @@ RETURNS = family(
 
 MOMENTUM = family(
     "momentum",
-    row("mom_{0}d_skip{1}d", "close(t - {1}) / close(t - {0}) - 1", "ratio",
+    row("mom_{0}d_skip{1}d", "close(t - {1}) / close(t - {0}) - 1, on days with a close", "ratio",
         skipped_return, return_window, (60, 5), (120, 20), (250, 20)),
     row("sma_gap_{}d", "close / {}-day mean close - 1", "ratio",
         lambda b, n: b.close / b.mean("close", n) - 1, price_window, 20, 60, 120),
@@ -95,60 +95,62 @@ MOMENTUM = family(
         lambda b, n: b.close / b.highest("close", n) - 1, price_window, 60, 250),
     row("low_gap_{}d", "close / lowest close of {} days - 1", "ratio",
         lambda b, n: b.close / b.lowest("close", n) - 1, price_window, 250),
-    row("mom_per_vol_{}d", "mean / standard deviation of {} daily returns", "standard deviations",
+    row("mom_per_vol_{}d", "mean / standard deviation of {} clipped daily returns", "standard deviations",
         lambda b, n: b.mean("clipped", n) / nonzero(b.std("clipped", n)), return_window, 60),
     # Kaufman's efficiency ratio, signed.
-    row("efficiency_{}d", "sum of {} log returns / sum of their absolute values", "-1 to 1",
+    row("efficiency_{}d", "sum of {} ln(1 + clipped return) / sum of their absolute values", "-1 to 1",
         lambda b, n: b.mean("log_return", n) / nonzero(b.mean("log_step", n)), return_window, 20),
-    row("overnight_mean_{}d", "{}-day mean of ln(open / previous close)", "log return per day",
+    row("overnight_mean_{}d", "{}-day mean of ln(1 + clipped gap_1d)", "log return per day",
         lambda b, n: b.mean("log_gap", n), return_window, 20),
-    row("intraday_mean_{}d", "{}-day mean of ln(close / open)", "log return per day",
+    row("intraday_mean_{}d", "{}-day mean of ln(1 + clipped intraday_1d)", "log return per day",
         lambda b, n: b.mean("log_intraday", n), price_window, 20),
 )
 
 REVERSAL = family(
     "reversal",
-    row("ret_z_{0}d_{1}d", "ret_{0}d / (sqrt({0}) x standard deviation of the {1} daily returns before it)",
+    row("ret_z_{0}d_{1}d",
+        "ret_{0}d / (sqrt({0}) x standard deviation of the {1} clipped daily returns before it)",
         "standard deviations", return_surprise, chained_windows, (1, 20), (5, 60)),
     row("close_z_{}d", "(close - {0}-day mean close) / {0}-day standard deviation of close",
         "standard deviations", lambda b, n: z_score(b, "close", n), price_window, 10, 60),
     row("gap_z_{}d", "(clipped gap_1d - its {0}-day mean) / its {0}-day standard deviation",
         "standard deviations", lambda b, n: z_score(b, "gap", n), return_window, 20),
-    row("streak_10d", "consecutive days with a return of today's sign, signed, at most 10", "days",
-        streak, STREAK_DAYS),
+    row("streak_10d", "consecutive days with a return of today's sign, signed, at most 10; 0 if unchanged; "
+        "a day without a return ends it", "days", streak, STREAK_DAYS),
     row("close_location_1d", "(2 close - high - low) / (high - low)", "-1 to 1",
         lambda b: share_of_range(b, 2 * b.close - b.high - b.low), 0),
     row("range_position_{}d", "(close - lowest low) / (highest high - lowest low) of {} days", "0 to 1",
         range_position, price_window, 5),
-    row("ret_volume_{0}d_{1}d", "ret_z_{0}d_{1}d x ln(volume / {1}-day mean volume)", "standard deviations",
-        volume_weighted_surprise, chained_windows, (1, 20)),
+    row("ret_volume_{0}d_{1}d", "ret_z_{0}d_{1}d x ln(volume / {1}-day mean volume); unknown without volume",
+        "standard deviations", volume_weighted_surprise, chained_windows, (1, 20)),
 )
 
 VOLATILITY = family(
     "volatility",
-    row("vol_{}d", "standard deviation of {} daily returns", "ratio per day",
+    row("vol_{}d", "standard deviation of {} clipped daily returns", "ratio per day",
         lambda b, n: b.std("clipped", n), return_window, 5, 10, 20, 60, 120),
     row("vol_ratio_{0}d_{1}d", "vol_{0}d / vol_{1}d", "ratio",
         lambda b, n, m: b.std("clipped", n) / nonzero(b.std("clipped", m)),
         return_window, (5, 20), (20, 120)),
     # Parkinson 1980.
-    row("parkinson_{}d", "sqrt({}-day mean of ln(high / low)^2 / (4 ln 2))", "log return per day",
+    row("parkinson_{}d", "sqrt({}-day mean of clipped ln(high / low)^2 / (4 ln 2))", "log return per day",
         lambda b, n: np.sqrt(b.mean("log_range", n, 2) / (4 * math.log(2))), price_window, 20),
-    row("garman_klass_{}d", "sqrt({}-day mean of ln(high / low)^2 / 2 - (2 ln 2 - 1) ln(close / open)^2)",
+    row("garman_klass_{}d", "sqrt({}-day mean of clipped ln(high / low)^2 / 2 - (2 ln 2 - 1) "
+        "ln(1 + clipped intraday_1d)^2); 0 if the mean is negative",
         "log return per day", lambda b, n: np.sqrt(np.maximum(b.mean("garman_klass", n), 0.0)),
         price_window, 20),
-    row("overnight_vol_{}d", "standard deviation of {} overnight gaps", "ratio per day",
+    row("overnight_vol_{}d", "standard deviation of {} clipped gaps (gap_1d)", "ratio per day",
         lambda b, n: b.std("gap", n), return_window, 20),
-    row("vol_of_vol_{}d", "standard deviation / mean of {} absolute daily returns", "ratio",
+    row("vol_of_vol_{}d", "standard deviation / mean of {} absolute clipped daily returns", "ratio",
         lambda b, n: b.std("absolute", n) / nonzero(b.mean("absolute", n)), return_window, 60),
-    row("jump_share_{}d", "largest / sum of {} squared daily returns", "0 to 1",
+    row("jump_share_{}d", "largest / sum of {} squared clipped daily returns", "0 to 1",
         jump_share, return_window, 20),
 )
 
 RANGE = family(
     "range",
     row("range_1d", "ln(high / low)", "log ratio", lambda b: settle(np.log(b.high / b.low)), 0),
-    row("range_{}d", "{}-day mean of ln(high / low)", "log ratio",
+    row("range_{}d", "{}-day mean of clipped ln(high / low)", "log ratio",
         lambda b, n: b.mean("log_range", n), price_window, 5, 20),
     row("range_ratio_1d_{}d", "clipped ln(high / low) / its {}-day mean", "ratio",
         lambda b, n: b.log_range / nonzero(b.mean("log_range", n)), price_window, 20),
