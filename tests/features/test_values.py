@@ -170,9 +170,31 @@ def test_a_stock_without_a_sector_has_no_sector_features() -> None:
 def test_calendar_features_depend_only_on_the_date() -> None:
     got = compute_features(one_stock([1.0] * 31))
     assert got["weekday"].to_list()[:7] == [0, 1, 2, 3, 4, 5, 6]
-    # January 2024 begins on a Monday and ends on a Wednesday; a weekend belongs to the weekday after it.
+    # The stock trades every day; January 2024 begins on a Monday and ends on a Wednesday.
     assert got["turn_of_month"].to_list() == [1.0] * 3 + [0.0] * 25 + [1.0] * 3
     assert got["month_sin"][0] == 0 and got["month_cos"][0] == 1
+
+
+def test_the_turn_of_month_counts_trading_days_and_expects_weekdays() -> None:
+    # Tokyo around New Year 2024: no sessions on weekends, from 30 December to 3 January, and on 8 January.
+    december, january = (
+        (25, 26, 27, 28, 29),
+        (4, 5, 9, 10, 11, 12, *range(15, 20), *range(22, 27), 29, 30, 31),
+    )
+    dates = [dt.date(2023, 12, day) for day in december] + [dt.date(2024, 1, day) for day in january]
+    dates += [dt.date(2024, 2, day) for day in (1, 2, 5, 6)]
+    got = compute_features(one_stock([1.0] * len(dates)).with_columns(date=pl.Series(dates)))
+    turn = [f"{day:%m-%d}" for day in got.filter(pl.col("turn_of_month") == 1)["date"]]
+    assert turn == ["12-27", "12-28", "12-29", "01-04", "01-05", "01-09", "01-29", "01-30", "01-31",
+                    "02-01", "02-02", "02-05"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "first"), [(3, [1, 1, 1, 0]), (5, [1, 0, 0, 0]), (6, [0, 0, 0, 0])])
+def test_where_prices_begin_within_a_month_its_weekdays_count(start, first) -> None:
+    # June 2024 begins on a Saturday: its first three weekdays are the 3rd to the 5th.
+    dates = [day for day in (dt.date(2024, 6, start + i) for i in range(8)) if day.weekday() < 5]
+    got = compute_features(one_stock([1.0] * len(dates)).with_columns(date=pl.Series(dates)))
+    assert got["turn_of_month"].to_list()[:4] == first
 
 
 def test_zero_and_negative_prices_count_as_missing() -> None:

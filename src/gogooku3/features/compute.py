@@ -148,7 +148,7 @@ def table_of(
 
     Empties `made`.
     """
-    view = DayView(grid.dates, grid.group, _Spread(made, rows))
+    view = DayView(grid.calendar, grid.group, _Spread(made, rows))
 
     cells, numbers = rows.places()
 

@@ -19,7 +19,7 @@ from gogooku3.features.rolling import needed_days, rolling_sum, shift
 from gogooku3.features.within_day import group_quantile, less_group_mean
 
 TURN_DAYS = 3
-"""Weekdays on either side of a month's end that count as the turn of the month."""
+"""Days on either side of a month's end that count as the turn of the month."""
 
 
 def market_past_return(block: StockBlock, days: int) -> Array:
@@ -68,39 +68,39 @@ def down_capture(block: StockBlock, window: int) -> Array:
 
 @dataclass(frozen=True)
 class DayView:
-    """The input of features that compare stocks within a day: features already computed, sectors, dates.
+    """The input of features that compare stocks within a day: features already computed, sectors, calendar.
 
-    `values` are Float32 features by name, `group` numbers sectors (-1 unknown); all are `[days, stocks]`.
+    `values` are Float32 features by name, `group` numbers sectors (-1 unknown); all are `[days, stocks]`. The
+    last trading days of `calendar` are those days; the earlier ones are history.
     """
 
-    dates: pl.Series
+    calendar: pl.Series
     group: NDArray[np.int32]
     values: Mapping[str, NDArray[np.float32]]
 
     def by_day(self, values: pl.Series) -> Array:
-        """One value per day, the same for every stock."""
-        return np.broadcast_to(values.cast(pl.Float64).to_numpy()[:, None], self.group.shape)
+        """One value per trading day of the calendar as `[days, stocks]`, the same for every stock."""
+        of_days = values.cast(pl.Float64).to_numpy()[-len(self.group) :]
+        return np.broadcast_to(of_days[:, None], self.group.shape)
 
 
 def turn_of_month(day: DayView) -> Array:
-    """1 on the first and last `TURN_DAYS` weekdays of a month, else 0.
+    """1 on the first `TURN_DAYS` trading days and the last `TURN_DAYS` weekdays of a month, else 0.
 
-    The month's last trading days are not known in advance, its weekdays are: holidays count as trading days.
+    The past trading days are counted; of the days ahead only the weekdays are known, not the holidays. In the
+    month in which the calendar begins, weekdays are counted on its first days, too.
     """
-    first, following = day.dates.dt.month_start(), day.dates.dt.month_end().dt.offset_by("1d")
-    # Weekdays from the month's start to the day before, and from the day after to the month's end.
-    before = pl.Series(
-        np.busday_count(first.to_numpy().astype("M8[D]"), day.dates.to_numpy().astype("M8[D]"))
-    )
-    after = pl.Series(
-        np.busday_count(day.dates.to_numpy().astype("M8[D]") + 1, following.to_numpy().astype("M8[D]"))
-    )
-    return day.by_day((before < TURN_DAYS) | (after < TURN_DAYS))
+    dates = day.calendar.to_numpy().astype("M8[D]")
+    month, following = dates.astype("M8[M]"), dates.astype("M8[M]") + 1
+    first = np.busday_count(month.astype("M8[D]"), dates) < TURN_DAYS
+    first[TURN_DAYS:] = month[TURN_DAYS:] != month[:-TURN_DAYS]
+    last = np.busday_count(dates + 1, following.astype("M8[D]")) < TURN_DAYS
+    return day.by_day(pl.Series(first | last))
 
 
 def month_angle(day: DayView, wave: Callable[[Array], Array]) -> Array:
     """The month's angle on the circle of a year, as its sine or cosine."""
-    month = day.dates.dt.month().cast(pl.Float64).to_numpy()
+    month = day.calendar.dt.month().cast(pl.Float64).to_numpy()
     return day.by_day(pl.Series(wave(2 * math.pi * (month - 1) / 12)))
 
 
@@ -149,11 +149,11 @@ BETA = family(
 CALENDAR = family(
     "calendar",
     row("weekday", "day of the week, Monday 0", "0 to 6",
-        lambda day: day.by_day(day.dates.dt.weekday() - 1), 0),
+        lambda day: day.by_day(day.calendar.dt.weekday() - 1), 0),
     row("month_sin", "sin(2 pi (month - 1) / 12)", "-1 to 1", lambda day: month_angle(day, np.sin), 0),
     row("month_cos", "cos(2 pi (month - 1) / 12)", "-1 to 1", lambda day: month_angle(day, np.cos), 0),
-    row("turn_of_month", "1 on the first and last 3 weekdays of a month (holidays count), else 0", "0 or 1",
-        turn_of_month, 0),
+    row("turn_of_month", "1 on the first 3 trading days and the last 3 weekdays of a month, else 0; holidays "
+        "ahead are unknown", "0 or 1", turn_of_month, TURN_DAYS),
     stage="day",
 )
 # fmt: on

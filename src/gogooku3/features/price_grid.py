@@ -30,10 +30,12 @@ RETURN_CLIP = (-0.5, 1.0)
 class MarketGrid:
     """All prices on the market's calendar.
 
+    `calendar` holds all trading days up to the last, `dates` those of the arrays: the last ones.
     `present` [days, stocks] marks the rows of the input; `market` [days] is the market's daily return;
     `group` [days, stocks] numbers each row's sector, -1 where unknown.
     """
 
+    calendar: pl.Series
     dates: pl.Series
     codes: pl.Series
     present: NDArray[np.bool_]
@@ -42,7 +44,7 @@ class MarketGrid:
     group: NDArray[np.int32]
 
     def last(self, days: int) -> "MarketGrid":
-        """The last days only, with the same market returns."""
+        """The last days only, with the same market returns and calendar."""
         prices = {name: values[-days:] for name, values in self.prices.items()}
         last = replace(self, dates=self.dates[-days:], present=self.present[-days:], prices=prices)
         return replace(last, market=self.market[-days:], group=self.group[-days:])
@@ -91,7 +93,7 @@ def build_grid(prices: pl.DataFrame) -> MarketGrid:
         labels = prices[SECTOR].cast(pl.String)
         group[day, stock] = labels.rank("dense").cast(pl.Int32).fill_null(-1).to_numpy()
     market = _index_return(prices) if INDEX_CLOSE in prices.columns else _universe_return(grids["close"])
-    return MarketGrid(dates, codes, present, grids, market, group)
+    return MarketGrid(dates, dates, codes, present, grids, market, group)
 
 
 def _index_return(prices: pl.DataFrame) -> Array:
