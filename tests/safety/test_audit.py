@@ -271,3 +271,17 @@ def test_invalid_pipelines_prices_and_options_are_refused_with_a_reason(prices: 
             audit(lambda p: p, prices, tolerance=tolerance)
     with pytest.raises(ConfigError, match="pass a table of them"):
         audit(leaky.price_level, prices, probes=["targets"])
+
+
+def test_a_value_that_becomes_infinite_differs_at_any_tolerance(prices: pl.DataFrame) -> None:
+    days = prices["date"].unique().sort()
+
+    def overflows(prices: pl.DataFrame) -> pl.DataFrame:
+        later = prices["date"].max() > days[-2]
+        return prices.select("date", "code", x=pl.when(later).then(pl.lit(1.0)).otherwise(pl.lit(np.inf)))
+
+    for tolerance in (0.0, 1e-6):
+        report = audit(
+            overflows, prices, cuts=[days[5]], probes=["truncated"], tolerance=tolerance, reproduce_seconds=0
+        )
+        assert report.verdict == "leaks"

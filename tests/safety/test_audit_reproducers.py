@@ -58,7 +58,7 @@ def test_a_leak_found_by_several_probes_gets_one_example(prices: pl.DataFrame) -
 
 def test_a_function_that_can_t_be_imported_is_left_to_the_reader(prices: pl.DataFrame) -> None:
     report = audit(lambda prices: leaky.price_level(prices), prices, probes=["rescaled"])
-    assert "pipeline = ...  # yours" in (report.leaks[0].reproducer or "")
+    assert "pipeline = ...  # TODO" in (report.leaks[0].reproducer or "")
 
 
 def test_pandas_pipelines_are_audited(prices: pl.DataFrame, tmp_path: Path) -> None:

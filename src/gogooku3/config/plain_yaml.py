@@ -8,9 +8,9 @@ import yaml
 from gogooku3.errors import ConfigError
 
 LARGEST = 1 << 20
-"""Size limit of a configuration, in bytes; the shipped ones have two thousand."""
+"""Size limit of a configuration, in bytes; the shipped files have about 2,000."""
 DEEPEST = 20
-"""Depth limit of nested lists and groups; the shipped ones have three."""
+"""Depth limit of nested lists and groups; the shipped files have three."""
 _RESOLVER = re.compile(r"\$\{\s*[^}${:]*:")
 """`${name:...}` calls an OmegaConf resolver; `${group.key}` is a harmless reference."""
 

@@ -58,13 +58,18 @@ def _contradictions(config: RunConfig) -> Iterator[str]:
     if model_horizons is not None and model_horizons != horizons:
         yield (
             f"model.prediction_horizons {list(model_horizons)} and "
-            f"time_series.prediction_horizons {list(horizons)} differ; leave the first out"
+            f"time_series.prediction_horizons {list(horizons)} differ; remove model.prediction_horizons"
         )
     weighted = set(config.loss.horizon_weights)
-    if not set(horizons) <= weighted or weighted - {*horizons, *HORIZONS}:
+    if unweighted := set(horizons) - weighted:
         yield (
-            f"loss.horizon_weights covers the horizons {choices(sorted(config.loss.horizon_weights))} but "
-            f"the horizons are {choices(horizons)}; give each of them one weight"
+            f"loss.horizon_weights has no weight for the horizons {choices(sorted(unweighted))}, which are "
+            f"predicted; add one"
+        )
+    if unknown := weighted - {*horizons, *HORIZONS}:
+        yield (
+            f"loss.horizon_weights has weights for the horizons {choices(sorted(unknown))}, which are not "
+            f"predicted; the horizons are {choices(horizons)}"
         )
     named = config.dataset.target_columns
     if named is not None and not set(horizons) <= set(named) <= {ONE_DAY, *horizons}:

@@ -60,6 +60,9 @@ def read_inputs(
 def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     """Predict every sample of the days with each of the fold's models.
 
+    Weights are read at first use: LightGBM's trees, then each network, whose seal is verified, then the
+    linear model, which only the audit of a run compares.
+
     For the run's test days the result equals the run's own predictions, up to rounding.
 
     Raises:

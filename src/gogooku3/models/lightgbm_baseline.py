@@ -238,7 +238,7 @@ class LightGBMFinancialBaseline:
         ).construct()
 
     def _labelled(self, binned: Any, labels: np.ndarray) -> Any:
-        """Copy of the binned rows with a label, and their labels."""
+        """Subset of the binned rows that have a label, and their labels."""
         rows = np.flatnonzero(np.isfinite(labels))
         binned.set_label(np.nan_to_num(labels))
         # LightGBM's number of threads is global, so the bins' own parameters would also change it for the

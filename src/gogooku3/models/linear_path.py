@@ -33,8 +33,8 @@ class LinearPath(nn.Module):
 
         Args:
             parts: features `[rows, features]` and labels `[rows, horizons]` (NaN unknown) of some rows each;
-                their sums are accumulated in double precision.
-            penalty: on the squared weights, in units of a feature's variance.
+                the parts are added up in double precision.
+            penalty: on the squared weights, in units of a standardised feature's variance.
 
         Raises:
             DataError: a horizon has no label, or a value is not finite; the weights are unchanged.

@@ -42,7 +42,7 @@ EARLIER_DAYS = 45
 """Days kept before the window and the graph's returns: a month may start that far before the day."""
 ROUNDING = 0.01
 """Largest difference between a repeated and a written prediction, in deviations of the day."""
-NEIGHBOURS = 8.0
+RANK_TOLERANCE = 8.0
 """The same for rank averages, in ranks: scores that round differently may swap with their neighbours."""
 
 Progress = Callable[[str, float], None]
@@ -301,7 +301,7 @@ def _unequal_written(
             column = f"prediction_{horizon}d"
             both = own.join(table.select(*KEYS, column), on=KEYS, how="full", suffix="_repeated")
             gap = (both["prediction"] - both[column]).abs()
-            allowed = ROUNDING + (NEIGHBOURS / own.height if ranked else 0.0)
+            allowed = ROUNDING + (RANK_TOLERANCE / own.height if ranked else 0.0)
             deviation = own["prediction"].std() or 0.0
             far = both.filter(gap.is_null() | (gap > allowed * float(deviation)))  # type: ignore[arg-type]
             if far.height:

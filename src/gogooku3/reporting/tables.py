@@ -70,6 +70,7 @@ _FROM_PRICES: tuple[tuple[str, str, Format], ...] = (
     ("Sector tilt", "sector_tilt", "{:.2f}".format),
     ("Capacity", "capacity", money),
 )
+# Every row here also makes one of `_LONG_ONLY`: add its key to the scores of the long leg too.
 _LONG_SHORT: tuple[tuple[str, str, Format], ...] = (
     ("Annual return", "annual_return_net", "{:+.1%}".format),
     ("Sharpe", "sharpe_net", "{:+.2f}".format),

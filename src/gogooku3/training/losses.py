@@ -1,6 +1,6 @@
 """Loss over several horizons: squared error plus, optionally, the correlation within each day.
 
-On noisy returns the squared error is smallest near zero, so predictions may collapse to a constant. The
+On noisy returns near-constant predictions minimise the squared error, so a network may collapse to them. The
 correlation rewards the right order of stocks, independent of scale.
 """
 
@@ -15,7 +15,7 @@ DEFAULT_HORIZON_WEIGHTS: Mapping[int, float] = {1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5
 
 
 _LEAST_VARIANCE = 1e-12
-"""Of a day's predictions or labels; below it, differences are rounding errors."""
+"""Variance of a day's predictions or labels below which differences are rounding errors."""
 
 
 class MultiHorizonFinancialLoss(nn.Module):

@@ -24,7 +24,7 @@ from gogooku3.training.tensorboard import write_explanation_figures
 from gogooku3.training.trainer import ATFTTrainer
 
 CHECKPOINTS = "checkpoints"
-"""Folder of a training that has not ended, in its workspace."""
+"""Subfolder with checkpoints; it exists only while the training is unfinished."""
 TRAINING = "training.json"
 EXPLANATIONS = "explanations"
 

@@ -53,7 +53,7 @@ def prediction_spread(
     Args:
         wide: the network's predictions, `date, code, prediction_{h}d`.
         train: its training days.
-        label: treatment of their targets; all but "raw" give labels a daily standard deviation of 1.
+        label: treatment of their targets; all but "raw" give labels a daily standard deviation of about 1.
 
     Returns:
         by horizon (as text): mean daily standard deviation, in units of the labels'; None if the training

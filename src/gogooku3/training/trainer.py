@@ -45,7 +45,8 @@ class ATFTTrainer:
     """Train the network with Lightning: day batches, and early stopping on a financial score.
 
     Args:
-        model: the network; `fit` leaves it with the weights of its best validation epoch.
+        model: the network; `fit` leaves it with the weights of its best validation epoch, or of the last
+            one without early stopping.
         train_data, val_data: consecutive slices of one normalised panel, or two normalised data set
             frames, validation after training. Days may be missing between frames, so validation windows do
             not reach into the training frame.
@@ -105,7 +106,7 @@ class ATFTTrainer:
         self.callbacks = list(callbacks)
 
     def fit(self) -> dict[str, Any]:
-        """Train, and leave the model with the weights of its best validation epoch.
+        """Train, and leave the model with the weights of its best validation epoch, or of the last one.
 
         With `training.ema_decay`, these are moving averages of the weights, as validated.
 

@@ -108,7 +108,8 @@ def _differs(schema: pl.Schema, name: str, tolerance: float) -> pl.Expr:
     deviation = pl.when(first.is_finite()).then(first).std().fill_null(0.0)
     scale = pl.max_horizontal(first.abs(), second.abs(), deviation)
     near = ((first - second).abs() <= tolerance * scale).fill_null(False)
-    return exact & ~near
+    # An infinite scale would make any two values near.
+    return exact & ~(near & first.is_finite() & second.is_finite())
 
 
 def _finite(column: pl.Series) -> pl.Series:

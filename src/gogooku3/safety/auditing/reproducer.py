@@ -134,7 +134,7 @@ def _select_edits(case: Case, rows: Sequence[tuple[object, ...]]) -> tuple[Marke
 
 
 def _minimise(items: Sequence[T], holds: Callable[[list[T]], bool]) -> None:
-    """Call `holds` with ever fewer items, by removing ever smaller pieces."""
+    """Delta debugging: try to drop chunks of halving size; `holds` records each success."""
     kept = list(items)
     size = len(kept) // 2
     while size:
@@ -160,7 +160,7 @@ def _title(change: Change, difference: Difference) -> str:
 def _import_lines(pipeline: Pipeline) -> str:
     module, name = getattr(pipeline, "__module__", None), getattr(pipeline, "__qualname__", "")
     if not module or not name.isidentifier() or module == "__main__":
-        return "pipeline = ...  # yours, which can't be imported by name"
+        return "pipeline = ...  # TODO: assign your pipeline; it can't be imported by name"
     return f'sys.path.insert(0, ".")  # Run it where the audit ran.\nfrom {module} import {name} as pipeline'
 
 
