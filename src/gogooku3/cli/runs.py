@@ -65,7 +65,7 @@ def runs(
     if compare:
         if experiment or limit or sort is not Order.newest:
             raise ConfigError(
-                "--experiment, --sort and --limit choose from the list; leave them out, or the runs"
+                "--experiment, --sort and --limit apply to the list of runs; drop them, or the names of runs"
             )
         _compare([RunSummary.read(_run_folder(name, home)) for name in compare], as_json)
         return
@@ -87,7 +87,7 @@ def _run_folder(name: str, home: Path) -> Path:
     for path in (Path(name), home / name):
         if path.is_dir():
             return path.resolve()
-    raise DataError(f"no run in {name}, nor in {home / name}; `gogooku3 runs` lists those there are")
+    raise DataError(f"no run in {name}, nor in {home / name}; list the existing runs with `gogooku3 runs`")
 
 
 def _list(summaries: "Sequence[RunSummary]", total: int, home: Path, as_json: bool) -> None:
@@ -159,7 +159,7 @@ def _compare(summaries: "Sequence[RunSummary]", as_json: bool) -> None:
     ]
     print_table("Scores", ["", *names], [*facts, *scores])
     if differences:
-        # Texts as they are, anything else almost as in YAML.
+        # Texts unquoted, anything else as JSON.
         rows = [
             [key, *(each if isinstance(each, str) else json.dumps(each, default=str) for each in values)]
             for key, values in differences.items()

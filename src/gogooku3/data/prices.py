@@ -1,6 +1,6 @@
 """Reads daily prices (CSV or Parquet, a file or a folder) into one clean table.
 
-Suspicious jumps are counted and kept: to repair them would take the next day's price.
+Suspicious jumps are counted and kept: repairing one needs the next day's price, which is a look-ahead.
 """
 
 import datetime as dt
@@ -168,7 +168,7 @@ def read_prices(path: Path | str, adjust: bool = False, date_format: str | None 
 def contradictions() -> dict[str, tuple[pl.Expr, tuple[str, ...]]]:
     """Contradictions between a row's prices, and the columns to null for each.
 
-    The close is kept, as the price that sources check best.
+    The close is kept, because vendors check it most carefully.
     """
     high, low, close, open_ = (pl.col(name) for name in ("high", "low", "close", "open"))
     above, below = 1 + ROUNDING, 1 - ROUNDING

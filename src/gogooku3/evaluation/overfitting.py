@@ -24,11 +24,11 @@ class Overfitting:
     """Performance, on the other half of the days, of the configuration that is best on one half."""
 
     probability: float
-    """Share of splits in which it is no better than the median on the other half."""
+    """Share of splits in which the selected configuration is no better than the median on the other half."""
     loss: float
     """Share of splits in which it loses money there."""
     chosen: float
-    """Its annualised Sharpe ratio on the days that chose it, averaged over splits."""
+    """Its annualised Sharpe ratio on the days used to select it, averaged over splits."""
     outside: float
     """The same on the other days."""
     n_configurations: int
@@ -60,8 +60,8 @@ def probability_of_overfitting(returns: npt.ArrayLike, blocks: int = BLOCKS) -> 
     values = np.asarray(returns, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
         raise DataError(
-            "the probability of overfitting needs two or more configurations; add some: daily returns "
-            f"[days, configurations], not the shape {values.shape}"
+            "the probability of overfitting needs daily returns [days, 2 or more configurations], not the "
+            f"shape {values.shape}; add configurations"
         )
     if not np.isfinite(values).all():
         raise DataError("some configuration's return is missing on some day; keep the days that all have")

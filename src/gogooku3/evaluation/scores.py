@@ -94,7 +94,7 @@ def score_predictions(
 
     Raises:
         DataError: see `daily_series`.
-        ConfigError: quantile, cost, fee, entry or headline horizon out of range.
+        ConfigError: a setting of the portfolios or the headline horizon is out of range.
     """
     trading = Trading(cost_bps, quantile, entry, borrow_rate, volume_share, delisting_return)
     series = daily_series(table, trading, daily_returns, prices)

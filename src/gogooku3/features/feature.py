@@ -30,7 +30,7 @@ class Feature:
     compute: Callable[[Any], Array] = field(repr=False, compare=False)
     stage: Stage = "stock"
     """`stock`: takes a `StockBlock`, one stock's own past and the market's; `day`: takes a `DayView`, the
-    other stocks of the day too."""
+    other stocks of the day too, and must not look back: an append computes only the new days."""
 
 
 def row(

@@ -1,4 +1,8 @@
-"""Build a graph of stocks from daily returns; days after `date_end` are never used."""
+"""Build a graph of stocks from daily returns.
+
+`build_graph` uses no day after `date_end`. `edges_from_returns` uses all returns it is given; `GraphSchedule`
+gives it those before the month.
+"""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence

@@ -58,7 +58,9 @@ def new_forecaster(fit: Fit, config: RunConfig) -> Forecaster:
         return LightGBMForecaster(config, fit.seed)
     if fit.model == LINEAR:
         return LinearForecaster(config, fit.seed)
-    return NetworkForecaster(config, fit.seed, explain=fit.last_seed)
+    if fit.model == NETWORK:
+        return NetworkForecaster(config, fit.seed, explain=fit.last_seed)
+    raise AssertionError(f"no forecaster for the model {fit.model}")
 
 
 def _fits(model: str, fold: int, config: RunConfig) -> Iterator[Fit]:

@@ -1,4 +1,7 @@
-"""Checks whether an interrupted run can be resumed: same settings, libraries and data set."""
+"""Checks whether an interrupted run can be resumed: same settings, libraries and data set.
+
+`SafeTrainingPipeline.resume` calls these checks; `fit.run_fits` then reads back what is complete.
+"""
 
 import json
 from dataclasses import dataclass, field

@@ -224,7 +224,8 @@ class Run:
 
     def _results(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         network = scores["models"][NETWORK]
-        last_network = plan(self.config, len(self.record.folds))[-1]
+        fits = plan(self.config, len(self.record.folds))
+        last_network = [fit for fit in fits if fit.model == NETWORK][-1]
         path = self.folder.path
         return {
             "total_duration": seconds,

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Outliers:
-    """The features of a day whose mean or deviation clipping moved too far, with their z-scores before.
+    """Features of a day that clipping moved too far from mean 0, deviation 1, with their unclipped z-scores.
 
     Attributes:
         features: column indices.
@@ -35,8 +35,8 @@ def clip_day(day: DayColumns, clip: float) -> tuple[NDArray[np.bool_], Outliers]
     """Clip a standardised day in place.
 
     Returns:
-        bool `[features]`: whether the day has enough stocks and spread to scale the feature by itself (the
-        values of the others are meaningless); and the features to pass to `reclip`.
+        `usable`, bool `[features]`: True if the day has enough stocks and spread to scale the feature by
+        itself (the values of the others are meaningless); and `outliers`, the features to pass to `reclip`.
     """
     flat = day.variance <= (1e-5 * np.abs(day.centre)) ** 2
     usable = (day.count >= MIN_STOCKS) & ~flat

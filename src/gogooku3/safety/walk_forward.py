@@ -103,6 +103,7 @@ class WalkForwardSplitterV2:
         for name, value in (("n_splits", n_splits), ("min_train_days", min_train_days)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}; set it to 1 or more")
+        # A label of the last training day t closes on t + horizon <= t + embargo < first test day.
         if embargo_days < max(horizons):
             raise ConfigError(
                 f"embargo_days is {embargo_days} trading days but the longest horizon is "

@@ -1,4 +1,4 @@
-"""Fetches what is missing of the Tokyo market from J-Quants into a raw store, in parallel and unchanged."""
+"""Downloads the missing J-Quants data in parallel and stores the answers unchanged."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -182,6 +182,7 @@ class _Fetch:
             self.report.skipped.setdefault(name, str(error))
             return
         settled = request.is_settled(self.today)
+        # An empty answer is stored only once it is final.
         if frame.is_empty() and (not settled or request.dataset.settled_after_days is None):
             self.report.pending.setdefault(name, []).append(request.unit)
             return

@@ -9,9 +9,10 @@ from gogooku3.schema import CODE, DATE, KEYS, MIN_STOCKS
 
 
 def stock_problems(keys: pl.DataFrame, standardised: bool = True) -> Iterator[Problem]:
-    """Problem of too few stocks: only one to rank, or no day with enough to standardise.
+    """Too few stocks: only one, or no day with enough to standardise.
 
-    `keys` has `date, code`; rows without either are ignored. `standardised`: features are, per day.
+    `keys` has `date, code`; rows without either are ignored. `standardised` is True if features are
+    standardised by day.
     """
     keys = keys.select(KEYS).drop_nulls()
     if keys.is_empty():

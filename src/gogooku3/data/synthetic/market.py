@@ -49,9 +49,9 @@ class SyntheticMarket:
     prices: `date, code, open, high, low, close, volume, sector`, sorted by (code, date), adjusted backwards
         for splits as in vendors' files; a suspended day has no row.
     oracle: `date, code, oracle_{h}d`, sorted by (date, code): expected return over h trading days beyond the
-        day's average, given everything up to the close of `date`. Days are summed, without compounding,
-        later limits and halts. Slope of realised returns on it: 1.01 over 1 and 5 days, 0.99 over 10, 0.94
-        over 20.
+        day's average, given everything up to the close of `date`. It is a sum of daily expectations, without
+        compounding and later price limits and halts. Slope of realised returns on it: 1.01 over 1 and 5 days,
+        0.99 over 10, 0.94 over 20.
     summary: for JSON: config, counts, splits, oracle IC by horizon, overall and by kind.
     """
 
