@@ -91,7 +91,7 @@ def test_missing_runs_are_reported_in_one_line(home: Path, capsys: pytest.Captur
     code, _, notes = runs(capsys, "--out", home, "trained/1")
     assert code == 2 and "no run in trained/1" in notes
     code, _, notes = runs(capsys, "--out", home, "--limit", 1, "trained/20260101-000000")
-    assert code == 2 and "leave them out" in notes
+    assert code == 2 and "drop them" in notes
 
 
 def test_listing_loads_nothing_heavy(home: Path) -> None:

@@ -68,8 +68,8 @@ def test_equal_configurations_share_their_rank():
 @pytest.mark.parametrize(
     ("returns", "blocks", "match"),
     [
-        (np.ones((40, 1)), 4, "two or more"),
-        (np.ones(40), 4, "two or more"),
+        (np.ones((40, 1)), 4, "2 or more"),
+        (np.ones(40), 4, "2 or more"),
         (np.full((40, 2), np.nan), 4, "missing on some day"),
         (np.ones((40, 2)), 5, "even number"),
         (np.ones((7, 2)), 4, "7 days are too few"),

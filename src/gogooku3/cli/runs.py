@@ -87,7 +87,7 @@ def _run_folder(name: str, home: Path) -> Path:
     for path in (Path(name), home / name):
         if path.is_dir():
             return path.resolve()
-    raise DataError(f"no run in {name}, nor in {home / name}; list the existing runs with `gogooku3 runs`")
+    raise DataError(f"no run in {name}, nor in {home / name}; name one that `gogooku3 runs` lists")
 
 
 def _list(summaries: "Sequence[RunSummary]", total: int, home: Path, as_json: bool) -> None:

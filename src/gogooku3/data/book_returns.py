@@ -14,7 +14,7 @@ def add_book_returns(prices: pl.DataFrame) -> pl.DataFrame:
     >>> from datetime import date
     >>> prices = pl.DataFrame({"date": [date(2024, 1, d) for d in (4, 5, 9)], "code": ["7203"] * 3,
     ...                        "close": [100.0, None, 40.0]})
-    >>> add_book_returns(prices)["book_return"].round(3).to_list()
+    >>> [each and round(each, 3) for each in add_book_returns(prices)["book_return"]]
     [None, None, -0.6]
     """
     close = pl.col("close").cast(pl.Float64)

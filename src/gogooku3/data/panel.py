@@ -111,7 +111,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PanelSlice:
-    """Some days of a panel; windows may begin before the first of them, labels don't reach beyond the last.
+    """Some days of a panel. Only their rows are samples; windows may begin before, labels close later.
 
     Attributes:
         panel: the whole market, normalised.

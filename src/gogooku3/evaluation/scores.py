@@ -26,7 +26,7 @@ from gogooku3.evaluation.significance import (
 from gogooku3.schema import CODE, DATE
 
 PREFERRED_HORIZON = 5
-"""Headline horizon if the table has it; fixed in advance, and used for early stopping too."""
+"""Headline horizon if the table has it, fixed in advance; early stopping monitors it by default."""
 
 
 def score_predictions(

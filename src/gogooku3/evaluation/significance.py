@@ -80,8 +80,8 @@ def sharpe_interval(
         horizon: days each position is held.
         periods_per_year: returns per year.
 
-    >>> low, high = sharpe_interval([0.01, -0.01, 0.02, 0.0] * 30)
-    >>> low < 252**0.5 * 0.005 / 0.0112 < high
+    >>> low, high = sharpe_interval([0.02] * 40 + [-0.01] * 40 + [0.01, -0.01] * 20)
+    >>> low < 252**0.5 * 0.2 < high
     True
     """
     values = _finite(returns)

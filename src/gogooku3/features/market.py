@@ -23,7 +23,7 @@ TURN_DAYS = 3
 
 
 def market_past_return(block: StockBlock, days: int) -> Array:
-    """The market's compounded return over `days` days; NaN when a third of them is unknown."""
+    """The market's compounded return over `days` days; NaN when more than a third of them is unknown."""
     log_return = np.log1p(block.market)
     known = np.isfinite(log_return)
     total = rolling_sum(np.where(known, log_return, 0.0), days)

@@ -21,7 +21,7 @@ QUALITY_FEATURES: dict[str, str] = {
     "quality_outlier_share": "share of the known features with |z| > sigma_threshold",
     "quality_mean_abs_z": "mean |z| of the known features",
     "quality_z_spread": "standard deviation of z over the known features",
-    "quality_tail_balance": "share of the known features with z > sigma_threshold, less share with z < -it",
+    "quality_tail_balance": "share of known features with z > sigma_threshold, less the mirrored share",
     "quality_max_abs_z": "largest |z| of the known features, at most 10",
 }
 """Name and meaning, in the order of the columns. z: (value - mean) / standard deviation, over the day."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gogooku3.models.linear_forecaster import LinearForecaster
 
 _FOLD = re.compile(r"fold_\d+")
-# Read at opening, to refuse a state that no run writes before any data is read.
+# Read at opening, so that an invalid state is refused before any data is read.
 _CHECKED = (
     *("file_features", "normalizer", "market_state", "return_column", "graph_builder"),
     *("number", "known_until", "start_date", "feature_statistics", "horizons", "sequence_length"),

@@ -177,7 +177,7 @@ class ATFTGATFANModel(nn.Module):
     def from_pretrained(cls, path: Path | str, fold: int | None = None) -> "ATFTGATFANModel":
         """Load the trained network of a run, of one of its folds, or of a `save_pretrained` folder.
 
-        Of a fold with several networks, the last seed is loaded. It is in evaluation mode on the CPU.
+        Of a fold with several networks, it loads that of the last seed, in evaluation mode on the CPU.
 
         Args:
             path: the folder.
@@ -234,7 +234,7 @@ class ATFTGATFANModel(nn.Module):
         sample's feature on the predictions of its day, its own and, through the graph, its neighbours'.
         Importance is the absolute contribution summed over horizons, as a share; 0 without contributions.
 
-        Parameters keep their gradients, the network its mode.
+        Leaves the parameters' gradients and the training mode unchanged.
 
         Args:
             x, step_mask, day_index, neighbours, n_days, market: as in `ModelInputs`.

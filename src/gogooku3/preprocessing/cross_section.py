@@ -41,7 +41,7 @@ class CrossSectionalNormalizerV2:
             key nor a target.
 
     Attributes:
-        report: number of cells that the last `transform` filled or scaled with the fallback.
+        report: counts of the last `transform`: rows, fallback cells, missing cells.
         day_statistics: count, mean and variance of each day (ascending) and feature in the last
             `transform`; None before it, or without `cache_stats`.
 

@@ -21,7 +21,7 @@ class DerivedColumns:
         width: number of features.
         of_day: a standardised day -> float32 `[stocks, width]`, NaN where unknown.
         compare: completes in place the features that compare the stocks of a day: float32
-            `[stocks, days, width]`, NaN below each day's last stock.
+            `[stocks, days, width]`; rows beyond a day's number of stocks are NaN.
     """
 
     width: int
@@ -31,12 +31,15 @@ class DerivedColumns:
 
 @dataclass(frozen=True)
 class _RawCells:
-    """Features that a day could not scale, those of them with any value, and the raw cells of the latter."""
+    """Cells of the features that a day could not scale."""
 
     day: int
     features: np.ndarray
+    """All of these features."""
     seen: np.ndarray
+    """Those with any value."""
     cells: np.ndarray
+    """Raw values of `seen`."""
 
 
 class StandardizedDays:
@@ -72,7 +75,7 @@ class StandardizedDays:
         self._derived = derived
         self._width = n_features - (derived.width if derived else 0)
         self._raw: list[_RawCells] = []
-        # One after the other: two threads would lose to the interpreter's lock what they gain.
+        # Serial: with two threads the interpreter's lock costs what they save.
         for first in range(0, len(blocks), _DAYS):
             self._standardize(range(first, min(first + _DAYS, len(blocks))))
         self.missing_cells = self.n_rows * n_features - int(self.statistics.count.sum())

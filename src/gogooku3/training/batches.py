@@ -180,7 +180,8 @@ class PanelBatches:
         """Replace the graph snapshots."""
         self._graphs = None
         if graphs is not None and graphs.neighbours.shape[0]:
-            # Index `n_stocks` is padding (no neighbour); the last snapshot serves days without a graph.
+            # Index `n_stocks` is padding (no neighbour); the last snapshot, all padding, serves days without
+            # a graph.
             padding = np.full((1, *graphs.neighbours.shape[1:]), self.n_stocks)
             index = np.concatenate([np.where(graphs.valid, graphs.neighbours, self.n_stocks), padding])
             weights = np.concatenate([graphs.weights, np.zeros(padding.shape, np.float32)])

@@ -12,7 +12,7 @@ from gogooku3.config import SchedulerConfig
 def cosine_factor(
     config: SchedulerConfig, learning_rate: float, steps_per_epoch: int, epochs: int
 ) -> Callable[[int], float]:
-    """Factor on the learning rate: half a cosine to `eta_min` over `T_max` (or all) epochs, then flat."""
+    """Factor on the learning rate: half a cosine to `eta_min` over `T_max` epochs (or all), then constant."""
     period = max(1, (config.T_max or epochs) * steps_per_epoch)
     floor = min(1.0, config.eta_min / learning_rate)
 

@@ -48,10 +48,10 @@ def spread_by_day(values: np.ndarray, day: np.ndarray) -> npt.NDArray[np.float64
 def prediction_spread(
     wide: pl.DataFrame, train: PanelSlice, label: LabelTreatment
 ) -> dict[str, float | None]:
-    """Spread of a network's predictions within a day, relative to its training labels.
+    """Spread of a model's predictions within a day, relative to its training labels.
 
     Args:
-        wide: the network's predictions, `date, code, prediction_{h}d`.
+        wide: the model's predictions, `date, code, prediction_{h}d`.
         train: its training days.
         label: treatment of their targets; all but "raw" give labels a daily standard deviation of about 1.
 
