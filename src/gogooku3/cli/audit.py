@@ -45,7 +45,9 @@ def audit(
         Option(metavar="FILE", help="Table of date, code, target_{h}d for the parameter targets."),
     ] = None,
     probe: Annotated[list[str] | None, Option(help="Run only this probe; repeatable. Default: all.")] = None,
-    cuts: Annotated[int, Option(min=1, metavar="N", help="Number of days t after which prices change.")] = 5,
+    cuts: Annotated[
+        int, Option(min=1, metavar="N", help="Number of days t to try, at which leaks hide.")
+    ] = 6,
     seeds: Annotated[int, Option(min=1, metavar="N", help="Number of random changes of each kind.")] = 1,
     tolerance: Annotated[
         float, Option(min=0.0, metavar="SHARE", help="Allowed relative change before t; 0: bit-identical.")
@@ -72,9 +74,9 @@ def audit(
     close, volume) and returns a table with a date and a code: features, normalised values, predictions, or
     edges with a column `neighbour`. The module may be in the working directory. The probes:
 
-    prices after a day t altered, removed, cut off (nothing up to t may change); whole histories rescaled
-    (price x k, volume / k); stocks under other codes, in another order, with each other's rows; targets
-    shuffled, for a pipeline with a parameter `targets`.
+    prices after a day t altered (some by 1/16 to 16), removed, cut off (nothing up to t may change); whole
+    histories rescaled (price x k, volume / k); stocks under other codes, in another order, with each other's
+    rows; targets shuffled, for a pipeline with a parameter `targets`.
 
     Exit code 0: clean. 3: a leak was found. 2: the audit could not run completely.
 

@@ -36,7 +36,7 @@ def audit(
     *,
     targets: Any = None,
     probes: Sequence[str] | None = None,
-    cuts: int | Sequence[dt.date] = 5,
+    cuts: int | Sequence[dt.date] = 6,
     seeds: Sequence[int] = (0,),
     tolerance: float = 0.0,
     scale_tolerance: float = 1e-4,

@@ -28,10 +28,12 @@ LATER = ("altered", "removed", "truncated", "targets")
 WARNINGS = ("renamed", "reordered")
 """Outputs that depend on these are fragile, but do not look ahead."""
 
-_FIRST_WEEKS, _FEW_DAYS = 10, 4
-"""Days after the first, and days after a listing or around the end of a year, at which a cut is made."""
-_EXTREME_SHARE, _EXTREME = 0.1, 4.0
-"""Share of altered rows whose factor has this power, so that it is from 1/16 to 16."""
+_FIRST_WEEKS, _BEFORE_END = 10, 2
+"""Trading days after the first day, and before the last day of a year or month, at which a cut is made."""
+_NEAR_DAYS, _EXTREME_NEAR, _EXTREME_LATER = 5, 0.5, 0.1
+"""Share of rows altered by a large factor on the first trading days after a cut, and later."""
+_EXTREME = (-4, -3, -2, 2, 3, 4)
+"""Powers of two of the large factors: 1/16 to 16."""
 
 # Columns of `Change.edits` next to the keys; the last two are prefixes of a price column's name.
 _REMOVED, _EDITED, _FACTOR, _TEXT = "_removed", "_edited", "_factor ", "_text "
@@ -98,7 +100,12 @@ class Change:
 def plan_changes(market: Market, probe: str, cuts: Sequence[dt.date], seeds: Sequence[int]) -> list[Change]:
     """All changes of one kind: one per seed, and per cut where the change comes after a day t."""
     if probe in LATER:
-        seeds = seeds[:1] if probe == "truncated" else seeds
+        if probe == "truncated":
+            # A history of one day is not what live use looks like, and stops many pipelines.
+            cuts, seeds = [cut for cut in cuts if cut > market.days[0]] or cuts, seeds[:1]
+        if probe == "removed":
+            # Every second cut, to save time: most of what shows here shows when the history ends.
+            cuts = cuts[::-2]
         return [_change_after(market, probe, cut, seed) for cut in cuts for seed in seeds]
     if probe == "renamed":
         return [Change(probe)]
@@ -110,8 +117,9 @@ def plan_changes(market: Market, probe: str, cuts: Sequence[dt.date], seeds: Seq
 def choose_cuts(market: Market, cuts: int | Sequence[dt.date]) -> tuple[dt.date, ...]:
     """Check the given cuts, or choose `cuts` days on which leaks hide.
 
-    In this order: the middle, the first weeks, shortly after the latest listing, shortly before the end of a
-    year, and then days spread over the second half of the calendar.
+    In this order: the middle; the first day; the day of the latest listing; shortly before the end of a year
+    (of a month, if no year ends); a last day of both a week and a month; the first weeks; then days spread
+    over the second half of the calendar.
 
     Raises:
         DataError: too few days, or none after a cut.
@@ -123,25 +131,50 @@ def choose_cuts(market: Market, cuts: int | Sequence[dt.date]) -> tuple[dt.date,
         if late := [cut for cut in cuts if not days[0] <= cut < days[-1]]:
             raise DataError(f"cuts must lie from {days[0]} to before {days[-1]}; got {choices(late)}")
         return tuple(cuts)
-    last = len(days) - 2
-    spread = np.linspace(0.95, 0.55, max(cuts, 1)) * (len(days) - 1)
-    positions = [last // 2, min(_FIRST_WEEKS, last), *_after_a_listing(market), *_before_a_year_ends(days)]
-    chosen = list(dict.fromkeys(min(int(each), last) for each in (*positions, *spread)))
-    return tuple(days[position] for position in sorted(chosen[: max(cuts, 1)]))
+    last, count = len(days) - 2, max(cuts, 1)
+    spread = [_inside_a_week(days, int(each)) for each in np.linspace(0.95, 0.55, count) * (last + 1)]
+    positions = [
+        _inside_a_week(days, last // 2),
+        0,
+        *_latest_listing(market),
+        *_before_an_end(days),
+        *_closing_day(days),
+        min(_FIRST_WEEKS, last),
+        *spread,
+    ]
+    chosen = list(dict.fromkeys(min(each, last) for each in positions))
+    return tuple(days[position] for position in sorted(chosen[:count]))
 
 
-def _after_a_listing(market: Market) -> list[int]:
-    """A few days after the first row of the stock that was listed last; empty if all start together."""
+def _latest_listing(market: Market) -> list[int]:
+    """The first day of the stock that was listed last; empty if all start together."""
     days = market.days
     by_code = market.frame.group_by(market.code).agg(pl.col(market.date).cast(pl.Date).min().alias("first"))
-    listed = [day for day in by_code["first"].to_list() if days[0] < day < days[-_FEW_DAYS]]
-    return [days.index(max(listed)) + _FEW_DAYS] if listed else []
+    listed = [day for day in by_code["first"].to_list() if days[0] < day < days[-_BEFORE_END]]
+    return [days.index(max(listed))] if listed else []
 
 
-def _before_a_year_ends(days: Sequence[dt.date]) -> list[int]:
-    """Two trading days before the last of the latest year that ends within the days."""
-    ends = [position for position in range(1, len(days)) if days[position].year > days[position - 1].year]
-    return [max(ends[-1] - 1 - _FEW_DAYS // 2, 0)] if ends else []
+def _before_an_end(days: Sequence[dt.date]) -> list[int]:
+    """Two trading days before the last of the latest year that ends within the days, or else month."""
+    ends = _ends(days, "%Y") or _ends(days, "%Y-%m")
+    return [max(ends[-1] - _BEFORE_END, 0)] if ends else []
+
+
+def _closing_day(days: Sequence[dt.date]) -> list[int]:
+    """The latest last day of a month, of a week at once if possible: values of closed periods end here."""
+    months, weeks = _ends(days, "%Y-%m"), set(_ends(days, "%G-%V"))
+    return ([end for end in months if end in weeks] or months)[-1:]
+
+
+def _inside_a_week(days: Sequence[dt.date], position: int) -> int:
+    """The position, or the one before if a week ends there: a cut at its end shows no leak from the week."""
+    return position - 1 if position and position in _ends(days, "%G-%V") else position
+
+
+def _ends(days: Sequence[dt.date], period: str) -> list[int]:
+    """Positions of the last days of all periods but the last one; `period` is a format for `strftime`."""
+    names = [day.strftime(period) for day in days]
+    return [position for position in range(len(days) - 1) if names[position] != names[position + 1]]
 
 
 def _change_after(market: Market, probe: str, cut: dt.date, seed: int) -> Change:
@@ -161,14 +194,11 @@ def _change_after(market: Market, probe: str, cut: dt.date, seed: int) -> Change
 
 
 def _alterations(market: Market, rows: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
-    """Factors per row for prices and other numbers, per day for the index; shuffled text.
-
-    Factors are from 0.5 to 2, and in a tenth of the rows from 1/16 to 16: leaks that react to crashes only
-    show there.
-    """
-    power = np.where(random.random(rows.height) < _EXTREME_SHARE, _EXTREME, 1.0)
-    price, other = (2.0 ** (power * random.uniform(-1, 1, rows.height)) for _ in range(2))
-    days = rows[market.date].rank("dense").cast(pl.Int64).to_numpy() - 1
+    """Factors per row for prices and other numbers, per day for the index; shuffled text."""
+    days, codes = (
+        rows[name].rank("dense").cast(pl.Int64).to_numpy() - 1 for name in (market.date, market.code)
+    )
+    price, other = (2.0 ** _exponents(days, codes, random) for _ in range(2))
     daily = 2.0 ** random.uniform(-1, 1, int(days.max()) + 1)[days]
     factors = dict.fromkeys(market.prices, price) | {market.index: daily}
     shuffled = random.permutation(rows.height)
@@ -179,6 +209,18 @@ def _alterations(market: Market, rows: pl.DataFrame, random: np.random.Generator
         elif kind in (pl.String, pl.Categorical, pl.Enum):
             edits.append(rows[name].gather(shuffled).alias(_TEXT + name))
     return pl.DataFrame(edits)
+
+
+def _exponents(days: np.ndarray, codes: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Powers of two, from -3 to 3 and in some rows from -4 to 4.
+
+    Each stock has its own level, so that a choice of stocks by later means shows. Large factors are crashes
+    and rallies; they are frequent just after the cut, because leaks that react to them look few days ahead.
+    """
+    level = random.uniform(-2, 2, int(codes.max()) + 1)[codes]
+    extreme = random.random(len(days)) < np.where(days < _NEAR_DAYS, _EXTREME_NEAR, _EXTREME_LATER)
+    usual = level + random.uniform(-1, 1, len(days))
+    return np.where(extreme, random.choice(_EXTREME, len(days)), usual)
 
 
 def _rescaling(market: Market, seed: int) -> pl.DataFrame:
