@@ -197,6 +197,15 @@ def test_where_prices_begin_within_a_month_its_weekdays_count(start, first) -> N
     assert got["turn_of_month"].to_list()[:4] == first
 
 
+def test_a_month_after_the_first_day_of_the_prices_counts_trading_days() -> None:
+    # Tokyo's first sessions of 2024, after one or two of 2023; by weekdays, 4 January is the fourth.
+    for december in ([29], [28, 29]):
+        dates = [dt.date(2023, 12, day) for day in december]
+        dates += [dt.date(2024, 1, day) for day in (4, 5, 9, 10)]
+        got = compute_features(one_stock([1.0] * len(dates)).with_columns(date=pl.Series(dates)))
+        assert got["turn_of_month"].to_list() == [*[1.0] * len(december), 1.0, 1.0, 1.0, 0.0]
+
+
 def test_zero_and_negative_prices_count_as_missing() -> None:
     prices = with_calendar(one_stock([100.0, 0.0, 110.0, -5.0, 121.0]))
     assert values(prices, "ret_1d") == approx([None, None, 0.1, None, 0.1])

@@ -93,6 +93,7 @@ def turn_of_month(day: DayView) -> Array:
     dates = day.calendar.to_numpy().astype("M8[D]")
     month, following = dates.astype("M8[M]"), dates.astype("M8[M]") + 1
     first = np.busday_count(month.astype("M8[D]"), dates) < TURN_DAYS
+    first[month != month[0]] = True
     first[TURN_DAYS:] = month[TURN_DAYS:] != month[:-TURN_DAYS]
     last = np.busday_count(dates + 1, following.astype("M8[D]")) < TURN_DAYS
     return day.by_day(pl.Series(first | last))
