@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gogooku3.data.later_returns import later_returns
 from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market
 from gogooku3.data.target_leaks import SUSPECT, TargetCopy, copies_in, find_target_copies, future_names
 from gogooku3.data.targets import add_targets
@@ -26,7 +27,7 @@ def market(n_stocks: int = 20, n_days: int = 30, seed: int = 0) -> pl.DataFrame:
 
 
 def found(frame: pl.DataFrame, *features: str) -> list[TargetCopy]:
-    return copies_in(frame, frame["date"], features, TARGETS)
+    return copies_in(frame, features, TARGETS)
 
 
 def test_by_hand_three_days_with_one_reversed() -> None:
@@ -36,6 +37,7 @@ def test_by_hand_three_days_with_one_reversed() -> None:
     frame = pl.DataFrame(
         {
             "date": [day] * 25 + [other] * 25 + [dt.date(2024, 1, 6)] * 25,
+            "code": [*range(25)] * 3,
             "target_1d": ranks * 3,
             "target_5d": [None] * 75,
             "leak": [*ranks, *(-value for value in ranks), *swapped],
@@ -131,7 +133,7 @@ def test_the_catalogues_features_are_not_reported_and_far_below_the_limit() -> N
     targets = [name for name in ahead.columns if name.startswith("target_")]
     features = frame.drop("date", "code", *targets).columns
     assert (len(features), len(targets)) == (139, 4)
-    assert copies_in(frame, frame["date"], features, targets) == []
+    assert copies_in(frame, features, targets) == []
     days = frame.with_columns(pl.col(*features, *targets).rank().over("date")).group_by("date")
     table = days.agg(pl.corr(f, t).alias(f"{f} {t}") for f in features for t in targets).drop("date")
     assert max(abs(value or 0) for value in table.select(pl.all().fill_nan(None).mean()).row(0)) < SUSPECT
@@ -157,9 +159,65 @@ def test_features_that_hold_the_future_in_part_are_found(leak: pl.Expr, is_refus
     assert any(copy.is_refused for copy in copies) == is_refused
 
 
+def without_a_one_day_target(leak: pl.Expr) -> pl.DataFrame:
+    """A data set with a 20-day target only, and a feature computed from prices stock by stock."""
+    prices = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=160)).prices.sort("code", "date")
+    change = pl.col("close") / pl.col("close").shift(1) - 1
+    rows = prices.with_columns(leak=leak.over("code"), ret_1d=change.over("code"))
+    return add_targets(rows, [20])
+
+
+@pytest.mark.parametrize("source", ["ret_1d", "book_return", "Close"])
+@pytest.mark.parametrize(
+    "leak",
+    [
+        pl.col("open").shift(-1) / pl.col("close") - 1,
+        (pl.col("close").shift(-1) > pl.col("close")).cast(pl.Int8),
+        pl.col("close").shift(-2) / pl.col("close") - 1,
+        pl.col("close").shift(-8) / pl.col("close").shift(-7) - 1,
+    ],
+    ids=["the next open", "up tomorrow", "two days ahead", "the eighth day"],
+)
+def test_returns_of_later_days_are_refused_without_a_one_day_target(leak: pl.Expr, source: str) -> None:
+    frame = without_a_one_day_target(leak).rename({"close": "Close"})
+    frame = frame.rename({"ret_1d": source}) if source != "Close" else frame.drop("ret_1d")
+    (copy,) = [copy for copy in copies_in(frame, ["leak", "volume"], ["target_20d"]) if copy.is_refused]
+    assert copy.feature == "leak"
+    assert copy.target in {"the return on day t+1", "the return on day t+2", "the return on day t+8"}
+
+
+def test_a_single_later_day_is_read_from_the_stocks_own_rows() -> None:
+    days = [dt.date(2024, 1, day) for day in (4, 5, 8)]
+    frame = pl.DataFrame({"date": days * 2, "code": ["B"] * 3 + ["A"] * 3}).sample(
+        fraction=1, shuffle=True, seed=3
+    )
+    own = {("A", 4): 0.1, ("A", 5): 0.2, ("A", 8): 0.3, ("B", 4): 1.0, ("B", 5): 2.0, ("B", 8): 3.0}
+    rows = [(code, day.day) for day, code in frame.select("date", "code").rows()]
+    later = later_returns(frame, frame.with_columns(book_return=pl.Series([own[row] for row in rows])))
+    taken = later.take(np.arange(6), ["the return on day t+1", "the return on day t+2"])
+    by_row = dict(zip(rows, taken.rows(), strict=True))
+    assert by_row["A", 4] == pytest.approx((0.2, 0.3))
+    assert by_row["B", 5] == pytest.approx((3.0, float("nan")), nan_ok=True)
+    # The one-day target of a day is the return on the next one.
+    ahead = later_returns(frame, frame.with_columns(target_1d=pl.Series([own[row] for row in rows])))
+    assert ahead.names[0] == "the return on day t+2"
+    taken = ahead.take(np.arange(6), ahead.names[:1])
+    assert dict(zip(rows, taken.to_series(), strict=True))["A", 4] == pytest.approx(0.2)
+
+
 def test_names_of_later_values_are_recognised() -> None:
-    names = ["Target", "label", "ret_fwd_5d", "next_open", "future_close", "翌日始値"]
-    assert future_names([*names, "ret_1d", "context", "targeted_flow"]) == names
+    names = [
+        "Target",
+        "label",
+        "ret_fwd_5d",
+        "next_open",
+        "future_close",
+        "翌日始値",
+        "NextOpen",
+        "fwdRet5",
+        "close_t+1",
+    ]
+    assert future_names([*names, "ret_1d", "context", "targeted_flow", "leader", "text+3"]) == names
 
 
 def test_few_rows_are_compared_only_for_equality() -> None:
@@ -175,7 +233,7 @@ def test_without_rows_features_or_targets_nothing_is_found() -> None:
     frame = market()
     assert found(frame.clear(), "fair") == []
     assert found(frame) == []
-    assert copies_in(frame, frame["date"], ["fair"], []) == []
+    assert copies_in(frame, ["fair"], []) == []
 
 
 def test_a_large_table_is_sampled_instead_of_read() -> None:

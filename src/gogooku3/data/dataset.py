@@ -133,15 +133,20 @@ class ProductionDatasetV3:
         """The `table_fingerprint` of the file or folder, computed once."""
         return table_fingerprint(self.data_path)
 
+    @property
+    def _book_return(self) -> list[str]:
+        return [BOOK_RETURN] if BOOK_RETURN in self._schema else []
+
     def load_data(self) -> pl.DataFrame:
         """Read the rows: `date: Date, code: String`, then targets and features as Float32, NaN as null.
 
         Raises:
             DataError: keys are missing, unreadable or duplicate, no row is left, or a feature is a target.
         """
-        frame = self._checked(collect(self._selection(self._source(), self.feature_names), self.data_path))
-        self.refuse_copies(copies_in(frame, frame[DATE], self.feature_names, self.target_names))
-        return frame
+        selected = self._selection(self._source(), [*self.feature_names, *self._book_return])
+        frame = self._checked(collect(selected, self.data_path))
+        self.refuse_copies(copies_in(frame, self.feature_names, self.target_names))
+        return frame.drop(self._book_return)
 
     def extent(self) -> tuple[int, int, int] | None:
         """Rows, trading days and stocks within the dates, counted from the key columns only.
@@ -163,8 +168,7 @@ class ProductionDatasetV3:
         Raises:
             DataError: keys are missing, unreadable or duplicate, or no row is left.
         """
-        others = [BOOK_RETURN] if BOOK_RETURN in self._schema else []
-        selected = self._selection(self._source(), others).with_row_index(ROW)
+        selected = self._selection(self._source(), self._book_return).with_row_index(ROW)
         return self._checked(collect(selected, self.data_path)).select(pl.exclude(ROW), ROW)
 
     def feature_blocks(self, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -204,7 +208,7 @@ class ProductionDatasetV3:
         copies = [copy for copy in copies if copy.is_refused and copy.feature not in self.allow_features]
         if copies:
             spelled = {t: t if t == name else f"{t} (from {name})" for t, name in self._names.items()}
-            shown = [str(replace(copy, target=spelled[copy.target])) for copy in copies[:4]]
+            shown = [str(replace(copy, target=spelled.get(copy.target, copy.target))) for copy in copies[:4]]
             more = f"; and {len(copies) - 4} more" if len(copies) > 4 else ""
             raise DataError(
                 f"{self.data_path.name}: features that follow a target this closely contain the future: "

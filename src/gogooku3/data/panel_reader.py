@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.dataset import ROW, ProductionDatasetV3
+from gogooku3.data.later_returns import later_returns
 from gogooku3.data.panel import BLOCK_ROWS, Panel, allocate_panel, write_values
 from gogooku3.data.target_leaks import find_target_copies
-from gogooku3.schema import DATE
+from gogooku3.schema import BOOK_RETURN, DATE, KEYS, map_columns, target_column
 
 
 def read_panel(
@@ -55,5 +56,11 @@ def read_panel(
         values = {name: panel.values[day[chosen], stock[chosen], at] for name, at in positions.items()}
         return pl.DataFrame(values).with_columns(index.select(n for n in names if n not in values)[chosen])
 
-    loader.refuse_copies(find_target_copies(index[DATE], take, features, loader.target_names))
+    known = index
+    if not {target_column(1), BOOK_RETURN} & set(index.columns):
+        sources = [name for name in features if name == "ret_1d" or name in map_columns(features, ["close"])]
+        known = take(np.arange(index.height), [*KEYS, *sources])
+    later = later_returns(index, known)
+    copies = find_target_copies(index[DATE], take, features, loader.target_names, later)
+    loader.refuse_copies(copies)
     return panel

@@ -13,6 +13,9 @@ from itertools import compress
 import numpy as np
 import polars as pl
 
+from gogooku3.data.later_returns import LaterReturns, later_returns
+from gogooku3.schema import DATE
+
 LIMIT, SUSPECT = 0.6, 0.3
 """|Mean rank correlation| within a day from which a feature is refused, and from which it is reported.
 
@@ -24,8 +27,10 @@ _COPY = 0.8
 _ERRORS = 5.0
 """Standard errors of chance that a correlation below `_COPY` must exceed."""
 _FUTURE_NAME = re.compile(
-    r"(^|[^a-z])(target|label|fwd|forward|next|future|tomorrow)([^a-z]|$)|翌日|将来", re.I
+    r"(^|[^a-z])(targets?|labels?|fwd|forward|fut|future|next|tomorrow|lead|ahead)([^a-z]|$)"
+    r"|(^|[^a-z])t\+\d|翌日|翌営業日|明日|将来"
 )
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 MIN_PAIRS = 5
 """Known pairs below which a day's rank correlation is mostly chance."""
@@ -73,7 +78,11 @@ class TargetCopy:
 
 
 def find_target_copies(
-    days: pl.Series, take: Take, features: Sequence[str], targets: Sequence[str]
+    days: pl.Series,
+    take: Take,
+    features: Sequence[str],
+    targets: Sequence[str],
+    later: LaterReturns | None = None,
 ) -> list[TargetCopy]:
     """Find features whose ranks within a day follow those of a target, or their reverse.
 
@@ -88,34 +97,58 @@ def find_target_copies(
         take: reads rows; null and NaN are unknown.
         features: columns to compare.
         targets: columns to compare them with.
+        later: the stock's returns on single later days, compared too if the sample is large enough. Of these
+            the closest is reported, where no target is close enough to refuse the feature.
 
     >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0], "fair": [0.1, 0, 0.3]})
-    >>> [copy.feature for copy in copies_in(frame, pl.Series([dt.date(2024, 1, 4)] * 3), ["leak", "fair"])]
+    >>> frame = frame.with_columns(date=dt.date(2024, 1, 4), code=pl.Series(["A", "B", "C"]))
+    >>> [copy.feature for copy in copies_in(frame, ["leak", "fair"])]
     ['leak']
     """
     if not len(days) or not features or not targets:
         return []
+    names = [*targets, *(later.names if later else ())]
+
+    def read(rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
+        table = take(rows, [name for name in columns if not later or name not in later.names])
+        return table.hstack(later.take(rows, columns[table.width :])) if later else table
+
     rows = _spread(days, STOCKS)
-    table = _known(take(rows, [*features, *targets]), days.gather(rows))
-    correlation, pairs = _daily_rank_correlations(table, features, targets)
-    suspect = (
-        (np.abs(_mean_where_defined(correlation)) >= _SCREEN)
-        | (_mean_where_defined(np.abs(correlation)) >= _SCREEN_COPY)
-        | (_evidence(pairs) < MIN_EVIDENCE)
+    table = _known(read(rows, [*features, *names]), days.gather(rows))
+    correlation, pairs = _daily_rank_correlations(table, features, names)
+    is_close = (np.abs(_mean_where_defined(correlation)) >= _SCREEN) | (
+        _mean_where_defined(np.abs(correlation)) >= _SCREEN_COPY
     )
+    is_small, is_target = _evidence(pairs) < MIN_EVIDENCE, np.arange(len(names)) < len(targets)
+    suspect = np.where(is_small, is_target, is_close)
     copies = []
     for feature, mask in zip(features, suspect, strict=True):
-        if suspects := list(compress(targets, mask)):
-            whole = _known(take(np.arange(len(days)), [feature, *suspects]), days)
-            copies += [copy for target in suspects if (copy := _as_copy(whole, feature, target))]
+        if suspects := list(compress(names, mask)):
+            whole = _known(read(np.arange(len(days)), [feature, *suspects]), days)
+            copies += _closest(
+                [copy for name in suspects if (copy := _as_copy(whole, feature, name))], targets
+            )
     return copies
 
 
 def copies_in(
-    frame: pl.DataFrame, days: pl.Series, features: Sequence[str], targets: Sequence[str] = ("target_1d",)
+    frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str] = ("target_1d",)
 ) -> list[TargetCopy]:
-    """`find_target_copies` for a frame's columns."""
-    return find_target_copies(days, lambda rows, names: frame.select(names)[rows], features, targets)
+    """`find_target_copies` for a frame with `date` and `code`, none of them null."""
+    later = later_returns(frame, frame)
+    return find_target_copies(
+        frame[DATE], lambda rows, names: frame.select(names)[rows], features, targets, later
+    )
+
+
+def _closest(copies: Sequence[TargetCopy], targets: Sequence[str]) -> list[TargetCopy]:
+    """The copies of targets, and the closest one of a single later day if it adds to them."""
+    of_targets = [copy for copy in copies if copy.target in targets]
+    limit = max((copy.correlation for copy in of_targets), default=0.0)
+    others = [copy for copy in copies if copy not in of_targets and copy.correlation > limit]
+    if not others or limit >= LIMIT:
+        return of_targets
+    return [*of_targets, max(others, key=lambda copy: copy.correlation)]
 
 
 def _as_copy(whole: pl.DataFrame, feature: str, target: str) -> TargetCopy | None:
@@ -148,10 +181,10 @@ def _horizon(target: str) -> int:
 def future_names(features: Sequence[str]) -> list[str]:
     """The features whose names suggest values of a later day.
 
-    >>> future_names(["ret_1d", "Target", "ret_fwd_5d", "next_open", "翌日始値", "nextdoor"])
-    ['Target', 'ret_fwd_5d', 'next_open', '翌日始値']
+    >>> future_names(["ret_1d", "Target", "retFwd5d", "next_open", "close t+1", "翌日始値", "nextdoor"])
+    ['Target', 'retFwd5d', 'next_open', 'close t+1', '翌日始値']
     """
-    return [name for name in features if _FUTURE_NAME.search(name)]
+    return [name for name in features if _FUTURE_NAME.search(_HUMP.sub("_", name).lower())]
 
 
 def _spread(days: pl.Series, stocks: int) -> np.ndarray:

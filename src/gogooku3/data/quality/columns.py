@@ -68,8 +68,10 @@ def absurd_returns(frame: pl.DataFrame, targets: Sequence[str], rules: ColumnRul
 def copy_problems(frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str]) -> Iterator[Problem]:
     """Problems of features that follow a target more closely than a forecast can, or have such a name."""
     frame = frame.filter(pl.col(DATE).is_not_null())
-    for copy in copies_in(frame, frame[DATE], features, targets):
-        both = frame[copy.feature].is_not_null() & frame[copy.target].is_not_null()
+    for copy in copies_in(frame, features, targets):
+        both = frame[copy.feature].is_not_null()
+        if copy.target in targets:
+            both &= frame[copy.target].is_not_null()
         check = f"follows {copy.target}, rank correlation {copy.correlation:.2f}"
         name = "target_copy" if copy.is_refused else "follows_target"
         yield from problem_at(name, frame, both, copy.feature, check)

@@ -1,0 +1,69 @@
+"""Returns that a stock earns on its later days, read by row: for comparisons, never as features."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from gogooku3.schema import BOOK_RETURN, CODE, DATE, map_columns, target_column
+
+LAST = 20
+"""Number of later days compared: the longest default horizon."""
+
+
+class LaterReturns:
+    """The one-day returns of the next `LAST` rows of each stock.
+
+    Args:
+        keys: `date, code` of every row, in any order.
+        returns: one per row: of the row's own day, or with `ahead` of the stock's next row.
+    """
+
+    def __init__(self, keys: pl.DataFrame, returns: pl.Series, ahead: bool) -> None:
+        # Sorting integers is twenty times as fast as sorting text.
+        codes = keys[CODE].cast(pl.String).cast(pl.Categorical).to_physical().fill_null(strategy="max")
+        stock = codes.to_numpy()
+        order = np.lexsort((keys[DATE].to_physical().to_numpy(), stock))
+        self._stock = stock[order]
+        self._position = np.empty(len(order), np.int64)
+        self._position[order] = np.arange(len(order))
+        own = returns.cast(pl.Float32).fill_null(float("nan")).to_numpy()[order]
+        self._own = np.concatenate([[np.float32("nan")], own[:-1]]) if ahead and len(own) else own
+        # A target of one day is the return of the next row, and is compared by itself.
+        self._lags = {f"the return on day t+{lag}": lag for lag in range(1 + ahead, LAST + 1)}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the later days' returns, the next one first."""
+        return list(self._lags)
+
+    def take(self, rows: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
+        """Returns by row number and name; NaN after a stock's last row."""
+        position = self._position[rows]
+        columns = {}
+        for name in names:
+            later = np.minimum(position + self._lags[name], len(self._own) - 1)
+            is_own = (later > position) & (self._stock[later] == self._stock[position])
+            columns[name] = np.where(is_own, self._own[later], np.float32("nan"))
+        return pl.DataFrame(columns)
+
+
+def later_returns(keys: pl.DataFrame, columns: pl.DataFrame) -> LaterReturns | None:
+    """Take them from the first of these columns present: `target_1d`, `book_return`, `ret_1d`, a close.
+
+    Args:
+        keys: `date, code` of every row.
+        columns: other columns of the same rows.
+    """
+    one_day = target_column(1)
+    if one_day in columns.columns:
+        return LaterReturns(keys, columns[one_day], ahead=True)
+    for name in (BOOK_RETURN, "ret_1d"):
+        if name in columns.columns:
+            return LaterReturns(keys, columns[name], ahead=False)
+    for name in map_columns(columns.columns, ["close"]):
+        close = pl.col(name).cast(pl.Float64)
+        change = close / close.shift(1).over(CODE, order_by=DATE) - 1
+        returns = keys.select(DATE, CODE).with_columns(columns[name]).select(change).to_series()
+        return LaterReturns(keys, returns, ahead=False)
+    return None
