@@ -42,7 +42,7 @@ def test_an_honest_run_is_clean(copy: Path, capsys: pytest.CaptureFixture[str]) 
     content = json.loads((copy / "audit.json").read_text())
     assert (content["verdict"], content["findings"]) == ("clean", [])
     names = [row["name"] for row in (*content["controls"], *content["probes"])]
-    assert names[-5:] == ["targets", "scales", "repeated", "altered", "removed"]
+    assert names[-6:] == ["targets", "features", "scales", "repeated", "altered", "removed"]
     assert "repeats the predictions of some test days" in (copy / "report.html").read_text()
 
 

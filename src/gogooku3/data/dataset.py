@@ -13,7 +13,7 @@ import polars as pl
 from gogooku3.data.labels import Labels, adjust_labels
 from gogooku3.data.parsing import read_keys, spoiled_numbers
 from gogooku3.data.prices import sorted_unique
-from gogooku3.data.target_leaks import TargetCopy, copies_in, future_names
+from gogooku3.data.target_leaks import TargetCopy, copies_in, future_names, suspicion, suspicious_name
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.fingerprint import table_fingerprint
 from gogooku3.files.tables import SUFFIXES, collect, scan_table
@@ -99,11 +99,14 @@ class ProductionDatasetV3:
         self._scan = scan_table(self.data_path, typed=True)
         self._schema = self._scan.collect_schema()
         self.columns = resolve_columns(self._schema, feature_columns, target_columns)
+        require_columns(self._schema, self.allow_features, "allow_features")
         if feature_columns is None and self.data_path.name.lower().endswith(SUFFIXES[1:]):
             self._refuse_spoiled_features()
         self._names = {canonical: name for name, canonical in self.mapping.items()}
         self.dropped: dict[str, int] = {}
         """Rows that the last load dropped, by reason."""
+        self.copies: tuple[TargetCopy, ...] = ()
+        """Features that follow a target, from the last `load_data`."""
         self.suspicions: list[str] = []
         """Warnings about features that may hold the future, from the last comparison with the targets."""
 
@@ -137,15 +140,20 @@ class ProductionDatasetV3:
     def _book_return(self) -> list[str]:
         return [BOOK_RETURN] if BOOK_RETURN in self._schema else []
 
-    def load_data(self) -> pl.DataFrame:
+    def load_data(self, refuse: bool = True) -> pl.DataFrame:
         """Read the rows: `date: Date, code: String`, then targets and features as Float32, NaN as null.
+
+        Args:
+            refuse: False only records features that follow a target, in `copies`.
 
         Raises:
             DataError: keys are missing, unreadable or duplicate, no row is left, or a feature is a target.
         """
         selected = self._selection(self._source(), [*self.feature_names, *self._book_return])
         frame = self._checked(collect(selected, self.data_path))
-        self.refuse_copies(copies_in(frame, self.feature_names, self.target_names))
+        self.copies = tuple(copies_in(frame, self.feature_names, self.target_names))
+        if refuse:
+            self.refuse_copies(self.copies)
         return frame.drop(self._book_return)
 
     def extent(self) -> tuple[int, int, int] | None:
@@ -197,14 +205,9 @@ class ProductionDatasetV3:
             DataError: a feature follows a target closely, and is not allowed.
         """
         self.suspicions = [
-            f"{copy}; no honest feature is known to do so: check that it uses no later day"
-            for copy in copies
-            if not copy.is_refused or copy.feature in self.allow_features
+            suspicion(copy) for copy in copies if not copy.is_refused or copy.feature in self.allow_features
         ]
-        self.suspicions += [
-            f"the feature {name} has the name of a later value; check that it uses no later day"
-            for name in future_names(self.feature_names)
-        ]
+        self.suspicions += list(map(suspicious_name, future_names(self.feature_names)))
         copies = [copy for copy in copies if copy.is_refused and copy.feature not in self.allow_features]
         if copies:
             spelled = {t: t if t == name else f"{t} (from {name})" for t, name in self._names.items()}

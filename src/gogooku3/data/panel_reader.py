@@ -54,7 +54,8 @@ def read_panel(
     def take(chosen: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
         positions = {name: features.index(name) for name in names if name in features}
         values = {name: panel.values[day[chosen], stock[chosen], at] for name, at in positions.items()}
-        return pl.DataFrame(values).with_columns(index.select(n for n in names if n not in values)[chosen])
+        others = [index[name].gather(chosen) for name in names if name not in values]
+        return pl.DataFrame(values).with_columns(others)
 
     known = index
     if not {target_column(1), BOOK_RETURN} & set(index.columns):

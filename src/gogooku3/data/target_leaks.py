@@ -77,6 +77,16 @@ class TargetCopy:
         )
 
 
+def suspicion(copy: TargetCopy) -> str:
+    """A warning about a feature that is not refused."""
+    return f"{copy}; no honest feature is known to do so: check that it uses no later day"
+
+
+def suspicious_name(name: str) -> str:
+    """A warning about a feature of `future_names`."""
+    return f"the feature {name} has the name of a later value; check that it uses no later day"
+
+
 def find_target_copies(
     days: pl.Series,
     take: Take,

@@ -15,6 +15,7 @@ import polars as pl
 from gogooku3.config import RunConfig, load_config
 from gogooku3.data.dataset import ProductionDatasetV3
 from gogooku3.data.panel import Panel
+from gogooku3.data.target_leaks import TargetCopy, future_names, suspicion, suspicious_name
 from gogooku3.errors import DataError, choices
 from gogooku3.features.quality import QUALITY_FEATURES, normalize_with_quality
 from gogooku3.files.atomic import check_output, write_json_atomic
@@ -52,6 +53,7 @@ _REPEATED = "repeats the predictions of some test days from the saved models; th
 _ALTERED = "alters every feature and target after those days; the predictions must stay bit-identical"
 _REMOVED = "removes all rows after those days; the predictions must stay bit-identical"
 _SCALES = "fits normaliser and market state again on the fold's training days; they must equal those saved"
+_FEATURES = "looks for features that follow a target or later return too closely, or are named like one"
 _TARGETS = "compares the scored targets with the data set's"
 
 
@@ -66,6 +68,7 @@ class _Run:
     predictions: pl.DataFrame
     frame: pl.DataFrame
     features: list[str]
+    copies: tuple[TargetCopy, ...]
 
     @property
     def calendar(self) -> pl.Series:
@@ -106,6 +109,7 @@ def audit_run(
         audited.frame.height,
     )
     audit.check("targets", _TARGETS, list(_targets(audited)), f"{audited.predictions.height:,} rows")
+    audit.check("features", _FEATURES, list(_futures(audited)), _counted(len(audited.features), "feature"))
     folds = audited.folds
     report("scales", 0.1)
     if audited.config.normalization.cross_sectional.enabled:
@@ -173,7 +177,6 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
         end_date=config.dataset.end_date,
         labels=config.dataset.labels,
         delisting_return=config.evaluation.delisting_return,
-        allow_features=config.dataset.allow_features or (),
     )
     if loader.fingerprint != manifest["data"]["fingerprint"]:
         raise DataError(
@@ -184,7 +187,8 @@ def _read(run: Path, data_path: Path | str | None) -> _Run:
     # After the folds, whose checksums cover the explanations.
     read_explanations(run, NETWORK, LIGHTGBM)
     predictions = read_table(run / PREDICTIONS)
-    return _Run(run, manifest, config, folds, predictions, loader.load_data(), loader.feature_names)
+    frame = loader.load_data(refuse=False)
+    return _Run(run, manifest, config, folds, predictions, frame, loader.feature_names, loader.copies)
 
 
 def _targets(run: _Run) -> Iterator[Finding]:
@@ -197,6 +201,19 @@ def _targets(run: _Run) -> Iterator[Finding]:
         if different.height:
             says = f"{different.height:,} scored targets of {horizon} days differ from the data set's"
             yield _finding("targets", name, says, different)
+
+
+def _futures(run: _Run) -> Iterator[Finding]:
+    """Features that hold the future: a leak where `train` would refuse them, else a warning."""
+    allowed = run.config.dataset.allow_features or ()
+    for copy in run.copies:
+        if copy.is_refused and copy.feature not in allowed:
+            says = f"{copy}: it contains the future"
+            yield Finding("features", "leak", copy.feature, says, first_day=copy.days[0])
+        else:
+            yield Finding("features", "warning", copy.feature, suspicion(copy), first_day=copy.days[0])
+    for name in future_names(run.features):
+        yield Finding("features", "warning", name, suspicious_name(name))
 
 
 def _scales(run: _Run) -> Iterator[Finding]:
