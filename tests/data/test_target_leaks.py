@@ -200,9 +200,22 @@ def test_a_single_later_day_is_read_from_the_stocks_own_rows() -> None:
     assert by_row["B", 5] == pytest.approx((3.0, float("nan")), nan_ok=True)
     # The one-day target of a day is the return on the next one.
     ahead = later_returns(frame, frame.with_columns(target_1d=pl.Series([own[row] for row in rows])))
-    assert ahead.names[0] == "the return on day t+2"
-    taken = ahead.take(np.arange(6), ahead.names[:1])
-    assert dict(zip(rows, taken.to_series(), strict=True))["A", 4] == pytest.approx(0.2)
+    by_row = dict(zip(rows, ahead.take(np.arange(6), ahead.names[:2]).rows(), strict=True))
+    assert by_row["A", 4] == pytest.approx((0.1, 0.2))
+    previous = later.previous(np.arange(6))
+    assert [rows[row] if row >= 0 else None for row in previous] == [
+        (code, {5: 4, 8: 5}[day]) if day > 4 else None for code, day in rows
+    ]
+
+
+@pytest.mark.parametrize("name", ["open", "high", "low", "close"])
+def test_prices_of_a_later_day_are_found_by_their_changes(name: str) -> None:
+    prices = generate_market(SyntheticMarketConfig(n_stocks=40, n_days=160)).prices.sort("code", "date")
+    rows = add_targets(prices.with_columns(leak=pl.col(name).shift(-2).over("code")), [1, 5])
+    copies = copies_in(rows, ["leak", "open", "high", "low", "close", "volume"], TARGETS)
+    assert {(copy.feature, copy.is_change) for copy in copies} == {("leak", True)}
+    assert all("the change of leak follows the return on day t+" in str(copy) for copy in copies)
+    assert any(copy.is_refused for copy in copies)
 
 
 def test_names_of_later_values_are_recognised() -> None:

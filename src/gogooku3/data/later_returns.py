@@ -25,17 +25,24 @@ class LaterReturns:
         stock = codes.to_numpy()
         order = np.lexsort((keys[DATE].to_physical().to_numpy(), stock))
         self._stock = stock[order]
+        self._order = order
         self._position = np.empty(len(order), np.int64)
         self._position[order] = np.arange(len(order))
         own = returns.cast(pl.Float32).fill_null(float("nan")).to_numpy()[order]
         self._own = np.concatenate([[np.float32("nan")], own[:-1]]) if ahead and len(own) else own
-        # A target of one day is the return of the next row, and is compared by itself.
-        self._lags = {f"the return on day t+{lag}": lag for lag in range(1 + ahead, LAST + 1)}
+        self._lags = {f"the return on day t+{lag}": lag for lag in range(1, LAST + 1)}
 
     @property
     def names(self) -> list[str]:
         """Names of the later days' returns, the next one first."""
         return list(self._lags)
+
+    def previous(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers of the same stocks' previous rows; -1 before a stock's first row."""
+        position = self._position[rows]
+        before = np.maximum(position - 1, 0)
+        is_own = (before < position) & (self._stock[before] == self._stock[position])
+        return np.where(is_own, self._order[before], -1)
 
     def take(self, rows: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
         """Returns by row number and name; NaN after a stock's last row."""

@@ -7,7 +7,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import numpy as np
@@ -58,12 +58,15 @@ class TargetCopy:
         correlation: |mean rank correlation| over the days with enough pairs; of copies whose sign changes,
             the mean of its absolute value.
         days: the first days on which both are known, at most three.
+        is_change: the change of the feature since the stock's previous row follows the target, as that of
+            the next close does, which is a price and itself follows no return.
     """
 
     feature: str
     target: str
     correlation: float
     days: tuple[dt.date, ...]
+    is_change: bool = False
 
     @property
     def is_refused(self) -> bool:
@@ -71,8 +74,9 @@ class TargetCopy:
         return self.correlation >= LIMIT
 
     def __str__(self) -> str:
+        subject = f"the change of {self.feature}" if self.is_change else self.feature
         return (
-            f"{self.feature} follows {self.target} (rank correlation within a day {self.correlation:.2f}; "
+            f"{subject} follows {self.target} (rank correlation within a day {self.correlation:.2f}; "
             f"first on {', '.join(map(str, self.days))})"
         )
 
@@ -107,8 +111,9 @@ def find_target_copies(
         take: reads rows; null and NaN are unknown.
         features: columns to compare.
         targets: columns to compare them with.
-        later: the stock's returns on single later days, compared too if the sample is large enough. Of these
-            the closest is reported, where no target is close enough to refuse the feature.
+        later: the stock's returns on single later days, compared too if the sample is large enough, also with
+            the features' changes from row to row. Of these the closest is reported, where no target is close
+            enough to refuse the feature.
 
     >>> frame = pl.DataFrame({"target_1d": [0.1, 0.2, None], "leak": [0.1, 0.2, 0], "fair": [0.1, 0, 0.3]})
     >>> frame = frame.with_columns(date=dt.date(2024, 1, 4), code=pl.Series(["A", "B", "C"]))
@@ -117,13 +122,32 @@ def find_target_copies(
     """
     if not len(days) or not features or not targets:
         return []
+    copies = _search(days, take, features, targets, later)
+    if later is not None:
+        refused = {copy.feature for copy in copies if copy.is_refused}
+        rest = [name for name in features if name not in refused]
+        changes = _search(days, _changes(take, later), rest, [], later, STOCKS // 2)
+        copies += [replace(copy, is_change=True) for copy in changes]
+    return copies
+
+
+def _search(
+    days: pl.Series,
+    take: Take,
+    features: Sequence[str],
+    targets: Sequence[str],
+    later: LaterReturns | None,
+    stocks: int = STOCKS,
+) -> list[TargetCopy]:
+    """Copies of targets and of later returns, from a sample first and then from all rows of the suspects."""
     names = [*targets, *(later.names if later else ())]
 
     def read(rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
-        table = take(rows, [name for name in columns if not later or name not in later.names])
-        return table.hstack(later.take(rows, columns[table.width :])) if later else table
+        own = [name for name in columns if not later or name not in later.names]
+        parts = [take(rows, own), *([later.take(rows, columns[len(own) :])] if later else [])]
+        return pl.concat([part for part in parts if part.width], how="horizontal")
 
-    rows = _spread(days, STOCKS)
+    rows = _spread(days, stocks)
     table = _known(read(rows, [*features, *names]), days.gather(rows))
     correlation, pairs = _daily_rank_correlations(table, features, names)
     is_close = (np.abs(_mean_where_defined(correlation)) >= _SCREEN) | (
@@ -135,20 +159,32 @@ def find_target_copies(
     for feature, mask in zip(features, suspect, strict=True):
         if suspects := list(compress(names, mask)):
             whole = _known(read(np.arange(len(days)), [feature, *suspects]), days)
-            copies += _closest(
-                [copy for name in suspects if (copy := _as_copy(whole, feature, name))], targets
-            )
+            close = [copy for name in suspects if (copy := _as_copy(whole, feature, name))]
+            copies += _closest(close, targets)
     return copies
+
+
+def _changes(take: Take, later: LaterReturns) -> Take:
+    """Reads the changes of columns since the stock's previous row; null on its first."""
+
+    def read(rows: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
+        before = later.previous(rows)
+        now, old = (take(part, names).cast(pl.Float64) for part in (rows, np.maximum(before, 0)))
+        is_first = pl.Series(before < 0)
+        return pl.DataFrame([(now[name] - old[name]).set(is_first, None).alias(name) for name in names])
+
+    return read
 
 
 def copies_in(
     frame: pl.DataFrame, features: Sequence[str], targets: Sequence[str] = ("target_1d",)
 ) -> list[TargetCopy]:
     """`find_target_copies` for a frame with `date` and `code`, none of them null."""
-    later = later_returns(frame, frame)
-    return find_target_copies(
-        frame[DATE], lambda rows, names: frame.select(names)[rows], features, targets, later
-    )
+
+    def take(rows: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
+        return frame.select(names)[rows] if names else pl.DataFrame()
+
+    return find_target_copies(frame[DATE], take, features, targets, later_returns(frame, frame))
 
 
 def _closest(copies: Sequence[TargetCopy], targets: Sequence[str]) -> list[TargetCopy]:

@@ -72,7 +72,8 @@ def copy_problems(frame: pl.DataFrame, features: Sequence[str], targets: Sequenc
         both = frame[copy.feature].is_not_null()
         if copy.target in targets:
             both &= frame[copy.target].is_not_null()
-        check = f"follows {copy.target}, rank correlation {copy.correlation:.2f}"
+        subject = "its change follows" if copy.is_change else "follows"
+        check = f"{subject} {copy.target}, rank correlation {copy.correlation:.2f}"
         name = "target_copy" if copy.is_refused else "follows_target"
         yield from problem_at(name, frame, both, copy.feature, check)
     for feature in future_names(features):
