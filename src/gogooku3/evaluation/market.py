@@ -1,5 +1,6 @@
 """Market data as dense arrays `[days, stocks]`: returns, and from prices value traded, size and sector."""
 
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -99,6 +100,7 @@ class Market:
             )
         return located
 
+    @cached_property
     def average(self) -> Floats:
         """Mean return of all stocks with a known return, `[days]`."""
         known = np.isfinite(self.returns) if self.gone is None else np.isfinite(self.returns) & ~self.gone

@@ -18,6 +18,7 @@ from gogooku3.evaluation.portfolio_weights import (
     Floats,
     check_quantile,
     drifted_weights,
+    grown_weights,
     long_weights,
     overlapping_weights,
     quantile_weights,
@@ -277,7 +278,7 @@ def _one_portfolio(
             "n_delisted": np.zeros(len(held), dtype=np.int64)
             if market.delisted is None
             else (is_held & market.delisted[days]).sum(axis=1),
-            "market": market.average()[days],
+            "market": market.average[days],
             **(_exposure(held, traded_weights, market, days, trading.volume_share) if has_prices else {}),
         },
         nan_to_null=True,
@@ -299,15 +300,8 @@ def _trade(held: Floats, market: Market, days: slice, entry: Entry) -> tuple[Flo
     # Positions from the previous open, grown by that day, earn the night; new positions earn the day.
     night, daytime = np.nan_to_num(market.night[days]), market.daytime[days]
     overnight = drifted_weights(held, daytime)
-    earned_overnight = _earned(overnight, night)
-    growth = 1.0 + earned_overnight
-    before = np.divide(
-        overnight * (1.0 + night),
-        growth[:, None],
-        out=np.zeros_like(overnight),
-        where=growth[:, None] > 0.0,
-    )
-    return before, growth * (1.0 + _earned(held, daytime)) - 1.0
+    gross = (1.0 + _earned(overnight, night)) * (1.0 + _earned(held, daytime)) - 1.0
+    return grown_weights(overnight, night), gross
 
 
 def _earned(weights: Floats, returns: Floats) -> Floats:

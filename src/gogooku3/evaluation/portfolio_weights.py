@@ -105,10 +105,22 @@ def overlapping_weights(
     return held
 
 
-def drifted_weights(held: npt.ArrayLike, returns: npt.ArrayLike) -> Floats:
-    """Weights before each day's trading: those of the day before after its returns, relative to the capital.
+def grown_weights(held: npt.ArrayLike, returns: npt.ArrayLike) -> Floats:
+    """Weights after their returns, relative to the capital, `[days, stocks]`: `w (1 + r) / (1 + sum w r)`.
 
-    `w (1 + r) / (1 + sum w r)`; missing returns count as 0, and a total loss leaves no positions.
+    Missing returns count as 0, and a total loss leaves no positions.
+
+    >>> grown_weights([[1.0, -1.0]], [[0.1, 0.0]]).round(3).tolist()
+    [[1.0, -0.909]]
+    """
+    weights, moves = np.asarray(held, dtype=np.float64), np.nan_to_num(np.asarray(returns, dtype=np.float64))
+    growth = 1.0 + (weights * moves).sum(axis=1, keepdims=True)
+    grown: Floats = np.divide(weights * (1.0 + moves), growth, out=np.zeros_like(weights), where=growth > 0.0)
+    return grown
+
+
+def drifted_weights(held: npt.ArrayLike, returns: npt.ArrayLike) -> Floats:
+    """Weights before each day's trading: `grown_weights` of the day before.
 
     Args:
         held: `[days, stocks]`, after each day's trading.
@@ -120,9 +132,7 @@ def drifted_weights(held: npt.ArrayLike, returns: npt.ArrayLike) -> Floats:
     >>> drifted_weights([[1.0, -1.0], [0.0, 0.0]], [[0.1, 0.0], [0.0, 0.0]]).round(3).tolist()
     [[0.0, 0.0], [1.0, -0.909]]
     """
-    weights, moves = np.asarray(held, dtype=np.float64), np.nan_to_num(np.asarray(returns, dtype=np.float64))
-    growth = 1.0 + (weights * moves).sum(axis=1, keepdims=True)
-    grown = np.divide(weights * (1.0 + moves), growth, out=np.zeros_like(weights), where=growth > 0.0)
+    grown = grown_weights(held, returns)
     return np.concatenate([np.zeros_like(grown[:1]), grown[:-1]])
 
 
