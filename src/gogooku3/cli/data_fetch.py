@@ -112,7 +112,7 @@ def yfinance(
     """Fetch daily prices of a list of tickers from Yahoo Finance, for any market it covers.
 
     Yahoo has no list of delisted stocks. Stocks chosen today have survived, so results will be too good.
-    Prices are adjusted for splits. Only new days are requested; a stock is fetched anew after a split. A day
+    Prices are adjusted for splits. Only new days are requested, after a split all days again. A day
     is stored when the session of its exchange is finished.
 
     Example: `gogooku3 data fetch yfinance --tickers dow.txt --from 2016-01-04 --build data/dow.parquet`

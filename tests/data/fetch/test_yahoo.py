@@ -70,7 +70,7 @@ def test_every_evening_only_new_days_are_requested_for_all_tickers(tmp_path: Pat
     assert read_prices(tmp_path).report.rows_read == 16
 
 
-def test_a_stock_listed_later_is_not_fetched_anew_every_evening(tmp_path: Path) -> None:
+def test_a_stock_listed_later_is_not_fetched_whole_every_evening(tmp_path: Path) -> None:
     class Listed(Yahoo):
         def __call__(self, tickers: list[str], start: str, end: str, **options: Any) -> pd.DataFrame:
             return super().__call__(tickers, start, end, **options).loc["2024-01-10":]
@@ -83,7 +83,7 @@ def test_a_stock_listed_later_is_not_fetched_anew_every_evening(tmp_path: Path) 
     assert yahoo.spans[1:] == [("2023-12-05", "2024-01-13")]
 
 
-def test_a_changed_close_of_a_stored_day_fetches_the_stock_anew(tmp_path: Path) -> None:
+def test_a_changed_close_of_a_stored_day_fetches_all_days_again(tmp_path: Path) -> None:
     yahoo = Yahoo(["AAA"])
     fetch_yahoo(tmp_path, ["AAA"], FIRST, LAST, yahoo)
     yahoo.price = 50.0

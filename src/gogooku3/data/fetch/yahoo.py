@@ -74,7 +74,7 @@ def fetch_yahoo(
 ) -> YahooReport:
     """Write each ticker's daily prices between two days, both included, to `folder/TICKER.parquet`.
 
-    Of a file that exists, only the days from its last one on are requested; it is fetched anew if its last
+    Of a file that exists, only the days from its last one on are requested; all are fetched again if its last
     close has changed since, as a split changes all earlier prices. Days whose session is not finished `now`
     (the current time by default) are not stored.
 

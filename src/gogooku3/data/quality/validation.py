@@ -147,9 +147,7 @@ def _check_dataset(
     problems += column_checks.collinear_problems(keyed, features, rules.columns)
     for name in columns.ignored:
         if len(spoiled := spoiled_numbers(frame[name])):
-            problems += unreadable(
-                Parsed(frame[name], spoiled), name, "write plain numbers without separators"
-            )
+            problems += unreadable(Parsed(frame[name], spoiled), name, NUMBER_ADVICE)
             continue
         check = f"ignored ({frame.schema[name]})"
         problems.append(problem("ignored_column", name, frame.height, check=check))
