@@ -105,3 +105,13 @@ def test_reading_in_blocks_needs_little_more_memory_than_the_cube(tmp_path: Path
         done = subprocess.run([sys.executable, "-c", PEAK, str(path), how], capture_output=True, check=True)
         found[how] = int(done.stdout) / cube
     assert found["blocks"] < 1.7 < found["whole"], found
+
+
+def test_a_data_set_without_any_daily_return_is_read(tmp_path: Path) -> None:
+    frame = market(30, 5, 2).rename({"target_1d": "target_5d"})
+    frame.write_parquet(tmp_path / "five.parquet")
+    loader = ProductionDatasetV3(tmp_path / "five.parquet")
+    panel = read_panel(loader, loader.load_index(), [5])
+    whole = Panel.from_frame(frame, ["f0", "f1"], [5])
+    assert np.array_equal(panel.values, whole.values, equal_nan=True)
+    assert np.array_equal(panel.targets, whole.targets, equal_nan=True)

@@ -55,22 +55,29 @@ class LaterReturns:
         return pl.DataFrame(columns)
 
 
+def return_source(names: Sequence[str]) -> str | None:
+    """The first of these columns present: `target_1d`, `book_return`, `ret_1d`, a close."""
+    for name in (target_column(1), BOOK_RETURN, "ret_1d"):
+        if name in names:
+            return name
+    return next(iter(map_columns(names, ["close"])), None)
+
+
 def later_returns(keys: pl.DataFrame, columns: pl.DataFrame) -> LaterReturns | None:
-    """Take them from the first of these columns present: `target_1d`, `book_return`, `ret_1d`, a close.
+    """Take them from the columns' `return_source`; None without one.
 
     Args:
         keys: `date, code` of every row.
         columns: other columns of the same rows.
     """
-    one_day = target_column(1)
-    if one_day in columns.columns:
-        return LaterReturns(keys, columns[one_day], ahead=True)
-    for name in (BOOK_RETURN, "ret_1d"):
-        if name in columns.columns:
-            return LaterReturns(keys, columns[name], ahead=False)
-    for name in map_columns(columns.columns, ["close"]):
-        close = pl.col(name).cast(pl.Float64)
-        change = close / close.shift(1).over(CODE, order_by=DATE) - 1
-        returns = keys.select(DATE, CODE).with_columns(columns[name]).select(change).to_series()
-        return LaterReturns(keys, returns, ahead=False)
-    return None
+    source = return_source(columns.columns)
+    if source is None:
+        return None
+    if source == target_column(1):
+        return LaterReturns(keys, columns[source], ahead=True)
+    if source in (BOOK_RETURN, "ret_1d"):
+        return LaterReturns(keys, columns[source], ahead=False)
+    close = pl.col(source).cast(pl.Float64)
+    change = close / close.shift(1).over(CODE, order_by=DATE) - 1
+    returns = keys.select(DATE, CODE).with_columns(columns[source]).select(change).to_series()
+    return LaterReturns(keys, returns, ahead=False)

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from gogooku3.data.dataset import ROW, ProductionDatasetV3
-from gogooku3.data.later_returns import later_returns
+from gogooku3.data.later_returns import later_returns, return_source
 from gogooku3.data.panel import BLOCK_ROWS, Panel, allocate_panel, write_values
 from gogooku3.data.target_leaks import find_target_copies
-from gogooku3.schema import BOOK_RETURN, DATE, KEYS, map_columns, target_column
+from gogooku3.schema import DATE
 
 
 def read_panel(
@@ -52,15 +52,17 @@ def read_panel(
     write_values(panel, blocks())
 
     def take(chosen: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
-        positions = {name: features.index(name) for name in names if name in features}
-        values = {name: panel.values[day[chosen], stock[chosen], at] for name, at in positions.items()}
-        others = [index[name].gather(chosen) for name in names if name not in values]
-        return pl.DataFrame(values).with_columns(others)
+        cells = day[chosen], stock[chosen]
+        columns = {
+            name: panel.values[(*cells, features.index(name))]
+            if name in features
+            else index[name].gather(chosen)
+            for name in names
+        }
+        return pl.DataFrame(columns)
 
-    known = index
-    if not {target_column(1), BOOK_RETURN} & set(index.columns):
-        sources = [name for name in features if name == "ret_1d" or name in map_columns(features, ["close"])]
-        known = take(np.arange(index.height), [*KEYS, *sources])
+    source = return_source([*index.columns, *features])
+    known = index if source is None else take(np.arange(index.height), [source])
     later = later_returns(index, known)
     copies = find_target_copies(index[DATE], take, features, loader.target_names, later)
     loader.refuse_copies(copies)
