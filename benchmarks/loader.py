@@ -1,11 +1,11 @@
-"""Samples per second from the loader: windows of 60 days x 145 features, gathered from the panel.
+"""Samples per second from the loader: a month and the 60 days before it x 145 features, from the panel.
 
-    python benchmarks/loader.py [--rounds 5] [--batch 512] [--json]
+    python benchmarks/loader.py [--rounds 5] [--batch 2048] [--json]
 
-Ours are the batches of a training step: windows, masks, labels, neighbours and market state of whole days in
-random order, from a panel of 632 stocks x 959 days. A second market lacks every eighth stock, so that its
-windows are copied row by row instead of as blocks. The limit is a plain copy of as many bytes from the panel
-into allocated memory. All run on one thread; processor time is compared. The peers are pytorch-forecasting's
+Ours are the batches of a training step: stretches, masks, labels, ranks, neighbours and market state of
+blocks in random order, from a panel of 632 stocks x 959 days. A second market lacks every eighth stock. The
+limit is a plain copy of as many bytes from the panel into allocated memory. All run on one thread; processor
+time is compared. The peers serve a window of 60 days for each sample: pytorch-forecasting's
 loader and Qlib's window sampler, indexed by whole batches (`peer_tft.py`, `peer_qlib.py`).
 """
 
@@ -20,12 +20,13 @@ import torch
 from harness import Figure
 from random_market import random_batches, random_panel
 
-from gogooku3.training.batches import DayBatchSampler, PanelBatches
+from gogooku3.training.batches import Block, PanelBatches
+from gogooku3.training.block_sampler import BlockSampler
 
 HERE = Path(__file__).resolve().parent
 FEATURES, STEPS = 145, 60
 STOCKS, DAYS = 632, 959
-"""The reference size; a batch is one day."""
+"""The reference size."""
 PEERS = {
     "pytorch-forecasting": ("pytorch_forecasting", "peer_tft.py", 60),
     "Qlib": ("qlib", "peer_qlib.py", 8),
@@ -33,44 +34,48 @@ PEERS = {
 """Name -> (package, script, required ratio)."""
 
 
-def our_rate(batches: PanelBatches, packs: list[list[int]]) -> float:
+def our_rate(batches: PanelBatches, steps: list[list[Block]]) -> float:
     """Samples per processor second over some batches."""
 
     def gather() -> None:
-        for days in packs:
-            batches.gather(days)
+        for blocks in steps:
+            batches.gather(blocks)
 
-    samples = sum(int(batches.samples_by_day[days].sum()) for days in packs)
-    return samples / harness.processor_seconds(gather)
+    return _samples(steps) / harness.processor_seconds(gather)
 
 
-def copy_rate(values: torch.Tensor, packs: list[list[int]], stocks: int) -> float:
-    """Samples per processor second of plain copies of a day's windows from the panel."""
-    size = STEPS * stocks
-    out = torch.zeros(size, FEATURES)
+def copy_rate(values: torch.Tensor, steps: list[list[Block]]) -> float:
+    """Samples per processor second of plain copies of as many rows of the panel."""
+    sizes = [sum(len(block.stocks) * (STEPS + len(block.days)) for block in blocks) for blocks in steps]
+    out = torch.zeros(max(sizes), FEATURES)
 
     def copy() -> None:
-        for days in packs:
-            last = (days[0] + 1) * stocks
-            out.copy_(values[last - size : last])
+        for number, size in enumerate(sizes):
+            size = min(size, len(values))
+            first = number * max(sizes) % (len(values) - size + 1)
+            out[:size].copy_(values[first : first + size])
 
-    return stocks * len(packs) / harness.processor_seconds(copy)
+    return _samples(steps) / harness.processor_seconds(copy)
+
+
+def _samples(steps: list[list[Block]]) -> int:
+    return sum(len(block.stocks) * len(block.days) for blocks in steps for block in blocks)
 
 
 def ours(given: argparse.Namespace) -> dict[str, float]:
     """The arm whose memory is measured: a panel and its batches."""
-    batches, packs, _ = _batches(given)
-    return {"samples_per_s": our_rate(batches, packs)}
+    batches, steps, _ = _batches(given)
+    return {"samples_per_s": our_rate(batches, steps)}
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:
     """Ours against a plain copy and both peers."""
-    batches, packs, values = _batches(given)
+    batches, steps, values = _batches(given)
     gappy = _batches(given, every_eighth_listed=False)
     arms: dict[str, Callable[[], float]] = {
-        "ours": lambda: our_rate(batches, packs),
+        "ours": lambda: our_rate(batches, steps),
         "with gaps": lambda: our_rate(*gappy[:2]),
-        "plain copy": lambda: copy_rate(values, packs, batches.n_stocks),
+        "plain copy": lambda: copy_rate(values, steps),
     }
     missing = {}
     for name, (package, peer, _) in PEERS.items():
@@ -101,17 +106,17 @@ def figures(given: argparse.Namespace) -> list[Figure]:
 
 def _batches(
     given: argparse.Namespace, every_eighth_listed: bool = True
-) -> tuple[PanelBatches, list[list[int]], torch.Tensor]:
-    """A panel's batches, some lists of days in random order, and the panel's rows."""
+) -> tuple[PanelBatches, list[list[Block]], torch.Tensor]:
+    """A panel's batches, the blocks of some steps in random order, and the panel's rows."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    stocks, days = (8, 90) if given.tiny else (STOCKS, DAYS)
+    stocks, days = (40, 120) if given.tiny else (STOCKS, DAYS)
     panel = random_panel(stocks, days, FEATURES)
     panel.mask[:, ::8] = every_eighth_listed
     batches = random_batches(panel, STEPS, 2 * FEATURES)
-    packs = DayBatchSampler(batches.samples_by_day, range(days), given.batch, seed=0).batches()[:20]
-    batches.gather(packs[0])
-    return batches, packs, torch.from_numpy(panel.values).view(-1, FEATURES)
+    steps = BlockSampler(batches, range(days), given.batch, seed=0).steps()[:20]
+    batches.gather(steps[0])
+    return batches, steps, torch.from_numpy(panel.values).view(-1, FEATURES)
 
 
 def _peer_rate(script: str, python: str) -> float:
@@ -121,7 +126,7 @@ def _peer_rate(script: str, python: str) -> float:
 
 def add_batch(parser: argparse.ArgumentParser) -> None:
     """Add `--batch`."""
-    parser.add_argument("--batch", type=int, default=512, help="samples per batch")
+    parser.add_argument("--batch", type=int, default=2048, help="samples per batch")
 
 
 if __name__ == "__main__":

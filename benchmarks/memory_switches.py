@@ -1,8 +1,8 @@
 """Memory and time of a step with gradient checkpointing, and with half batches and accumulation.
 
-Measures one optimiser step over the same rows: the peak memory above that of model, optimiser and panel, and
-the time per row, against a plain step. Each arm is a separate process. Gradients are equal up to rounding, as
-tests/training/test_memory_switches.py verifies.
+Measures one optimiser step over the same blocks, each a month of a few stocks: the peak memory above that of
+model, optimiser and panel, and the time per row, against a plain step. Each arm is a separate process.
+Gradients are equal up to rounding, as tests/training/test_memory_switches.py verifies.
 
     python benchmarks/memory_switches.py [--rows 512] [--json]
 """
@@ -19,10 +19,11 @@ from harness import Figure, main, run_arm
 from random_market import random_batches, random_panel
 
 from gogooku3.models import ATFTGATFANModel
-from gogooku3.training.batches import PanelBatches
+from gogooku3.training.batches import Block
+from gogooku3.training.block_sampler import MONTH_DAYS
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 
-DAYS_PER_STEP = 4
+BLOCKS_PER_STEP = 4
 ARMS = {
     "plain": (False, 1),
     "checkpointing": (True, 1),
@@ -40,36 +41,38 @@ def measure(
     torch.set_num_threads(1)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    panel = random_panel(rows // DAYS_PER_STEP, steps + DAYS_PER_STEP, features)
+    per_block = max(1, rows // (MONTH_DAYS * BLOCKS_PER_STEP))
+    panel = random_panel(per_block * BLOCKS_PER_STEP, steps + 2 * MONTH_DAYS, features)
     batches = random_batches(panel, steps).to(device)
+    month = max(batches.months(range(panel.n_days)), key=len)
+    stocks = np.arange(panel.n_stocks).reshape(BLOCKS_PER_STEP, per_block)
+    blocks = [Block(month, own) for own in stocks]
     model = ATFTGATFANModel(features, hidden, sequence_length=steps, gradient_checkpointing=checkpointing).to(
         device
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     loss = MultiHorizonFinancialLoss().to(device)
 
-    def step(batches: PanelBatches, days: list[int], size: int) -> None:
-        for start in range(0, len(days), size):
-            batch = batches.gather(days[start : start + size])
-            (loss(model(*batch.inputs), batch.labels) * size / len(days)).backward()
+    def step(blocks: list[Block], size: int) -> None:
+        for start in range(0, len(blocks), size):
+            batch = batches.gather(blocks[start : start + size])
+            predictions = batch.base + model.windows(batch.inputs)
+            (loss(predictions, batch.labels) * size / len(blocks)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
 
-    days = list(range(steps, steps + DAYS_PER_STEP))
-    few = np.zeros(panel.mask.shape, dtype=bool)
-    few[days, :8] = True
     # A small step first loads kernels and creates gradients and the optimiser's state.
-    step(PanelBatches(panel, panel.targets, steps, samples=few).to(device), days, DAYS_PER_STEP)
+    step([Block(month, np.arange(1))], 1)
     baseline = _reset_peak(device)
     seconds = []
     for _ in range(repeats):
         started = _clock(device)
-        step(batches, days, DAYS_PER_STEP // parts)
+        step(blocks, BLOCKS_PER_STEP // parts)
         seconds.append(_clock(device) - started)
     return {
         "arm": arm,
         "peak_mb": (_peak(device) - baseline) / 1e6,
-        "ms_per_row": 1000 * min(seconds) / rows,
+        "ms_per_row": 1000 * min(seconds) / (len(month) * panel.n_stocks),
     }
 
 
@@ -111,7 +114,7 @@ def figures(given: argparse.Namespace) -> list[Figure]:
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
     """Add the options of this script."""
-    parser.add_argument("--rows", type=int, default=512, help="rows per optimiser step")
+    parser.add_argument("--rows", type=int, default=512, help="most rows per optimiser step")
     parser.add_argument("--hidden", type=int, default=128, help="width of the network")
 
 

@@ -107,11 +107,11 @@ def parts(given: argparse.Namespace) -> dict[str, object]:
         drift(fold.feature_statistics, inputs.panel, inputs.statistics, inputs.days[-1])
     note("drift")
     model = next(iter(fold.networks.values()))
-    batch = inputs.batches.gather([inputs.days[-1]])
+    batch = inputs.batch(inputs.days[-1])
     started = time.perf_counter()
     network_output(fold, model, batch)
     network_s = time.perf_counter() - started
-    samples, steps, features = batch.x.shape
+    samples, steps, features = batch.inputs.x.shape
     width = model.settings["hidden_dim"]
     multiplications = samples * steps * (features * width + 2 * 2 * width * 4 * width)
     threads = torch.get_num_threads()

@@ -13,7 +13,7 @@ def random_panel(stocks: int, days: int, features: int) -> Panel:
     """A panel in which every stock trades every day."""
     rng = np.random.default_rng(0)
     return Panel(
-        dates=np.datetime64("2024-01-04") + np.arange(days),
+        dates=np.busday_offset(np.datetime64("2020-01-01"), np.arange(days), roll="forward"),
         codes=tuple(f"{stock:04}" for stock in range(stocks)),
         features=tuple(f"f{number}" for number in range(features)),
         values=rng.standard_normal((days, stocks, features), dtype=np.float32),

@@ -205,7 +205,7 @@ def test_values_come_after_overrides_and_need_no_quoting() -> None:
             "unknown setting 'embargo_days'; did you mean 'split.embargo_days'? the groups are: ",
         ),
         ("modle.hidden_dim=64", "unknown setting 'modle'; did you mean 'model'?"),
-        ("zzz.qqq=1", "unknown setting 'zzz'; the groups are: model, training, "),
+        ("zzz.qqq=1", "unknown setting 'zzz'; the groups are: model, snapshot, training, "),
         (
             "model.hidden_dim=wide",
             "model.hidden_dim: expected a whole number, came 'wide'; the default is 256",

@@ -131,7 +131,11 @@ def test_the_features_benchmark_runs() -> None:
 
 def test_the_gpu_benchmark_needs_a_gpu_unless_tiny(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = script("gpu_training", "--tiny")
-    assert [figure.unit for figure in figures] == ["s", "s", "GB"] and figures[0].ours and figures[0].ours > 0
+    assert (
+        [figure.unit for figure in figures] == ["s", "s", "GB", "of the loss"]
+        and figures[0].ours
+        and figures[0].ours > 0
+    )
     assert "samples/s" in figures[0].note and figures[0].ratio is None
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (missing,) = script("gpu_training")

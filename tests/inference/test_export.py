@@ -1,10 +1,11 @@
-"""Tests that an exported file reproduces the network for any number of stocks and documents its inputs."""
+"""Tests that an exported file reproduces the network on any day and documents its inputs."""
 
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,7 @@ from gogooku3.inference.one_day_module import OneDayNetwork
 from gogooku3.inference.predict import network_output, read_inputs
 from gogooku3.inference.saved_fold import SavedFold
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.snapshot import ranks_within
 
 ONNX_MISSING = "onnx, onnxscript or onnxruntime is not installed"
 each_format = pytest.mark.parametrize("kind", ["onnx", "torch"])
@@ -66,13 +68,14 @@ def runners(files: dict[str, Path]) -> dict[str, Runner]:
 
 
 @each_format
-def test_a_file_predicts_as_the_network_does_for_any_number_of_stocks(
+def test_a_file_predicts_as_the_network_does_for_any_number_of_stocks_and_any_day(
     kind: str, runners: dict[str, Runner], network: OneDayNetwork
 ) -> None:
     run = runners[kind]
     generator = torch.Generator().manual_seed(7)
-    for stocks in (2, 3, 5, 16, 30, 101):
-        inputs = network.random_inputs(stocks, generator)
+    for stocks, day_of_month in ((2, 0), (2, 22), (3, 1), (16, 11), (101, 4)):
+        inputs = network.random_inputs(stocks, day_of_month, generator)
+        assert inputs["features"].shape == (stocks, 43, 145)
         with torch.inference_mode():
             expected = network(**inputs).numpy()
         assert expected.std() > 0.01
@@ -86,9 +89,10 @@ def test_the_order_of_stocks_changes_no_prediction(
 ) -> None:
     run = runners[kind]
     generator = torch.Generator().manual_seed(3)
-    inputs = {name: tensor.numpy() for name, tensor in network.random_inputs(11, generator).items()}
+    inputs = {name: tensor.numpy() for name, tensor in network.random_inputs(11, 3, generator).items()}
     order = torch.randperm(11, generator=generator).numpy()
-    moved = {name: array if name == "market" else array[order] for name, array in inputs.items()}
+    fixed = ("market", "day_of_month")
+    moved = {name: array if name in fixed else array[order] for name, array in inputs.items()}
     moved["neighbours"] = np.argsort(order)[moved["neighbours"]]
     np.testing.assert_allclose(run(moved), run(inputs)[order], atol=1e-5, rtol=0)
 
@@ -98,12 +102,15 @@ def test_every_input_changes_the_predictions(
     kind: str, runners: dict[str, Runner], network: OneDayNetwork
 ) -> None:
     run = runners[kind]
-    tensors = network.random_inputs(11, torch.Generator().manual_seed(3))
+    tensors = network.random_inputs(11, 5, torch.Generator().manual_seed(3))
     inputs = {name: tensor.numpy() for name, tensor in tensors.items()}
-    assert set(inputs) == {"features", "traded", "neighbours", "correlations", "is_neighbour", "market"}
+    links = {"neighbours", "correlations", "is_neighbour"}
+    assert set(inputs) == {"features", "traded", "day_of_month", "ranks", "market"} | links
     changed = {
         "features": inputs["features"] + 1,
-        "traded": ~inputs["traded"] | (np.arange(20) == 19),
+        "traded": ~inputs["traded"],
+        "day_of_month": inputs["day_of_month"] + 1,
+        "ranks": 1 - inputs["ranks"],
         "neighbours": (inputs["neighbours"] + 1) % 11,
         "correlations": -inputs["correlations"],
         "is_neighbour": ~inputs["is_neighbour"],
@@ -112,6 +119,10 @@ def test_every_input_changes_the_predictions(
     whole = run(inputs)
     for name, array in changed.items():
         assert not np.array_equal(run(inputs | {name: array}), whole), name
+    later = {name: inputs[name].copy() for name in ("features", "traded")}
+    later["features"][:, 26:] = 7
+    later["traded"][:, 26:] ^= True
+    assert np.array_equal(run(inputs | later), whole), "steps after the predicted day"
 
 
 @each_format
@@ -126,18 +137,21 @@ def test_the_metadata_describe_the_inputs_and_the_origin_of_the_network(
     assert about["features"][:2] == saved["features"][:2] and len(about["features"]) == 145
     assert about["horizons"] == [1, 5, 10, 20] and about["sequence_length"] == 20
     assert about["inputs"] == {
-        "features": ["stocks", 20, 145],
-        "traded": ["stocks", 20],
+        "features": ["stocks", 43, 145],
+        "traded": ["stocks", 43],
+        "day_of_month": [1],
+        "ranks": ["stocks", 145],
         "neighbours": ["stocks", 10],
         "correlations": ["stocks", 10],
         "is_neighbour": ["stocks", 10],
         "market": [1, 290],
     }
+    assert {"features", "day_of_month", "ranks"} <= set(about["meaning"]) <= set(about["inputs"])
     assert about["run"] == f"trained/{trained_run.name}" and about["network"] == "seed 1"
     assert about["versions"]["torch"] == torch.__version__
 
 
-def metadata(kind: str, path: Path) -> dict[str, object]:
+def metadata(kind: str, path: Path) -> dict[str, Any]:
     if kind == "torch":
         extra = {"gogooku3.json": ""}
         torch.export.load(path, extra_files=extra)
@@ -183,8 +197,9 @@ def test_a_day_of_a_run_gives_the_same_output_as_the_network_itself(
     fold: SavedFold, network: OneDayNetwork, small_dataset: Path
 ) -> None:
     inputs = read_inputs(fold, small_dataset)
-    batch = inputs.batches.gather([inputs.days[-1]])
-    arrays = {name: torch.from_numpy(array) for name, array in day_inputs(batch).items()}
+    day = inputs.days[-1]
+    batch = inputs.batch(day)
+    arrays = {name: torch.from_numpy(array) for name, array in day_inputs(inputs, day).items()}
     single = replace(fold, half_precision=False)
     with torch.inference_mode():
         torch.testing.assert_close(network(**arrays), network_output(single, network.network, batch))
@@ -193,11 +208,14 @@ def test_a_day_of_a_run_gives_the_same_output_as_the_network_itself(
 def test_a_network_without_neighbours_has_no_neighbour_inputs() -> None:
     torch.manual_seed(0)
     model = ATFTGATFANModel(3, 8, 2, 1, [1, 5], sequence_length=4, use_regime=False).eval()
-    torch.nn.init.normal_(model.direct.weight)
     for network in (OneDayNetwork(model, 0), OneDayNetwork(without_graph(), 4)):
-        assert network.input_shapes == {"features": (4, 3), "traded": (4,)}
-        inputs = network.random_inputs(5, torch.Generator().manual_seed(0))
-        expected = network.network(inputs["features"], inputs["traded"])
+        for head in network.network.heads.values():
+            torch.nn.init.normal_(head[-1].weight)
+        assert set(network.input_shapes) == {"features", "traded", "day_of_month", "ranks"}
+        inputs = network.random_inputs(5, 2, torch.Generator().manual_seed(0))
+        inputs["ranks"] = ranks_within(inputs["features"][:, 6], torch.zeros(5))
+        expected = network.network(inputs["features"][:, :7], inputs["traded"][:, :7])
+        assert expected.std() > 0
         torch.testing.assert_close(network(**inputs), expected)
 
 
@@ -207,7 +225,7 @@ def without_graph() -> ATFTGATFANModel:
     ).eval()
 
 
-def test_the_difference_is_the_largest_over_all_numbers_of_stocks(network: OneDayNetwork) -> None:
+def test_the_difference_is_the_largest_over_all_tested_days(network: OneDayNetwork) -> None:
     def predict(inputs: export.Arrays, wrong: float) -> np.ndarray:
         with torch.inference_mode():
             predicted = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from gogooku3.errors import DataError
 from gogooku3.inference.predict import FoldPredictions, predict_days, read_inputs
@@ -51,6 +53,25 @@ def test_predictions_of_test_days_equal_the_runs_own(
             )
             written = written.filter(pl.col("date").is_between(first, last))
             np.testing.assert_allclose(own["prediction_5d"], written["prediction_5d"], atol=1e-6)
+
+
+def test_the_days_predicted_together_do_not_change_a_prediction(
+    trained_run: Path, small_dataset: Path, small_frame: pl.DataFrame
+) -> None:
+    """Nor does the first day that is read."""
+    fold = replace(SavedFold.open(trained_run), half_precision=False)
+    for model in fold.networks.values():
+        model.windows_share.fill_(1)
+        for head in model.heads.values():
+            torch.nn.init.normal_(head[-1].weight)
+    days = small_frame["date"].unique().sort()[-50:]
+    together = predict_days(fold, read_inputs(fold, small_dataset, days[0], days[-1]))
+    assert len(set(days.dt.month())) == 4
+    for day in (days[0], days[20], days[-1]):
+        for name, alone in predict_days(fold, read_inputs(fold, small_dataset, day, day)).members.items():
+            same_day = together.members[name].filter(date=day)
+            assert alone["prediction_5d"].std() > 0.1
+            np.testing.assert_allclose(alone["prediction_5d"], same_day["prediction_5d"], atol=1e-5)
 
 
 def test_later_days_do_not_change_a_prediction_at_all(fold: SavedFold, small_frame: pl.DataFrame) -> None:
@@ -169,22 +190,12 @@ def test_a_flipped_byte_in_any_file_of_a_model_is_refused(trained_run: Path, tmp
     SavedFold.load(tmp_path / "run")
 
 
-def test_a_run_from_before_version_0_2_predicts_the_same(
-    trained_run: Path, small_dataset: Path, tmp_path: Path
-) -> None:
-    """Such runs keep the files of networks and trees in the fold's folder, without seals."""
+def test_a_network_of_an_older_version_is_refused(trained_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
-    fold = run / "fold_0"
-    for folder in (fold / "atft_gat_fan", fold / "lightgbm"):
-        for path in sorted(folder.iterdir()):
-            path.rename(fold / path.name)
-        folder.rmdir()
-    shutil.rmtree(fold / "linear")
-    for seal in fold.rglob("fit.json"):
-        seal.unlink()
-    old, new = (SavedFold.load(folder) for folder in (run, trained_run))
-    before, after = (predict_days(each, read_inputs(each, small_dataset)) for each in (old, new))
-    assert before.linear is None
-    assert before.lightgbm is not None and before.lightgbm.equals(after.lightgbm)
-    assert before.network.equals(after.network)
+    folder = run / "fold_0" / "atft_gat_fan" / "seed_0"
+    weights = load_file(folder / "model.safetensors")
+    weights["direct.bias"] = weights.pop("heads_norm.bias")
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"as 'direct\.bias': an older version trained it, .*; train again"):
+        SavedFold.load(run)

@@ -1,261 +1,286 @@
-"""The network: size, invariances of its predictions, and explanations."""
+"""The network: size, parts of its predictions, invariances, and explanations."""
 
 import datetime as dt
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from networks import random_network
-from torch import Tensor
 
 from gogooku3.errors import ConfigError
 from gogooku3.graph.stock_graph import StockGraph
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelInputs
 from gogooku3.models.graph_attention import Neighbours
+from gogooku3.models.snapshot import ranks_within
 
-STOCKS, STEPS, FEATURES = 6, 8, 5
+STOCKS, LENGTH, STEPS, FEATURES, MARKET = 6, 8, 10, 5, 3
 
-
-def stock_graph(seed: int = 0) -> StockGraph:
-    """Three neighbours per stock, some negative, some absent."""
-    rng = np.random.default_rng(seed)
-    neighbours = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
-    valid = rng.random((STOCKS, 3)) < 0.8
-    weights = np.where(valid, rng.uniform(-1, 1, (STOCKS, 3)), 0).astype(np.float32)
-    codes = tuple(f"{i:04}" for i in range(STOCKS))
-    return StockGraph(codes, neighbours, weights, valid, dt.date(2024, 1, 31))
+MakeInputs = Callable[..., ModelInputs]
 
 
-def as_neighbours(graph: StockGraph) -> Neighbours:
-    return Neighbours(
-        torch.from_numpy(graph.neighbours), torch.from_numpy(graph.weights), torch.from_numpy(graph.valid)
-    )
+def network(**changes: object) -> ATFTGATFANModel:
+    """Random weights in every part, the linear path included, and shares of neither 0 nor 1."""
+    model = random_network(**{"market_dim": MARKET, **changes})
+    torch.nn.init.normal_(model.linear.weight)
+    torch.nn.init.uniform_(model.snapshot_share, 0.3, 0.9)
+    torch.nn.init.uniform_(model.windows_share, 0.3, 0.9)
+    return model
 
 
-def windows(samples: int = STOCKS, seed: int = 2) -> tuple[Tensor, Tensor]:
-    """Windows with absent steps, which are 0; the current step is always present."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(samples, STEPS, FEATURES, generator=generator)
-    mask = torch.rand(samples, STEPS, generator=generator) < 0.8
-    mask[:, -1] = True
-    return x * mask[:, :, None], mask
+@pytest.fixture
+def day(make_inputs: MakeInputs) -> ModelInputs:
+    """Inputs of one day."""
+    return make_inputs(STOCKS, market_dim=MARKET)
 
 
-def two_days(neighbours: Neighbours) -> Neighbours:
-    """The same edges on two consecutive days of a batch."""
-    return Neighbours(
-        torch.cat([neighbours.index, neighbours.index + STOCKS]),
-        neighbours.weight.repeat(2, 1),
-        neighbours.valid.repeat(2, 1),
-    )
+@pytest.fixture
+def three_days(make_inputs: MakeInputs) -> ModelInputs:
+    """Inputs whose last three days are predicted."""
+    return make_inputs(STOCKS, 3, market_dim=MARKET)
 
 
-def test_the_default_network_has_5_6_million_parameters() -> None:
-    model = ATFTGATFANModel()
-    assert 5_550_000 <= model.n_parameters <= 5_650_000
+def without_gradient(model: ATFTGATFANModel) -> list[str]:
+    return [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+
+
+# --- size and shapes ---------------------------------------------------------------------------------------
+
+
+def test_the_default_network_has_5_6_million_parameters_and_the_documented_shapes() -> None:
+    for market_dim in (0, 290):
+        assert 5_550_000 <= ATFTGATFANModel(market_dim=market_dim).n_parameters <= 5_650_000
+    model, x = ATFTGATFANModel(), torch.randn(3, 60, 145)
     assert model.prediction_horizons == (1, 5, 10, 20)
+    assert torch.equal(model.eval()(x), torch.zeros(3, 4)), "every part is 0 before it is fitted"
+    output = model.explain(x)
+    assert output.temporal_attention.shape == (3, 4, 8, 60)
+    assert output.graph_embeddings.shape == (3, 256)
+    assert output.contributions.shape == (3, 4, 145)
+    assert output.feature_importance.shape == (3, 145) and (output.feature_importance == 0).all()
 
 
-def test_a_window_gives_one_prediction_per_horizon() -> None:
-    x, mask = windows()
-    predictions = random_network()(x, mask)
-    assert predictions.shape == (STOCKS, 2)
-    assert predictions.dtype == torch.float32
-    assert random_network(prediction_horizons=[3])(x).shape == (STOCKS, 1)
-
-
-def test_permuting_stocks_permutes_predictions() -> None:
-    model, (x, mask) = random_network(), windows()
-    neighbours = as_neighbours(stock_graph())
-    predictions = model(x, mask, neighbours=neighbours)
-    order = torch.randperm(STOCKS)
-    position = torch.empty_like(order)
-    position[order] = torch.arange(STOCKS)
-    moved = Neighbours(position[neighbours.index[order]], neighbours.weight[order], neighbours.valid[order])
-    permuted = model(x[order], mask[order], neighbours=moved)
-    torch.testing.assert_close(permuted, predictions[order], atol=1e-6, rtol=1e-5)
-
-
-def test_other_days_in_the_batch_change_no_prediction() -> None:
-    model, (x, mask), (later, later_mask) = random_network(), windows(), windows(seed=3)
-    neighbours = as_neighbours(stock_graph())
-    single_day = model(x, mask, neighbours=neighbours)
-    day = torch.arange(2).repeat_interleave(STOCKS)
-    for scale in (1, -20):
-        both = model(
-            torch.cat([x, scale * later]), torch.cat([mask, later_mask]), day, two_days(neighbours), n_days=2
-        )
-        torch.testing.assert_close(both[:STOCKS], single_day, atol=1e-6, rtol=0)
-    shuffled = torch.randperm(2 * STOCKS)
-    no_neighbours = Neighbours.none(2 * STOCKS)
-    both = model(torch.cat([x, later]), torch.cat([mask, later_mask]), day, no_neighbours, n_days=2)
-    mixed = model(
-        torch.cat([x, later])[shuffled],
-        torch.cat([mask, later_mask])[shuffled],
-        day[shuffled],
-        no_neighbours,
-        n_days=2,
-    )
-    torch.testing.assert_close(mixed, both[shuffled], atol=1e-6, rtol=0)
-
-
-def test_a_neighbour_of_the_same_day_changes_the_prediction() -> None:
-    model, (x, mask) = random_network(), windows()
-    neighbours = as_neighbours(stock_graph())
-    neighbour = int(neighbours.index[0][neighbours.valid[0]][0])
-    before = model(x, mask, neighbours=neighbours)[0]
-    x[neighbour] *= -1
-    assert not torch.allclose(model(x, mask, neighbours=neighbours)[0], before)
-
-
-def test_without_a_graph_and_with_an_empty_one_predictions_are_equal() -> None:
-    model, (x, mask) = random_network(), windows()
-    torch.testing.assert_close(model(x, mask), model(x, mask, neighbours=Neighbours.none(STOCKS)))
-
-
-def test_the_graph_at_construction_serves_the_windows_of_its_stocks() -> None:
-    graph, (x, mask) = stock_graph(), windows()
-    expected = random_network()(x, mask, neighbours=as_neighbours(graph))
-    model = random_network(graph_info=graph)
-    torch.testing.assert_close(model(x, mask), expected)
-    assert model.graph_info is graph
-
-
-def test_update_graph_replaces_the_standing_graph() -> None:
-    (x, mask), later = windows(), stock_graph(9)
-    model = random_network(graph_info=stock_graph())
-    before = model(x, mask)
-    model.update_graph(later)
-    assert model.graph_info is later
-    assert not torch.allclose(model(x, mask), before)
-    torch.testing.assert_close(model(x, mask), random_network()(x, mask, neighbours=as_neighbours(later)))
-
-
-def test_a_standing_graph_of_another_size_is_refused() -> None:
-    x, mask = windows(4)
-    with pytest.raises(ValueError, match="standing graph has 6 stocks but 4 samples came"):
-        random_network(graph_info=stock_graph())(x, mask)
-
-
-def test_an_explanation_has_the_documented_shapes() -> None:
-    x, mask = windows()
-    model = random_network(graph_info=stock_graph())
-    output = model.explain(x, mask)
-    assert output.predictions.shape == (STOCKS, 2)
-    assert output.temporal_attention.shape == (STOCKS, 2, 2, STEPS)
+def test_an_explanation_has_the_documented_shapes_and_its_shares_sum_to_one(day: ModelInputs) -> None:
+    output = network().explain(*day[:6])
+    assert output.predictions.shape == (STOCKS, 2) and output.predictions.dtype == torch.float32
+    assert output.temporal_attention.shape == (STOCKS, 2, 2, LENGTH)
     assert output.feature_importance.shape == (STOCKS, FEATURES)
     assert output.graph_attention.shape == (STOCKS, 2, 4)
     assert output.graph_embeddings.shape == (STOCKS, 16)
-
-
-def test_attention_and_importance_sum_to_one() -> None:
-    x, mask = windows()
-    output = random_network(graph_info=stock_graph()).explain(x, mask)
+    assert output.contributions.shape == (STOCKS, 2, FEATURES)
     for shares in (output.temporal_attention, output.graph_attention, output.feature_importance):
         assert (shares >= 0).all()
         torch.testing.assert_close(shares.sum(dim=-1), torch.ones(shares.shape[:-1]))
-    assert (output.temporal_attention.permute(0, 3, 1, 2)[~mask] == 0).all()
+    assert (output.temporal_attention.permute(0, 3, 1, 2)[~day.step_mask[:, -LENGTH:]] == 0).all()
 
 
-def test_a_feature_that_the_network_does_not_read_has_no_importance() -> None:
-    model, (x, mask) = random_network(), windows()
-    unread = [2, 4]
+def test_three_days_give_one_prediction_per_series_day_and_horizon(three_days: ModelInputs) -> None:
+    assert network()(*three_days).shape == (STOCKS * 3, 2)
+    assert network(prediction_horizons=[3])(*three_days).shape == (STOCKS * 3, 1)
+
+
+# --- the prediction ----------------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_the_linear_path_plus_the_shares_of_snapshot_and_heads(day: ModelInputs) -> None:
+    model, today = network(), day.x[:, -1]
+    embedding = model.explain(*day[:6]).graph_embeddings
+    linear, snapshot = today @ model.linear.weight, model.snapshot(today, day.ranks)
+    heads = torch.cat([head(model.heads_norm(embedding)) for head in model.heads.values()], dim=1)
+    expected = linear + model.snapshot_share * snapshot + model.windows_share * heads
+    torch.testing.assert_close(model(*day), expected)
+    model.windows_share.copy_(torch.tensor([0.5, 0.0]))
+    model.snapshot_share.copy_(torch.tensor([0.25, 0.0]))
+    found = model(*day)
+    torch.testing.assert_close(found[:, 0], (linear + 0.25 * snapshot + 0.5 * heads)[:, 0])
+    assert torch.equal(found[:, 1], linear[:, 1]), "a share of 0 leaves a part out"
+
+
+def test_samples_are_ordered_day_by_day_within_a_series(three_days: ModelInputs) -> None:
+    """Each of three days equals the prediction of that day from its past, with its neighbours and market."""
+    model, given = network(), three_days
+    found = model(*given).unflatten(0, (STOCKS, 3))
+    for number in range(3):
+        own, end = torch.arange(STOCKS) * 3 + number, STEPS - 2 + number
+        links = given.neighbours
+        neighbours = Neighbours(links.index[own] // 3, links.weight[own], links.valid[own])
+        assert (links.index[own] % 3 == number).all()
+        single = model(
+            *(given.x[:, :end], given.step_mask[:, :end], torch.zeros(STOCKS, dtype=torch.long)),
+            *(neighbours, given.market[number : number + 1], given.ranks[own]),
+        )
+        torch.testing.assert_close(found[:, number], single, atol=1e-5, rtol=1e-4)
+
+
+def test_nothing_after_a_day_changes_its_predictions(three_days: ModelInputs) -> None:
+    """Bit for bit, for features, absent steps, the market, and ranks that are computed."""
+    model, given = network(), three_days._replace(ranks=None)
+    before = model(*given).unflatten(0, (STOCKS, 3))
+    for number in range(2):
+        future = STEPS - 2 + number
+        x, mask, market = given.x.clone(), given.step_mask.clone(), given.market.clone()
+        x[:, future:] = 30 * torch.randn_like(x[:, future:])
+        mask[:, future:], market[number + 1 :] = False, 9.0
+        after = model(*given._replace(x=x, step_mask=mask, market=market)).unflatten(0, (STOCKS, 3))
+        assert torch.equal(after[:, : number + 1], before[:, : number + 1])
+        assert not torch.allclose(after[:, -1], before[:, -1])
+
+
+def test_missing_ranks_are_those_among_the_samples_of_a_day(three_days: ModelInputs) -> None:
+    model, given = network(), three_days._replace(ranks=None)
+    ranks = ranks_within(given.x[:, -3:].flatten(0, 1), torch.arange(3).repeat(STOCKS))
+    expected = model(*given._replace(ranks=ranks))
+    for day_index in (given.day_index, None):
+        assert torch.equal(model(*given._replace(day_index=day_index)), expected)
+    assert not torch.allclose(model(*three_days), expected)
+
+
+def test_permuting_stocks_permutes_predictions(day: ModelInputs) -> None:
+    model, order = network(), torch.randperm(STOCKS)
+    position = torch.empty_like(order)
+    position[order] = torch.arange(STOCKS)
+    index, weight, valid = day.neighbours
+    moved = Neighbours(position[index[order]], weight[order], valid[order])
+    permuted = model(day.x[order], day.step_mask[order], None, moved, day.market, day.ranks[order])
+    torch.testing.assert_close(permuted, model(*day)[order], atol=1e-5, rtol=1e-5)
+
+
+def test_only_a_neighbour_changes_the_prediction_of_another_stock(day: ModelInputs) -> None:
+    model = network()
+    before = model(*day)
+    moved = model(*day._replace(x=torch.cat([-day.x[:1], day.x[1:]]))) != before
+    linked = (day.neighbours.index == 0) & day.neighbours.valid
+    assert 1 < linked.any(dim=1).sum() < STOCKS - 1
+    assert moved.any(dim=1)[1:].equal(linked.any(dim=1)[1:])
+    torch.testing.assert_close(
+        model(*day._replace(neighbours=None)), model(*day._replace(neighbours=Neighbours.none(STOCKS)))
+    )
+
+
+def test_the_market_changes_predictions_and_unknown_means_zeros(day: ModelInputs) -> None:
+    model = network()
+    unknown = model(*day._replace(market=None))
+    torch.testing.assert_close(unknown, model(*day._replace(market=torch.zeros(1, MARKET))))
+    assert not torch.allclose(unknown, model(*day))
+    assert torch.equal(model(*day._replace(day_index=None)), model(*day))
+
+
+def test_the_standing_graph_serves_the_windows_of_its_stocks(day: ModelInputs) -> None:
+    index, weight, valid = (part.numpy() for part in day.neighbours)
+    graph = StockGraph(tuple("abcdef"), index, np.where(valid, weight, 0), valid, dt.date(2024, 1, 31))
+    model, alone = network(graph_info=graph), day._replace(neighbours=None)
+    torch.testing.assert_close(model(*alone), model(*day))
+    model.update_graph(StockGraph(graph.codes, index, -graph.weights, valid, graph.as_of))
+    later = day._replace(
+        neighbours=Neighbours(day.neighbours.index, -day.neighbours.weight, day.neighbours.valid)
+    )
+    torch.testing.assert_close(model(*alone), model(*later))
+    assert not torch.allclose(model(*alone), model(*day))
+    with pytest.raises(ValueError, match="standing graph has 6 stocks but 4 samples came"):
+        model(day.x[:4])
+
+
+# --- explanations ------------------------------------------------------------------------------------------
+
+
+def test_a_feature_that_the_network_does_not_read_has_no_importance(day: ModelInputs) -> None:
+    model, unread = network(), [2, 4]
     with torch.no_grad():
         model.frequency.frequency_weights[:, 2] = 0
         model.frequency.scale_network[0].weight[:, unread] = 0
         model.temporal.input_projection.weight[:, 4] = 0
-        model.snapshot.layers[1].weight[:, unread] = 0
-    importance = model.explain(x, mask).feature_importance
+        model.linear.weight[unread] = 0
+        for part in model.snapshot.networks:
+            part.first.weight[:, unread] = 0
+            part.first.weight[:, FEATURES:].unflatten(1, (FEATURES, -1))[:, unread] = 0
+    importance = model.explain(*day[:6]).feature_importance
     assert (importance[:, unread] == 0).all()
     assert (importance[:, [0, 1, 3]] > 0).all()
 
 
-def test_contributions_equal_finite_differences() -> None:
-    # Central differences of the day's summed predictions, for a feature scaled by 1 +- 1e-4.
-    model, (x, mask) = random_network().double(), windows()
-    x, neighbours = x.double(), as_neighbours(stock_graph())
-    neighbours = neighbours._replace(weight=neighbours.weight.double())
-    contributions = model.explain(x, mask, neighbours=neighbours).contributions
-    assert contributions.shape == (STOCKS, 2, FEATURES)
+def test_contributions_equal_finite_differences_and_importance_is_their_share(day: ModelInputs) -> None:
+    """Central differences of the day's summed predictions: a feature and its rank (from 1/2) +- 0.01 %."""
+    model = network().double()
+    neighbours = day.neighbours._replace(weight=day.neighbours.weight.double())
+    day = day._replace(x=day.x.double(), market=day.market.double(), neighbours=neighbours)
+    day = day._replace(ranks=day.ranks.double())
+    output = model.explain(*day[:6])
     for feature in range(FEATURES):
         step = torch.zeros(FEATURES, dtype=torch.double)
         step[feature] = 1e-4
         with torch.no_grad():
-            more = model(x * (1 + step), mask, neighbours=neighbours).double().sum(dim=0)
-            less = model(x * (1 - step), mask, neighbours=neighbours).double().sum(dim=0)
+            more, less = (
+                model(*day._replace(x=day.x * scale, ranks=0.5 + (day.ranks - 0.5) * scale)).sum(dim=0)
+                for scale in (1 + step, 1 - step)
+            )
         gained = (more - less) / 2e-4
-        torch.testing.assert_close(contributions[:, :, feature].sum(dim=0), gained, atol=5e-3, rtol=5e-3)
-
-
-def test_gradient_checkpointing_changes_no_explanation() -> None:
-    x, mask = windows()
-    plain, saving = (random_network(gradient_checkpointing=on).explain(x, mask) for on in (False, True))
-    for one, other in zip(plain, saving, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def test_importance_is_the_share_of_a_features_contributions_over_all_horizons() -> None:
-    x, mask = windows()
-    output = random_network(graph_info=stock_graph()).explain(x, mask)
+        found = output.contributions[:, :, feature].sum(dim=0)
+        torch.testing.assert_close(found, gained, atol=5e-3, rtol=5e-3)
     size = output.contributions.abs().sum(dim=1)
     torch.testing.assert_close(output.feature_importance, size / size.sum(dim=1, keepdim=True))
+    one = model.explain(*day[:6], [5]).contributions
+    torch.testing.assert_close(one[:, 0], output.contributions[:, 1])
 
 
-def test_explaining_keeps_mode_and_gradients_and_works_under_no_grad() -> None:
-    model, (x, mask) = random_network(), windows()
+def test_explaining_changes_no_prediction_mode_or_gradient(day: ModelInputs) -> None:
+    expected = network()(*day)
+    for checkpointing in (False, True):
+        model = network(gradient_checkpointing=checkpointing)
+        model.train()
+        with torch.no_grad():
+            output = model.explain(*day[:6])
+        torch.testing.assert_close(output.predictions, expected)
+        assert model.training and not day.x.requires_grad
+        assert all(parameter.grad is None for parameter in model.parameters())
+        assert not any(part.requires_grad for part in output)
+
+
+# --- training ----------------------------------------------------------------------------------------------
+
+
+def test_dropout_is_off_in_evaluation_and_the_gradient_reaches_every_weight(three_days: ModelInputs) -> None:
+    model = network()
+    assert torch.equal(model(*three_days), model(*three_days))
+    model(*three_days).square().sum().backward()
+    assert without_gradient(model) == []
     model.train()
-    with torch.no_grad():
-        output = model.explain(x, mask)
-    assert model.training and not x.requires_grad
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert not any(part.requires_grad for part in output)
-    torch.testing.assert_close(model.explain(x, mask).predictions, output.predictions, atol=0, rtol=0)
+    assert not torch.allclose(model(*three_days), model(*three_days))
 
 
-def test_explaining_changes_no_prediction() -> None:
-    model, (x, mask) = random_network(), windows()
-    neighbours = as_neighbours(stock_graph())
-    torch.testing.assert_close(
-        model.explain(x, mask, neighbours=neighbours).predictions,
-        model(x, mask, neighbours=neighbours),
-        atol=0,
-        rtol=0,
-    )
-
-
-def test_dropout_is_off_in_evaluation() -> None:
-    model, (x, mask) = random_network(), windows()
-    torch.testing.assert_close(model(x, mask), model(x, mask), atol=0, rtol=0)
-    model.train()
-    assert not torch.allclose(model(x, mask), model(x, mask))
-
-
-def test_the_gradient_reaches_every_weight() -> None:
-    model, (x, mask) = random_network(), windows()
-    model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
-    without_gradient = [
-        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
-    ]
-    assert without_gradient == []
-
-
-def test_gradient_checkpointing_with_dropout_gives_the_same_gradients() -> None:
+def test_gradient_checkpointing_with_dropout_gives_the_same_gradients(three_days: ModelInputs) -> None:
     gradients = []
     for checkpointing in (False, True):
-        model, (x, mask) = random_network(gradient_checkpointing=checkpointing), windows()
-        model.train()
+        model = network(gradient_checkpointing=checkpointing).train()
         torch.manual_seed(4)
-        model(x, mask, neighbours=as_neighbours(stock_graph())).square().sum().backward()
+        model(*three_days).square().sum().backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], msg=name)
 
 
-def test_a_network_is_rebuilt_from_its_settings_and_weights() -> None:
-    model, (x, mask) = random_network(dropout=0.1, num_frequencies=3), windows()
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_it_predicts_and_learns_in_bfloat16(three_days: ModelInputs, checkpointing: bool) -> None:
+    model = network(gradient_checkpointing=checkpointing)
+    exact = model(*three_days)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(*three_days)
+    assert found.dtype == torch.float32 and len(found.unique()) == found.numel()
+    torch.testing.assert_close(found, exact, atol=0.15, rtol=0.1)
+    found.square().sum().backward()
+    assert without_gradient(model) == []
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+# --- settings ----------------------------------------------------------------------------------------------
+
+
+def test_a_network_is_rebuilt_from_its_settings_and_weights(day: ModelInputs) -> None:
+    model = network(dropout=0.1, num_frequencies=3, snapshot_dim=40)
     again = ATFTGATFANModel(**model.settings)
     again.load_state_dict(model.state_dict())
-    torch.testing.assert_close(again.eval()(x, mask), model(x, mask), atol=0, rtol=0)
+    assert torch.equal(again.eval()(*day), model(*day))
+    widths = [each.snapshot.networks[0].first.out_features for each in (again, network())]
+    assert widths == [40, 8], "half of hidden_dim by default"
 
 
 @pytest.mark.parametrize(
@@ -266,9 +291,6 @@ def test_a_network_is_rebuilt_from_its_settings_and_weights() -> None:
         ({"prediction_horizons": []}, "give at least one"),
         ({"prediction_horizons": [5, 5]}, "each once"),
         ({"num_layers": 0}, "num_layers is 0; set it to 1 or more"),
-        ({"input_dim": 0}, "input_dim is 0; set it to 1 or more"),
-        ({"num_frequencies": 0}, "num_frequencies is 0; set it to 1 or more"),
-        ({"num_heads": 0}, "num_heads is 0; set it to 1 or more"),
         ({"sequence_length": 1}, "sequence_length is 1; set it to 2 or more"),
     ],
 )
@@ -277,7 +299,10 @@ def test_wrong_sizes_are_refused_at_construction(wrong: dict[str, object], match
         random_network(**wrong)
 
 
-@pytest.mark.parametrize("shape", [(STOCKS, STEPS + 1, FEATURES), (STOCKS, STEPS, FEATURES - 1)])
-def test_windows_of_another_size_are_refused(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=f"expected windows of {STEPS} steps x {FEATURES} features"):
-        random_network()(torch.zeros(shape))
+def test_stretches_and_features_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=f"expected stretches of at least {LENGTH} steps, got 7"):
+        network()(torch.zeros(STOCKS, 7, FEATURES))
+    for model in (network(), network(use_frequency_norm=False)):
+        for function in (model, model.explain):
+            with pytest.raises(ValueError, match=f"expected {FEATURES} features, got 4"):
+                function(torch.zeros(STOCKS, LENGTH, 4))

@@ -173,25 +173,12 @@ def test_an_untrained_network_is_bit_identical_to_its_linear_path() -> None:
         assert torch.equal(model(windows), expected)
 
 
-def test_learned_share_scales_the_learned_part_per_horizon() -> None:
-    model = network().eval()
-    for head in model.heads.values():
-        torch.nn.init.normal_(head[-1].weight)
-    windows = torch.randn(7, 6, FEATURES)
-    learned = model(windows)
-    model.linear.solve([rows()], 1.0)
-    model.learned_share.copy_(torch.tensor([1.0, 0.25, 0.0]))
-    linear = windows[:, -1] @ model.linear.weight
-    found = model(windows)
-    torch.testing.assert_close(found, linear + torch.tensor([1.0, 0.25, 0.0]) * learned)
-    assert torch.equal(found[:, 2], linear[:, 2])
-
-
 def test_the_path_and_the_shares_are_saved(tmp_path: Path) -> None:
     model = network()
     model.linear.solve([rows()], 1.0)
-    model.learned_share.copy_(torch.tensor([0.5, 1.0, 0.0]))
+    model.snapshot_share.copy_(torch.tensor([0.5, 1.0, 0.0]))
+    model.windows_share.copy_(torch.tensor([0.2, 0.0, 1.0]))
     save_model(tmp_path, model)
     again, _ = load_model(tmp_path, ATFTGATFANModel)
-    assert torch.equal(again.linear.weight, model.linear.weight)
-    assert again.learned_share.tolist() == [0.5, 1.0, 0.0]
+    for name, buffer in model.named_buffers():
+        assert torch.equal(again.get_buffer(name), buffer)

@@ -176,7 +176,7 @@ def test_a_damaged_text_of_trees_is_refused_before_parsing(
     ("forged", "named"),
     [
         ({"hidden_dim": 10**6}, "needs 1,000,000,000,000 numbers"),
-        ({"input_dim": 10**9}, "needs 8,000,000,000 numbers"),
+        ({"input_dim": 10**9}, "needs 4,000,000,000 numbers"),
         ({"num_frequencies": 10**9}, "needs 3,000,000,000 numbers"),
         ({"num_layers": 10**9}, "num_layers is 1,000,000,000"),
         ({"sequence_length": 10**5}, "too many"),

@@ -1,19 +1,29 @@
-"""The encoder of today's features: by hand, against a scalar twin, and its dropout."""
+"""The snapshot: bins and ranks by hand, a scalar twin, its dropout, and one network per horizon."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.models.snapshot import BLOCKS, ResidualBlock, SnapshotEncoder
+from gogooku3.models.snapshot import (
+    BINS,
+    BLOCKS,
+    ResidualBlock,
+    SnapshotByHorizon,
+    SnapshotNetwork,
+    ranks_within,
+)
 
 
-def encoder(features: int = 3, width: int = 8, dropout: float = 0.0) -> SnapshotEncoder:
-    """An encoder with random weights, including the norms."""
-    made = SnapshotEncoder(features, width, dropout)
+def network(features: int = 3, width: int = 8, outputs: int = 2, dropout: float = 0.0) -> SnapshotNetwork:
+    """A network with random weights, including the norms and the last layer."""
+    made = SnapshotNetwork(features, width, outputs, dropout)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.5)
     return made
@@ -33,20 +43,15 @@ def passed(values: list[float], linear: nn.Linear) -> list[float]:
     ]
 
 
-def twin(sample: list[float], made: SnapshotEncoder) -> list[float]:
-    """One sample through the encoder, number by number."""
-    _, first, *blocks, last = made.layers
-    assert isinstance(first, nn.Linear) and isinstance(last, nn.LayerNorm)
-    state = passed(sample, first)
-    for block in blocks:
-        assert isinstance(block, ResidualBlock)
+def twin(values: list[float], ranks: list[float], made: SnapshotNetwork) -> list[float]:
+    """One sample through the network, number by number."""
+    bins = [min(max(8 * rank - number, 0), 1) - 0.5 for rank in ranks for number in range(8)]
+    state = passed(values + bins, made.first)
+    for block in made.blocks:
         norm, widen, _, _, narrow = block.inside
-        assert (
-            isinstance(norm, nn.LayerNorm) and isinstance(widen, nn.Linear) and isinstance(narrow, nn.Linear)
-        )
         wide = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in passed(normed(state, norm), widen)]
         state = [old + new for old, new in zip(state, passed(wide, narrow), strict=True)]
-    return normed(state, last)
+    return passed(normed(state, made.norm), made.last)
 
 
 def test_a_block_by_hand() -> None:
@@ -62,42 +67,37 @@ def test_a_block_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor([[3.0, 1.0 + 8.413]]), atol=1e-3, rtol=0)
 
 
-def test_a_block_is_residual() -> None:
-    block, x = ResidualBlock(4, dropout=0.0), torch.randn(5, 4)
-    nn.init.zeros_(block.inside[-1].weight)
-    nn.init.zeros_(block.inside[-1].bias)
-    assert torch.equal(block(x), x)
+def test_values_and_bins_by_hand() -> None:
+    """A rank of 0.3 fills two bins of eight and 0.4 of the third."""
+    encoded = network(features=2).encode(torch.tensor([[7.0, -2.0]]), torch.tensor([[0.3, 1.0]]))
+    expected = [7.0, -2.0, 0.5, 0.5, -0.1, *[-0.5] * 5, *[0.5] * 8]
+    torch.testing.assert_close(encoded, torch.tensor([expected]), atol=1e-6, rtol=0)
 
 
 def test_it_equals_a_scalar_twin() -> None:
-    made, x = encoder(), 2 * torch.randn(6, 3)
-    assert sum(isinstance(layer, ResidualBlock) for layer in made.layers) == BLOCKS == 2
-    expected = torch.tensor([twin(sample, made) for sample in x.tolist()])
-    torch.testing.assert_close(made(x), expected, atol=1e-4, rtol=1e-4)
+    made, x, ranks = network(), 2 * torch.randn(6, 3), torch.rand(6, 3)
+    assert len(made.blocks) == BLOCKS == 2
+    expected = torch.tensor([twin(*sample, made) for sample in zip(x.tolist(), ranks.tolist(), strict=True)])
+    torch.testing.assert_close(made(x, ranks), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_every_state_is_standardised_before_it_is_read() -> None:
-    state = SnapshotEncoder(5, 32, 0.0)(100 * torch.randn(7, 5))
-    torch.testing.assert_close(state.mean(dim=1), torch.zeros(7), atol=1e-5, rtol=0)
-    torch.testing.assert_close(state.std(dim=1, correction=0), torch.ones(7), atol=1e-3, rtol=0)
-
-
-def test_samples_are_independent_and_the_gradient_reaches_every_weight() -> None:
-    made, x = encoder(), torch.randn(5, 3)
-    torch.testing.assert_close(made(x)[2:3], made(x[2:3]))
-    (made(x) * torch.randn(5, 8)).sum().backward()
+def test_it_is_zero_at_first_and_the_gradient_reaches_every_weight() -> None:
+    x, ranks = torch.randn(5, 3), torch.rand(5, 3)
+    assert torch.equal(SnapshotNetwork(3, 8, 2, 0.1)(x, ranks), torch.zeros(5, 2))
+    assert torch.equal(SnapshotByHorizon(3, 8, [1, 5], 0.1)(x, ranks), torch.zeros(5, 2))
+    made = network()
+    (made(x, ranks) * torch.randn(5, 2)).sum().backward()
     for name, parameter in made.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
 def learned(label: Tensor, x: Tensor) -> float:
-    """Share of a label's variance that an encoder and a linear layer explain after 150 steps."""
-    torch.manual_seed(0)
-    model = nn.Sequential(SnapshotEncoder(x.shape[1], 16, 0.0), nn.Linear(16, 1))
+    """Share of a label's variance that the network explains after 100 steps."""
+    model, ranks = SnapshotNetwork(x.shape[1], 16, 1, 0.0), ranks_within(x, torch.zeros(len(x)))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(150):
+    for _ in range(100):
         optimiser.zero_grad()
-        loss = functional.mse_loss(model(x), label)
+        loss = functional.mse_loss(model(x, ranks), label)
         loss.backward()
         optimiser.step()
     return 1 - loss.item() / label.var().item()
@@ -106,50 +106,63 @@ def learned(label: Tensor, x: Tensor) -> float:
 def test_an_interaction_and_a_threshold_are_learned() -> None:
     x = torch.randn(512, 4)
     assert learned(x[:, :1] * x[:, 1:2], x) > 0.9
-    assert learned((x[:, 2:3] > 0.5).float(), x) > 0.8
+    assert learned((x[:, 2:3] > 0.5).float(), x) > 0.9
 
 
-@pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.1, 0.1), (0.3, 0.2), (0.9, 0.2)])
-def test_at_most_a_fifth_of_the_features_is_dropped_in_training(dropout: float, share: float) -> None:
-    made = SnapshotEncoder(100, 8, dropout)
-    seen: list[Tensor] = []
-    made.layers[1].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-    made.train()(torch.ones(200, 100))
-    assert (seen[0] == 0).float().mean().item() == pytest.approx(share, abs=0.02)
-    assert seen[0].mean().item() == pytest.approx(1, abs=0.03), "the remaining features are scaled up"
-    made.eval()(torch.ones(2, 100))
-    assert (seen[1] == 1).all()
+@pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.05, 0.05), (0.3, 0.1)])
+def test_at_most_a_tenth_of_the_features_is_dropped_in_training_with_their_bins(
+    dropout: float, share: float
+) -> None:
+    made, x, ranks = network(100, dropout=dropout), torch.ones(200, 100), torch.ones(200, 100)
+    values, bins = made.train().encode(x, ranks).split([100, 100 * BINS], dim=1)
+    assert (values == 0).float().mean().item() == pytest.approx(share, abs=0.02)
+    assert values.mean().item() == pytest.approx(1, abs=0.03), "the remaining features are scaled up"
+    assert torch.equal(bins.view(200, 100, BINS), 0.5 * values[:, :, None].expand(-1, -1, BINS))
+    assert (made.eval().encode(x, ranks)[:, :100] == 1).all()
 
 
-# --- in the network ----------------------------------------------------------------------------------------
+def test_keep_sets_one_horizons_network_to_the_learners_weights() -> None:
+    whole, x, ranks = SnapshotByHorizon(3, 8, [1, 5, 10], 0.1).eval(), torch.randn(5, 3), torch.rand(5, 3)
+    learner = whole.new_learner().eval()
+    for parameter in learner.parameters():
+        nn.init.normal_(parameter)
+    weights = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    whole.keep(1, weights)
+    expected = learner(x, ranks)[:, 1]
+    with torch.no_grad():
+        learner.first.weight.add_(1)
+    found = whole(x, ranks)
+    torch.testing.assert_close(found[:, 1], expected)
+    assert (found[:, [0, 2]] == 0).all()
+    whole.keep(2, weights)
+    assert torch.equal(whole(x, ranks)[:, 1], found[:, 1])
 
 
-def network(**changes: object) -> ATFTGATFANModel:
-    torch.manual_seed(0)
-    return ATFTGATFANModel(5, 8, 2, 1, [1, 5], sequence_length=6, dropout=0.0, **changes).eval()  # type: ignore[arg-type]
+def test_bfloat16_makes_no_ties() -> None:
+    made, x, ranks = network(outputs=1), torch.randn(2000, 3), torch.rand(2000, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = made(x, ranks)
+    assert found.dtype == torch.float32 and len(found.unique()) > 1900
 
 
-def test_its_width_is_hidden_dim_or_snapshot_dim() -> None:
-    assert network().snapshot.layers[1].out_features == 8
-    wide = network(snapshot_dim=40)
-    assert wide.snapshot.layers[1].out_features == 40
-    assert wide.settings["snapshot_dim"] == 40
-    again = ATFTGATFANModel(**wide.settings)
-    again.load_state_dict(wide.state_dict())
-    assert torch.equal(again.eval()(torch.ones(3, 6, 5)), wide(torch.ones(3, 6, 5)))
+# --- ranks -------------------------------------------------------------------------------------------------
 
 
-def test_it_feeds_the_direct_path_and_the_temporal_part() -> None:
-    """The direct path depends only on the current step, not on the rest of the window."""
-    model, x = network(), torch.randn(7, 6, 5)
-    nn.init.normal_(model.direct.weight)
-    expected = model.direct(model.snapshot(x[:, -1]))
-    torch.testing.assert_close(model(x), expected)
-    past = torch.cat([torch.randn(7, 5, 5), x[:, -1:]], dim=1)
-    torch.testing.assert_close(model(past), expected)
-    nn.init.zeros_(model.direct.weight)
-    for head in model.heads.values():
-        nn.init.normal_(head[-1].weight)
-    before = model(x)
-    nn.init.zeros_(model.temporal.today.weight)
-    assert not torch.allclose(model(x), before)
+def test_ranks_by_hand() -> None:
+    """Two groups of three and two samples, with ties, and a group of one."""
+    x = torch.tensor([[1.0, 5.0], [0.0, 9.0], [3.0, 5.0], [7.0, 9.0], [3.0, 5.0], [2.0, 2.0]])
+    groups = torch.tensor([4, 0, 4, 0, 4, 1])
+    expected = [[0, 0.5], [0, 0.5], [0.75, 0.5], [1, 0.5], [0.75, 0.5], [0.5, 0.5]]
+    assert ranks_within(x, groups).tolist() == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), samples=st.integers(2, 30), groups=st.integers(1, 4))
+def test_ranks_equal_scipys_within_each_group(seed: int, samples: int, groups: int) -> None:
+    random = np.random.default_rng(seed)
+    x, group = random.integers(0, 9, (samples, 3)).astype(np.float32), random.integers(0, groups, samples)
+    ranks = ranks_within(torch.from_numpy(x), torch.from_numpy(group)).numpy()
+    for number in np.unique(group):
+        own = x[group == number]
+        expected = (rankdata(own, axis=0) - 1) / (len(own) - 1) if len(own) > 1 else np.full((1, 3), 0.5)
+        np.testing.assert_allclose(ranks[group == number], expected, atol=1e-6)

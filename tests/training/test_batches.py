@@ -1,30 +1,34 @@
-"""Batches hold whole days, equal those of a slow twin, and use no later day."""
+"""Batches hold blocks of a month, equal those of a slow twin, and use no later day and no other block."""
 
 import datetime as dt
 from dataclasses import replace
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import random_network
 from panels import make_panel
 
-from gogooku3.data.panel import Panel
+from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
-from gogooku3.training import batches
+from gogooku3.preprocessing.day_ranks import TOP_RANK, day_ranks
 from gogooku3.training.batches import (
     Batch,
-    DayBatchSampler,
+    Block,
     PanelBatches,
     StackedGraphs,
+    predict_batch,
+    predict_days,
     standing_graph,
 )
+from gogooku3.training.losses import MultiHorizonFinancialLoss
 
-DAYS, STOCKS, FEATURES, STEPS = 45, 7, 3, 5
+DAYS, STOCKS, FEATURES, STEPS, MARKET = 45, 7, 5, 8, 3
+JANUARY, FEBRUARY, MARCH = range(0, 10), range(10, 39), range(39, 45)
 
 
 def panel(seed: int = 0, present: float = 0.7) -> Panel:
@@ -36,6 +40,10 @@ def panel(seed: int = 0, present: float = 0.7) -> Panel:
     return make_panel(values, targets, mask, first_day="2024-01-22")
 
 
+def market_state() -> np.ndarray:
+    return np.random.default_rng(5).normal(size=(DAYS, MARKET)).astype(np.float32)
+
+
 def schedule(market: Panel) -> GraphSchedule:
     builder = FinancialGraphBuilder(
         correlation_window=10, max_edges_per_node=3, min_edges_per_node=1, correlation_threshold=0.3
@@ -44,7 +52,7 @@ def schedule(market: Panel) -> GraphSchedule:
     return GraphSchedule.build(market.dates, market.codes, returns, builder)
 
 
-def graph(codes: tuple[str, ...], as_of: dt.date | None) -> StockGraph:
+def ring(codes: tuple[str, ...], as_of: dt.date | None) -> StockGraph:
     """Each stock has the next one as neighbour."""
     n = len(codes)
     neighbours = (np.arange(n)[:, None] + 1) % n
@@ -52,248 +60,271 @@ def graph(codes: tuple[str, ...], as_of: dt.date | None) -> StockGraph:
     return StockGraph(codes, neighbours, weights, np.ones((n, 1), dtype=bool), as_of)
 
 
-def keys(batch: Batch) -> list[tuple[int, int]]:
-    return list(zip(batch.day.tolist(), batch.stock.tolist(), strict=True))
+def batches_of(market: Panel, samples: np.ndarray | None = None) -> PanelBatches:
+    """Batches with graphs and the market's state."""
+    return PanelBatches(market, market.targets, STEPS, schedule(market), samples, market_state())
 
 
-# --- which days make a batch -------------------------------------------------------------------------------
+def one_day(batches: PanelBatches, day: int) -> Batch:
+    """All samples of a day."""
+    return batches.gather([batches.block(range(day, day + 1))])
 
 
-def test_batches_by_hand_keep_the_calendar_without_a_seed() -> None:
-    sizes = np.array([0, 2, 3, 0, 1, 3, 2])
-    sampler = DayBatchSampler(sizes, range(1, 7), batch_size=7)
-    # The largest day has 3 samples, so 2 days fit; day 3 has none.
-    assert list(sampler) == [[1, 2], [4, 5], [6]]
-    assert len(sampler) == 3
+def all_stocks(days: range) -> Block:
+    return Block(days, np.arange(STOCKS))
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    sizes=st.lists(st.integers(0, 12), min_size=1, max_size=60),
-    batch_size=st.integers(1, 60),
-    seed=st.one_of(st.none(), st.integers(0, 99)),
-    epoch=st.integers(0, 3),
-)
-def test_every_day_with_samples_is_served_once_within_batch_size(
-    sizes: list[int], batch_size: int, seed: int | None, epoch: int
-) -> None:
-    sampler = DayBatchSampler(np.array(sizes), range(len(sizes)), batch_size, seed)
-    count = len(sampler)
-    sampler.set_epoch(epoch)
-    served = list(sampler)
-    assert sorted(day for batch in served for day in batch) == [day for day, size in enumerate(sizes) if size]
-    assert len(served) == len(sampler) == count, "the loop and the schedule rely on it"
-    for batch in served:
-        assert len(batch) == 1 or sum(sizes[day] for day in batch) <= batch_size
+# --- stretches ---------------------------------------------------------------------------------------------
 
 
-def test_the_order_follows_from_seed_and_epoch_alone() -> None:
-    sizes = np.full(40, 5)
+def test_a_stretch_starts_a_window_before_the_month_by_hand() -> None:
+    """Values are the day's number plus one; blocks of two months and of several lengths share a batch."""
+    number = np.arange(1, DAYS + 1)[:, None, None] * np.ones((1, STOCKS, FEATURES))
+    market = make_panel(number, np.zeros((DAYS, STOCKS, 2)), first_day="2024-01-22")
+    batches = PanelBatches(market, market.targets, STEPS)
+    blocks = [Block(range(12, 14), np.array([1, 4])), Block(range(7, 9), np.array([2]))]
+    batch = batches.gather(blocks)
+    # Days 2 to 8 of a month are computed, after 8 days before the month and its first two days.
+    assert batch.inputs.days == 7 and batch.inputs.x.shape == (3, 17, FEATURES)
+    february = [*range(3, 15), *[0] * 5]
+    january = [*[0] * 8, *range(1, 10)]
+    assert batch.inputs.x[:, :, 0].tolist() == [february, february, january]
+    assert batch.inputs.step_mask is not None
+    assert batch.inputs.step_mask.tolist() == [
+        [step > 0 for step in own] for own in (february, february, january)
+    ]
+    assert batch.day[batch.sample].tolist() == [12, 13, 12, 13, 7, 8]
+    assert batch.stock[batch.sample].tolist() == [1, 1, 4, 4, 2, 2]
 
-    def order(seed: int, epoch: int) -> list[list[int]]:
-        sampler = DayBatchSampler(sizes, range(40), 20, seed)
-        sampler.set_epoch(epoch)
-        torch.rand(3), np.random.default_rng().random()
-        return list(sampler)
 
-    assert order(1, 0) == order(1, 0)
-    assert order(1, 0) != order(1, 1)
-    assert order(1, 0) != order(2, 0)
-    assert order(1, 3) == order(1, 3)
-
-
-def test_no_days_make_no_batches() -> None:
-    sampler = DayBatchSampler(np.array([0, 0, 3]), range(0, 2), 10, seed=1)
-    assert len(sampler) == 0
-    assert list(sampler) == []
-
-
-# --- what a batch holds ------------------------------------------------------------------------------------
+@st.composite
+def blocks_of_the_market(draw: st.DrawFn) -> list[Block]:
+    blocks = []
+    for month in draw(st.lists(st.sampled_from([JANUARY, FEBRUARY, MARCH]), min_size=1, max_size=3)):
+        first = draw(st.integers(month.start, month.stop - 1))
+        last = draw(st.integers(first, month.stop - 1))
+        stocks = draw(st.sets(st.integers(0, STOCKS - 1), min_size=1))
+        blocks.append(Block(range(first, last + 1), np.array(sorted(stocks))))
+    return blocks
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 1000),
-    present=st.floats(0.2, 1),
-    days=st.lists(st.integers(STEPS - 1, DAYS - 1), min_size=1, max_size=4, unique=True),
-    long=st.sampled_from([1, 2, 16]),
-)
-def test_a_batch_equals_a_slow_twin(seed: int, present: float, days: list[int], long: int) -> None:
-    """Windows are copied as blocks, row by row, or mixed."""
+@given(seed=st.integers(0, 1000), present=st.floats(0.2, 1), blocks=blocks_of_the_market())
+def test_a_batch_equals_a_slow_twin(seed: int, present: float, blocks: list[Block]) -> None:
     market = panel(seed, present)
-    days = [day for day in days if market.mask[day].any()]
-    if not days:
-        return
-    graphs = schedule(market)
-    with patch.object(batches, "LONG_RUN", long):
-        batch = PanelBatches(market, market.targets, STEPS, graphs).gather(days)
-
-    expected = [(day, stock) for day in days for stock in range(STOCKS) if market.mask[day, stock]]
-    assert keys(batch) == expected
-    assert batch.n_days == len(days)
-    assert batch.day_index.tolist() == [days.index(day) for day, _ in expected]
-    for row, (day, stock) in enumerate(expected):
-        window = slice(day - STEPS + 1, day + 1)
-        np.testing.assert_array_equal(batch.x[row], market.values[window, stock])
-        np.testing.assert_array_equal(batch.step_mask[row], market.mask[window, stock])
-        np.testing.assert_array_equal(batch.labels[row], market.targets[day, stock])
-        own = graphs.graph_for(market.dates[day])
-        neighbours = {
-            expected.index((day, other)): weight
-            for other, weight, valid in zip(
-                own.neighbours[stock].tolist(), own.weights[stock].tolist(), own.valid[stock], strict=True
-            )
-            if valid and (day, other) in expected
-        }
-        valid = batch.neighbours.valid[row]
-        found = zip(batch.neighbours.index[row][valid], batch.neighbours.weight[row][valid], strict=True)
-        assert {int(i): float(w) for i, w in found} == neighbours
-        assert (batch.neighbours.weight[row][~valid] == 0).all()
-    assert batch.neighbours.index.min() >= 0
-
-
-def test_the_test_data_cover_absent_neighbours_and_days_without_a_graph() -> None:
-    market = panel(3)
-    graphs = schedule(market)
-    batches = PanelBatches(market, market.targets, STEPS, graphs)
-    early, late = batches.gather([STEPS]), batches.gather([DAYS - 1])
-    assert not early.neighbours.valid.any()
-    assert late.neighbours.valid.any()
-    present = graphs.valid[-1][late.stock.numpy()]
-    assert late.neighbours.valid.sum() < present.sum()
-
-
-def test_without_graphs_there_are_no_neighbours() -> None:
-    market = panel()
-    batch = PanelBatches(market, market.targets, STEPS).gather([9, 12])
-    assert batch.neighbours.index.shape == (len(batch.day), 0)
-
-
-def test_graphs_may_be_replaced_and_removed() -> None:
-    market = panel(3)
-    batches = PanelBatches(market, market.targets, STEPS)
-    batches.set_graphs(schedule(market))
-    assert batches.gather([DAYS - 1]).neighbours.valid.any()
-    batches.set_graphs(None)
-    assert not batches.gather([DAYS - 1]).neighbours.valid.any()
+    batches = batches_of(market)
+    samples, ranks = market.sample_mask(STEPS), day_ranks(market.values, market.mask)
+    batch = batches.gather(blocks)
+    days, graphs = batch.inputs.days, schedule(market)
+    assert batch.inputs.step_mask is not None and batch.inputs.neighbours is not None
+    assert batch.inputs.market is not None and batch.inputs.ranks is not None
+    assert batch.inputs.neighbours.index.min() >= 0
+    series = [(block, stock) for block in blocks for stock in block.stocks.tolist()]
+    served = 0
+    for number, (block, stock) in enumerate(series):
+        month = next(m for m in (JANUARY, FEBRUARY, MARCH) if block.days.start in m)
+        steps = batch.inputs.x.shape[1]
+        for step in range(steps):
+            day = month.start - STEPS + step
+            present_then = 0 <= day < block.days.stop and market.mask[day, stock]
+            assert batch.inputs.step_mask[number, step] == present_then
+            expected = market.values[day, stock] if present_then else np.zeros(FEATURES)
+            np.testing.assert_array_equal(batch.inputs.x[number, step], expected)
+        for position in range(days):
+            place = number * days + position
+            day = month.start - STEPS + steps - days + position
+            is_sample = day in block.days and samples[day, stock]
+            assert batch.sample[place] == is_sample
+            valid = batch.inputs.neighbours.valid[place]
+            assert (batch.inputs.neighbours.weight[place][~valid] == 0).all()
+            if not is_sample:
+                assert batch.labels[place].isnan().all() and not valid.any()
+                continue
+            served += 1
+            assert (batch.day[place], batch.stock[place]) == (day, stock)
+            np.testing.assert_array_equal(batch.labels[place], market.targets[day, stock])
+            np.testing.assert_array_equal(batch.inputs.market[batch.day_index[place]], market_state()[day])
+            np.testing.assert_allclose(batch.inputs.ranks[place], ranks[day, stock] / TOP_RANK, rtol=1e-6)
+            own = graphs.graph_for(market.dates[day])
+            first = next(i for i, (other, _) in enumerate(series) if other is block)
+            neighbours = {
+                (first + block.stocks.tolist().index(other)) * days + position: weight
+                for other, weight, linked in zip(
+                    own.neighbours[stock].tolist(), own.weights[stock].tolist(), own.valid[stock], strict=True
+                )
+                if linked and other in block.stocks and samples[day, other]
+            }
+            index, weight = batch.inputs.neighbours.index[place], batch.inputs.neighbours.weight[place]
+            assert dict(zip(index[valid].tolist(), weight[valid].tolist(), strict=True)) == neighbours
+    assert batch.sample.sum() == served
+    assert batch.n_days == len(set(batch.day.tolist())) and batch.day_index.max() < batch.n_days
+    assert torch.equal(batch.inputs.day_index, batch.day_index)
 
 
-def test_rows_to_serve_may_be_chosen() -> None:
-    market = panel()
-    chosen = market.sample_mask(STEPS)
-    chosen[:, ::2] = False
-    batches = PanelBatches(market, market.targets, STEPS, samples=chosen)
-    np.testing.assert_array_equal(batches.samples_by_day, chosen.sum(axis=1))
-    assert set(batches.gather([10, 11]).stock.tolist()) <= {1, 3, 5}
-
-
-def test_each_batch_holds_the_windows_of_its_days() -> None:
+def test_neighbours_are_of_the_same_block_and_day_by_hand() -> None:
     market = panel(present=1)
-    batches = PanelBatches(market, market.targets, STEPS)
-    for days in ([10], [20, 21, 22], [11], [30, 4]):
-        batch = batches.gather(days)
-        np.testing.assert_array_equal(batch.x[-1, -1], market.values[days[-1], -1])
-        assert batch.x.shape == (len(days) * STOCKS, STEPS, FEATURES)
+    graph = standing_graph(ring(market.codes, dt.date(2024, 1, 1)), market)
+    batches = PanelBatches(market, market.targets, STEPS, graph)
+    blocks = [Block(range(20, 22), np.array([0, 1, 2])), Block(range(40, 41), np.array([0, 6]))]
+    neighbours = batches.gather(blocks).inputs.neighbours
+    assert neighbours is not None
+    # February: days 11 and 12 of the month are asked for, and 10 days of gap before them for March's block.
+    places = {(0, 10): (1, 10), (0, 11): (1, 11), (1, 10): (2, 10), (1, 11): (2, 11), (4, 1): (3, 1)}
+    days = neighbours.index.shape[0] // 5
+    begin = 1
+    expected = {s * days + d - begin: t * days + e - begin for (s, d), (t, e) in places.items()}
+    valid = neighbours.valid[:, 0]
+    receivers = valid.nonzero().flatten().tolist()
+    assert dict(zip(receivers, neighbours.index[valid, 0].tolist(), strict=True)) == expected
 
 
-@pytest.mark.parametrize("present", [0.7, 1.0])
-def test_a_batch_outlives_the_next_one(present: float) -> None:
-    """Validation collects labels, days and stocks over a whole epoch."""
-    market = panel(present=present)
-    batches = PanelBatches(market, market.targets, STEPS)
-    first = batches.gather([10, 11])
-    x, step_mask, labels, held = first.x.clone(), first.step_mask.clone(), first.labels.clone(), keys(first)
-    batches.gather([30, 31])
-    assert keys(first) == held and torch.equal(first.labels.nan_to_num(), labels.nan_to_num())
-    assert torch.equal(first.x, x) and torch.equal(first.step_mask, step_mask)
+# --- what a prediction depends on --------------------------------------------------------------------------
 
 
-def test_changing_values_after_a_day_changes_no_batch_up_to_it() -> None:
-    market = panel(5)
-    last = 36
+def test_gaps_do_not_enter_the_loss_or_the_predictions() -> None:
+    market, model = panel(2), random_network(market_dim=MARKET)
+    batches = batches_of(market)
+    batch = batches.gather([all_stocks(range(9, 10)), all_stocks(range(15, 25)), all_stocks(MARCH)])
+    assert 0.1 < batch.sample.float().mean() < 0.9
+    criterion = MultiHorizonFinancialLoss({1: 1.0, 5: 0.7}, correlation_weight=0.5)
+    predictions, kept = predict_batch(model, batch), batch.sample
+    whole = criterion(predictions, batch.labels, batch.day_index, batch.n_days)
+    parts = predictions[kept], batch.labels[kept], batch.day_index[kept], batch.n_days
+    torch.testing.assert_close(whole, criterion(*parts))
+    found = predict_days(model, batches, range(0, DAYS))
+    day, stock = PanelSlice(market, range(DAYS)).rows(STEPS)
+    assert found.shape == (len(day), 2)
+    for number in (12, 30, 44):
+        alone = one_day(batches, number)
+        assert alone.stock.tolist() == stock[day == number].tolist()
+        np.testing.assert_allclose(found[day == number], predict_batch(model, alone), atol=1e-5)
+
+
+def test_a_prediction_does_not_depend_on_the_other_blocks_of_a_batch() -> None:
+    market, model = panel(3), random_network(market_dim=MARKET)
+    batches = batches_of(market)
+    own = Block(range(15, 30), np.array([0, 2, 3, 5]))
+    alone = batches.gather([own])
+    joined = batches.gather([all_stocks(MARCH), own, all_stocks(JANUARY), all_stocks(FEBRUARY)])
+    expected = predict_batch(model, alone)[alone.sample]
+    series = torch.arange(len(joined.day)) // joined.inputs.days
+    place = joined.sample & (series >= STOCKS) & (series < STOCKS + len(own.stocks))
+    torch.testing.assert_close(predict_batch(model, joined)[place], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("last", [12, 25, 40])
+def test_changing_everything_after_a_day_changes_no_prediction_up_to_it(last: int) -> None:
+    """Bit for bit, because the blocks have the same shapes; the graph of a month is known before it."""
+    market, model = panel(5), random_network(market_dim=MARKET)
     rng = np.random.default_rng(1)
     values, targets, mask = market.values.copy(), market.targets.copy(), market.mask.copy()
     mask[last + 1 :] = rng.random(mask[last + 1 :].shape) < 0.5
     values[last + 1 :] = rng.normal(size=values[last + 1 :].shape) * mask[last + 1 :, :, None]
     targets[last + 1 :] = 9
     changed = replace(market, values=values, targets=targets, mask=mask)
-    first, second = (PanelBatches(p, p.targets, STEPS, schedule(p)) for p in (market, changed))
-    sampler = DayBatchSampler(first.samples_by_day, range(last + 1), 20, seed=1)
-    assert list(sampler) == list(DayBatchSampler(second.samples_by_day, range(last + 1), 20, seed=1))
-    for days in sampler:
-        one = first.gather(days)
-        two = second.gather(days)
-        for name in ("x", "step_mask", "day_index", "labels", "day", "stock"):
-            assert torch.equal(torch.nan_to_num(getattr(one, name)), torch.nan_to_num(getattr(two, name))), (
-                name
-            )
-        for part, other in zip(one.neighbours, two.neighbours, strict=True):
-            assert torch.equal(part, other)
+    state = market_state()
+    state[last + 1 :] = 7
+    first = batches_of(market)
+    second = PanelBatches(changed, targets, STEPS, schedule(changed), market=state)
+    blocks = [all_stocks(month) for month in (JANUARY, FEBRUARY, MARCH)]
+    before, after = first.gather(blocks), second.gather(blocks)
+    past = before.sample & (before.day <= last)
+    assert torch.equal(past, after.sample & (after.day <= last))
+    one, other = predict_batch(model, before), predict_batch(model, after)
+    assert torch.equal(one[past], other[past])
+    assert not torch.equal(one[before.sample & ~past], other[before.sample & ~past])
 
 
-def test_moving_to_a_device_changes_no_batch() -> None:
+# --- rows without windows ----------------------------------------------------------------------------------
+
+
+def test_rows_are_by_day_then_stock_with_features_ranks_and_labels() -> None:
+    market = panel(4)
+    batches = PanelBatches(market, market.targets, STEPS)
+    day, stock = PanelSlice(market, range(20, 23)).rows(STEPS)
+    rows = batches.rows([20, 21, 22])
+    x, ranks = batches.today(rows)
+    np.testing.assert_array_equal(x, market.values[day, stock])
+    expected = day_ranks(market.values, market.mask)[day, stock] / TOP_RANK
+    np.testing.assert_allclose(ranks, expected, rtol=1e-6)
+    np.testing.assert_array_equal(batches.labels(rows), market.targets[day, stock])
+
+
+def test_the_part_of_today_that_was_set_comes_with_the_batch() -> None:
+    market = panel(4)
+    batches = PanelBatches(market, market.targets, STEPS)
+    assert not one_day(batches, 20).base.any()
+    rows = batches.rows([20, 22])
+    batches.set_base([20, 22], torch.arange(2.0 * len(rows)).view(-1, 2))
+    batch = batches.gather([all_stocks(range(20, 23))])
+    for day, values in ((20, batches.base_of), (22, batches.base_of)):
+        own = batch.sample & (batch.day == day)
+        np.testing.assert_array_equal(
+            batch.base[own], values(batch.day[own].numpy(), batch.stock[own].numpy())
+        )
+    assert not batch.base[batch.day == 21].any()
+    assert batch.base[batch.sample & (batch.day == 20)][:, 0].tolist() == [
+        2.0 * number for number in range(int(batches.samples_by_day[20]))
+    ]
+
+
+def test_months_are_the_days_with_samples_and_rows_to_serve_may_be_chosen() -> None:
     market = panel()
-    batches = PanelBatches(market, market.targets, STEPS, schedule(market))
-    before = batches.gather([40, 41])
-    x = before.x.clone()
-    after = batches.to(torch.device("cpu")).gather([40, 41])
-    torch.testing.assert_close(after.x, x)
-    assert torch.equal(after.neighbours.index, before.neighbours.index)
+    chosen = market.sample_mask(STEPS)
+    chosen[:, ::2] = False
+    chosen[[12, 13, 38]] = False
+    batches = PanelBatches(market, market.targets, STEPS, samples=chosen)
+    np.testing.assert_array_equal(batches.samples_by_day, chosen.sum(axis=1))
+    served = [day for day in range(DAYS) if chosen[day].any()]
+    months = batches.months(range(0, 42))
+    assert [(month.start, month.stop) for month in months] == [
+        (served[0], 10),
+        (min(day for day in served if day >= 10), max(day for day in served if day < 39) + 1),
+        (min(day for day in served if day >= 39), max(day for day in served if day < 42) + 1),
+    ]
+    assert batches.months(range(0, STEPS - 1)) == []
+    assert set(batches.block(range(14, 30)).stocks.tolist()) <= {1, 3, 5}
 
 
-# --- a standing graph --------------------------------------------------------------------------------------
+# --- graphs ------------------------------------------------------------------------------------------------
 
 
-def test_a_standing_graph_serves_days_from_its_as_of_day_on() -> None:
-    market = panel()
-    stacked = standing_graph(graph(market.codes, dt.date(2024, 2, 1)), market)
-    assert stacked.snapshot_index.tolist() == [-1] * 10 + [0] * (DAYS - 10)
-    batches = PanelBatches(market, market.targets, STEPS, stacked)
-    assert not batches.gather([9]).neighbours.valid.any()
-    assert batches.gather([10]).neighbours.valid.any()
+def test_graphs_may_be_replaced_and_removed_and_be_empty() -> None:
+    market = panel(3)
+    batches = PanelBatches(market, market.targets, STEPS)
+    empty = np.zeros((0, STOCKS, 2), dtype=int)
+    for graphs in (None, StackedGraphs(np.full(DAYS, -1), empty, empty.astype(float), empty.astype(bool))):
+        batches.set_graphs(schedule(market))
+        assert one_day(batches, DAYS - 1).inputs.neighbours.valid.any()
+        batches.set_graphs(graphs)
+        alone = one_day(batches, DAYS - 1)
+        assert alone.inputs.neighbours.index.shape == (len(alone.day), 0)
 
 
-def test_a_graph_without_an_as_of_day_serves_none() -> None:
-    market = panel()
-    assert (standing_graph(graph(market.codes, None), market).snapshot_index == -1).all()
+def test_a_standing_graph_serves_whole_months_from_its_as_of_day_on() -> None:
+    """A prediction in a month does not depend on which days of the month are predicted with it."""
+    market = panel(present=1)
+    for as_of, first in ((dt.date(2024, 2, 1), 10), (dt.date(2024, 2, 2), 39), (dt.date(2024, 1, 22), 0)):
+        stacked = standing_graph(ring(market.codes, as_of), market)
+        assert stacked.snapshot_index.tolist() == [-1] * first + [0] * (DAYS - first)
+        batches = PanelBatches(market, market.targets, STEPS, stacked)
+        for day in (9, 10, 38, 39):
+            assert one_day(batches, day).inputs.neighbours.valid.any() == (day >= first)
+    assert (standing_graph(ring(market.codes, None), market).snapshot_index == -1).all()
 
 
 def test_a_standing_graph_is_aligned_to_the_panels_stocks() -> None:
     market = panel(present=1)
     # Another order; "9999" is not in the panel, and three stocks of the panel are not in the graph.
     codes = ("0005", "9999", "0002", "0000", "0003")
-    stacked = standing_graph(graph(codes, dt.date(2024, 1, 22)), market)
-    batch = PanelBatches(market, market.targets, STEPS, stacked).gather([20])
-    valid = batch.neighbours.valid
+    stacked = standing_graph(ring(codes, dt.date(2024, 1, 22)), market)
+    found = one_day(PanelBatches(market, market.targets, STEPS, stacked), 20).inputs.neighbours
     neighbours = {
-        stock: batch.neighbours.index[stock][valid[stock]].tolist()
+        stock: found.index[stock][found.valid[stock]].tolist()
         for stock in range(STOCKS)
-        if valid[stock].any()
+        if found.valid[stock].any()
     }
     # Edges 0005 <- 9999 and 9999 <- 0002 are dropped; 0002 <- 0000, 0000 <- 0003, 0003 <- 0005 stay.
     assert neighbours == {2: [0], 0: [3], 3: [5]}
-    assert batch.neighbours.weight[2, valid[2]].tolist() == [0.0]
-    assert batch.neighbours.weight[3, valid[3]].tolist() == [1.0]
-
-
-def test_an_empty_stack_of_snapshots_means_no_graphs() -> None:
-    market = panel()
-    empty = StackedGraphs(
-        np.full(DAYS, -1),
-        np.zeros((0, STOCKS, 2), dtype=int),
-        np.zeros((0, STOCKS, 2)),
-        np.zeros((0, STOCKS, 2), bool),
-    )
-    batch = PanelBatches(market, market.targets, STEPS, empty).gather([20])
-    assert batch.neighbours.index.shape[1] == 0
-
-
-@pytest.mark.parametrize("days", [[20], [20, 30]])
-def test_neighbours_are_of_the_same_day(days: list[int]) -> None:
-    market = panel(7)
-    batches = PanelBatches(market, market.targets, STEPS, schedule(market))
-    batch = batches.gather(days)
-    receiver, slot = batch.neighbours.valid.nonzero(as_tuple=True)
-    source = batch.neighbours.index[receiver, slot]
-    assert torch.equal(batch.day[source], batch.day[receiver])
-    assert not torch.equal(batch.stock[source], batch.stock[receiver])
+    assert found.weight[2, found.valid[2]].tolist() == [0.0]
+    assert found.weight[3, found.valid[3]].tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""A training interrupted at any batch ends bit-identical to an uninterrupted one; damaged checkpoints."""
+"""A training interrupted in any stage ends bit-identical to an uninterrupted one; damaged checkpoints."""
 
 import shutil
 import signal
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
+import numpy as np
 import pytest
 import torch
 from tests.training.test_trainer import market, network, settings, trainer
@@ -15,6 +16,7 @@ from gogooku3.errors import Interrupted
 from gogooku3.training import checkpointing
 from gogooku3.training.checkpointing import CheckpointFolder
 from gogooku3.training.stop_signals import StopSignals
+from gogooku3.training.trainer import REFITTED, SNAPSHOT
 
 ALWAYS = 1e-9
 """Minutes between checkpoints, so that there is one after every step."""
@@ -37,7 +39,25 @@ def configuration(**changes: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize(("accumulate", "batch_size"), [(1, 256), (3, 128)])
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+class StopAt(StopSignals):
+    """A signal at some call of `check`; counts the calls."""
+
+    def __init__(self, call: int | None = None) -> None:
+        super().__init__()
+        self.call, self.calls = call, 0
+
+    def check(self) -> None:
+        self.calls += 1
+        if self.calls == self.call:
+            self.requested = signal.SIGTERM
+        super().check()
+
+
+@pytest.mark.parametrize(("accumulate", "batch_size"), [(1, 512), (3, 128)])
 def test_resuming_from_every_checkpoint_gives_identical_results(
     accumulate: int, batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,32 +70,51 @@ def test_resuming_from_every_checkpoint_gives_identical_results(
     for number in numbers:
         only = tmp_path / number
         only.mkdir()
-        for suffix in (".json", ".safetensors"):
-            shutil.copy(tmp_path / "all" / f"{number}{suffix}", only)
+        for name in (
+            f"{number}.json",
+            f"{number}.safetensors",
+            f"{SNAPSHOT}.safetensors",
+            f"{SNAPSHOT}.sha256",
+        ):
+            shutil.copy(tmp_path / "all" / name, only)
         again, history = fit(panel, only, config)
         assert history == outcome, number
-        assert all(torch.equal(weights[name], weight) for name, weight in again.items()), number
+        assert same(weights, again), number
 
 
-def test_a_request_to_stop_writes_a_checkpoint_at_the_next_batch(tmp_path: Path) -> None:
-    panel = market()
+def test_a_stop_in_any_stage_is_resumed_to_identical_results(tmp_path: Path) -> None:
+    """`check` is called after each step of the snapshot, of the epochs, and of the refitted snapshot."""
+    panel, config = market(), configuration(batch_size=512)
+    counted = StopAt()
+    weights, outcome = fit(panel, tmp_path / "whole", config, counted)
+    stages = set()
+    for call in np.linspace(1, counted.calls, 7).round().astype(int).tolist():
+        folder = tmp_path / str(call)
+        with pytest.raises(Interrupted) as stopped:
+            fit(panel, folder, config, StopAt(call))
+        assert stopped.value.exit_code == 143
+        names = {path.stem for path in folder.glob("*.safetensors")}
+        stages.add("snapshot" if SNAPSHOT not in names else "refit" if call > counted.calls - 3 else "epochs")
+        assert REFITTED not in names
+        again, history = fit(panel, folder, config)
+        assert history == outcome, call
+        assert same(weights, again), call
+    assert stages == {"snapshot", "epochs", "refit"}
+    finished, history = fit(panel, tmp_path / "whole", config)
+    assert history == outcome and same(weights, finished)
+
+
+def test_a_request_to_stop_writes_a_checkpoint_after_the_batch(tmp_path: Path) -> None:
     stop = StopSignals()
 
     class Request(lightning.Callback):
         def on_train_batch_start(self, *_: Any) -> None:
             stop.requested = signal.SIGTERM
 
-    with pytest.raises(Interrupted) as stopped:
-        fit(panel, tmp_path / "cut", configuration(), stop, callbacks=[Request()])
-    assert stopped.value.exit_code == 143
-    found = CheckpointFolder(tmp_path / "cut", pytest.fail).newest()
+    with pytest.raises(Interrupted):
+        fit(market(), tmp_path, configuration(), stop, callbacks=[Request()])
+    found = CheckpointFolder(tmp_path, pytest.fail).newest()
     assert found is not None and (found[1]["epoch"], found[1]["batch"]) == (0, 1)
-    whole, cut = (
-        fit(panel, tmp_path / "whole", configuration()),
-        fit(panel, tmp_path / "cut", configuration()),
-    )
-    assert whole[1] == cut[1]
-    assert all(torch.equal(cut[0][name], weight) for name, weight in whole[0].items())
 
 
 # --- the folder --------------------------------------------------------------------------------------------
@@ -105,6 +144,21 @@ def test_the_newest_checkpoint_round_trips_and_two_are_kept(folder: CheckpointFo
     assert newest[1] == {"epoch": 3, "score": 0.1 + 0.2}
     names = sorted(path.name for path in folder.folder.iterdir())
     assert names == ["000002.json", "000002.safetensors", "000003.json", "000003.safetensors"]
+
+
+def test_the_tensors_of_a_stage_round_trip_and_damaged_ones_are_trained_again(
+    folder: CheckpointFolder, warnings: list[str]
+) -> None:
+    assert folder.read_part(SNAPSHOT) is None
+    folder.write_part(SNAPSHOT, {"weight": torch.arange(3.0)})
+    save(folder, 1)
+    found = folder.read_part(SNAPSHOT)
+    assert found is not None and found["weight"].tolist() == [0.0, 1.0, 2.0]
+    assert folder.newest() is not None and not warnings
+    path = folder.folder / f"{SNAPSHOT}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert folder.read_part(SNAPSHOT) is None
+    assert len(warnings) == 1 and "training the stage again" in warnings[0]
 
 
 @pytest.mark.parametrize("name", ["000002.json", "000002.safetensors"])

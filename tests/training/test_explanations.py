@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 import torch
 from panels import make_panel
+from tests.training.test_batches import one_day
 
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.training.batches import PanelBatches, StackedGraphs
+from gogooku3.training.batches import Batch, Block, PanelBatches, StackedGraphs
 from gogooku3.training.explanations import (
     Explanations,
     explain_days,
@@ -52,12 +53,13 @@ def trained(market: Panel, epochs: int, graph: StackedGraphs | None = None) -> A
     """A small network that has learned the label and predicted the test days."""
     settings = {
         "epochs": epochs,
-        "batch_size": 160,
+        "batch_size": 184,
         "learning_rate": 1e-2,
         "mixed_precision": False,
         "progress_bar": False,
         "logging": {"tensorboard": False},
         "early_stopping": {"patience": epochs},
+        "snapshot": {"batch_size": 256, "passes": 1.0, "refit": False},
     }
     trainer = ATFTTrainer(network(), PanelSlice(market, TRAIN), PanelSlice(market, VALIDATION), settings)
     trainer.batches.set_graphs(graph)
@@ -73,7 +75,8 @@ def explain(trainer: ATFTTrainer, **options: Any) -> Explanations:
 def untrained(market: Panel, graph: StackedGraphs | None = None) -> tuple[ATFTGATFANModel, PanelBatches]:
     """An untrained network with random last layers, which are otherwise zero."""
     model = network()
-    for layer in (model.direct, *(head[-1] for head in model.heads.values())):
+    snapshots = (network.last for network in model.snapshot.networks)
+    for layer in (*snapshots, *(head[-1] for head in model.heads.values())):
         torch.nn.init.normal_(layer.weight)
     return model, PanelBatches(market, market.targets, STEPS, graph)
 
@@ -96,8 +99,7 @@ def test_a_contribution_equal_for_all_stocks_does_not_count() -> None:
     market = panel(noise(), noise(1)[:, :, 0])
     model, batches = untrained(market)
     size = explain_days(model, batches, market, TEST, max_days=1).features
-    batch = batches.gather([TEST[-1]])
-    contributions = model.explain(batch.x, batch.step_mask).contributions
+    contributions = model.explain(*one_day(batches, TEST[-1]).inputs[:-1]).contributions
     apart = (contributions - contributions.mean(dim=0)).abs().mean(dim=0)
     expected = (apart / apart.sum(dim=1, keepdim=True)).double()
     for position, horizon in enumerate((1, 5)):
@@ -117,8 +119,13 @@ def test_temporal_attention_peaks_at_the_planted_lag() -> None:
 
 
 def test_graph_attention_prefers_the_planted_neighbour() -> None:
+    """Groups of four stocks are linked, so that all links of a stock meet in its block."""
     rng = np.random.default_rng(2)
-    neighbours = np.stack([rng.permutation(np.delete(np.arange(STOCKS), i))[:3] for i in range(STOCKS)])
+    groups = rng.permutation(STOCKS).reshape(-1, 4)
+    neighbours = np.empty((STOCKS, 3), dtype=int)
+    for group in groups:
+        for stock in group:
+            neighbours[stock] = rng.permutation(group[group != stock])
     values = noise()
     label = values[:, neighbours[:, 0], FEATURE]
     explained = explain(trained(panel(values, label), epochs=8, graph=one_graph(neighbours)))
@@ -209,9 +216,9 @@ def test_evenly_spread_days_including_the_last_are_explained() -> None:
     gathered: list[int] = []
     gather = batches.gather
 
-    def watched(days: Any) -> Any:
-        gathered.extend(days)
-        return gather(days)
+    def watched(blocks: list[Block]) -> Batch:
+        gathered.extend(day for block in blocks for day in block.days)
+        return gather(blocks)
 
     batches.gather = watched  # type: ignore[method-assign]
     explain_days(model, batches, market, TEST, max_days=3)

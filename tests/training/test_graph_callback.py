@@ -12,6 +12,7 @@ import pytest
 import torch
 from panels import make_panel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.training.test_batches import one_day
 
 from gogooku3.config import load_config
 from gogooku3.data.panel import Panel, PanelSlice
@@ -47,6 +48,7 @@ def trainer(panel: Panel, *callbacks: Any, run_dir: Path | None = None, **change
         "progress_bar": False,
         "early_stopping": {"patience": 9},
         "logging": {"tensorboard": run_dir is not None},
+        "snapshot": {"passes": 0.1, "refit": False},
     }
     graphs = changes.pop("graphs", None)
     train, validation = PanelSlice(panel, range(45)), PanelSlice(panel, range(50, 70))
@@ -112,24 +114,10 @@ def test_every_day_is_served_by_the_snapshot_of_its_month() -> None:
     assert callback.schedule.graphs == expected.graphs
     for day in (20, 40, 69):
         own = expected.graph_for(panel.dates[day])
-        batch = fitted.batches.gather([day])
-        np.testing.assert_array_equal(batch.neighbours.valid, own.valid)
-        np.testing.assert_array_equal(batch.neighbours.index[own.valid], own.neighbours[own.valid])
+        neighbours = one_day(fitted.batches, day).inputs.neighbours
+        np.testing.assert_array_equal(neighbours.valid, own.valid)
+        np.testing.assert_array_equal(neighbours.index[own.valid], own.neighbours[own.valid])
         assert own.as_of is None or own.as_of < panel.dates[day].item()
-
-
-def test_later_returns_change_no_graph_of_an_earlier_day() -> None:
-    panel = market()
-    changed = panel.values[:, :, 0].copy()
-    changed[50:] = np.random.default_rng(9).normal(size=changed[50:].shape)
-    batches = []
-    for returns in (panel.values[:, :, 0], changed):
-        fitted = trainer(panel, DynamicGraphCallback(builder(), returns))
-        fitted.fit()
-        batches.append(fitted.batches)
-    for day in range(STEPS, 51):
-        first, second = (own.gather([day]).neighbours for own in batches)
-        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_a_day_is_predicted_with_the_graph_of_its_own_month() -> None:
@@ -141,7 +129,7 @@ def test_a_day_is_predicted_with_the_graph_of_its_own_month() -> None:
     for returns in (panel.values[:, :, 0], changed):
         own = trainer(panel, graphs=schedule_of(panel, builder(), returns))
         for head in own.model.heads.values():
-            torch.nn.init.ones_(head[-1].weight)  # heads are zero-initialised
+            torch.nn.init.ones_(head[-1].weight)  # heads are zero at the start
         predictions.append(own.predict(PanelSlice(panel, range(50, 70))))
     before, after = (p.with_columns(march=pl.col("date") >= dt.date(2024, 3, 1)) for p in predictions)
     assert before.filter(~pl.col("march")).height > 0
@@ -181,7 +169,7 @@ def test_a_given_schedule_is_used_unchanged(counting: CountingBuilder) -> None:
     fitted.fit()
     assert counting.calls == MONTHS and callback.schedule is schedule
     own = schedule.graph_for(panel.dates[60])
-    np.testing.assert_array_equal(fitted.batches.gather([60]).neighbours.valid, own.valid)
+    np.testing.assert_array_equal(one_day(fitted.batches, 60).inputs.neighbours.valid, own.valid)
 
 
 def test_new_rules_between_epochs_rebuild_the_graphs_and_log_the_change(
@@ -197,7 +185,7 @@ def test_new_rules_between_epochs_rebuild_the_graphs_and_log_the_change(
     expected = schedule_of(panel, denser)
     assert callback.schedule is not None and callback.schedule.graphs == expected.graphs
     assert fitted.model.graph_info == expected.graphs[1]
-    assert len(fitted.batches.gather([60]).neighbours.index[0]) == 4
+    assert len(one_day(fitted.batches, 60).inputs.neighbours.index[0]) == 4
     # Both strongest neighbours stay, two of four are new: half of the larger graph, in each month with edges.
     assert expected.edge_turnover(schedule_of(panel, builder())) == pytest.approx(0.5 * 2 / 3)
     (message,) = [line for line in caplog.messages if "changed" in line and "graphs stay" not in line]
@@ -280,13 +268,13 @@ def test_a_negative_edge_flips_the_sign_of_the_message() -> None:
     returns[:, 1], returns[:, 3] = -returns[:, 0], returns[:, 2]
     rules = configured("graph.max_edges_per_node=1", "graph.min_edges_per_node=1")
     schedule = schedule_of(panel, rules, returns)
-    batch = PanelBatches(panel, panel.targets, STEPS, schedule).gather([40])
-    torch.testing.assert_close(batch.neighbours.weight[:4, 0], torch.tensor([-1.0, -1.0, 1.0, 1.0]))
-    assert batch.neighbours.index[:4, 0].tolist() == [1, 0, 3, 2]
+    neighbours = one_day(PanelBatches(panel, panel.targets, STEPS, schedule), 40).inputs.neighbours
+    torch.testing.assert_close(neighbours.weight[:4, 0], torch.tensor([-1.0, -1.0, 1.0, 1.0]))
+    assert neighbours.index[:4, 0].tolist() == [1, 0, 3, 2]
     graph = ATFTGATFANModel(FEATURES, 8, 2, 1, [1, 5], sequence_length=STEPS).graph
     assert graph is not None
     states = torch.randn(STOCKS, 8)
-    aggregated, attention = graph(states, batch.neighbours)
+    aggregated, attention = graph(states, neighbours)
     own, other = attention[:, :, 0, None], attention[:, :, 1, None]
     message = graph.W(states).view(STOCKS, 2, 4)
     torch.testing.assert_close(aggregated[0].view(2, 4), own[0] * message[0] - other[0] * message[1])
@@ -297,11 +285,9 @@ def test_without_negative_correlation_no_batch_holds_a_negative_edge() -> None:
     panel = market()
     both = schedule_of(panel, configured())
     kept = schedule_of(panel, configured("graph.include_negative_correlation=false"))
-    days = list(range(30, 34))
-    for schedule, smallest in ((both, -1.0), (kept, 0.0)):
-        batch = PanelBatches(panel, panel.targets, STEPS, schedule).gather(days)
-        assert batch.neighbours.valid.any()
-        assert (batch.neighbours.weight < 0).any() == (smallest < 0)
+    for schedule, negative in ((both, True), (kept, False)):
+        neighbours = one_day(PanelBatches(panel, panel.targets, STEPS, schedule), 30).inputs.neighbours
+        assert neighbours.valid.any() and (neighbours.weight < 0).any() == negative
     assert both.means()["negative_share"] > 0.3 and kept.means()["negative_share"] == 0
 
 

@@ -18,7 +18,6 @@ from gogooku3.errors import ConfigError
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training import loggers
 from gogooku3.training.explanations import Explanations
-from gogooku3.training.prediction_collapse import spread_by_day
 from gogooku3.training.tensorboard import explanation_figures, rank_ic_figure, write_explanation_figures
 from gogooku3.training.trainer import ATFTTrainer
 
@@ -54,12 +53,13 @@ def fit(folder: Path | None, **logging: Any) -> dict[str, Any]:
         "mixed_precision": False,
         "progress_bar": False,
         "logging": {"tensorboard": False, **logging},
+        "snapshot": {"passes": 0.1, "refit": False},
     }
     train, validation = PanelSlice(panel, range(25)), PanelSlice(panel, range(30, DAYS))
     return ATFTTrainer(network(), train, validation, config, run_dir=folder).fit()
 
 
-def test_tensorboard_has_the_learning_rate_and_a_histogram_per_epoch(tmp_path: Path) -> None:
+def test_tensorboard_has_the_learning_rate_a_histogram_and_a_figure_per_epoch(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     outcome = fit(tmp_path, tensorboard=True)
@@ -73,12 +73,8 @@ def test_tensorboard_has_the_learning_rate_and_a_histogram_per_epoch(tmp_path: P
     spread = events.Histograms("spread/5d")[1].histogram_value
     assert spread.num == DAYS - 30
     assert spread.sum / spread.num == pytest.approx(outcome["history"][1]["val/spread_5d"], rel=1e-5)
-
-
-def test_tensorboard_has_a_validation_figure_per_epoch(tmp_path: Path) -> None:
-    fit(tmp_path, tensorboard=True)
-    images = pictures(tmp_path / "tensorboard")
-    assert [step for step, _ in images["validation/rank_ic"]] == [0, 1]
+    assert [step for step, _ in pictures(tmp_path / "tensorboard")["validation/rank_ic"]] == [0, 1]
+    assert fit(None)["history"] == outcome["history"], "loggers do not change the training"
 
 
 def test_the_line_of_a_horizon_is_its_cumulative_rank_ic() -> None:
@@ -133,16 +129,6 @@ def pictures(folder: Path) -> dict[str, list[tuple[int, int]]]:
         tag: [(event.step, len(event.encoded_image_string)) for event in events.Images(tag)]
         for tag in events.Tags()["images"]
     }
-
-
-def test_loggers_do_not_change_the_training(tmp_path: Path) -> None:
-    without, with_tensorboard = fit(None), fit(tmp_path, tensorboard=True)
-    assert without["history"] == with_tensorboard["history"]
-
-
-def test_the_spread_by_day_is_the_deviation_within_each_day() -> None:
-    values, day = np.array([1.0, 3.0, 7.0, 7.0, np.nan]), np.array([4, 4, 2, 2, 9])
-    assert spread_by_day(values, day).tolist() == [0.0, 1.0]
 
 
 def test_wandb_writes_one_run_per_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,25 +18,15 @@ def test_two_horizons_by_hand() -> None:
     targets = torch.tensor([[1.0, 1.0], [0.0, 3.0]])
     # (1.0 * (1 + 4) / 2 + 0.7 * (0 + 4) / 2) / 2
     assert loss(predictions, targets).item() == pytest.approx((2.5 + 1.4) / 2)
-
-
-def test_the_default_weights_are_those_of_the_four_horizons() -> None:
-    loss = MultiHorizonFinancialLoss()
-    assert loss.horizon_weights == {1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5}
-    assert loss(torch.zeros(3, 4), torch.ones(3, 4)).item() == pytest.approx(2.7 / 4)
+    default = MultiHorizonFinancialLoss()
+    assert default.horizon_weights == {1: 1.0, 5: 0.7, 10: 0.5, 20: 0.5}
+    assert default(torch.zeros(3, 4), torch.ones(3, 4)).item() == pytest.approx(2.7 / 4)
 
 
 def test_weights_belong_to_columns_in_their_own_order() -> None:
     predictions, targets = torch.zeros(1, 2), torch.tensor([[1.0, 10.0]])
     assert MultiHorizonFinancialLoss({1: 1.0, 5: 0.0})(predictions, targets).item() == pytest.approx(0.5)
     assert MultiHorizonFinancialLoss({5: 0.0, 1: 1.0})(predictions, targets).item() == pytest.approx(50)
-
-
-def test_an_unknown_target_is_ignored_in_its_horizon_only() -> None:
-    loss = MultiHorizonFinancialLoss({1: 1.0, 5: 1.0})
-    predictions = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
-    targets = torch.tensor([[2.0, NAN], [4.0, 3.0]])
-    assert loss(predictions, targets).item() == pytest.approx(((4 + 16) / 2 + 9) / 2)
 
 
 def test_a_horizon_without_any_known_target_contributes_nothing() -> None:
@@ -49,15 +39,7 @@ def test_a_horizon_without_any_known_target_contributes_nothing() -> None:
     assert predictions.grad is not None
     assert predictions.grad.isfinite().all()
     assert (predictions.grad[:, 1] == 0).all()
-
-
-def test_without_any_target_loss_and_gradient_are_zero() -> None:
-    predictions = torch.randn(3, 4, requires_grad=True)
-    value = MultiHorizonFinancialLoss()(predictions, torch.full((3, 4), NAN))
-    value.backward()
-    assert value.item() == 0
-    assert predictions.grad is not None
-    assert (predictions.grad == 0).all()
+    assert loss(predictions, torch.full((3, 2), NAN)).item() == 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -88,6 +70,8 @@ def test_a_prediction_that_is_not_finite_makes_the_loss_so() -> None:
 def test_missing_and_negative_weights_are_refused(weights: dict[int, float]) -> None:
     with pytest.raises(ConfigError, match="horizon_weights"):
         MultiHorizonFinancialLoss(weights)
+    with pytest.raises(ConfigError, match="correlation_weight is -1"):
+        MultiHorizonFinancialLoss({1: 1.0}, correlation_weight=-1)
 
 
 def test_mismatched_shapes_are_refused() -> None:
@@ -112,12 +96,6 @@ def test_the_correlation_by_hand() -> None:
     first = MultiHorizonFinancialLoss({1: 0.5}, 4.0)(predictions[:2], targets[:2])
     second = MultiHorizonFinancialLoss({1: 0.5})(predictions[:2], targets[:2])
     assert first.item() == pytest.approx(second.item(), abs=1e-5), "perfect order costs nothing"
-
-
-def test_without_the_correlation_days_change_nothing() -> None:
-    predictions, targets = torch.randn(6, 4), torch.randn(6, 4)
-    loss = MultiHorizonFinancialLoss()
-    assert loss(predictions, targets, torch.tensor([0, 0, 0, 1, 1, 1]), 2) == loss(predictions, targets)
 
 
 @settings(max_examples=30, deadline=None)
@@ -167,8 +145,3 @@ def test_the_correlation_ignores_shift_and_scale_of_a_day() -> None:
     moved = predictions * torch.where(day == 0, 5.0, 0.2)[:, None] + torch.where(day == 0, 1.0, -3.0)[:, None]
     before, after = (mean_daily_correlation(p, targets, day, 2)[0] for p in (predictions, moved))
     torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
-
-
-def test_a_negative_weight_of_the_correlation_is_refused() -> None:
-    with pytest.raises(ConfigError, match="correlation_weight is -1"):
-        MultiHorizonFinancialLoss({1: 1.0}, correlation_weight=-1)

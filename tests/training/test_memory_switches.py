@@ -1,8 +1,6 @@
 """Gradient checkpointing, smaller batches and accumulation take less memory and give the same gradients."""
 
 import importlib.util
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,14 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.models import ATFTGATFANModel
 from gogooku3.models import temporal as temporal_module
 from gogooku3.training import ATFTTrainer, MultiHorizonFinancialLoss
-from gogooku3.training.batches import PanelBatches
+from gogooku3.training.batches import Block, PanelBatches
 
-DAYS, STOCKS, FEATURES, STEPS, MARKET = 60, 12, 5, 10, 3
+DAYS, STOCKS, FEATURES, STEPS, MARKET = 60, 16, 5, 10, 3
 BENCHMARK = Path(__file__).parents[2] / "benchmarks/memory_switches.py"
 Gradients = dict[str, Tensor]
+GROUPS = np.arange(STOCKS).reshape(4, 4)
+BLOCKS = [Block(range(30, 45), own) for own in GROUPS]
+"""Four blocks of equal size, in February 2024."""
 
 
 def market(known: float = 1.0) -> Panel:
@@ -60,11 +61,11 @@ def batches(panel: Panel) -> PanelBatches:
 
 
 def step_loss(
-    model: ATFTGATFANModel, gathers: PanelBatches, days: list[int], correlation_weight: float = 0.0
+    model: ATFTGATFANModel, gathers: PanelBatches, blocks: list[Block], correlation_weight: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The loss of some days, and how many labels of each horizon are known."""
-    batch = gathers.gather(days)
-    predicted = model(batch.x, batch.step_mask, batch.day_index, batch.neighbours, batch.n_days, batch.market)
+    """The loss of some blocks, and how many labels of each horizon are known."""
+    batch = gathers.gather(blocks)
+    predicted = model(*batch.inputs)
     criterion = MultiHorizonFinancialLoss({1: 1.0, 5: 0.7}, correlation_weight)
     loss: Tensor = criterion(predicted, batch.labels, batch.day_index, batch.n_days)
     return loss, (~batch.labels.isnan()).sum(dim=0)
@@ -82,79 +83,52 @@ def assert_same(found: Gradients, expected: Gradients) -> None:
         torch.testing.assert_close(found[name], gradient, atol=2e-6 * scale, rtol=1e-4, msg=name)
 
 
-def of_one_batch(panel: Panel, days: list[int], correlation_weight: float = 0.0, **options: Any) -> Gradients:
+def of_one_batch(panel: Panel, blocks: list[Block] = BLOCKS, **options: Any) -> Gradients:
     model = network(**options)
-    step_loss(model, batches(panel), days, correlation_weight)[0].backward()
+    step_loss(model, batches(panel), blocks)[0].backward()
     return gradients(model)
 
 
 # --- gradient checkpointing --------------------------------------------------------------------------------
 
 
-def test_checkpointing_gives_the_same_gradients_with_absent_steps_and_the_markets_state() -> None:
-    panel, days = market(known=0.8), [30, 31, 40]
-    expected = of_one_batch(panel, days)
+def test_checkpointing_gives_the_same_gradients_with_absent_steps_and_gaps() -> None:
+    panel = market(known=0.8)
+    blocks = [*BLOCKS[:2], Block(range(25, 27), GROUPS[3]), Block(range(10, 20), GROUPS[0])]
+    expected = of_one_batch(panel, blocks)
     assert len(expected) == len(list(network().parameters()))
-    assert_same(of_one_batch(panel, days, checkpointing=True), expected)
+    assert_same(of_one_batch(panel, blocks, checkpointing=True), expected)
 
 
 def test_recomputation_draws_the_same_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin runs the same chunks without recomputing; another mask would differ far more."""
-    panel, days = market(), [30, 31]
-    torch.manual_seed(7)
-    found = of_one_batch(panel, days, dropout=0.4, checkpointing=True)
-    again = of_one_batch(panel, days, dropout=0.4, checkpointing=True)
+    panel = market()
+    found = of_one_batch(panel, dropout=0.4, checkpointing=True)
     kept = lambda function, *inputs, **_: function(*inputs)  # noqa: E731
     monkeypatch.setattr(temporal_module, "checkpoint", kept)
-    assert_same(found, again)
-    assert_same(found, of_one_batch(panel, days, dropout=0.4, checkpointing=True))
-
-
-def test_checkpointing_leaves_evaluation_as_it_is() -> None:
-    panel = market()
-    losses = [
-        step_loss(network(checkpointing=checkpointing).eval(), batches(panel), [30])[0]
-        for checkpointing in (False, True)
-    ]
-    assert torch.equal(*losses)
+    assert_same(found, of_one_batch(panel, dropout=0.4, checkpointing=True))
 
 
 # --- accumulation ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_days_with_equally_many_labels_accumulate_to_the_gradients_of_one_batch(weight: float) -> None:
-    """Also with the correlation in the loss, which is computed per day."""
-    panel, days = market(), [30, 31, 40, 41]
-    expected = of_one_batch(panel, days, weight)
-    for size in (1, 2):
-        model, gathers = network(checkpointing=size == 2), batches(panel)
-        for start in range(0, 4, size):
-            (step_loss(model, gathers, days[start : start + size], weight)[0] * size / 4).backward()
-        assert_same(gradients(model), expected)
-
-
 def test_accumulation_weights_batches_equally_and_one_batch_weights_labels_equally() -> None:
-    """A horizon's loss over all labels is the mean of the days' losses, weighted by their known labels."""
-    panel, days = market(known=0.6), [30, 31, 40, 41]
-    model, gathers = network(), batches(panel)
-    whole, counts = step_loss(model, gathers, days)
-    by_day = [step_loss(model, gathers, [day]) for day in days]
-    assert sum(count for _, count in by_day).tolist() == counts.tolist()
-    assert len({tuple(count.tolist()) for _, count in by_day}) > 1
-
-    accumulated = torch.stack([loss.detach() for loss, _ in by_day]).mean()
+    """A horizon's loss over all labels is the mean of the blocks' losses, weighted by their known labels."""
+    model, gathers = network(), batches(market(known=0.6))
+    whole, counts = step_loss(model, gathers, BLOCKS)
+    by_block = [step_loss(model, gathers, [block]) for block in BLOCKS]
+    assert sum(count for _, count in by_block).tolist() == counts.tolist()
+    assert len({tuple(count.tolist()) for _, count in by_block}) > 1
+    accumulated = torch.stack([loss.detach() for loss, _ in by_block]).mean()
     assert float(accumulated) != pytest.approx(float(whole.detach()), rel=1e-4)
-    for day in days:
-        batch = gathers.gather([day])
-        predicted = model(batch.x, batch.step_mask, batch.day_index, batch.neighbours, 1, batch.market)
-        parts = []
+    by_label = torch.zeros(())
+    for block, (_, count) in zip(BLOCKS, by_block, strict=True):
+        batch = gathers.gather([block])
         for column, weight in enumerate((1.0, 0.7)):
-            label = batch.labels[:, [column]]
-            own = MultiHorizonFinancialLoss({1: weight})(predicted[:, [column]], label)
-            parts.append(own / 2 * (~label.isnan()).sum() / counts[column])
-        torch.stack(parts).sum().backward()
-    assert_same(gradients(model), of_one_batch(panel, days))
+            own = MultiHorizonFinancialLoss({1: weight})
+            loss = own(model(*batch.inputs)[:, [column]], batch.labels[:, [column]])
+            by_label = by_label + loss / 2 * count[column] / counts[column]
+    torch.testing.assert_close(by_label, whole)
 
 
 class FirstGradients(pl.Callback):
@@ -168,14 +142,15 @@ class FirstGradients(pl.Callback):
 
 
 def test_the_trainers_switches_give_the_gradients_of_the_whole_batch() -> None:
-    """Four days at once; one day at a time, accumulated; and each with checkpointing."""
+    """A month in one step of two blocks; a block at a time, accumulated; and smaller, with checkpointing."""
 
     def first_gradients(batch_size: int, accumulated: int, checkpointing: bool) -> Gradients:
         panel, callback = market(), FirstGradients()
+        panel.mask[:STEPS] = False
         ATFTTrainer(
             ATFTGATFANModel(**network().settings),
-            PanelSlice(panel, range(STEPS, 40)),
-            PanelSlice(panel, range(40, 50)),
+            PanelSlice(panel, range(28, 51)),  # in February
+            PanelSlice(panel, range(51, 60)),
             {
                 "epochs": 1,
                 "batch_size": batch_size,
@@ -185,16 +160,17 @@ def test_the_trainers_switches_give_the_gradients_of_the_whole_batch() -> None:
                 "mixed_precision": False,
                 "progress_bar": False,
                 "logging": {"tensorboard": False},
+                "snapshot": {"passes": 0.1, "refit": False},
             },
-            graphs=schedule(panel),
             callbacks=(callback,),
         ).fit()
         assert callback.found is not None
         return callback.found
 
-    expected = first_gradients(4 * STOCKS, 1, checkpointing=False)
-    assert_same(first_gradients(STOCKS, 4, checkpointing=False), expected)
-    assert_same(first_gradients(2 * STOCKS, 2, checkpointing=True), expected)
+    month = 23
+    expected = first_gradients(16 * month, 1, checkpointing=False)
+    assert_same(first_gradients(8 * month, 2, checkpointing=False), expected)
+    assert_same(first_gradients(4 * month, 4, checkpointing=True), expected)
 
 
 # --- what they save ----------------------------------------------------------------------------------------
@@ -213,7 +189,7 @@ def held_for_backward(checkpointing: bool) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss, _ = step_loss(model, gathers, [30, 31, 40, 41])
+        loss, _ = step_loss(model, gathers, BLOCKS)
     assert loss.requires_grad
     return sum(held.values())
 
@@ -232,10 +208,3 @@ def test_the_benchmark_measures_every_arm(monkeypatch: pytest.MonkeyPatch) -> No
     for arm in benchmark.ARMS:
         found = benchmark.measure(arm, rows=32, hidden=16, steps=21, features=8, repeats=1)
         assert found["arm"] == arm and found["ms_per_row"] > 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's peak mark is Linux's")
-def test_the_benchmark_runs_an_arm_in_a_separate_process() -> None:
-    command = [sys.executable, str(BENCHMARK), "--arm", "both", "--rows", "32", "--hidden", "16"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert json.loads(done.stdout).keys() == {"arm", "peak_mb", "ms_per_row"}

@@ -7,13 +7,22 @@ import lightning.pytorch as lightning
 import numpy as np
 import pytest
 import torch
-from tests.training.test_trainer import TEST, VALIDATION, market, network, same_weights, settings, trainer
+from tests.training.test_trainer import (
+    TEST,
+    UNTOUCHED,
+    VALIDATION,
+    market,
+    network,
+    same_weights,
+    settings,
+    trainer,
+)
 from torch import Tensor, nn
 
 from gogooku3.data.panel import PanelSlice
 from gogooku3.evaluation.metrics import information_coefficient
 from gogooku3.training.callbacks import copy_weights
-from gogooku3.training.module import ATFTModule, weight_average
+from gogooku3.training.module import LAG_RATE, ATFTModule, parameter_groups, weight_average
 
 STEPS = 8
 
@@ -80,7 +89,8 @@ def test_every_epoch_is_scored_by_the_average_of_its_optimiser_steps(accumulated
     trainer(config=config, callbacks=[steps]).fit()
     expected = list(averages(steps.raw, 0.4))
     per_epoch = len(expected) // 2
-    assert per_epoch == -(-24 // accumulated), "48 days, two a batch"
+    # Two months of 24 stocks, two stocks per step.
+    assert per_epoch == 24 // accumulated
     for scored, step in zip(steps.scored, (per_epoch, 2 * per_epoch), strict=True):
         for name, weight in scored.items():
             torch.testing.assert_close(weight, expected[step - 1][name].float(), atol=1e-6, rtol=1e-4)
@@ -88,7 +98,7 @@ def test_every_epoch_is_scored_by_the_average_of_its_optimiser_steps(accumulated
 
 def test_the_saved_weights_are_the_average_and_the_scores_are_its_own() -> None:
     panel, steps, model = market(), Steps(), network()
-    fitted = trainer(model, panel, settings(ema_decay=0.9), callbacks=[steps])
+    fitted = trainer(model, panel, settings(ema_decay=0.9, **UNTOUCHED), callbacks=[steps])
     history = fitted.fit()["history"][0]
     kept = model.state_dict()
     assert all(torch.equal(kept[name], weight) for name, weight in steps.scored[0].items())
@@ -109,9 +119,9 @@ def test_the_saved_weights_are_the_average_and_the_scores_are_its_own() -> None:
 def test_the_average_does_not_change_training_and_is_reproducible() -> None:
     plain, averaged, again = Steps(), Steps(), Steps()
     first, second = network(), network()
-    trainer(config=settings(epochs=2), callbacks=[plain]).fit()
-    trainer(first, config=settings(epochs=2, ema_decay=0.95), callbacks=[averaged]).fit()
-    trainer(second, config=settings(epochs=2, ema_decay=0.95), callbacks=[again]).fit()
+    trainer(config=settings(), callbacks=[plain]).fit()
+    trainer(first, config=settings(ema_decay=0.95), callbacks=[averaged]).fit()
+    trainer(second, config=settings(ema_decay=0.95), callbacks=[again]).fit()
     for one, other in zip(plain.raw, averaged.raw, strict=True):
         assert all(torch.equal(weight, other[name]) for name, weight in one.items())
     assert same_weights(first, second)
@@ -158,3 +168,21 @@ def test_later_days_change_no_earlier_prediction_with_average_and_correlation() 
     past = before["date"] < panel.dates[85].item()
     assert after.filter(past).equals(before.filter(past))
     assert not after.filter(~past).equals(before.filter(~past))
+
+
+def test_matrices_decay_and_only_lag_biases_learn_faster() -> None:
+    model = network(market_dim=6)
+    groups = parameter_groups(model, 0.01, 0.1)
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
+    own = {id(parameter): group for group in groups for parameter in group["params"]}
+    assert len(own) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        neutral = parameter.ndim < 2 or name.endswith(("lag_bias", "frequency_weights"))
+        assert own[id(parameter)]["weight_decay"] == (0.0 if neutral else 0.1), name
+        rate = LAG_RATE * 0.01 if name.endswith("lag_bias") else 0.01
+        assert own[id(parameter)]["lr"] == rate, name
+    model.snapshot.requires_grad_(False)
+    spared = sum(len(group["params"]) for group in parameter_groups(model, 0.01, 0.1))
+    assert spared == len(own) - len(list(model.snapshot.parameters())), "the snapshot is fixed by then"
+    plain = parameter_groups(network(use_temporal_attention=False), 0.01, 0.1)
+    assert [group["lr"] for group in plain] == [0.01, 0.01]

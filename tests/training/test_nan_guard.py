@@ -13,31 +13,27 @@ CPU = torch.device("cpu")
 
 def test_on_a_cpu_the_first_non_finite_loss_raises_at_once() -> None:
     guard = NanGuard(CPU)
-    guard.record(torch.tensor(1.0), 3, [0], DATES)
-    with pytest.raises(FloatingPointError, match=r"loss is inf at step 4 \(days 2024-01-05, 2024-01-07\)"):
-        guard.record(torch.tensor(float("inf")), 4, [1, 3], DATES)
+    guard.record(torch.tensor(1.0), 3, range(0, 1), DATES)
+    with pytest.raises(
+        FloatingPointError, match=r"loss is inf at step 4 \(days between 2024-01-05 and 2024-01-07\)"
+    ):
+        guard.record(torch.tensor(float("inf")), 4, range(1, 4), DATES)
 
 
 def test_a_later_check_names_the_first_non_finite_step() -> None:
-    guard = NanGuard(CPU, every=100)
+    guard = NanGuard(CPU, every=5)
     for step, loss in enumerate([1.0, float("nan"), float("inf"), 2.0]):
-        guard.record(torch.tensor(loss), step, [step], DATES)
-    with pytest.raises(FloatingPointError, match=r"loss is nan at step 1 \(days 2024-01-05\)"):
+        guard.record(torch.tensor(loss), step, range(step, step + 1), DATES)
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step 1 .*2024-01-05"):
         guard.check(DATES)
-
-
-def test_it_checks_every_few_steps() -> None:
-    guard = NanGuard(CPU, every=3)
-    guard.record(torch.tensor(float("nan")), 0, [0], DATES)
-    guard.record(torch.tensor(1.0), 1, [1], DATES)
-    with pytest.raises(FloatingPointError, match="at step 0"):
-        guard.record(torch.tensor(1.0), 2, [2], DATES)
+    with pytest.raises(FloatingPointError, match="at step 1"):
+        guard.record(torch.tensor(2.0), 4, range(4, 5), DATES)
 
 
 def test_finite_losses_pass() -> None:
     guard = NanGuard(CPU, every=2)
     for step in range(5):
-        guard.record(torch.tensor(float(step)), step, [0], DATES)
+        guard.record(torch.tensor(float(step)), step, range(1), DATES)
     guard.check(DATES)
     assert guard.stop == 0
 
@@ -55,7 +51,7 @@ def test_nothing_is_updated_from_the_non_finite_step_on(broken_at: int) -> None:
             optimizer.zero_grad()
             loss = factor * layer(torch.ones(1, 3)).square().sum()
             loss.backward()
-            guard.record(loss, step, [0], DATES)
+            guard.record(loss, step, range(1), DATES)
             optimizer.step()
         return layer, optimizer
 

@@ -8,7 +8,12 @@ import pytest
 from panels import make_panel
 
 from gogooku3.data.panel import PanelSlice
-from gogooku3.training.prediction_collapse import collapse_warning, daily_spread, prediction_spread
+from gogooku3.training.prediction_collapse import (
+    collapse_warning,
+    daily_spread,
+    prediction_spread,
+    spread_by_day,
+)
 
 NAN = float("nan")
 
@@ -26,6 +31,7 @@ def test_the_spread_is_the_deviation_within_a_day_not_between_days() -> None:
     day = np.array([7, 7, 3, 3, 3])
     # 1 and 0 in the first column; 0 and 2 in the second, whose NaN is ignored.
     np.testing.assert_allclose(daily_spread(values, day), [0.5, 1.0])
+    assert spread_by_day(values[:, 1], day).tolist() == [2.0, 0.0]
     assert np.isnan(daily_spread(np.full((2, 1), NAN), np.array([0, 1]))).all()
 
 

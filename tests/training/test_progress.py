@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gogooku3.training.progress import EpochBar, EpochLines, progress_display
+from gogooku3.training.progress import EpochBar, EpochLines, progress_display, snapshot_progress
 
 
 class OneNumber(pl.LightningModule):
@@ -46,3 +46,11 @@ def test_terminals_get_a_bar_and_files_get_lines(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
     assert type(progress_display()) is kind
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_snapshot_prints_one_line_where_asked(shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with snapshot_progress(shown) as report:
+        report(1, 2)
+        report(2, 2)
+    assert capsys.readouterr().err == ("snapshot: 0 s\n" if shown else "")

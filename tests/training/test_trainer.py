@@ -1,6 +1,7 @@
 """The trainer finds a planted signal, keeps the best epoch, is reproducible, and never uses test days."""
 
 import datetime as dt
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,19 @@ import pytest
 import torch
 from panels import make_panel
 from safetensors.torch import load_file
+from tests.training.test_batches import one_day
 
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel, PanelSlice
 from gogooku3.errors import ConfigError, DataError
-from gogooku3.evaluation.metrics import information_coefficient
+from gogooku3.evaluation.metrics import information_coefficient, rank_information_coefficient
 from gogooku3.graph.builder import FinancialGraphBuilder
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.callbacks import copy_weights
-from gogooku3.training.module import LAG_RATE, ATFTModule, parameter_groups
+from gogooku3.training.module import ATFTModule
+from gogooku3.training.snapshot_stage import train_snapshot
 from gogooku3.training.trainer import ATFTTrainer
 
 DAYS, STOCKS, FEATURES, STEPS = 90, 24, 8, 8
@@ -55,6 +58,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "progress_bar": False,
         "logging": {"tensorboard": False},
         **changes,
+        "snapshot": {"passes": 1.0, "batch_size": 256, **changes.get("snapshot", {})},
     }
 
 
@@ -91,11 +95,15 @@ def same_weights(first: ATFTGATFANModel, second: ATFTGATFANModel) -> bool:
     )
 
 
+UNTOUCHED = {"shrink_on_validation": False, "snapshot": {"refit": False}}
+"""Settings that leave the network as the epochs left it."""
+
+
 class Watcher(lightning.Callback):
-    """Records the training days of each epoch."""
+    """Records days and stocks of each epoch's steps, and its weights."""
 
     def __init__(self) -> None:
-        self.trained: list[list[int]] = []
+        self.trained: list[list[tuple[int, int]]] = []
         self.validated: list[int] = []
         self.weights: list[dict[str, torch.Tensor]] = []
 
@@ -103,7 +111,9 @@ class Watcher(lightning.Callback):
         self.trained.append([])
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *rest: Any) -> None:
-        self.trained[-1] += rest[2]
+        self.trained[-1] += [
+            (day, stock) for block in rest[2] for stock in block.stocks.tolist() for day in block.days
+        ]
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, ATFTModule)
@@ -116,14 +126,20 @@ class Watcher(lightning.Callback):
 
 def test_it_learns_a_planted_signal() -> None:
     panel = market()
-    fitted = trainer(panel=panel, config=settings(epochs=4))
+    fitted = trainer(panel=panel, config=settings(epochs=2))
     results = fitted.fit()
     assert results["best_score"] > 0.2
     assert results["history"][results["best_epoch"]]["val/ic_1d"] > 0.2
-    assert results["epochs"] == len(results["history"]) == 4
-    assert results["samples_per_s"] > 0
+    assert results["epochs"] == len(results["history"]) == 2
+    assert results["samples_per_s"] > 0 and results["duration_s"] > 0
     assert results["n_parameters"] == fitted.model.n_parameters
     assert results["precision"] == "32-true"
+    assert list(results["stages"]) == ["linear", "snapshot", "windows", "shrunk"]
+    for scores in results["stages"].values():
+        assert list(scores) == [1, 5] and min(scores.values()) > 0.2
+    assert results["windows_share"] == fitted.model.windows_share.tolist()
+    assert set(results["windows_share"]) <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    json.dumps(results)
 
     predictions = fitted.predict(PanelSlice(panel, TEST))
     assert predictions.columns == ["date", "code", "prediction_1d", "prediction_5d"]
@@ -133,42 +149,62 @@ def test_it_learns_a_planted_signal() -> None:
     assert score > 0.2
 
 
-def test_every_epoch_serves_every_training_day_once_in_a_new_order() -> None:
+def test_every_stage_is_scored_on_validation_days() -> None:
+    panel = market()
+    fitted = trainer(panel=panel, config=settings(learning_rate=1e-2, **UNTOUCHED))
+    results = fitted.fit()
+    day, stock = PanelSlice(panel, VALIDATION).rows(STEPS)
+    rows = fitted.batches.rows(fitted._served(VALIDATION))
+    x, ranks = fitted.batches.today(rows)
+    table = fitted.predict(PanelSlice(panel, VALIDATION))
+    predicted = table.select("prediction_1d", "prediction_5d").to_torch()
+    with torch.no_grad():
+        scores = {
+            "linear": fitted.model.linear(x),
+            "snapshot": fitted.model.linear(x) + fitted.model.snapshot(x, ranks),
+            "windows": predicted,
+        }
+    assert results["stages"].keys() == scores.keys()
+    for name, predictions in scores.items():
+        for column, horizon in enumerate((1, 5)):
+            target = panel.targets[day, stock, column]
+            expected = rank_information_coefficient(predictions[:, column], target, day)
+            assert results["stages"][name][horizon] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("memory", [{}, {"accumulate_grad_batches": 3, "gradient_checkpointing": True}])
+def test_every_epoch_serves_every_training_sample_once_in_a_new_order(memory: dict[str, Any]) -> None:
     watcher = Watcher()
-    # Days of 17 to 24 samples: two fit into a batch of 60, so the last batch is another one each time.
-    trainer(config=settings(epochs=3, batch_size=60), callbacks=[watcher]).fit()
-    assert watcher.validated == [0, 1, 2]
-    for days in watcher.trained:
-        assert sorted(days) == list(range(STEPS - 1, TRAIN.stop))
-    assert len({tuple(days) for days in watcher.trained}) == 3
+    fitted = trainer(config=settings(epochs=2, **memory), callbacks=[watcher])
+    assert fitted.model.gradient_checkpointing == bool(memory)
+    fitted.fit()
+    assert watcher.validated == [0, 1]
+    samples = fitted.batches.samples
+    expected = [(int(day), int(stock)) for day, stock in np.argwhere(samples) if day in TRAIN]
+    for served in watcher.trained:
+        assert sorted(own for own in served if samples[own]) == expected
+    assert watcher.trained[0] != watcher.trained[1]
 
 
-def test_the_model_ends_with_the_weights_of_its_best_epoch() -> None:
-    watcher, model = Watcher(), network()
-    # The learning rate is so high that the last epoch is not the best.
-    results = trainer(model, config=settings(epochs=4, learning_rate=0.1), callbacks=[watcher]).fit()
-    scores = [epoch["val/rank_ic_5d"] for epoch in results["history"]]
-    assert results["best_epoch"] == int(np.argmax(scores))
-    assert results["best_score"] == max(scores)
-    best = watcher.weights[results["best_epoch"]]
-    assert all(torch.equal(weight, best[name]) for name, weight in model.state_dict().items())
-    assert not model.training
-
-
-def test_without_early_stopping_the_last_epoch_is_kept(
-    tmp_path: Path,
+@pytest.mark.parametrize("stops_early", [True, False])
+def test_the_model_ends_with_the_best_epoch_or_without_early_stopping_the_last(
+    stops_early: bool, tmp_path: Path
 ) -> None:
-    # Early stopping would end after the first epoch, and the best score is not the last epoch's.
-    stopping = {"enabled": False, "patience": 0, "min_delta": 0.5}
-    config = settings(epochs=4, learning_rate=0.5, early_stopping=stopping)
+    # The learning rate is so high that the last epoch is not the best; early stopping would end after one.
+    stopping = {} if stops_early else {"enabled": False, "patience": 0, "min_delta": 0.5}
+    config = settings(epochs=4, learning_rate=0.5, early_stopping=stopping, **UNTOUCHED)
     watcher, model = Watcher(), network()
     results = trainer(model, config=config, callbacks=[watcher], run_dir=tmp_path).fit()
     scores = [epoch["val/rank_ic_5d"] for epoch in results["history"]]
     assert len(scores) == 4 and int(np.argmax(scores)) != 3
-    assert results["best_epoch"] == 3 and results["best_score"] == scores[3]
-    assert all(torch.equal(weight, watcher.weights[3][name]) for name, weight in model.state_dict().items())
+    kept = int(np.argmax(scores)) if stops_early else 3
+    assert (results["best_epoch"], results["best_score"]) == (kept, scores[kept])
     saved = load_file(tmp_path / "best.safetensors")
-    assert all(torch.equal(weight, saved[name]) for name, weight in model.state_dict().items())
+    assert saved.keys() == model.state_dict().keys()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, watcher.weights[kept][name]) and torch.equal(weight, saved[name]), name
+    assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
+    assert not model.training
 
 
 def test_training_stops_early_when_the_score_no_longer_improves() -> None:
@@ -188,21 +224,6 @@ def test_the_seed_determines_the_weights() -> None:
     assert not same_weights(first, other)
 
 
-def test_accumulation_and_checkpointing_train_the_network() -> None:
-    watcher = Watcher()
-    config = settings(accumulate_grad_batches=3, gradient_checkpointing=True)
-    fitted = trainer(config=config, callbacks=[watcher])
-    assert fitted.model.gradient_checkpointing
-    assert fitted.fit()["epochs"] == 1
-    assert sorted(watcher.trained[0]) == list(range(STEPS - 1, TRAIN.stop))
-
-
-def test_the_best_weights_and_the_logs_go_into_the_run_folder(tmp_path: Path) -> None:
-    trainer(config=settings(logging={"tensorboard": True}), run_dir=tmp_path).fit()
-    assert (tmp_path / "best.safetensors").is_file()
-    assert list((tmp_path / "tensorboard").glob("events*"))
-
-
 def test_nothing_is_written_without_a_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trainer(config=settings(logging={"tensorboard": True})).fit()
@@ -215,7 +236,7 @@ def test_nothing_is_written_without_a_run_folder(tmp_path: Path, monkeypatch: py
 def test_labels_outside_training_and_validation_days_are_never_loaded() -> None:
     fitted = trainer()
     for day in range(STEPS - 1, DAYS):
-        labels = fitted.batches.gather([day]).labels
+        labels = one_day(fitted.batches, day).labels
         assert labels.isfinite().any() == (day in TRAIN or day in VALIDATION)
 
 
@@ -244,6 +265,32 @@ def test_predictions_of_a_day_do_not_depend_on_later_days() -> None:
     assert before.select("date", "code").equals(after.select("date", "code"))
     for name in ("prediction_1d", "prediction_5d"):
         np.testing.assert_allclose(before[name], after[name], atol=1e-6)
+
+
+def test_without_a_refit_validation_days_choose_but_do_not_train() -> None:
+    panel, model, other = market(), network(), network()
+    changed = replace(panel, targets=panel.targets.copy())
+    changed.targets[VALIDATION.start :] *= -100
+    config = settings(epochs=2, early_stopping={"enabled": False}, **UNTOUCHED)
+    for own, market_of in ((model, panel), (other, changed)):
+        trainer(own, market_of, config).fit()
+    assert same_weights(model, other)
+
+
+def test_a_refit_takes_validation_days_into_linear_path_and_snapshot_only() -> None:
+    panel, model, plain = market(), network(), network()
+    fitted = trainer(model, panel, settings())
+    results = fitted.fit()
+    before = trainer(plain, panel, settings(snapshot={"refit": False})).fit()
+    assert results["stages"] == before["stages"], "scored before the refit"
+    kept, refitted = plain.state_dict(), model.state_dict()
+    changed = {name for name, weight in refitted.items() if not torch.equal(weight, kept[name])}
+    assert "linear.weight" in changed
+    assert all(name.startswith(("linear.", "snapshot.")) for name in changed)
+    days = [*fitted._served(TRAIN), *fitted._served(VALIDATION)]
+    plain.linear.load_state_dict(model.linear.state_dict())
+    train_snapshot(plain, fitted.batches, days, fitted.config, fitted._precision())
+    assert all(torch.equal(weight, refitted[name]) for name, weight in plain.state_dict().items())
 
 
 def test_loss_weights_are_matched_to_horizons_by_key() -> None:
@@ -397,15 +444,15 @@ def test_predicting_days_of_another_panel_or_without_a_window_is_refused() -> No
         fitted.predict(PanelSlice(fitted.panel, range(4)))
 
 
-def test_a_non_finite_loss_stops_before_the_step_and_names_it() -> None:
+def test_a_non_finite_loss_of_the_windows_stops_before_the_step_and_names_it() -> None:
     panel, model = market(), network()
-    panel.values[30] = np.nan
+    # Days before the first full window are in windows only.
+    panel.values[2] = np.nan
     before = copy_weights(model)
-    # With a linear path, the training would be refused before its first step.
-    config = settings(batch_size=2000, linear_penalty=None)
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 0 \(days .*2024-02-03"):
-        trainer(model, panel, config).fit()
-    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step \d+ \(days between 2024-01-"):
+        trainer(model, panel, settings(batch_size=2000)).fit()
+    for name, weight in model.state_dict().items():
+        assert name.startswith(("linear.", "snapshot.")) or torch.equal(weight, before[name]), name
 
 
 # --- graphs ------------------------------------------------------------------------------------------------
@@ -421,56 +468,23 @@ def ring(as_of: dt.date) -> StockGraph:
 
 def test_a_standing_graph_from_the_middle_of_training_warns() -> None:
     model = network(graph_info=ring(dt.date(2024, 2, 1)))
-    with pytest.warns(UserWarning, match="as of 2024-02-01: 28 training days before it have no neighbours"):
+    with pytest.warns(UserWarning, match=r"as of 2024-02-01 .*: 28 training days before have no neighbours"):
         fitted = trainer(model)
-    assert not fitted.batches.gather([27]).neighbours.valid.any()
-    assert fitted.batches.gather([28]).neighbours.valid.any()
+    assert not one_day(fitted.batches, 27).inputs.neighbours.valid.any()
+    assert one_day(fitted.batches, 28).inputs.neighbours.valid.any()
 
 
-def test_a_standing_graph_known_before_training_serves_without_a_warning() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fitted = trainer(network(graph_info=ring(dt.date(2024, 1, 4))))
-    assert fitted.batches.gather([10]).neighbours.valid.any()
-    assert fitted.fit()["epochs"] == 1
-
-
-def test_monthly_graphs_override_the_standing_graph() -> None:
+def test_a_known_standing_graph_and_monthly_graphs_serve_without_a_warning() -> None:
     panel = market()
     builder = FinancialGraphBuilder(correlation_window=10, max_edges_per_node=2, min_edges_per_node=2)
     graphs = GraphSchedule.build(panel.dates, panel.codes, panel.values[:, :, 1], builder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fitted = trainer(network(graph_info=ring(dt.date(2024, 3, 1))), panel, graphs=graphs)
-    assert fitted.batches.gather([40]).neighbours.index.shape[1] == 2
+        standing = trainer(network(graph_info=ring(dt.date(2024, 1, 4))), panel)
+        monthly = trainer(network(graph_info=ring(dt.date(2024, 3, 1))), panel, graphs=graphs)
+        assert one_day(standing.batches, 10).inputs.neighbours.valid.any()
+        assert one_day(monthly.batches, 40).inputs.neighbours.index.shape[1] == 2
+        assert standing.fit()["epochs"] == 1
 
 
 # --- the optimiser -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("market_dim", [0, 6])
-def test_matrices_decay_and_vectors_and_neutral_weights_do_not(market_dim: int) -> None:
-    model = network(market_dim=market_dim)
-    groups = parameter_groups(model, 0.01, 0.1)
-    others = groups[1:]
-    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
-    spared = {id(parameter) for group in others for parameter in group["params"]}
-    for name, parameter in model.named_parameters():
-        neutral = parameter.ndim < 2 or name.endswith(("lag_bias", "frequency_weights"))
-        assert (id(parameter) in spared) == neutral, name
-        if name.endswith(("bias", "norm.weight")) or "absent_step" in name:
-            assert id(parameter) in spared, name
-    assert {"frequency.frequency_weights", "temporal.temporal_attention.0.lag_bias"} <= {
-        name for name, parameter in model.named_parameters() if id(parameter) in spared
-    }
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
-
-
-def test_only_lag_biases_learn_faster() -> None:
-    model = network()
-    groups = parameter_groups(model, 0.01, 0.1)
-    rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
-    for name, parameter in model.named_parameters():
-        assert rate[id(parameter)] == (LAG_RATE * 0.01 if name.endswith("lag_bias") else 0.01), name
-    plain = parameter_groups(network(use_temporal_attention=False), 0.01, 0.1)
-    assert [group["lr"] for group in plain] == [0.01, 0.01]

@@ -134,7 +134,9 @@ class ModelConfig(Group):
     num_frequencies: Positive = 5
     """Bands of the window's spectrum."""
     snapshot_dim: Positive | None = None
-    """Width of the direct path from today's features, which runs once per sample; null takes `hidden_dim`."""
+    """Width of the snapshot, the part that reads only today's features; null takes half of `hidden_dim`."""
+    use_linear_path: bool = True
+    """Linear path from today's features under the snapshot, which then learns what it leaves."""
     use_frequency_norm: bool = True
     """Frequency-adaptive normalisation of the window; off passes the window through unchanged."""
     use_temporal_attention: bool = True
@@ -161,7 +163,7 @@ class TrainingConfig(Group):
     epochs: Positive = 50
     """Maximum passes over a fold's training days; early stopping usually ends sooner."""
     batch_size: Positive = 512
-    """Maximum rows per step, in whole trading days; a day with more rows is a batch by itself."""
+    """Maximum rows per step of windows and graph: months of a few linked stocks each."""
     learning_rate: Above0 = 1e-3
     """Peak step size of AdamW; one-cycle uses `scheduler.max_lr` instead."""
     weight_decay: From0 = 1e-4
@@ -180,8 +182,8 @@ class TrainingConfig(Group):
     """Train one network per seed and average their daily ranks; null trains one, with `seed`."""
     linear_penalty: Above0 | None = 0.1
     """Ridge penalty of the linear path, solved before training, in feature variances; null: no path."""
-    shrink_on_validation: bool = False
-    """Scale the network's share of each horizon's prediction to fit the validation days best."""
+    shrink_on_validation: bool = True
+    """Choose on validation days the share of windows and graph in each horizon; 0 is possible."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of the moving average of the weights, which is validated and saved; 0: no average."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -194,6 +196,25 @@ class TrainingConfig(Group):
     """Device; `auto` takes the best available."""
     progress_bar: bool = True
     """Show each epoch as a bar, or as a line where the output is not a terminal."""
+
+
+class SnapshotConfig(Group):
+    """Training of the snapshot, the part of the network that reads only today's features."""
+
+    passes: Above0 = 3.0
+    """Passes over the training days for a horizon of 1 day; divided by the root of longer horizons."""
+    batch_size: Positive = 2048
+    """Rows per step, shuffled over all training days."""
+    learning_rate: Above0 = 1e-3
+    """Step size of AdamW, constant after the warm-up."""
+    weight_decay: From0 = 1e-2
+    """Decoupled L2 decay per step, times the learning rate."""
+    warmup_steps: NotNegative = 50
+    """Steps of linear warm-up from near 0."""
+    teacher_weight: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Weight of trees' forecasts, next to the labels, as targets of the shortest horizon; 0: no trees."""
+    refit: bool = True
+    """After all choices, fit it again on training and validation days: the newest days count most."""
 
 
 class SchedulerConfig(Group):

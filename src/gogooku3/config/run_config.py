@@ -22,6 +22,7 @@ class RunConfig(groups.Group):
     """
 
     model: groups.ModelConfig = groups.ModelConfig()
+    snapshot: groups.SnapshotConfig = groups.SnapshotConfig()
     training: groups.TrainingConfig = groups.TrainingConfig()
     scheduler: groups.SchedulerConfig = groups.SchedulerConfig()
     loss: groups.LossConfig = groups.LossConfig()

@@ -62,7 +62,7 @@ def feature_statistics(panel: Panel, statistics: DayStatistics | None, days: ran
 def drift(table: pl.DataFrame, panel: Panel, statistics: DayStatistics | None, day: int) -> pl.DataFrame:
     """Inputs of a day that do not look like those of training.
 
-    The shape uses the panel's rows up to the day, so the panel should begin about one window before it. Its
+    The shape uses the panel's rows up to the day, so the panel should begin with the day's stretch. Its
     limit is `PSI_LIMIT` plus the index that chance produces with so few stocks. A feature that is equal for
     all stocks of the day has no shape.
 

@@ -17,21 +17,33 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gogooku3._version import __version__
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.atomic import atomic_path
-from gogooku3.inference.one_day_module import OneDayNetwork
+from gogooku3.inference.one_day_module import MONTH_DAYS, OneDayNetwork
+from gogooku3.inference.prepare_days import DayInputs
 from gogooku3.inference.saved_fold import SavedFold
-from gogooku3.training.batches import Batch
 
 TOLERANCE = 1e-5
 """Largest accepted difference from PyTorch, in units of a prediction."""
-TEST_SIZES = (2, 9, 33)
-"""Numbers of stocks with which a file is tested."""
+TEST_SIZES = {2: 0, 9: 7, 33: 22}
+"""Numbers of stocks with which a file is tested, and the `day_of_month` of each test."""
 METADATA = "gogooku3"
 """Key of the metadata in an ONNX file; with `.json`, the extra file of a PyTorch one."""
 OPSET = 20
+
+MEANING = {
+    "features": "standardised by day, missing as 0; the steps are trading days, the first of the predicted "
+    "day's calendar month at position sequence_length; steps after the predicted day may hold anything",
+    "traded": "whether the stock traded on the day of the step; false before the data begin",
+    "day_of_month": "trading days of the calendar month before the predicted day, 0 for the first",
+    "ranks": "rank of each standardised feature among all stocks of the predicted day, divided by the number "
+    "of stocks - 1: 0 is the smallest, 1 the largest; ties share the average, a single stock has 1/2; "
+    "rounded to multiples of 1/255",
+}
+"""Description in the metadata of the inputs that the settings in the metadata don't determine."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -53,7 +65,7 @@ class Export(NamedTuple):
 
 
 def export_network(fold: SavedFold, kind: str, out: Path, seed: int | None = None) -> Export:
-    """Write one network of a fold, tested on random days of several numbers of stocks.
+    """Write one network of a fold, tested on random days of several numbers of stocks and steps.
 
     Args:
         kind: a name of `FORMATS`.
@@ -102,15 +114,19 @@ def one_day_network(fold: SavedFold, name: str) -> OneDayNetwork:
     return network.eval()
 
 
-def day_inputs(batch: Batch) -> dict[str, np.ndarray]:
-    """Inputs of an exported network, from a batch of one day; a network may use only some of them."""
+def day_inputs(prepared: DayInputs, day: int) -> dict[str, np.ndarray]:
+    """Inputs of an exported network for one of the prepared days; a network may use only some of them."""
+    inputs = prepared.batch(day).inputs
+    assert inputs.step_mask is not None and inputs.ranks is not None and inputs.neighbours is not None
+    later = prepared.sequence_length + MONTH_DAYS - inputs.x.shape[1]
+    names = ("neighbours", "correlations", "is_neighbour")
     tensors = {
-        "features": batch.x,
-        "traded": batch.step_mask,
-        "neighbours": batch.neighbours.index,
-        "correlations": batch.neighbours.weight,
-        "is_neighbour": batch.neighbours.valid,
-        "market": batch.market,
+        "features": functional.pad(inputs.x, (0, 0, 0, later)),
+        "traded": functional.pad(inputs.step_mask, (0, later)),
+        "day_of_month": torch.tensor([MONTH_DAYS - 1 - later]),
+        "ranks": inputs.ranks,
+        **dict(zip(names, inputs.neighbours, strict=True)),
+        "market": inputs.market,
     }
     return {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
 
@@ -124,20 +140,20 @@ def describe(fold: SavedFold, name: str, network: OneDayNetwork) -> dict[str, An
         "versions": {"gogooku3": __version__, "torch": torch.__version__},
         "horizons": list(fold.horizons),
         "sequence_length": fold.sequence_length,
-        "inputs": {
-            key: list(shape) if key == "market" else ["stocks", *shape]
-            for key, shape in network.input_shapes.items()
-        },
+        "inputs": {name: list(shape) for name, shape in network.input_shapes.items()},
+        "meaning": MEANING,
         "outputs": {"predictions": ["stocks", len(fold.horizons)]},
         **{key: value for key, value in fold.state.items() if key != "model"},
     }
 
 
 def trace(network: OneDayNetwork) -> Any:
-    """PyTorch's exported program of the network, for any number of stocks from two on."""
+    """PyTorch's exported program of the network, for two or more stocks."""
     stocks = torch.export.Dim("stocks", min=2)
-    example = network.random_inputs(7, torch.Generator().manual_seed(0))
-    dynamic = {name: None if name == "market" else {0: stocks} for name in example}
+    dynamic = {
+        name: {0: stocks} if shape[0] == "stocks" else None for name, shape in network.input_shapes.items()
+    }
+    example = network.random_inputs(7, 5, torch.Generator().manual_seed(0))
     with torch.no_grad(), _quiet():
         return torch.export.export(network, (), example, dynamic_shapes=dynamic, strict=False)
 
@@ -149,8 +165,8 @@ def largest_difference(network: OneDayNetwork, exported: Callable[[Arrays], np.n
     """
     generator = torch.Generator().manual_seed(1)
     differences = []
-    for stocks in TEST_SIZES:
-        inputs = network.random_inputs(stocks, generator)
+    for stocks, day_of_month in TEST_SIZES.items():
+        inputs = network.random_inputs(stocks, day_of_month, generator)
         with torch.inference_mode():
             expected = network(**inputs).numpy()
         predicted = exported({name: tensor.numpy() for name, tensor in inputs.items()})

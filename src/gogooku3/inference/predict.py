@@ -13,7 +13,6 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from gogooku3.data.panel import PanelSlice
 from gogooku3.errors import DataError
 from gogooku3.evaluation.rank_average import rank_average
 from gogooku3.inference.prepare_days import DayInputs, prepare_days, read_days
@@ -22,6 +21,7 @@ from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.forecaster import LIGHTGBM, LINEAR
 from gogooku3.schema import KEYS
 from gogooku3.training.batches import Batch, predict_batch
+from gogooku3.training.batches import predict_days as predict_samples
 
 SAME = 1e-6
 """Relative range up to which forecasts are constant: float32 rounds by less."""
@@ -70,7 +70,7 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inputs.batches.to(device)
-    keys = PanelSlice(inputs.panel, inputs.days).keys(fold.sequence_length)
+    keys = inputs.keys()
 
     def table(scores: np.ndarray) -> pl.DataFrame:
         return keys.with_columns(
@@ -88,8 +88,7 @@ def predict_days(fold: SavedFold, inputs: DayInputs) -> FoldPredictions:
     network = networks[0] if len(networks) == 1 else _float32(rank_average(networks))
     lightgbm = None if lightgbm_scores is None else table(lightgbm_scores.result())
     models = [network] if lightgbm is None else [network, lightgbm]
-    rows = inputs.rows(fold.sequence_length)
-    linear = None if fold.linear is None else table(fold.linear.scores(inputs.panel, *rows))
+    linear = None if fold.linear is None else table(fold.linear.scores(inputs.panel, *inputs.rows()))
     predictions = FoldPredictions(members, network, lightgbm, linear, _float32(rank_average(models)))
     _refuse_not_finite(fold, predictions)
     return predictions
@@ -124,19 +123,18 @@ def _refuse_not_finite(fold: SavedFold, predictions: FoldPredictions) -> None:
 
 
 def network_output(fold: SavedFold, model: ATFTGATFANModel, batch: Batch) -> Tensor:
-    """One network's predictions `[samples, horizons]`, in the precision in which the run predicted."""
-    with torch.inference_mode(), fold.precision(batch.x.device):
+    """One network's predictions `[places, horizons]`, in the precision in which the run predicted."""
+    with torch.inference_mode(), fold.precision(batch.labels.device):
         return predict_batch(model, batch)
 
 
 def _network_scores(fold: SavedFold, model: ATFTGATFANModel, inputs: DayInputs) -> np.ndarray:
-    days = [day for day in inputs.days if inputs.batches.samples_by_day[day]]
-    scores = [network_output(fold, model, inputs.batches.gather([day])).float().cpu() for day in days]
-    return torch.cat(scores).numpy()
+    with torch.inference_mode(), fold.precision(inputs.batches.device):
+        return predict_samples(model, inputs.batches, inputs.days)
 
 
 def _lightgbm_scores(fold: SavedFold, inputs: DayInputs) -> np.ndarray:
-    values = inputs.panel.values[inputs.rows(fold.sequence_length)]
+    values = inputs.panel.values[inputs.rows()]
     scores = [fold.boosters[horizon].predict(values) for horizon in fold.horizons]
     return np.stack(scores, axis=1, dtype=np.float32)
 

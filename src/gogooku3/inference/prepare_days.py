@@ -22,12 +22,12 @@ from gogooku3.preprocessing.day_columns import DayStatistics
 from gogooku3.schema import DATE
 
 if TYPE_CHECKING:
-    from gogooku3.training.batches import PanelBatches
+    from gogooku3.training.batches import Batch, PanelBatches
 
 
 @dataclass(frozen=True)
 class RawDays:
-    """Days to predict as the data has them, with the earlier days that windows and graphs read.
+    """Days to predict as the data has them, with the earlier days that stretches and graphs read.
 
     Attributes:
         panel: raw, with columns reserved for the quality features.
@@ -43,11 +43,12 @@ class DayInputs:
     """Inputs of a fold's models on the days to predict.
 
     Attributes:
-        panel: normalised, from the first day of the first window on.
+        panel: normalised, from the first day of the first stretch on.
         days: positions in the panel of the days to predict.
         statistics: each day's statistics of each feature before normalisation; None without normalisation.
         market: the market's state by day of the panel, float32 `[days, market_dim]`; None where not used.
         schedule: graphs of the days to predict; None for a fold without graphs.
+        sequence_length: trading days of a window.
     """
 
     panel: Panel
@@ -55,14 +56,23 @@ class DayInputs:
     statistics: DayStatistics | None
     market: np.ndarray | None
     schedule: GraphSchedule | None
+    sequence_length: int
 
-    def rows(self, sequence_length: int) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Day and stock number of every sample of the days to predict."""
-        return PanelSlice(self.panel, self.days).rows(sequence_length)
+        return PanelSlice(self.panel, self.days).rows(self.sequence_length)
+
+    def keys(self) -> pl.DataFrame:
+        """`date, code` of every sample of the days to predict, in the order of `rows`."""
+        return PanelSlice(self.panel, self.days).keys(self.sequence_length)
+
+    def batch(self, day: int) -> "Batch":
+        """All samples of one day to predict; imports torch."""
+        return self.batches.gather([self.batches.block(range(day, day + 1))])
 
     @cached_property
     def batches(self) -> "PanelBatches":
-        """Gathers the networks' samples; imports torch."""
+        """Gathers the networks' samples of the days to predict; imports torch."""
         from gogooku3.training.batches import PanelBatches
 
         graphs = self.schedule
@@ -71,8 +81,11 @@ class DayInputs:
             snapshot = np.full(self.panel.n_days, -1, dtype=np.int64)
             snapshot[self.days.start : self.days.stop] = graphs.snapshot_index
             graphs = replace(graphs, snapshot_index=snapshot)
-        sequence_length = self.days.start + 1
-        return PanelBatches(self.panel, self.panel.targets, sequence_length, graphs, market=self.market)
+        samples = np.zeros_like(self.panel.mask)
+        samples[self.rows()] = True
+        return PanelBatches(
+            self.panel, self.panel.targets, self.sequence_length, graphs, samples, self.market
+        )
 
 
 def read_days(
@@ -95,13 +108,12 @@ def read_days(
         hidden = int((calendar < np.datetime64(fold.start_date)).sum())
         calendar, days = calendar[hidden:], range(days.start - hidden, days.stop - hidden)
     first, last = calendar[days.start].item(), calendar[days.stop - 1].item()
-    oldest = days.start - (fold.sequence_length - 1)
+    # Both the stretches and the graph of the first month read days before the month.
+    earlier_days = fold.sequence_length
     if fold.graph_builder is not None:
-        # The first month's graph reads days before the month.
-        month = calendar[days.start].astype("datetime64[M]").astype("datetime64[D]")
-        month_start = int(np.searchsorted(calendar, month))
-        oldest = min(oldest, month_start - fold.graph_builder.correlation_window)
-    frame = file.read(calendar[max(0, oldest)].item(), last)
+        earlier_days = max(earlier_days, fold.graph_builder.correlation_window)
+    oldest = max(0, _month_start(calendar, days.start) - earlier_days)
+    frame = file.read(calendar[oldest].item(), last)
     return select_days(fold, frame, first, last)
 
 
@@ -133,8 +145,9 @@ def select_days(
 
 def prepare_days(fold: SavedFold, raw: RawDays) -> DayInputs:
     """Compute quality features, normalisation, market state and graphs; overwrites the raw values."""
-    window = slice(raw.days.start - (fold.sequence_length - 1), raw.days.stop)
-    parts = {name: getattr(raw.panel, name)[window] for name in ("dates", "values", "mask", "targets")}
+    first_step = max(0, _month_start(raw.panel.dates, raw.days.start) - fold.sequence_length)
+    needed = slice(first_step, raw.days.stop)
+    parts = {name: getattr(raw.panel, name)[needed] for name in ("dates", "values", "mask", "targets")}
     panel = replace(raw.panel, **parts)
     schedule = None
     with ThreadPoolExecutor(1) as worker:
@@ -148,8 +161,14 @@ def prepare_days(fold: SavedFold, raw: RawDays) -> DayInputs:
     market = None
     if fold.market_state is not None and statistics is not None:
         market = fold.market_state.transform(statistics)
-    days = range(fold.sequence_length - 1, panel.n_days)
-    return DayInputs(panel, days, statistics, market, schedule.result() if schedule else None)
+    days = range(raw.days.start - first_step, panel.n_days)
+    graphs = schedule.result() if schedule else None
+    return DayInputs(panel, days, statistics, market, graphs, fold.sequence_length)
+
+
+def _month_start(calendar: np.ndarray, day: int) -> int:
+    """Position of the first day of a day's calendar month, or of the calendar if it starts later."""
+    return int(np.searchsorted(calendar, calendar[day].astype("datetime64[M]").astype("datetime64[D]")))
 
 
 def _positions(calendar: np.ndarray, first: dt.date | None, last: dt.date | None, source: str) -> range:

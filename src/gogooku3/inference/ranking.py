@@ -12,10 +12,10 @@ from gogooku3.evaluation.scores import PREFERRED_HORIZON
 from gogooku3.inference.predict import FoldPredictions
 from gogooku3.inference.prepare_days import DayInputs
 from gogooku3.inference.saved_fold import SavedFold
+from gogooku3.models.atft_gat_fan import ModelInputs
 from gogooku3.models.chunked_inference import contributions_in_chunks
 from gogooku3.models.graph_attention import Neighbours
 from gogooku3.schema import CODE, DATE
-from gogooku3.training.batches import Batch
 
 REFERENCE_SAMPLES = 256
 """Least number of samples in an explanation, if the day has them: the requested stocks, their neighbours, and
@@ -76,11 +76,11 @@ def with_reasons(
 
     `fold` and `inputs` are the arguments of `predict_days`.
     """
-    batch = inputs.batches.gather([inputs.days[-1]])
+    batch = inputs.batch(inputs.days[-1])
     codes = np.array(inputs.panel.codes)[batch.stock.cpu().numpy()]
     samples = np.searchsorted(codes, table[CODE].gather(rows).to_numpy())
     explained, index = np.unique(samples, return_inverse=True)
-    contributions = explain_samples(fold, batch, explained, horizon)[index]
+    contributions = explain_samples(fold, batch.inputs, explained, horizon)[index]
     reasons: list[str | None] = [None] * table.height
     for row, values in zip(rows, contributions, strict=True):
         reasons[row] = format_reasons(values, inputs.panel.features)
@@ -103,26 +103,33 @@ def ranking_horizon(horizons: tuple[int, ...], requested: int | None = None) -> 
     return requested
 
 
-def explain_samples(fold: SavedFold, batch: Batch, requested: np.ndarray, horizon: int) -> np.ndarray:
+def explain_samples(fold: SavedFold, day: ModelInputs, requested: np.ndarray, horizon: int) -> np.ndarray:
     """Contribution of each feature to the predictions of requested positions, minus its mean over the day.
 
     Gradient x input (see `ATFTGATFANModel.explain`), mean over the fold's networks, in the precision in which
     the run predicted. A larger day is thinned out to `REFERENCE_SAMPLES`: the requested samples and all their
-    neighbours stay, and the others represent the day's mean and the regime's summary of it.
+    neighbours stay, and the others represent the day's mean. Ranks remain those among all stocks of the day.
+
+    Args:
+        fold: its networks explain.
+        day: inputs of all samples of one day.
+        requested: positions of samples, ascending.
+        horizon: one of the fold's.
 
     Returns:
         float64 `[requested, features]`, in units of the network's prediction.
     """
-    kept = _thinned_out(batch, requested)
-    part = _subset(batch, kept)
+    kept = _thinned_out(day, requested)
+    part = _subset(day, kept)
     own_rows = np.searchsorted(kept, requested)
-    total: np.ndarray = np.zeros((len(requested), batch.x.shape[2]))
+    total: np.ndarray = np.zeros((len(requested), part.x.shape[2]))
     for model in fold.networks.values():
         with fold.precision(part.x.device):
             if part.x.is_cuda:
-                explained = model.to(part.x.device).explain(*part.inputs, [horizon]).contributions[:, 0]
+                output = model.to(part.x.device).explain(*part[:-1], horizons=[horizon])
+                explained = output.contributions[:, 0]
             else:
-                explained = contributions_in_chunks(model, part.inputs, horizon)
+                explained = contributions_in_chunks(model, part, horizon)
         contributions = explained.double().cpu().numpy()
         total += contributions[own_rows] - contributions.mean(axis=0)
     return total / len(fold.networks)
@@ -152,25 +159,31 @@ def _rank_spread(ranks: list[pl.Series]) -> pl.Series:
     return pl.Series((spread / (stocks - 1)).astype(np.float32))
 
 
-def _thinned_out(batch: Batch, requested: np.ndarray) -> np.ndarray:
+def _thinned_out(day: ModelInputs, requested: np.ndarray) -> np.ndarray:
     """Positions of the samples in an explanation, ascending."""
-    rows = torch.from_numpy(requested).to(batch.stock.device)
-    neighbours = batch.neighbours.index[rows][batch.neighbours.valid[rows]]
-    kept = np.union1d(requested, neighbours.cpu().numpy())
-    others = np.setdiff1d(np.arange(len(batch.stock)), kept, assume_unique=True)
+    kept = requested
+    if day.neighbours is not None:
+        rows = torch.from_numpy(requested).to(day.x.device)
+        neighbours = day.neighbours.index[rows][day.neighbours.valid[rows]]
+        kept = np.union1d(requested, neighbours.cpu().numpy())
+    others = np.setdiff1d(np.arange(len(day.x)), kept, assume_unique=True)
     n_others = min(max(REFERENCE_SAMPLES - len(kept), 0), len(others))
     evenly = np.linspace(0, len(others) - 1, n_others).round().astype(int) if n_others else np.empty(0, int)
     return np.union1d(kept, others[evenly])
 
 
-def _subset(batch: Batch, kept: np.ndarray) -> Batch:
+def _subset(day: ModelInputs, kept: np.ndarray) -> ModelInputs:
     """Some samples of a day, and the links between them."""
-    device = batch.stock.device
+    device = day.x.device
     rows = torch.from_numpy(kept).to(device)
-    position: Tensor = torch.full((len(batch.stock),), -1, dtype=torch.long, device=device)
-    position[rows] = torch.arange(len(kept), device=device)
-    index = position[batch.neighbours.index[rows]]
-    valid = batch.neighbours.valid[rows] & (index >= 0)
-    names = ("x", "step_mask", "day_index", "labels", "day", "stock")
-    neighbours = Neighbours(index.clamp(min=0), batch.neighbours.weight[rows] * valid, valid)
-    return batch._replace(neighbours=neighbours, **{name: getattr(batch, name)[rows] for name in names})
+    neighbours = None
+    if day.neighbours is not None:
+        position: Tensor = torch.full((len(day.x),), -1, dtype=torch.long, device=device)
+        position[rows] = torch.arange(len(kept), device=device)
+        index = position[day.neighbours.index[rows]]
+        valid = day.neighbours.valid[rows] & (index >= 0)
+        neighbours = Neighbours(index.clamp(min=0), day.neighbours.weight[rows] * valid, valid)
+    step_mask, day_index, ranks = (
+        None if part is None else part[rows] for part in (day.step_mask, day.day_index, day.ranks)
+    )
+    return ModelInputs(day.x[rows], step_mask, day_index, neighbours, day.market, ranks)

@@ -122,9 +122,7 @@ class SavedFold:
         """LightGBM's boosters by horizon; empty where the fold has none."""
         from gogooku3.models.saving import load_trees
 
-        # Runs before version 0.2 kept the trees in the fold's folder itself.
-        own = self.folder / "lightgbm"
-        folder = own if own.is_dir() else self.folder
+        folder = self.folder / "lightgbm"
         paths = {horizon: folder / f"lightgbm_{horizon}d.txt" for horizon in self.horizons}
         boosters = {horizon: load_trees(path) for horizon, path in paths.items() if path.is_file()}
         verify_seal(folder)

@@ -11,43 +11,65 @@ from gogooku3.errors import ConfigError
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.frequency_norm import FrequencyAdaptiveNorm
 from gogooku3.models.graph_attention import FinancialGraphAttention, Neighbours
+from gogooku3.models.linear_layers import zero_linear
 from gogooku3.models.linear_path import LinearPath
 from gogooku3.models.saving import load_model, network_folders, save_model
-from gogooku3.models.snapshot import SnapshotEncoder
-from gogooku3.models.temporal import ATFTCore, Encoded, maybe_checkpoint, zero_linear
+from gogooku3.models.snapshot import SnapshotByHorizon, ranks_within
+from gogooku3.models.temporal import ATFTCore, maybe_checkpoint
 from gogooku3.schema import HORIZONS
 
 
 class ModelInputs(NamedTuple):
     """Inputs of the network, in the order of `ATFTGATFANModel.forward`.
 
+    A stretch is the series of one stock over consecutive trading days; the last `days` of it are predicted,
+    so the samples are `series x days`, day by day within a series.
+
     Shapes:
-        x float `[samples, steps, features]`, normalised, missing as 0;
-        step_mask bool `[samples, steps]`, true where the stock traded; None: everywhere;
-        day_index int `[samples]`, 0 .. n_days - 1, the day of each sample; None: one day;
+        x float `[series, steps, features]`, normalised, missing as 0; at least `sequence_length` steps;
+        step_mask bool `[series, steps]`, true where the stock traded; None: everywhere;
+        day_index int `[samples]`, row of `market` of each sample; None: all series have the same days, rows 0
+        to `days` - 1;
         neighbours: positions of each sample's neighbours among the samples of its day; None takes the
         standing graph, or no neighbours without one;
-        n_days: days in the batch;
-        market float `[n_days, market_dim]`, raw statistics of the days; None: unknown, all 0.
+        market float `[n_days, market_dim]`, the market's state by day; None: unknown, all 0;
+        ranks float `[samples, features]`, the rank of each feature among all stocks of the day, from 0 to 1;
+        None ranks the samples of each day among themselves, which is right if they are all its stocks;
+        days: last steps of each stretch that are predicted.
     """
 
     x: Tensor
     step_mask: Tensor | None = None
     day_index: Tensor | None = None
     neighbours: Neighbours | None = None
-    n_days: int = 1
     market: Tensor | None = None
+    ranks: Tensor | None = None
+    days: int = 1
 
-    def windows(self, samples: slice) -> tuple[Tensor, Tensor | None]:
-        """Features and step mask of some samples."""
-        return self.x[samples], None if self.step_mask is None else self.step_mask[samples]
+    @property
+    def today(self) -> Tensor:
+        """Features of the predicted days `[samples, features]`."""
+        return self.x[:, self.x.shape[1] - self.days :].flatten(0, 1)
+
+    def series(self, part: slice) -> "ModelInputs":
+        """Some series, without neighbours."""
+        samples = slice(part.start * self.days, part.stop * self.days)
+        return ModelInputs(
+            self.x[part],
+            None if self.step_mask is None else self.step_mask[part],
+            None if self.day_index is None else self.day_index[samples],
+            None,
+            self.market,
+            None if self.ranks is None else self.ranks[samples],
+            self.days,
+        )
 
 
 class ModelOutput(NamedTuple):
     """Predictions and their explanation.
 
     Shapes:
-        predictions `[samples, horizons]`; temporal_attention `[samples, layers, heads, steps]`;
+        predictions `[samples, horizons]`; temporal_attention `[samples, layers, heads, sequence_length]`;
         feature_importance `[samples, features]`, summing to one; graph_attention
         `[samples, heads, 1 + K]`, the stock itself first; graph_embeddings `[samples, hidden]`;
         contributions `[samples, horizons, features]`, in units of the prediction.
@@ -64,9 +86,11 @@ class ModelOutput(NamedTuple):
 class ATFTGATFANModel(nn.Module):
     """Predict relative returns over several horizons for the stocks of a day, from their windows.
 
-    `prediction = linear(today) + learned_share * (direct(snapshot) + heads(state))`. The linear path is 0
-    until it is solved (`models.linear_path`); the learned part is 0 at initialisation and reads today's
-    features directly (`models.snapshot`) and the output of all other parts.
+    `prediction = linear(today) + snapshot_share * snapshot(today) + windows_share * heads(state)`. The three
+    parts are fitted one after the other, each on what the parts before leave (`training.trainer`): the linear
+    path in closed form (`models.linear_path`), the snapshot on today's features and their ranks
+    (`models.snapshot`), and the rest of the network on windows and graph. Every part is 0 before it is
+    fitted. A share of 0 leaves a part out of a horizon.
 
     Args:
         input_dim: features of a step.
@@ -79,10 +103,10 @@ class ATFTGATFANModel(nn.Module):
         sequence_length: steps of a window.
         dropout: share dropped in training.
         num_frequencies: bands of the FAN.
-        market_dim: raw statistics of a day that the market regime reads in addition to the day's states.
-        snapshot_dim: width of the direct path from the current step; None is `hidden_dim`.
-        use_frequency_norm, use_temporal_attention, use_graph_attention, use_regime: parts of the network;
-            switch one off to measure its value.
+        market_dim: statistics of a day that the market regime reads; with 0 there is no regime.
+        snapshot_dim: width of the snapshot; None is half of `hidden_dim`.
+        use_linear_path, use_frequency_norm, use_temporal_attention, use_graph_attention, use_regime: parts of
+            the network; switch one off to measure its value.
         gradient_checkpointing: keep only the borders between chunks of the temporal part, and recompute the
             inside of a chunk in the backward pass: less memory, more time.
 
@@ -90,7 +114,8 @@ class ATFTGATFANModel(nn.Module):
         ConfigError: a size is out of range or `hidden_dim` is not a multiple of `num_heads`.
     """
 
-    learned_share: Tensor
+    snapshot_share: Tensor
+    windows_share: Tensor
 
     def __init__(
         self,
@@ -106,6 +131,7 @@ class ATFTGATFANModel(nn.Module):
         num_frequencies: int = 5,
         market_dim: int = 0,
         snapshot_dim: int | None = None,
+        use_linear_path: bool = True,
         use_frequency_norm: bool = True,
         use_temporal_attention: bool = True,
         use_graph_attention: bool = True,
@@ -124,6 +150,7 @@ class ATFTGATFANModel(nn.Module):
             "num_frequencies": num_frequencies,
             "market_dim": market_dim,
             "snapshot_dim": snapshot_dim,
+            "use_linear_path": use_linear_path,
             "use_frequency_norm": use_frequency_norm,
             "use_temporal_attention": use_temporal_attention,
             "use_graph_attention": use_graph_attention,
@@ -135,9 +162,8 @@ class ATFTGATFANModel(nn.Module):
         self.frequency = (
             FrequencyAdaptiveNorm(input_dim, num_frequencies, sequence_length) if use_frequency_norm else None
         )
-        width = snapshot_dim or hidden_dim
-        self.snapshot = SnapshotEncoder(input_dim, width, dropout)
-        self.direct = zero_linear(width, len(prediction_horizons))
+        width = snapshot_dim or max(1, hidden_dim // 2)
+        self.snapshot = SnapshotByHorizon(input_dim, width, prediction_horizons, dropout)
         self.temporal = ATFTCore(
             input_dim,
             hidden_dim,
@@ -145,8 +171,7 @@ class ATFTGATFANModel(nn.Module):
             sequence_length,
             num_layers if use_temporal_attention else 0,
             dropout,
-            market_dim=market_dim if use_regime else None,
-            snapshot_dim=width,
+            market_dim=market_dim if use_regime else 0,
         )
         self.graph: FinancialGraphAttention | None = None
         if use_graph_attention:
@@ -166,7 +191,8 @@ class ATFTGATFANModel(nn.Module):
             }
         )
         self.linear = LinearPath(input_dim, len(prediction_horizons))
-        self.register_buffer("learned_share", torch.ones(len(prediction_horizons)))
+        self.register_buffer("snapshot_share", torch.ones(len(prediction_horizons)))
+        self.register_buffer("windows_share", torch.ones(len(prediction_horizons)))
         self.graph_info = graph_info
 
     def update_graph(self, graph: StockGraph) -> None:
@@ -197,8 +223,8 @@ class ATFTGATFANModel(nn.Module):
 
     @property
     def n_parameters(self) -> int:
-        """Trainable parameters."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+        """Number of parameters, those of finished stages included."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(
         self,
@@ -206,15 +232,19 @@ class ATFTGATFANModel(nn.Module):
         step_mask: Tensor | None = None,
         day_index: Tensor | None = None,
         neighbours: Neighbours | None = None,
-        n_days: int = 1,
         market: Tensor | None = None,
+        ranks: Tensor | None = None,
+        days: int = 1,
     ) -> Tensor:
         """Predict `[samples, horizons]`; the arguments are those of `ModelInputs`.
 
         Raises:
-            ValueError: the standing graph's number of stocks differs from the number of samples.
+            ValueError: a stretch is shorter than a window, the number of features is another than
+                `input_dim`, or the standing graph's number of stocks differs from the number of samples.
         """
-        return self._run(ModelInputs(x, step_mask, day_index, neighbours, n_days, market))[0]
+        self._check_features(x)
+        inputs = ModelInputs(x, step_mask, day_index, neighbours, market, ranks, days)
+        return self.today(inputs) + self.windows_share * self.windows(inputs)
 
     def explain(
         self,
@@ -222,36 +252,45 @@ class ATFTGATFANModel(nn.Module):
         step_mask: Tensor | None = None,
         day_index: Tensor | None = None,
         neighbours: Neighbours | None = None,
-        n_days: int = 1,
         market: Tensor | None = None,
+        ranks: Tensor | None = None,
         horizons: Sequence[int] | None = None,
     ) -> ModelOutput:
         """Predict as `forward` does in evaluation mode, with attention weights and feature contributions.
 
         A contribution is gradient x input (Shrikumar, Greenside and Kundaje, 2017, "Learning Important
         Features Through Propagating Activation Differences", sec. 2.2; the gradient only: Simonyan, Vedaldi
-        and Zisserman, 2014), summed over the steps of the window. To first order, it is the effect of a
-        sample's feature on the predictions of its day, its own and, through the graph, its neighbours'.
-        Importance is the absolute contribution summed over horizons, as a share; 0 without contributions.
+        and Zisserman, 2014), summed over the steps of the stretch, plus the same of the feature's rank, from
+        the middle. To first order, it is the effect of a sample's feature on the predictions of its day, its
+        own and, through the graph, its neighbours'. Importance is the absolute contribution summed over
+        horizons, as a share; 0 without contributions.
 
         Leaves the parameters' gradients and the training mode unchanged.
 
         Args:
-            x, step_mask, day_index, neighbours, n_days, market: as in `ModelInputs`.
+            x, step_mask, day_index, neighbours, market, ranks: as in `ModelInputs`; only the last step of
+                each stretch is explained.
             horizons: explained horizons, one backward pass each; None: all. Contributions and importance
                 cover only these.
         """
+        self._check_features(x)
         training = self.training
         self.eval()
         try:
             # cuDNN's LSTM has a backward pass in training mode only.
             with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
                 x = x.detach().requires_grad_()
-                inputs = ModelInputs(x, step_mask, day_index, neighbours, n_days, market)
-                predictions, attention, graph_attention, embedding = self._run(inputs)
+                inputs = self.with_ranks(ModelInputs(x, step_mask, day_index, neighbours, market, ranks))
+                assert inputs.ranks is not None
+                ranks = inputs.ranks.detach().requires_grad_()
+                inputs = inputs._replace(ranks=ranks)
+                state, attention = self.temporal_state(inputs, with_attention=True)
+                assert attention is not None
+                embedding, graph_attention = self.graph_attend(state, neighbours)
+                predictions = self.today(inputs) + self.windows_share * self.head(embedding)
                 explained = self.prediction_horizons if horizons is None else horizons
                 columns = [self.prediction_horizons.index(horizon) for horizon in explained]
-                contributions = _contributions(predictions[:, columns], x)
+                contributions = _contributions(predictions[:, columns], x, ranks)
         finally:
             self.train(training)
         size = contributions.abs().sum(dim=1)
@@ -259,18 +298,37 @@ class ATFTGATFANModel(nn.Module):
         parts = predictions, attention, importance, graph_attention, embedding, contributions
         return ModelOutput(*(part.detach() for part in parts))
 
-    def encode(self, x: Tensor, step_mask: Tensor | None) -> tuple[Encoded, Tensor]:
-        """Encode windows sample by sample.
+    def today(self, inputs: ModelInputs) -> Tensor:
+        """Part of the predictions that reads only today's features: linear path and snapshot."""
+        ranks = self.with_ranks(inputs).ranks
+        assert ranks is not None
+        return self.today_rows(inputs.today, ranks)
 
-        Returns:
-            the temporal encoding, and the encoded current step `[samples, snapshot_dim]`.
-        """
-        recompute = self._recomputes
-        filtered = x
+    def today_rows(self, today: Tensor, ranks: Tensor) -> Tensor:
+        """Linear path and snapshot for features and ranks `[samples, features]` of today."""
+        linear: Tensor = self.linear(today)
+        predictions: Tensor = linear + self.snapshot_share * self.snapshot(today, ranks)
+        return predictions
+
+    def windows(self, inputs: ModelInputs) -> Tensor:
+        """Part of the predictions that reads windows and graph, before its share."""
+        state, _ = self.temporal_state(inputs)
+        return self.head(self.graph_attend(state, inputs.neighbours)[0])
+
+    def temporal_state(
+        self, inputs: ModelInputs, with_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """State of every sample `[samples, hidden]` from its own series, and the attention if asked for."""
+        x, recompute = inputs.x, self.gradient_checkpointing and torch.is_grad_enabled()
         if self.frequency is not None:
-            filtered = maybe_checkpoint(self.frequency, x, recompute=recompute)
-        snapshot: Tensor = self.snapshot(x[:, -1])
-        return self.temporal.encode(filtered, step_mask, snapshot, recompute), snapshot
+            x = maybe_checkpoint(self.frequency, x, recompute=recompute)
+        day_index = inputs.day_index
+        if day_index is not None:
+            day_index = day_index.view(-1, inputs.days)
+        encoded: tuple[Tensor, Tensor | None] = self.temporal(
+            x, inputs.step_mask, inputs.days, day_index, inputs.market, recompute, with_attention
+        )
+        return encoded
 
     def graph_attend(self, state: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
         """Add the neighbours' messages to the states of all samples.
@@ -283,37 +341,27 @@ class ATFTGATFANModel(nn.Module):
         message, attention = self.graph(self.graph_norm(state), self._neighbours(state, neighbours))
         return state + self.graph_output(message), attention
 
-    def head(self, embedding: Tensor, snapshot: Tensor, today: Tensor) -> Tensor:
-        """Predictions `[samples, horizons]`: the linear path plus the learned part.
-
-        Args:
-            embedding: of `graph_attend`.
-            snapshot: the encoded current step.
-            today: features of the current step `[samples, features]`.
-        """
+    def head(self, embedding: Tensor) -> Tensor:
+        """Output of windows and graph `[samples, horizons]` for embeddings of `graph_attend`."""
         # Full precision: bfloat16 rounding would create ties in a day's ranking.
         with torch.autocast(embedding.device.type, enabled=False):
-            precision = self.direct.weight.dtype
-            normed = self.heads_norm(embedding.to(precision))
-            learned = torch.cat([head(normed) for head in self.heads.values()], dim=1)
-            learned = learned + self.direct(snapshot.to(precision))
-            predictions: Tensor = self.linear(today) + self.learned_share * learned
-        return predictions
+            normed = self.heads_norm(embedding.to(self.heads_norm.weight.dtype))
+            return torch.cat([head(normed) for head in self.heads.values()], dim=1)
 
-    @property
-    def _recomputes(self) -> bool:
-        return self.gradient_checkpointing and torch.is_grad_enabled()
+    def with_ranks(self, inputs: ModelInputs) -> ModelInputs:
+        """The inputs with ranks; missing ones are computed among the samples of each day."""
+        if inputs.ranks is not None:
+            return inputs
+        today = inputs.today.detach()
+        groups = inputs.day_index
+        if groups is None:
+            groups = torch.arange(today.shape[0], device=today.device) % inputs.days
+        return inputs._replace(ranks=ranks_within(today, groups))
 
-    def _run(self, inputs: ModelInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Predictions, temporal attention, graph attention and graph embedding."""
-        encoded, snapshot = self.encode(inputs.x, inputs.step_mask)
-        factors = self.temporal.regime_factors(
-            encoded.current, inputs.day_index, inputs.n_days, inputs.market
-        )
-        state, attention = self.temporal.attend(encoded, inputs.step_mask, factors, self._recomputes)
-        embedding, graph_attention = self.graph_attend(state, inputs.neighbours)
-        predictions = self.head(embedding, snapshot, inputs.x[:, -1])
-        return predictions, attention, graph_attention, embedding
+    def _check_features(self, x: Tensor) -> None:
+        expected = self.settings["input_dim"]
+        if x.shape[-1] != expected:
+            raise ValueError(f"expected {expected} features, got {x.shape[-1]}")
 
     def _neighbours(self, state: Tensor, neighbours: Neighbours | None) -> Neighbours:
         if neighbours is not None:
@@ -345,11 +393,14 @@ def _check_settings(settings: dict[str, Any]) -> None:
         raise ConfigError(f"prediction_horizons is {horizons}; give at least one, and each once")
 
 
-def _contributions(predictions: Tensor, x: Tensor) -> Tensor:
-    """Gradient x input, summed over steps: `[samples, horizons, features]`."""
+def _contributions(predictions: Tensor, x: Tensor, ranks: Tensor) -> Tensor:
+    """Gradient x input, summed over steps, plus gradient x (rank - 1/2): `[samples, horizons, features]`."""
     last = predictions.shape[1] - 1
     contributions = []
     for horizon in range(last + 1):
-        (gradient,) = torch.autograd.grad(predictions[:, horizon].sum(), x, retain_graph=horizon < last)
-        contributions.append((gradient * x.detach()).sum(dim=1))
+        through_x, through_ranks = torch.autograd.grad(
+            predictions[:, horizon].sum(), (x, ranks), retain_graph=horizon < last
+        )
+        of_steps = (through_x * x.detach()).sum(dim=1)
+        contributions.append(of_steps + through_ranks * (ranks.detach() - 0.5))
     return torch.stack(contributions, dim=1)

@@ -1,7 +1,7 @@
-"""Predict and explain a large day on a CPU in chunks of samples that fit its caches.
+"""Predict and explain many stocks on a CPU in chunks of series that fit its caches.
 
-An LSTM over thousands of samples at once writes gigabytes of gates to memory, and its threads wait for each
-other at every small product. Here each thread takes one chunk through the whole network instead.
+An LSTM over thousands of series at once writes gigabytes of gates to memory, and its threads wait for each
+other at every small product. Here each thread takes one chunk through the whole temporal part instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelInputs
-from gogooku3.models.temporal import Encoded, RegimeFactors
 
 CHUNK = 128
-"""Samples per chunk: fewer underuse the vector units, more exceed the caches."""
+"""Series per chunk: fewer underuse the vector units, more exceed the caches."""
 GRADIENT_CHUNK = 32
-"""Samples per chunk with gradients, which take far more memory."""
+"""Series per chunk with gradients, which take far more memory."""
 
 Result = TypeVar("Result")
 
@@ -33,20 +32,17 @@ def predict_in_chunks(model: ATFTGATFANModel, inputs: ModelInputs, threads: int 
         inputs: of the model.
         threads: number of threads; None: as many as torch uses.
     """
+    inputs = model.with_ranks(inputs)
+
+    def own_parts(chunk: slice) -> tuple[Tensor, Tensor]:
+        own = inputs.series(chunk)
+        return model.today(own), model.temporal_state(own)[0]
+
     chunks = _chunks(len(inputs.x), CHUNK)
-    threads = threads or torch.get_num_threads()
-    encoded = _map_threads(lambda chunk: model.encode(*inputs.windows(chunk)), chunks, threads)
-    current = torch.cat([part.current for part, _ in encoded])
-    factors = model.temporal.regime_factors(current, inputs.day_index, inputs.n_days, inputs.market)
-
-    def attend(number: int) -> Tensor:
-        chunk = chunks[number]
-        own = RegimeFactors(*(factor[chunk] for factor in factors))
-        return model.temporal.attend(encoded[number][0], inputs.windows(chunk)[1], own)[0]
-
-    state = torch.cat(_map_threads(attend, range(len(chunks)), threads))
+    parts = _map_threads(own_parts, chunks, threads or torch.get_num_threads())
+    today, state = (torch.cat(each) for each in zip(*parts, strict=True))
     embedding, _ = model.graph_attend(state, inputs.neighbours)
-    return model.head(embedding, torch.cat([snapshot for _, snapshot in encoded]), inputs.x[:, -1])
+    return today + model.windows_share * model.head(embedding)
 
 
 def contributions_in_chunks(
@@ -54,54 +50,41 @@ def contributions_in_chunks(
 ) -> Tensor:
     """Contributions `[samples, features]` to one horizon, equal to `model.explain` up to rounding.
 
-    The windows are encoded without gradients, and the gradient of the predictions is taken for the encodings.
-    Then each chunk is encoded again to propagate its part to the windows, so that the activations of one
-    chunk per thread are in memory (2 MB per sample), not those of all.
+    The states are computed without gradients, and the gradient of the predictions is taken for them. Then
+    each chunk is computed again to propagate its part to the inputs, so that the activations of one chunk per
+    thread are in memory (2 MB per series), not those of all.
 
     Args:
         model: in evaluation mode; its parameters keep their gradients.
-        inputs: of the model.
+        inputs: of the model, with one predicted day.
         horizon: one of the model's.
         threads: number of threads; None: as many as torch uses.
     """
     threads = threads or torch.get_num_threads()
-
-    def encode(windows: Tensor, step_mask: Tensor | None) -> tuple[Tensor, ...]:
-        encoded, snapshot = model.encode(windows, step_mask)
-        return *encoded, snapshot
-
+    column = model.prediction_horizons.index(horizon)
+    inputs = model.with_ranks(inputs)
     chunks = _chunks(len(inputs.x), CHUNK)
-    parts = _map_threads(lambda chunk: encode(*inputs.windows(chunk)), chunks, threads)
+    states = _map_threads(lambda chunk: model.temporal_state(inputs.series(chunk))[0], chunks, threads)
     with torch.enable_grad():
-        leaves = [torch.cat(each).requires_grad_() for each in zip(*parts, strict=True)]
-        encoded, snapshot = Encoded(*leaves[:3]), leaves[3]
-        today = inputs.x[:, -1].detach().requires_grad_()
-        factors = model.temporal.regime_factors(
-            encoded.current, inputs.day_index, inputs.n_days, inputs.market
-        )
-        state, _ = model.temporal.attend(encoded, inputs.step_mask, factors)
+        state = torch.cat(states).requires_grad_()
         embedding, _ = model.graph_attend(state, inputs.neighbours)
-        predictions = model.head(embedding, snapshot, today)
-        *grads, today_grad = torch.autograd.grad(
-            predictions[:, model.prediction_horizons.index(horizon)].sum(),
-            [*leaves, today],
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        through_windows = (model.windows_share * model.head(embedding))[:, column].sum()
+        (state_grad,) = torch.autograd.grad(through_windows, state)
 
     def propagate(chunk: slice) -> Tensor:
-        windows, step_mask = inputs.windows(chunk)
-        windows = windows.detach().requires_grad_()
-        flat = torch.cat([part.flatten() for part in encode(windows, step_mask)])
-        grad = torch.cat([part[chunk].flatten() for part in grads])
+        own = inputs.series(chunk)
+        assert own.ranks is not None
+        x, ranks = own.x.detach().requires_grad_(), own.ranks.detach().requires_grad_()
+        own = own._replace(x=x, ranks=ranks)
+        through_state = model.temporal_state(own)[0].flatten() @ state_grad[chunk].flatten()
         # A scalar output: with gradients per output, torch would import SymPy, and the order of sums (so the
         # last bits) would depend on the thread.
-        (gradient,) = torch.autograd.grad(flat @ grad, windows)
-        return (gradient * windows.detach()).sum(dim=1)
+        output = through_state + model.today(own)[:, column].sum()
+        x_grad, ranks_grad = torch.autograd.grad(output, (x, ranks))
+        return (x_grad * x.detach()).sum(dim=1) + ranks_grad * (ranks.detach() - 0.5)
 
     gradient_chunks = _chunks(len(inputs.x), GRADIENT_CHUNK)
-    through_windows = torch.cat(_map_threads(propagate, gradient_chunks, threads, gradients=True))
-    return through_windows + today_grad * today.detach()
+    return torch.cat(_map_threads(propagate, gradient_chunks, threads, gradients=True))
 
 
 def _chunks(samples: int, size: int) -> list[slice]:

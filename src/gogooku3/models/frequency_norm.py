@@ -1,4 +1,4 @@
-"""Frequency-adaptive normalisation (FAN): weight the frequency bands of a window, feature by feature."""
+"""Frequency-adaptive normalisation (FAN): weight the frequency bands of a series, step by step, causally."""
 
 import math
 
@@ -50,33 +50,49 @@ def smooth_bands(length: int, num_frequencies: int) -> Tensor:
     return torch.cos(distance * math.pi / 2).square().float()
 
 
-class FrequencyAdaptiveNorm(nn.Module):
-    """Weight the frequency bands of each feature of a window, gated by the window's mean.
+def causal_filters(length: int, num_frequencies: int) -> Tensor:
+    """Each band of a window's spectrum, seen from the window's last step, as a filter over `length` lags.
 
-    `y = B^T (sum_b band_b(k) w(b, f) gate(b, f; mean(x)) * B x)` with `B` the real DFT over the steps. At
-    initialisation all weights and gates are 1, and the module is the identity. The gate reads the mean of
-    every feature, so the gain of one feature's band may depend on the level of another.
+    Splitting a window by the real DFT, keeping one band and transforming back gives at the last step a fixed
+    weighted sum of the window: `f_b(lag) = sum_k B(k, last) band_b(k) B(k, last - lag)`.
+
+    Returns:
+        `[num_frequencies, length]`, by lag; the filters add up to 1 at lag 0 and to 0 at all others.
+    """
+    basis, frequencies = real_dft_basis(length)
+    bands = smooth_bands(length, num_frequencies)[:, frequencies]
+    by_position = (bands * basis[:, -1]) @ basis
+    return by_position.flip(1)
+
+
+class FrequencyAdaptiveNorm(nn.Module):
+    """Weight the frequency bands of each feature at each step, gated by the mean of the step's own window.
+
+    `y_t = sum_b w(b, f) gate(b, f; mean(x_t-L+1 .. x_t)) sum_lag f_b(lag) x_t-lag` with the filters of
+    `causal_filters`: the bands of the real DFT of the last `L` steps, seen from step t. No step depends on a
+    later one, so one pass serves every day of a stretch. At initialisation all weights and gates are 1, and
+    the module is the identity. The gate reads the mean of every feature, so the gain of one feature's band
+    may depend on the level of another. Steps before the stretch count as 0.
 
     Args:
         num_features: features of a step.
         num_frequencies: number of bands.
-        sequence_length: steps of a window.
+        sequence_length: `L`, steps of a window.
 
     Shapes:
-        `[windows, steps, features]` -> the same.
+        `[series, steps, features]` -> the same.
     """
 
-    basis: Tensor
-    bands: Tensor
+    filters: Tensor
 
     def __init__(self, num_features: int, num_frequencies: int = 5, sequence_length: int = 60) -> None:
         super().__init__()
         self.num_features = num_features
         self.num_frequencies = num_frequencies
-        basis, frequencies = real_dft_basis(sequence_length)
-        bands = smooth_bands(sequence_length, num_frequencies)[:, frequencies]
-        self.register_buffer("basis", basis, persistent=False)
-        self.register_buffer("bands", bands, persistent=False)
+        # The last filter is the mean of the window.
+        mean = torch.full((1, sequence_length), 1 / sequence_length)
+        filters = torch.cat([causal_filters(sequence_length, num_frequencies), mean])
+        self.register_buffer("filters", filters, persistent=False)
         self.frequency_weights = nn.Parameter(torch.ones(num_frequencies, num_features))
         width = max(MIN_HIDDEN_WIDTH, num_features // 2)
         first = nn.Linear(num_features, width)
@@ -88,20 +104,24 @@ class FrequencyAdaptiveNorm(nn.Module):
         nn.init.zeros_(last.bias)
         self.scale_network = nn.Sequential(first, nn.ReLU(), last, nn.Sigmoid())
 
-    def gain(self, x: Tensor) -> Tensor:
-        """Weight x gate `[windows, bands, features]`; 1 is neutral."""
-        gate = 2 * self.scale_network(x.mean(dim=1)).view(-1, self.num_frequencies, self.num_features)
-        gain: Tensor = self.frequency_weights * gate
-        return gain
+    def gain(self, mean: Tensor) -> Tensor:
+        """Weight x gate `[..., bands, features]` for means of windows `[..., features]`; 1 is neutral."""
+        gate: Tensor = self.scale_network(mean).unflatten(-1, (self.num_frequencies, self.num_features))
+        return gate * (2 * self.frequency_weights).to(gate.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        windows, steps, features = x.shape
-        if steps != self.basis.shape[0] or features != self.num_features:
-            raise ValueError(
-                f"expected windows of {self.basis.shape[0]} steps x {self.num_features} features, "
-                f"got {steps} x {features}"
-            )
-        by_step = x.transpose(0, 1).reshape(steps, windows * features)
-        gain = self.gain(x).transpose(0, 1).reshape(self.num_frequencies, windows * features)
-        weighted = (self.basis @ by_step) * (self.bands.t() @ gain)
-        return (self.basis.t() @ weighted).view(steps, windows, features).transpose(0, 1)
+        series, steps, features = x.shape
+        if features != self.num_features:
+            raise ValueError(f"expected {self.num_features} features, got {features}")
+        by_step = x.transpose(0, 1).reshape(steps, series * features)
+        filtered = (self._matrices(steps) @ by_step).view(-1, steps, series, features)
+        bands, gain = filtered[:-1], self.gain(filtered[-1])
+        return (bands * gain.permute(2, 0, 1, 3)).sum(dim=0).transpose(0, 1)
+
+    def _matrices(self, steps: int) -> Tensor:
+        """The filters as matrices `[(bands + 1) * steps, steps]`; row: receiving step."""
+        step = torch.arange(steps, device=self.filters.device)
+        lag = step[:, None] - step
+        inside = (lag >= 0) & (lag < self.filters.shape[1])
+        matrices = self.filters[:, lag.clamp(0, self.filters.shape[1] - 1)] * inside
+        return matrices.flatten(0, 1)

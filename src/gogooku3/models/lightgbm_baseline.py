@@ -21,13 +21,15 @@ from gogooku3.system import available_cores
 
 DEFAULT_PARAMETERS: dict[str, Any] = LightGBMConfig().model_dump(exclude={"label"})
 """Those of the configuration's group `lightgbm`."""
+_USES = ("fit", "stop on")
 
 
 @dataclass(repr=False, eq=False)
 class LightGBMFinancialBaseline:
     """Gradient-boosted trees on the rows of each day, scored out of sample.
 
-    Early stopping uses the tail of the training days, after an embargo.
+    Early stopping uses the tail of the training days, after an embargo; with `early_stopping_rounds` 0, all
+    training days are fitted.
 
     Horizons are boosted in parallel, each on one thread. With several threads per horizon, the threads would
     wait for each other at every leaf, and the last bits of the sums that choose a split would depend on their
@@ -92,31 +94,36 @@ class LightGBMFinancialBaseline:
         else:
             train = self._prepare(data)
         self.features = train.panel.features
-        fit_days, stop_days = split_tail(train.days, self.validation_fraction, self.embargo_days)
-        fit, fit_labels = self._rows(PanelSlice(train.panel, fit_days))
-        stop, stop_labels = self._rows(PanelSlice(train.panel, stop_days))
-        if not len(fit) or not len(stop):
+        parts = [train.days]
+        if self.parameters["early_stopping_rounds"]:
+            parts = list(split_tail(train.days, self.validation_fraction, self.embargo_days))
+        rows = [self._rows(PanelSlice(train.panel, part)) for part in parts]
+        if not all(len(features) for features, _ in rows):
+            counts = [
+                f"{len(features)} rows to {use}" for (features, _), use in zip(rows, _USES, strict=False)
+            ]
             raise DataError(
-                f"the training days hold {len(fit)} rows to fit and {len(stop)} to stop on; rows need "
+                f"the training days hold {' and '.join(counts)}; rows need "
                 f"{self.sequence_length} days of data, so bring more days, or shorten the window "
                 "(time_series.sequence_length)"
             )
         for position, horizon in enumerate(self.prediction_horizons):
-            if not all(np.isfinite(labels[:, position]).any() for labels in (fit_labels, stop_labels)):
+            if not all(np.isfinite(labels[:, position]).any() for _, labels in rows):
                 raise DataError(
                     f"no row has a target for horizon {horizon}; check dataset.target_columns or drop "
                     f"{horizon} from the horizons"
                 )
         # Binning takes as long as many trees, so all horizons share one binned set.
+        (fit, fit_labels), stop_rows = rows[0], rows[1:]
         fit_bins = self._binned(fit)
-        stop_bins = self._binned(stop, fit_bins) if self.parameters["early_stopping_rounds"] else None
+        stop_sets = [(self._binned(stop, fit_bins), labels) for stop, labels in stop_rows]
         lock = Lock()
 
         def boost(position: int) -> Any:
             # Labels are written into the shared bins before each horizon copies its rows.
             with lock:
                 train_set = self._labelled(fit_bins, fit_labels[:, position])
-                stop_set = None if stop_bins is None else self._labelled(stop_bins, stop_labels[:, position])
+                stop_set = [self._labelled(bins, labels[:, position]) for bins, labels in stop_sets]
             return self._boost(train_set, stop_set)
 
         horizons = range(len(self.prediction_horizons))
@@ -234,7 +241,10 @@ class LightGBMFinancialBaseline:
             feature_name=[f"f{i}" for i in range(features.shape[1])],
             reference=reference,
             # Features are binned independently, so all cores can work on them.
-            params={**self._boosting_parameters(), "num_threads": self.parameters.get("num_threads", 0)},
+            params={
+                **boosting_parameters(self.parameters, self.seed),
+                "num_threads": self.parameters.get("num_threads", 0),
+            },
         ).construct()
 
     def _labelled(self, binned: Any, labels: np.ndarray) -> Any:
@@ -243,28 +253,32 @@ class LightGBMFinancialBaseline:
         binned.set_label(np.nan_to_num(labels))
         # LightGBM's number of threads is global, so the bins' own parameters would also change it for the
         # horizons that are boosting at the same time.
-        return binned.subset(rows, self._boosting_parameters()).construct()
+        return binned.subset(rows, boosting_parameters(self.parameters, self.seed)).construct()
 
-    def _boosting_parameters(self) -> dict[str, Any]:
-        """Parameters without the number of rounds and early stopping."""
-        given = dict(self.parameters)
-        del given["num_boost_round"], given["early_stopping_rounds"]
-        fixed = {"objective": "regression", "verbosity": -1, "seed": self.seed, "deterministic": True}
-        by_column = {"force_col_wise": not given.get("force_row_wise", False)}
-        return {**fixed, **by_column, "num_threads": 1, **given}
-
-    def _boost(self, train_set: Any, stop_set: Any | None) -> Any:
-        """Train the model of one horizon; without `stop_set`, every tree is grown."""
+    def _boost(self, train_set: Any, stop_set: list[Any]) -> Any:
+        """Train the model of one horizon; with an empty `stop_set`, every tree is grown."""
         import lightgbm
 
         patience = self.parameters["early_stopping_rounds"]
         return lightgbm.train(
-            self._boosting_parameters(),
+            boosting_parameters(self.parameters, self.seed),
             train_set,
             num_boost_round=self.parameters["num_boost_round"],
-            valid_sets=None if stop_set is None else [stop_set],
-            callbacks=None if stop_set is None else [lightgbm.early_stopping(patience, verbose=False)],
+            valid_sets=stop_set or None,
+            callbacks=[lightgbm.early_stopping(patience, verbose=False)] if stop_set else None,
         )
+
+
+def boosting_parameters(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """LightGBM's parameters for the settings of the group `lightgbm`, without rounds and early stopping."""
+    given = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("num_boost_round", "early_stopping_rounds")
+    }
+    fixed = {"objective": "regression", "verbosity": -1, "seed": seed, "deterministic": True}
+    by_column = {"force_col_wise": not given.get("force_row_wise", False)}
+    return {**fixed, **by_column, "num_threads": 1, **given}
 
 
 def boosted_at_a_time(horizons: int) -> int:

@@ -4,6 +4,7 @@ The network starts from this solution and learns the rest, so their scores show 
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,8 +32,8 @@ WEIGHTS = "weights.parquet"
 class LinearForecaster:
     """`x W` on the day's normalised features.
 
-    `W` is solved in closed form on `fold.fit`, with `training.linear_penalty` and `training.label`; see
-    `LinearPath`.
+    `W` is solved in closed form on `fold.fit` and `fold.validation`, with `training.linear_penalty` and
+    `training.label`; see `LinearPath`.
 
     Args:
         config: of the run.
@@ -48,10 +49,10 @@ class LinearForecaster:
         self.weights = pl.DataFrame()
 
     def fit(self, fold: FoldData, workspace: Workspace) -> None:
-        """Solve for the weights; validation days are not used."""
+        """Solve for the weights."""
         panel = fold.panel
         path = LinearPath(len(panel.features), len(panel.horizons))
-        path.solve(self._days(fold), self.penalty)
+        path.solve(chain(self._days(fold, fold.fit), self._days(fold, fold.validation)), self.penalty)
         columns = {f"weight_{h}d": path.weight[:, place].numpy() for place, h in enumerate(panel.horizons)}
         self.weights = pl.DataFrame({"feature": panel.features, **columns})
 
@@ -89,9 +90,9 @@ class LinearForecaster:
         loaded.weights = read_table(folder / WEIGHTS)
         return loaded
 
-    def _days(self, fold: FoldData) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features and labels of each training day's samples."""
-        panel, days = fold.panel, fold.fit
+    def _days(self, fold: FoldData, days: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and labels of each day's samples."""
+        panel = fold.panel
         samples = panel.sample_mask(fold.sequence_length)[days.start : days.stop]
         labels = treat_labels(panel.targets[days.start : days.stop], self.label)
         for day in np.flatnonzero(samples.any(axis=1)):

@@ -26,7 +26,9 @@ class LinearPath(nn.Module):
         self.register_buffer("weight", torch.zeros(num_features, num_horizons))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.to(self.weight.dtype) @ self.weight
+        # Full precision: bfloat16 rounding would create ties in a day's ranking.
+        with torch.autocast(x.device.type, enabled=False):
+            return x.to(self.weight.dtype) @ self.weight
 
     def solve(self, parts: Iterable[tuple[Tensor, Tensor]], penalty: float) -> None:
         """Solve for the weights.

@@ -48,7 +48,7 @@ def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[s
         the model in evaluation mode on the CPU, and the content of `model.json`.
 
     Raises:
-        DataError: a file is missing or invalid.
+        DataError: a file is missing or invalid, or another version of gogooku3 trained the model.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -57,12 +57,21 @@ def load_model(folder: Path, build: Callable[..., Model]) -> tuple[Model, dict[s
     try:
         _refuse_forged_sizes(state["model"], folder / WEIGHTS)
         model = build(**state["model"])
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        weights = load_file(folder / WEIGHTS)
+        other_names = sorted(weights.keys() ^ model.state_dict().keys())
+        if not other_names:
+            model.load_state_dict(weights)
     except (
         *(SafetensorError, ValueError, KeyError, TypeError, AttributeError),
         *(RuntimeError, ArithmeticError, AssertionError, MemoryError),
     ) as error:
         raise _no_model(folder, error) from None
+    if other_names:
+        raise DataError(
+            f"{folder / WEIGHTS} has other weights than a network of this version of gogooku3, as "
+            f"{other_names[0]!r}: an older version trained it, or the file is damaged; train again, or copy "
+            "the folder again"
+        )
     return model.eval(), state
 
 
@@ -83,7 +92,7 @@ def _refuse_forged_sizes(settings: Mapping[str, Any], path: Path) -> None:
     total, longest = sum(map(math.prod, shapes)), max((max(shape, default=1) for shape in shapes), default=0)
     size = {name: value for name, value in settings.items() if isinstance(value, int)}
     inputs, hidden, days = (size.get(name, 0) for name in ("input_dim", "hidden_dim", "sequence_length"))
-    width, bands = size.get("snapshot_dim") or hidden, size.get("num_frequencies", 0)
+    width, bands = size.get("snapshot_dim") or hidden // 2, size.get("num_frequencies", 0)
     # Numbers that a network of these sizes has at least.
     least = {
         "hidden_dim": hidden**2,
@@ -96,7 +105,8 @@ def _refuse_forged_sizes(settings: Mapping[str, Any], path: Path) -> None:
             raise ValueError(
                 f"its {name} in {SETTINGS} needs {numbers:,} numbers, but {WEIGHTS} has {total:,}"
             )
-    for name, limit in (("market_dim", longest), ("num_layers", len(shapes))):
+    limits = {"num_layers": len(shapes)} | ({"market_dim": longest} if settings.get("use_regime") else {})
+    for name, limit in limits.items():
         if size.get(name, 0) > limit:
             raise ValueError(f"{name} is {size[name]:,} in {SETTINGS}, more than the {limit:,} of {WEIGHTS}")
     if days * max(days, bands) > LARGEST_BASIS:

@@ -1,6 +1,8 @@
-"""ATFT core: an LSTM encodes the window, the current step attends to its history, a regime scales both.
+"""ATFT core: an LSTM runs along a stretch, each predicted day attends to its history, a regime scales both.
 
-Only the input projection and the LSTM run at every step; everything else runs once per sample.
+A stretch is the series of one stock over consecutive trading days; its last days are predicted. Nothing at a
+step depends on a later one, so one pass of the LSTM serves all predicted days. Everything after the LSTM runs
+once per sample.
 """
 
 import math
@@ -9,34 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-FEEDFORWARD = 3.9
+from gogooku3.models.linear_layers import zero_linear
+
+FEEDFORWARD = 2.875
 """Width of a feed-forward layer, in widths of the state; the default network gets 5.6M parameters."""
-
-
-class Encoded(NamedTuple):
-    """Windows encoded sample by sample.
-
-    Shapes:
-        history `[samples, steps, hidden]`; state `[samples, hidden]`, the LSTM's output at the last step;
-        current `[samples, hidden]`, the projected last step.
-    """
-
-    history: Tensor
-    state: Tensor
-    current: Tensor
-
-
-class RegimeFactors(NamedTuple):
-    """Factors that the regime of a sample's day puts on attention and state.
-
-    Shapes:
-        sharpness `[samples, layers, heads]`; scale `[samples, hidden]`. Both are 1 without a regime.
-    """
-
-    sharpness: Tensor
-    scale: Tensor
 
 
 def maybe_checkpoint(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
@@ -48,76 +29,95 @@ def maybe_checkpoint(function: Callable[..., Any], *inputs: Any, recompute: bool
     return checkpoint(function, *inputs, use_reentrant=False) if recompute else function(*inputs)
 
 
-def zero_linear(width: int, outputs: int) -> nn.Linear:
-    """A zero-initialised linear layer."""
-    layer = nn.Linear(width, outputs)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 class Regime(nn.Module):
     """Market regime of a day: sharpness of every attention head, and scale of every state dimension.
 
-    `s = tanh(W [mean, std, market])`, `sharpness = exp(tanh(V s))`, `scale = 1 + U s`. Mean and standard
-    deviation run over the current states of the day's stocks, so their order does not matter and no later day
-    is used. `market` adds raw statistics of the day, which day-wise normalisation removes from the features.
+    `s = tanh(W market)`, `sharpness = exp(tanh(V s))`, `scale = 1 + U s`. `market` holds statistics of the
+    day's whole cross-section (`preprocessing.market_state`), which day-wise normalisation removes from the
+    features. So the regime depends on the day, not on the stocks that are computed together.
 
     Args:
         hidden_dim: width of the states.
         outputs: attention heads of all layers; 0 for none.
-        market_dim: raw statistics of a day; 0 for none.
-        dropout: share of the summary dropped; high, because there are few days.
+        market_dim: statistics of a day.
+        dropout: share of the statistics dropped; high, because there are few days.
 
     Shapes:
-        states `[samples, hidden]`, day_index int `[samples]`, market `[days, market_dim]` or None (all 0)
-        -> sharpness `[samples, outputs]` between 1/e and e, initially 1, and scale `[samples, hidden]`,
-        initially near 1.
+        market `[days, market_dim]` -> sharpness `[days, outputs]` between 1/e and e, initially 1, and scale
+        `[days, hidden]`, initially near 1.
     """
 
-    def __init__(self, hidden_dim: int, outputs: int, market_dim: int = 0, dropout: float = 0.3) -> None:
+    def __init__(self, hidden_dim: int, outputs: int, market_dim: int, dropout: float = 0.3) -> None:
         super().__init__()
         self.market_dim = market_dim
         width = max(1, hidden_dim // 4)
-        summary = nn.Linear(2 * hidden_dim + market_dim, width)
-        if market_dim:
-            # Output variance independent of market_dim; the default init would make the market's part faint.
-            nn.init.normal_(summary.weight[:, 2 * hidden_dim :], std=market_dim**-0.5)
+        summary = nn.Linear(market_dim, width)
+        # Output variance independent of market_dim.
+        nn.init.normal_(summary.weight, std=market_dim**-0.5)
         self.summary = nn.Sequential(nn.Dropout(dropout), summary, nn.Tanh())
         self.sharpness = zero_linear(width, outputs) if outputs else None
         # Not zero-initialised: the heads are zero, so this layer would get no gradient.
         self.scale = nn.Linear(width, hidden_dim)
         nn.init.zeros_(self.scale.bias)
 
-    def forward(
-        self, states: Tensor, day_index: Tensor, n_days: int, market: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        # `one_hot` reads its values on the host, which would wait for a GPU.
-        days = torch.arange(n_days, device=day_index.device)
-        member = (days[:, None] == day_index).to(states.dtype)
-        share = member / member.sum(dim=1, keepdim=True).clamp(min=1)
-        mean = share @ states
-        deviation = (share @ (states - mean[day_index]).square() + 1e-6).sqrt()
-        if market is None:
-            market = states.new_zeros(n_days, self.market_dim)
-        summary = self.summary(torch.cat([mean, deviation, market.to(states.dtype)], dim=1))
-        scale = 1 + self.scale(summary).index_select(0, day_index)
+    def forward(self, market: Tensor) -> tuple[Tensor, Tensor]:
+        summary = self.summary(market)
+        scale = 1 + self.scale(summary)
         if self.sharpness is None:
-            return states.new_ones(len(states), 0), scale
-        return self.sharpness(summary).tanh().exp().index_select(0, day_index), scale
+            return scale.new_ones(scale.shape[0], 0), scale
+        return self.sharpness(summary).tanh().exp(), scale
+
+
+class Band(NamedTuple):
+    """Which steps of a stretch each predicted day attends to: its own and those of its window before.
+
+    Shapes:
+        position int `[days, steps]`, of a step in the day's window, 0 the oldest (clamped outside);
+        hidden bool `[series or 1, days, steps]`, true outside the window and at absent steps.
+    """
+
+    position: Tensor
+    hidden: Tensor
+
+    @staticmethod
+    def of(
+        steps: int, days: int, sequence_length: int, step_mask: Tensor | None, device: torch.device
+    ) -> "Band":
+        """Band of the last `days` of `steps`; a day's own step is always visible."""
+        step = torch.arange(steps, device=device)
+        lag = step[steps - days :, None] - step
+        outside = (lag < 0) | (lag >= sequence_length)
+        position = (sequence_length - 1 - lag).clamp(0, sequence_length - 1)
+        hidden = outside[None]
+        if step_mask is not None:
+            hidden = hidden | (~step_mask[:, None, :] & (lag != 0))
+        return Band(position, hidden)
+
+
+class StretchDropout(nn.Module):
+    """Dropout with one mask for all days of a series (Gal and Ghahramani, 2016, sec. 4).
+
+    Shapes:
+        `[series, days, width]` -> the same.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * functional.dropout(torch.ones_like(x[:, :1]), self.share) if self.training else x
 
 
 class HistoryAttention(nn.Module):
-    """One layer: the current state attends to its history, then a feed-forward step.
+    """One layer: each predicted day attends to its window, then a feed-forward step.
 
-    Multi-head attention (Vaswani et al., 2017, eq. 1) with a learned bias for each head and lag. A single
-    query needs no key or value tensors: `q . (K h) = (K^T q) . h`, and the value projection is applied after
-    the weighted sum.
+    Multi-head attention (Vaswani et al., 2017, eq. 1) with a learned bias for each head and lag.
 
     Shapes:
-        state `[samples, hidden]`, history `[samples, steps, hidden]`, absent bool `[samples, steps]` (steps
-        excluded from attention) or None, sharpness `[samples, heads]`
-        -> state `[samples, hidden]`, weights `[samples, heads, steps]`.
+        state `[series, days, hidden]`, history `[series, steps, hidden]`, band of these days and steps,
+        sharpness `[series, days, heads]`
+        -> state `[series, days, hidden]`, weights `[series, heads, days, steps]`.
     """
 
     def __init__(
@@ -136,35 +136,29 @@ class HistoryAttention(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(hidden_dim, feedforward_dim),
             nn.GELU(),
-            nn.Dropout(dropout),
+            StretchDropout(dropout),
             nn.Linear(feedforward_dim, hidden_dim),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = StretchDropout(dropout)
 
-    def forward(
-        self, state: Tensor, history: Tensor, absent: Tensor | None, sharpness: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        samples, hidden = state.shape
-        heads, head_dim = self.num_heads, self.head_dim
-        query = self.query(self.attention_norm(state)).view(samples, heads, head_dim)
-        folded = torch.einsum("nhd,hde->nhe", query, self.key.weight.view(heads, head_dim, hidden))
-        scores = torch.bmm(folded, history.transpose(1, 2)) * (head_dim**-0.5 * sharpness[:, :, None])
+    def forward(self, state: Tensor, history: Tensor, band: Band, sharpness: Tensor) -> tuple[Tensor, Tensor]:
+        query = self._by_head(self.query(self.attention_norm(state)))
+        key, value = self._by_head(self.key(history)), self._by_head(self.value(history))
         # Scores and softmax stay in float32 under autocast.
-        scores = scores.float() + self.lag_bias
-        if absent is not None:
-            scores = scores.masked_fill(absent[:, None, :], float("-inf"))
-        weights = scores.softmax(dim=-1)
-        mean = torch.bmm(weights.to(history.dtype), history)
-        value = torch.einsum("nhe,hde->nhd", mean, self.value.weight.view(heads, head_dim, hidden))
-        state = state + self.dropout(self.output(value.reshape(samples, hidden) + self.value.bias))
+        scale = self.head_dim**-0.5 * sharpness.transpose(1, 2)[..., None]
+        scores = (query @ key.transpose(2, 3)).float() * scale + self.lag_bias[:, band.position]
+        weights = scores.masked_fill(band.hidden[:, None], float("-inf")).softmax(dim=-1)
+        attended = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        state = state + self.dropout(self.output(attended))
         return state + self.dropout(self.feedforward(self.feedforward_norm(state))), weights
+
+    def _by_head(self, projected: Tensor) -> Tensor:
+        """`[series, steps, hidden]` as `[series, heads, steps, head_dim]`."""
+        return projected.unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
 
 
 class ATFTCore(nn.Module):
-    """Encode a window of features into one state per sample.
-
-    `forward` runs three steps: `encode` (sample by sample), `regime_factors` (over all samples of a day) and
-    `attend` (sample by sample).
+    """Encode each predicted day of a stretch into one state.
 
     Args:
         input_dim: features of a step.
@@ -173,14 +167,14 @@ class ATFTCore(nn.Module):
         sequence_length: steps of a window (60 trading days).
         num_layers: attention layers; with 0 the state is the LSTM's output.
         dropout: share dropped after attention and feed-forward.
-        market_dim: raw statistics of a day that the regime reads; None leaves the regime out.
-        snapshot_dim: width of the encoded current step; None: the window is the only input.
+        market_dim: statistics of a day that the regime reads; 0 leaves the regime out.
 
     Shapes:
-        x `[samples, steps, features]`, step_mask bool `[samples, steps]` (true: the stock
-        traded), day_index int `[samples]` (samples of one day share a number), market `[days, market_dim]`,
-        today `[samples, snapshot_dim]` (the current step, encoded)
-        -> state `[samples, hidden]`, attention `[samples, layers, heads, steps]`.
+        x `[series, steps, features]`, step_mask bool `[series, steps]` (true: the stock traded), days: the
+        last steps that are predicted, day_index int `[series, days]` (row of `market` of each sample; None:
+        0 to `days` - 1 in every series), market `[n_days, market_dim]` (None: all 0)
+        -> state `[samples, hidden]` for `series x days` samples, day by day within a series, and attention
+        `[samples, layers, heads, sequence_length]` (None unless asked for).
     """
 
     def __init__(
@@ -191,8 +185,7 @@ class ATFTCore(nn.Module):
         sequence_length: int,
         num_layers: int = 4,
         dropout: float = 0.3,
-        market_dim: int | None = 0,
-        snapshot_dim: int | None = None,
+        market_dim: int = 0,
     ) -> None:
         super().__init__()
         if hidden_dim % num_heads:
@@ -203,10 +196,7 @@ class ATFTCore(nn.Module):
         self.input_projection = nn.Linear(input_dim, hidden_dim)
         self.absent_step = nn.Parameter(torch.zeros(hidden_dim))
         self.lstm = nn.LSTM(hidden_dim, hidden_dim, num_layers=2, dropout=min(dropout, 0.2))
-        self.today = None if snapshot_dim is None else nn.Linear(snapshot_dim, hidden_dim)
-        self.regime = (
-            None if market_dim is None else Regime(hidden_dim, num_layers * num_heads, market_dim, dropout)
-        )
+        self.regime = Regime(hidden_dim, num_layers * num_heads, market_dim, dropout) if market_dim else None
         width = int(FEEDFORWARD * hidden_dim)
         self.temporal_attention = nn.ModuleList(
             HistoryAttention(hidden_dim, num_heads, sequence_length, width, dropout)
@@ -215,7 +205,7 @@ class ATFTCore(nn.Module):
         self.feature_fusion = nn.Sequential(
             nn.Linear(2 * hidden_dim, 2 * hidden_dim),
             nn.GELU(),
-            nn.Dropout(dropout),
+            StretchDropout(dropout),
             nn.Linear(2 * hidden_dim, hidden_dim),
         )
         self.norm = nn.LayerNorm(hidden_dim)
@@ -224,20 +214,41 @@ class ATFTCore(nn.Module):
         self,
         x: Tensor,
         step_mask: Tensor | None = None,
+        days: int = 1,
         day_index: Tensor | None = None,
-        n_days: int = 1,
         market: Tensor | None = None,
-        today: Tensor | None = None,
         recompute: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        encoded = self.encode(x, step_mask, today, recompute)
-        factors = self.regime_factors(encoded.current, day_index, n_days, market)
-        return self.attend(encoded, step_mask, factors, recompute)
+        with_attention: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        series, steps, _ = x.shape
+        if steps < self.sequence_length or days > steps:
+            raise ValueError(
+                f"expected stretches of at least {max(self.sequence_length, days)} steps, got {steps}"
+            )
+        output, projected = self._encode(x, step_mask, recompute)
+        # The steps that some predicted day attends to; laid out once for all layers.
+        first = max(0, steps - days - self.sequence_length + 1)
+        history = (output + projected)[first:].transpose(0, 1).contiguous()
+        state, current = (part[steps - days :].transpose(0, 1) for part in (output, projected))
+        sharpness, scale = self._regime_factors(state, day_index, market)
+        present = None if step_mask is None else step_mask[:, first:]
+        band = Band.of(steps - first, days, self.sequence_length, present, x.device)
+        attention = []
+        for number, layer in enumerate(self.temporal_attention):
+            state, weights = maybe_checkpoint(
+                layer, state, history, band, sharpness[:, :, number], recompute=recompute
+            )
+            if with_attention:
+                attention.append(_by_lag(weights, self.sequence_length))
+        fusion = self.feature_fusion(torch.cat([state, current], dim=-1))
+        fused = self.norm(state + current + fusion) * scale
+        if not with_attention:
+            return fused.flatten(0, 1), None
+        empty = fused.new_zeros(series, days, 0, self.num_heads, self.sequence_length)
+        return fused.flatten(0, 1), (torch.stack(attention, dim=2) if attention else empty).flatten(0, 1)
 
-    def encode(
-        self, x: Tensor, step_mask: Tensor | None, today: Tensor | None, recompute: bool = False
-    ) -> Encoded:
-        """Run the input projection and the LSTM along the windows.
+    def _encode(self, x: Tensor, step_mask: Tensor | None, recompute: bool) -> tuple[Tensor, Tensor]:
+        """LSTM output and projected input of every step, `[steps, series, hidden]` each.
 
         With `recompute`, the steps run in chunks of about the square root of their number. The backward pass
         then holds the borders of all chunks and the inside of one, which together are smallest.
@@ -246,62 +257,55 @@ class ATFTCore(nn.Module):
         present = None if step_mask is None else step_mask.t()[:, :, None]
         chunk = math.isqrt(len(by_step)) if recompute else len(by_step)
         lstm_state = None
-        histories = []
+        outputs, projections = [], []
         for start in range(0, len(by_step), chunk):
             steps = slice(start, start + chunk)
             mask = None if present is None else present[steps]
-            history, state, current, lstm_state = maybe_checkpoint(
+            output, projected, lstm_state = maybe_checkpoint(
                 self._encode_steps, by_step[steps], mask, lstm_state, recompute=recompute
             )
-            histories.append(history)
-        history = histories[0] if len(histories) == 1 else torch.cat(histories)
-        if self.today is not None and today is not None:
-            current = current + self.today(today)
-        return Encoded(history.transpose(0, 1), state, current)
+            outputs.append(output)
+            projections.append(projected)
+        if len(outputs) == 1:
+            return outputs[0], projections[0]
+        return torch.cat(outputs), torch.cat(projections)
 
-    def regime_factors(
-        self, current: Tensor, day_index: Tensor | None, n_days: int, market: Tensor | None
-    ) -> RegimeFactors:
-        """Factors of each sample's day; needs all samples of the day. `day_index` None: one day."""
-        samples = current.shape[0]  # not `len`, which export would fix to a constant
-        if self.regime is None:
-            ones = current.new_ones(samples, self.num_layers, self.num_heads)
-            return RegimeFactors(ones, torch.ones_like(current))
-        if day_index is None:
-            day_index = torch.zeros(samples, dtype=torch.long, device=current.device)
-        sharpness, scale = self.regime(current, day_index, n_days, market)
-        return RegimeFactors(sharpness.view(samples, self.num_layers, self.num_heads), scale)
-
-    def attend(
-        self, encoded: Encoded, step_mask: Tensor | None, factors: RegimeFactors, recompute: bool = False
+    def _regime_factors(
+        self, state: Tensor, day_index: Tensor | None, market: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Attention over the history and fusion; returns the same as `forward`."""
-        absent = None if step_mask is None else ~step_mask
-        # Every layer multiplies by it twice; laid out once.
-        history = encoded.history.contiguous()
-        state, attention = encoded.state, []
-        for number, layer in enumerate(self.temporal_attention):
-            state, weights = maybe_checkpoint(
-                layer, state, history, absent, factors.sharpness[:, number], recompute=recompute
-            )
-            attention.append(weights)
-        fusion = self.feature_fusion(torch.cat([state, encoded.current], dim=1))
-        fused = self.norm(state + encoded.current + fusion) * factors.scale
-        if not attention:
-            return fused, state.new_zeros(state.shape[0], 0, self.num_heads, history.shape[1])
-        return fused, torch.stack(attention, dim=1)
+        """Sharpness `[series, days, layers, heads]` and scale `[series, days, hidden]` of each sample."""
+        series, days, _ = state.shape
+        if self.regime is None:
+            ones = state.new_ones(series, days, self.num_layers, self.num_heads)
+            return ones, torch.ones_like(state)
+        if market is None:
+            market = state.new_zeros(1, self.regime.market_dim)
+            day_index = torch.zeros(series, days, dtype=torch.long, device=state.device)
+        elif day_index is None:
+            day_index = torch.arange(days, device=state.device).expand(series, days)
+        sharpness, scale = self.regime(market)
+        sharpness = sharpness.view(market.shape[0], self.num_layers, self.num_heads)
+        flat = day_index.reshape(-1)
+        sharpness, scale = (
+            factor.index_select(0, flat).unflatten(0, (series, days)) for factor in (sharpness, scale)
+        )
+        return sharpness, scale
 
     def _encode_steps(
         self, by_step: Tensor, present: Tensor | None, lstm_state: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Encode a chunk of steps `[steps, samples, ...]`, continuing from the state of the previous chunk.
-
-        Returns:
-            history `[steps, samples, hidden]`, LSTM output and projection of the last step, and the LSTM's
-            hidden and cell state, each `[layers, samples, hidden]`.
-        """
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Encode a chunk of steps `[steps, series, ...]`, continuing from the state of the previous chunk."""
         projected = self.input_projection(by_step)
         if present is not None:
             projected = torch.where(present, projected, self.absent_step.to(projected.dtype))
         output, lstm_state = self.lstm(projected, lstm_state)
-        return output + projected, lstm_state[0][-1], projected[-1], lstm_state
+        return output, projected, lstm_state
+
+
+def _by_lag(weights: Tensor, sequence_length: int) -> Tensor:
+    """Attention `[series, heads, days, steps]` as `[series, days, heads, sequence_length]`, oldest first."""
+    days, steps = weights.shape[2:]
+    first = steps - days + torch.arange(days, device=weights.device)[:, None] - sequence_length + 1
+    step = first + torch.arange(sequence_length, device=weights.device)
+    index = step.clamp(min=0).expand(*weights.shape[:2], -1, -1)
+    return (weights.gather(3, index) * (step >= 0)).transpose(1, 2)

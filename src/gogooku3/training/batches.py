@@ -1,17 +1,14 @@
-"""Batches of whole trading days, gathered from a panel on the device.
+"""Batches of blocks (some stocks over some days of a month), gathered from a panel on the device.
 
-The loader yields day numbers; windows are gathered on the panel's device. The order derives from
-(seed, epoch) only.
+The loader yields blocks; their stretches are gathered on the panel's device.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from gogooku3.data.panel import Panel
 from gogooku3.graph.schedule import GraphSchedule
@@ -19,9 +16,19 @@ from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel, ModelInputs
 from gogooku3.models.chunked_inference import predict_in_chunks
 from gogooku3.models.graph_attention import Neighbours
+from gogooku3.preprocessing.day_ranks import TOP_RANK, day_ranks
 
-LONG_RUN = 16
-"""Mean length of contiguous stocks from which on windows are copied as blocks, not row by row."""
+
+class Block(NamedTuple):
+    """Some stocks over some consecutive days of one calendar month.
+
+    Attributes:
+        days: days of the panel.
+        stocks: int64, positions of stocks in the panel.
+    """
+
+    days: range
+    stocks: np.ndarray
 
 
 class StackedGraphs(NamedTuple):
@@ -37,9 +44,10 @@ class StackedGraphs(NamedTuple):
 
 
 def standing_graph(graph: StockGraph, panel: Panel) -> StackedGraphs:
-    """One graph for all days from its as-of day on; earlier days have none.
+    """One graph for all months that start on its as-of day or later; earlier days have none.
 
-    Stocks of the panel that are missing from the graph have no neighbours.
+    A month has one graph, as in a `GraphSchedule`, so that a prediction does not depend on the days predicted
+    with it. Stocks of the panel that are missing from the graph have no neighbours.
     """
     codes = set(panel.codes)
     inside = graph.subset([code for code in graph.codes if code in codes])
@@ -50,98 +58,68 @@ def standing_graph(graph: StockGraph, panel: Panel) -> StackedGraphs:
     valid = np.zeros((panel.n_stocks, width), dtype=bool)
     neighbours[index] = index[inside.neighbours]
     weights[index], valid[index] = inside.weights, inside.valid
-    served = panel.dates >= np.datetime64(graph.as_of, "D") if graph.as_of else np.zeros(panel.n_days, bool)
+    months = panel.dates.astype("datetime64[M]")
+    starts = panel.dates[np.searchsorted(months, months)]
+    served = starts >= np.datetime64(graph.as_of, "D") if graph.as_of else np.zeros(panel.n_days, bool)
     return StackedGraphs(np.where(served, 0, -1), neighbours[None], weights[None], valid[None])
 
 
 class Batch(NamedTuple):
-    """The samples of some days.
+    """The samples of some blocks, day by day within each stock, with gaps.
+
+    A gap is a day of a stock without a sample: it is computed, because stretches are as long as the longest
+    one, and has no labels.
 
     Shapes:
-        x `[samples, steps, features]`; step_mask bool `[samples, steps]`; day_index int
-        `[samples]` counting the days of this batch; neighbours index the samples; labels
-        `[samples, horizons]`, NaN unknown; day and stock int `[samples]`: position in the panel;
-        market float `[days of the batch, market_dim]` or None.
+        inputs: of the network, `[series, steps, features]` and so on, with `series x days` places;
+        sample bool `[places]`, false for a gap; labels `[places, horizons]`, NaN unknown; base `[places,
+        horizons]`, the part of the predictions that reads only today's features, 0 unless it was set; day
+        and stock int `[places]`: position in the panel; day_index int `[places]`, counting the days of the
+        batch; n_days: number of these.
     """
 
-    x: Tensor
-    step_mask: Tensor
-    day_index: Tensor
-    neighbours: Neighbours
+    inputs: ModelInputs
+    sample: Tensor
     labels: Tensor
+    base: Tensor
     day: Tensor
     stock: Tensor
+    day_index: Tensor
     n_days: int
-    market: Tensor | None
-
-    @property
-    def inputs(self) -> ModelInputs:
-        """Inputs of the network."""
-        return ModelInputs(self.x, self.step_mask, self.day_index, self.neighbours, self.n_days, self.market)
 
 
 def predict_batch(model: ATFTGATFANModel, batch: Batch) -> Tensor:
-    """Predictions `[samples, horizons]` of a network in evaluation mode, without gradients.
+    """Predictions `[places, horizons]` of a network in evaluation mode, without gradients.
 
     On a CPU they are bit-identical for any number of threads.
     """
-    if batch.x.is_cuda:
+    if batch.labels.is_cuda:
         with torch.inference_mode():
             predictions: Tensor = model(*batch.inputs)
             return predictions
     return predict_in_chunks(model, batch.inputs)
 
 
-class DayBatchSampler(Sampler[list[int]]):
-    """Batch sampler over whole trading days, at most `batch_size` samples, at least one day.
+def predict_days(model: ATFTGATFANModel, batches: "PanelBatches", days: range) -> np.ndarray:
+    """Predictions float32 `[samples, horizons]` of every sample of some days, by day, then stock.
 
-    Every batch has the same number of days, the number that fits for the largest days. So every epoch has the
-    same number of batches in any order, as the learning-rate schedule and Lightning's loop require.
-
-    Args:
-        samples_by_day: number of samples of each day of the calendar, `[days]`.
-        days: days to serve; days without samples are skipped.
-        batch_size: most samples per batch.
-        seed: of the order; None keeps the calendar's order.
+    Arguments and precision as of `predict_batch`.
     """
-
-    def __init__(
-        self, samples_by_day: np.ndarray, days: range, batch_size: int, seed: int | None = None
-    ) -> None:
-        self.samples_by_day = samples_by_day
-        self.days = np.array([day for day in days if samples_by_day[day]], dtype=np.int64)
-        self.seed = seed
-        self.epoch = 0
-        self._skipped = (0, 0)
-        largest = int(samples_by_day[self.days].max(initial=1))
-        self.days_per_batch = max(1, batch_size // largest)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Select the order of an epoch; called by Lightning's loop."""
-        self.epoch = epoch
-
-    def batches(self) -> list[list[int]]:
-        """Batches of the current epoch, as lists of days."""
-        days = self.days
-        if self.seed is not None:
-            days = np.random.default_rng((self.seed, self.epoch)).permutation(days)
-        size = self.days_per_batch
-        return [days[start : start + size].tolist() for start in range(0, len(days), size)]
-
-    def skip(self, epoch: int, batches: int) -> None:
-        """Skip the first batches of one epoch, which a resumed training has already seen."""
-        self._skipped = (epoch, batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch, skipped = self._skipped
-        return iter(self.batches()[skipped if self.epoch == epoch else 0 :])
-
-    def __len__(self) -> int:
-        return -(-len(self.days) // self.days_per_batch)
+    parts = []
+    for month in batches.months(days):
+        batch = batches.gather([batches.block(month)])
+        predictions = predict_batch(model, batch)[batch.sample].float().cpu().numpy()
+        day, stock = (each[batch.sample].cpu().numpy() for each in (batch.day, batch.stock))
+        parts.append(predictions[np.lexsort((stock, day))])
+    return np.concatenate(parts)
 
 
 class PanelBatches:
-    """Gather the samples of any days from a normalised panel.
+    """Gather the samples of any blocks from a normalised panel.
+
+    A stretch starts `sequence_length` trading days before the first day of its calendar month, whichever days
+    of the month are asked for, so a prediction depends on the calendar, not on the batch. Days before the
+    panel count as absent.
 
     Args:
         panel: normalised; its values are shared, not copied, while they stay on the CPU.
@@ -161,47 +139,67 @@ class PanelBatches:
         samples: np.ndarray | None = None,
         market: np.ndarray | None = None,
     ) -> None:
-        self.n_stocks = panel.n_stocks
+        self.n_days, self.n_stocks = panel.n_days, panel.n_stocks
         self.n_features = len(panel.features)
         self.sequence_length = sequence_length
-        if samples is None:
-            samples = panel.sample_mask(sequence_length)
-        self.samples_by_day = samples.sum(axis=1)
-        self._stocks = torch.from_numpy(np.nonzero(samples)[1]).split(self.samples_by_day.tolist())
+        self.samples = panel.sample_mask(sequence_length) if samples is None else samples
+        self.samples_by_day = self.samples.sum(axis=1)
+        months = panel.dates.astype("datetime64[M]")
+        self.month_start = np.searchsorted(months, months)
+        """First day of each day's calendar month, `[days]`."""
         self._values = torch.from_numpy(panel.values).view(-1, self.n_features)
         self._mask = torch.from_numpy(panel.mask).view(-1)
+        self._sample = torch.from_numpy(self.samples).view(-1)
         self._labels = torch.from_numpy(labels).view(-1, labels.shape[-1])
+        self._base: Tensor | None = None
         self._market = None if market is None else torch.from_numpy(market)
-        self._step_offsets = torch.arange(1 - sequence_length, 1) * self.n_stocks
-        self._graphs: tuple[Tensor, Tensor, Tensor] | None = None
+        needed = np.flatnonzero(self.samples_by_day)
+        self._first_ranked = int(needed[0]) if len(needed) else self.n_days
+        ranked = range(self._first_ranked, int(needed[-1]) + 1 if len(needed) else self.n_days)
+        ranks = day_ranks(panel.values, panel.mask, ranked)
+        self._ranks = torch.from_numpy(ranks).view(-1, self.n_features)
+        self.graphs: GraphSchedule | StackedGraphs | None = None
+        self._links: tuple[Tensor, Tensor] | None = None
         self.set_graphs(graphs)
 
     def set_graphs(self, graphs: GraphSchedule | StackedGraphs | None) -> None:
         """Replace the graph snapshots."""
-        self._graphs = None
+        self.graphs, self._links = None, None
         if graphs is not None and graphs.neighbours.shape[0]:
+            self.graphs = graphs
             # Index `n_stocks` is padding (no neighbour); the last snapshot, all padding, serves days without
             # a graph.
             padding = np.full((1, *graphs.neighbours.shape[1:]), self.n_stocks)
             index = np.concatenate([np.where(graphs.valid, graphs.neighbours, self.n_stocks), padding])
             weights = np.concatenate([graphs.weights, np.zeros(padding.shape, np.float32)])
-            snapshot = graphs.snapshot_index.astype(np.int64) % len(index)
-            self._graphs = (
-                torch.from_numpy(snapshot).to(self.device),
+            self._links = (
                 torch.from_numpy(index.astype(np.int64)).to(self.device).flatten(0, 1),
                 torch.from_numpy(weights).to(self.device).flatten(0, 1),
             )
 
+    def set_base(self, days: Sequence[int], base: Tensor) -> None:
+        """Set `Batch.base` for all samples of some days.
+
+        Args:
+            base: `[samples, horizons]`, in the order of `rows(days)`.
+        """
+        if self._base is None:
+            self._base = torch.zeros_like(self._labels)
+        self._base.index_copy_(0, self.rows(days), base)
+
+    def base_of(self, day: np.ndarray, stock: np.ndarray) -> np.ndarray:
+        """What `set_base` set for some samples, float32 `[samples, horizons]`."""
+        assert self._base is not None, "set_base comes first"
+        rows = torch.from_numpy(day * self.n_stocks + stock).to(self.device)
+        return self._base.index_select(0, rows).cpu().numpy()
+
     def to(self, device: torch.device) -> "PanelBatches":
         """Move the panel and the graphs to a device, in place."""
-        for name in ("_values", "_mask", "_labels", "_step_offsets"):
-            setattr(self, name, getattr(self, name).to(device))
-        self._stocks = torch.cat(self._stocks).to(device).split(self.samples_by_day.tolist())
-        if self._market is not None:
-            self._market = self._market.to(device)
-        if self._graphs is not None:
-            snapshot, index, weights = self._graphs
-            self._graphs = snapshot.to(device), index.to(device), weights.to(device)
+        for name in ("_values", "_mask", "_sample", "_labels", "_base", "_market", "_ranks"):
+            tensor = getattr(self, name)
+            setattr(self, name, None if tensor is None else tensor.to(device))
+        if self._links is not None:
+            self._links = self._links[0].to(device), self._links[1].to(device)
         return self
 
     @property
@@ -209,80 +207,121 @@ class PanelBatches:
         """Device of the panel."""
         return self._values.device
 
-    def today(self, day: int) -> tuple[Tensor, Tensor]:
-        """Features `[samples, features]` and labels `[samples, horizons]` of one day, without the windows."""
-        rows = day * self.n_stocks + self._stocks[day]
-        return self._values.index_select(0, rows), self._labels.index_select(0, rows)
+    def rows(self, days: Sequence[int]) -> Tensor:
+        """Numbers of the samples of some days for `today` and `labels`, by day, then stock."""
+        day, stock = np.nonzero(self.samples[list(days)])
+        return torch.from_numpy(np.asarray(days)[day] * self.n_stocks + stock).to(self.device)
 
-    def gather(self, days: Sequence[int]) -> Batch:
-        """The samples of some days, ordered by day as given, then by stock.
+    def features(self, rows: Tensor) -> Tensor:
+        """Features `[rows, features]`, without the windows."""
+        return self._values.index_select(0, rows)
 
-        On a GPU the host sends the day numbers and waits for nothing.
+    def today(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and their ranks from 0 to 1, `[rows, features]` each."""
+        return self.features(rows), self._ranks_of(rows)
+
+    def labels(self, rows: Tensor) -> Tensor:
+        """Labels `[rows, horizons]`."""
+        return self._labels.index_select(0, rows)
+
+    def months(self, days: range) -> list[range]:
+        """Days with samples, by calendar month."""
+        served = np.array([day for day in days if self.samples_by_day[day]], dtype=np.int64)
+        edges = np.flatnonzero(np.diff(self.month_start[served])) + 1
+        return [range(int(part[0]), int(part[-1]) + 1) for part in np.split(served, edges) if len(part)]
+
+    def block(self, days: range) -> Block:
+        """All stocks with a sample on some days of one month."""
+        return Block(days, np.flatnonzero(self.samples[days.start : days.stop].any(axis=0)))
+
+    def gather(self, blocks: Sequence[Block]) -> Batch:
+        """The samples of some blocks, block by block, stock by stock, day by day.
+
+        On a GPU the host sends stocks and days, and waits for nothing.
         """
-        day_numbers = np.repeat(np.arange(len(days)), self.samples_by_day[list(days)])
-        numbers, day_index = (_to_device(part, self.device) for part in (np.asarray(days), day_numbers))
-        day = numbers.index_select(0, day_index)
-        stock = torch.cat([self._stocks[day] for day in days])
-        today = day * self.n_stocks + stock
-        neighbours = self._neighbours(len(days), day_index, day, stock)
-        labels = self._labels.index_select(0, today)
-        # Windows come last, because they evict everything else from the CPU's caches.
-        x, step_mask = self._windows(days, today)
+        sizes = [len(block.stocks) for block in blocks]
+        month = np.array([self.month_start[block.days.start] for block in blocks])
+        begin = min(block.days.start - first for block, first in zip(blocks, month, strict=True))
+        end = max(block.days.stop - first for block, first in zip(blocks, month, strict=True))
+        steps, days = self.sequence_length + end, end - begin
+        # On the host: the days of a block and whether they belong to it; then one row per series.
+        place = month[:, None] + np.arange(begin, end)
+        last = np.array([block.days.stop for block in blocks])
+        inside = (place >= np.array([block.days.start for block in blocks])[:, None]) & (
+            place < last[:, None]
+        )
+        place = np.minimum(place, self.n_days - 1)
+        distinct, day_index = np.unique(place, return_inverse=True)
+        stocks = np.concatenate([block.stocks for block in blocks])
+        per_series = [np.repeat(part, sizes, axis=0) for part in (month, last, place, inside)]
+        per_series.append(np.repeat(day_index.reshape(place.shape), sizes, axis=0))
+        first, stop, day, within, index = (_to_device(part, self.device) for part in per_series)
+        stock, numbers = _to_device(stocks, self.device), _to_device(distinct, self.device)
+
+        today = (day * self.n_stocks + stock[:, None]).flatten()
+        sample = self._sample.index_select(0, today) & within.flatten()
+        labels = torch.where(sample[:, None], self._labels.index_select(0, today), torch.nan)
+        base = torch.zeros_like(labels) if self._base is None else self._base.index_select(0, today)
+        neighbours = self._neighbours(blocks, stock, sample.view(-1, days))
+        step = first - self.sequence_length + torch.arange(steps, device=self.device)[:, None]
+        known = (step >= 0) & (step < stop)
+        rows = (step.clamp(0, self.n_days - 1) * self.n_stocks + stock).flatten()
+        x = self._values.index_select(0, rows).view(*step.shape, self.n_features)
+        step_mask = self._mask.index_select(0, rows).view(step.shape) & known
         return Batch(
-            x=x.transpose(0, 1),
-            step_mask=step_mask.t(),
-            day_index=day_index,
-            neighbours=neighbours,
+            inputs=ModelInputs(
+                x=(x * known[:, :, None]).transpose(0, 1),
+                step_mask=step_mask.t(),
+                day_index=index.flatten(),
+                neighbours=neighbours,
+                market=None if self._market is None else self._market.index_select(0, numbers),
+                ranks=self._ranks_of(today),
+                days=days,
+            ),
+            sample=sample,
             labels=labels,
-            day=day,
-            stock=stock,
-            n_days=len(days),
-            market=None if self._market is None else self._market.index_select(0, numbers),
+            base=base,
+            day=day.flatten(),
+            stock=stock[:, None].expand(-1, days).flatten(),
+            day_index=index.flatten(),
+            n_days=len(distinct),
         )
 
-    def _windows(self, days: Sequence[int], today: Tensor) -> tuple[Tensor, Tensor]:
-        """Features `[steps, samples, features]` and mask `[steps, samples]` of the samples of some days.
+    def _ranks_of(self, rows: Tensor) -> Tensor:
+        """Ranks from 0 to 1 of rows; those of days without samples are not known, and never used."""
+        known = (rows - self._first_ranked * self.n_stocks).clamp(0, max(len(self._ranks) - 1, 0))
+        return self._ranks.index_select(0, known).float() / TOP_RANK
+
+    def _neighbours(self, blocks: Sequence[Block], stock: Tensor, sample: Tensor) -> Neighbours:
+        """Each place's neighbours as indices of places of the same block and day.
 
         Args:
-            days: as `gather` takes them.
-            today: index of each sample's last row in the flattened panel.
+            stock: `[series]`.
+            sample: `[series, days]`.
         """
-        runs = [] if today.is_cuda else self._contiguous_runs(days)
-        if not 0 < len(runs) * LONG_RUN <= len(today):
-            rows = self._step_offsets[:, None] + today
-            x, step_mask = (part.index_select(0, rows.flatten()) for part in (self._values, self._mask))
-            return x.view(*rows.shape, self.n_features), step_mask.view(rows.shape)
-        values = self._values.view(-1, self.n_stocks, self.n_features)
-        traded = self._mask.view(-1, self.n_stocks)
-        windows = [
-            (slice(day - self.sequence_length + 1, day + 1), slice(first, first + n))
-            for day, first, n in runs
-        ]
-        x, step_mask = (torch.cat([part[window] for window in windows], dim=1) for part in (values, traded))
-        return x, step_mask
-
-    def _contiguous_runs(self, days: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Runs of samples with consecutive stock numbers, in order: day, first stock, length."""
-        runs = []
-        for day in days:
-            stocks = self._stocks[day].numpy()
-            edges = [0, *(np.flatnonzero(np.diff(stocks) != 1) + 1).tolist(), len(stocks)]
-            runs += [(day, int(stocks[first]), end - first) for first, end in pairwise(edges) if end > first]
-        return runs
-
-    def _neighbours(self, n_days: int, day_index: Tensor, day: Tensor, stock: Tensor) -> Neighbours:
-        """Each sample's neighbours as indices of samples of the same day."""
-        if self._graphs is None:
-            return Neighbours.none(len(stock), stock.device)
-        snapshots, indices, weights = self._graphs
-        rows = snapshots.index_select(0, day) * self.n_stocks + stock
-        # Sample number by day and stock, -1 where absent; the last column of a day is the padding.
-        first = day_index * (self.n_stocks + 1)
-        position = stock.new_full((n_days * (self.n_stocks + 1),), -1)
-        position.index_copy_(0, first + stock, torch.arange(len(stock), device=stock.device))
+        series, days = sample.shape
+        if self.graphs is None or self._links is None:
+            return Neighbours.none(series * days, stock.device)
+        indices, weights = self._links
+        snapshots = self.graphs.snapshot_index[[block.days.start for block in blocks]]
+        snapshots = snapshots.astype(np.int64) % (len(indices) // self.n_stocks)
+        sizes = [len(block.stocks) for block in blocks]
+        per_series = np.repeat(snapshots, sizes), np.repeat(np.arange(len(blocks)), sizes)
+        snapshot, own_block = (_to_device(part, self.device) for part in per_series)
+        rows = snapshot * self.n_stocks + stock
+        # Series by block and stock, -1 where absent; the last column of a block is the padding.
+        first = own_block * (self.n_stocks + 1)
+        position = stock.new_full((len(blocks) * (self.n_stocks + 1),), -1)
+        position.index_copy_(0, first + stock, torch.arange(series, device=stock.device))
         index = position.take(first[:, None] + indices.index_select(0, rows))
-        present = index >= 0
-        return Neighbours(index.clamp_(min=0), weights.index_select(0, rows) * present, present)
+        present = (index >= 0)[:, None, :]
+        index = index.clamp(min=0)
+        # From series to places: the same day of the neighbour's series.
+        day = torch.arange(days, device=stock.device)
+        places = index[:, None, :] * days + day[:, None]
+        present = present & sample.flatten().take(places) & sample[:, :, None]
+        weight = weights.index_select(0, rows)[:, None, :] * present
+        return Neighbours(places.flatten(0, 1), weight.flatten(0, 1), present.flatten(0, 1))
 
 
 def _to_device(numbers: np.ndarray, device: torch.device) -> Tensor:

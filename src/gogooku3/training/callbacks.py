@@ -63,9 +63,11 @@ class Predictions(NamedTuple):
 
     @classmethod
     def join(cls, outputs: Iterable[Mapping[str, Tensor]]) -> "Predictions":
-        """Collect what the module's steps returned for each batch."""
+        """Collect what the module's steps returned for each batch, by day, then stock."""
         parts = zip(*([output[name] for name in cls._fields] for output in outputs), strict=True)
-        return cls(*(torch.cat(part).cpu().numpy() for part in parts))
+        predictions, day, stock = (torch.cat(part).cpu().numpy() for part in parts)
+        order = np.lexsort((stock, day))
+        return cls(predictions[order], day[order], stock[order])
 
 
 class FinancialMetricsCallback(pl.Callback):

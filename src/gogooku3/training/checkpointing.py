@@ -20,7 +20,7 @@ from torch import Tensor
 from gogooku3.config.groups import TrainingConfig
 from gogooku3.files.atomic import write_text_atomic
 from gogooku3.models.saving import write_tensors
-from gogooku3.training.batches import DayBatchSampler
+from gogooku3.training.block_sampler import BlockSampler
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.stop_signals import StopSignals
@@ -80,6 +80,31 @@ class CheckpointFolder:
                 self._state(number).unlink(missing_ok=True)
         return None
 
+    def write_part(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write the tensors of a finished stage under a name.
+
+        Raises:
+            DataError: the disk is full, read-only or gone.
+        """
+        checksum = _checksum(write_tensors(self._part(name), tensors).read_bytes())
+        write_text_atomic(self._part(name).with_suffix(".sha256"), checksum + "\n")
+
+    def read_part(self, name: str) -> dict[str, Tensor] | None:
+        """Read what `write_part` wrote; None if it is missing or damaged."""
+        from safetensors.torch import load
+
+        path = self._part(name)
+        if not path.with_suffix(".sha256").is_file() or not path.is_file():
+            return None
+        content = path.read_bytes()
+        if _checksum(content) != path.with_suffix(".sha256").read_text(encoding="utf-8").strip():
+            self._warn(f"{path}: this checkpoint is damaged (checksum mismatch); training the stage again")
+            return None
+        return load(content)
+
+    def _part(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
     def _read(self, number: int) -> Checkpoint:
         from safetensors.torch import load
 
@@ -126,7 +151,7 @@ class CheckpointCallback(pl.Callback):
         folder: CheckpointFolder,
         stop: StopSignals,
         training: TrainingConfig,
-        sampler: DayBatchSampler,
+        sampler: BlockSampler,
         metrics: FinancialMetricsCallback,
         stopping: EarlyStopping,
     ) -> None:

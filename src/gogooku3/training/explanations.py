@@ -90,14 +90,14 @@ def explain_days(
     links: list[np.ndarray] = []
     try:
         for day in chosen:
-            batch = batches.gather([day])
-            model.to(batch.x.device)
-            output = model.explain(*batch.inputs)
+            batch = batches.gather([batches.block(range(day, day + 1))])
+            model.to(batch.labels.device)
+            output = model.explain(*batch.inputs[:-1])
             contributions.append(_relative_size(output.contributions))
             attention.append(output.temporal_attention.mean(dim=0, dtype=torch.float64).cpu())
-            if model.graph is None:
-                batch = batch._replace(neighbours=Neighbours.none(len(batch.day), batch.x.device))
-            links.append(_links(output, batch.neighbours))
+            heard = None if model.graph is None else batch.inputs.neighbours
+            neighbours = heard or Neighbours.none(len(batch.day), batch.labels.device)
+            links.append(_links(output, neighbours))
     finally:
         model.to(home)
     weights = torch.tensor(batches.samples_by_day[chosen] / batches.samples_by_day[chosen].sum())
@@ -105,7 +105,7 @@ def explain_days(
         features=_features(_weighted(contributions, weights), panel.features, model.prediction_horizons),
         attention=_attention(_weighted(attention, weights)),
         neighbours=_neighbours(np.concatenate(links)),
-        edges=_edges(batch, output, panel),
+        edges=_edges(batch, neighbours, output, panel),
         embeddings=_embeddings(batch, output, panel, sectors or {}),
     )
 
@@ -191,20 +191,20 @@ def _neighbours(links: np.ndarray) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def _edges(batch: Batch, output: ModelOutput, panel: Panel) -> pl.DataFrame:
+def _edges(batch: Batch, neighbours: Neighbours, output: ModelOutput, panel: Panel) -> pl.DataFrame:
     """Edges on the day of a batch."""
-    valid = batch.neighbours.valid.cpu().numpy()
+    valid = neighbours.valid.cpu().numpy()
     attention = output.graph_attention.mean(dim=1)[:, 1:].cpu().numpy()
     receiver, slot = np.nonzero(valid)
     codes = np.array(panel.codes)[batch.stock.cpu().numpy()]
-    source = batch.neighbours.index.cpu().numpy()[receiver, slot]
+    source = neighbours.index.cpu().numpy()[receiver, slot]
     return _with_date(
         panel,
         batch,
         {
             "receiver": codes[receiver],
             "source": codes[source],
-            "correlation": batch.neighbours.weight.cpu().numpy()[receiver, slot].astype(np.float64),
+            "correlation": neighbours.weight.cpu().numpy()[receiver, slot].astype(np.float64),
             "attention": attention[receiver, slot].astype(np.float64),
         },
     ).sort("attention", descending=True, maintain_order=True)

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.training.batches import PanelBatches, predict_batch
+from gogooku3.training.batches import Batch, Block, PanelBatches, predict_batch
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.lr_schedule import build_schedule
 from gogooku3.training.nan_guard import NanGuard
@@ -25,7 +25,9 @@ at 8.
 
 
 class ATFTModule(pl.LightningModule):
-    """Gather the days that the loader names, run the network, and compute the loss.
+    """Gather the blocks that the loader names, run windows and graph, and compute the loss.
+
+    The linear path and the snapshot are fixed: their part of the predictions comes with the batch.
 
     Args:
         model: the network.
@@ -90,25 +92,26 @@ class ATFTModule(pl.LightningModule):
         """
         self.guard.check(self.panel.dates)
 
-    def training_step(self, days: list[int], batch_idx: int) -> Tensor:
-        batch = self.batches.gather(days)
-        predictions = self.model(*batch.inputs)
+    def training_step(self, blocks: list[Block], batch_idx: int) -> Tensor:
+        batch = self.batches.gather(blocks)
+        predictions = batch.base + self.model.windows(batch.inputs)
         loss: Tensor = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
-        self.guard.record(loss, self.global_step, days, self.panel.dates)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.day))
+        first, last = min(block.days.start for block in blocks), max(block.days.stop for block in blocks)
+        self.guard.record(loss, self.global_step, range(first, last), self.panel.dates)
+        samples = sum(len(block.stocks) * len(block.days) for block in blocks)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=samples)
         return loss
 
-    def validation_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
-        batch = self.batches.gather(days)
+    def validation_step(self, blocks: list[Block], batch_idx: int) -> dict[str, Tensor]:
+        batch = self.batches.gather(blocks)
         predictions = predict_batch(self.scored_model, batch)
         loss = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
         self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.day))
-        return {"predictions": predictions, "day": batch.day, "stock": batch.stock}
+        return _of_samples(predictions, batch)
 
-    def predict_step(self, days: list[int], batch_idx: int) -> dict[str, Tensor]:
-        batch = self.batches.gather(days)
-        predictions = predict_batch(self.scored_model, batch)
-        return {"predictions": predictions, "day": batch.day, "stock": batch.stock}
+    def predict_step(self, blocks: list[Block], batch_idx: int) -> dict[str, Tensor]:
+        batch = self.batches.gather(blocks)
+        return _of_samples(predict_batch(self.scored_model, batch), batch)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         super().optimizer_step(*arguments, **options)
@@ -138,8 +141,14 @@ class ATFTModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Return the day numbers unchanged; `gather` runs on the panel's device."""
+        """Return the blocks unchanged; `gather` runs on the panel's device."""
         return batch
+
+
+def _of_samples(predictions: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Predictions, days and stocks of a batch's samples, without the gaps."""
+    kept = batch.sample
+    return {"predictions": predictions[kept], "day": batch.day[kept], "stock": batch.stock[kept]}
 
 
 def weight_average(model: nn.Module, decay: float) -> AveragedModel:
@@ -177,6 +186,8 @@ def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float
     undecayed: list[nn.Parameter] = []
     lag_biases: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.endswith("lag_bias"):
             lag_biases.append(parameter)
         elif parameter.ndim < 2 or name.endswith("frequency_weights"):

@@ -1,7 +1,5 @@
 """Detects a loss that is not finite and blocks weight updates from it on."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,9 +27,9 @@ class NanGuard:
         self.stop = torch.zeros((), device=device)
         self._value = torch.zeros((), device=device)
         self._position = torch.zeros((), device=device, dtype=torch.int64)
-        self._steps: list[tuple[int, list[int]]] = []
+        self._steps: list[tuple[int, range]] = []
 
-    def record(self, loss: Tensor, step: int, days: Sequence[int], dates: np.ndarray) -> None:
+    def record(self, loss: Tensor, step: int, days: range, dates: np.ndarray) -> None:
         """Record the loss of a step, and check when due.
 
         Raises:
@@ -42,7 +40,7 @@ class NanGuard:
         self._value.copy_(torch.where(first, loss, self._value))
         self._position.copy_(torch.where(first, len(self._steps), self._position))
         self.stop.copy_(torch.where(first, 1.0, self.stop))
-        self._steps.append((step, list(days)))
+        self._steps.append((step, days))
         if len(self._steps) >= self.every:
             self.check(dates)
 
@@ -54,9 +52,9 @@ class NanGuard:
         """
         if bool(self.stop):
             step, days = self._steps[int(self._position)]
-            batch_dates = ", ".join(str(dates[day]) for day in days)
             raise FloatingPointError(
-                f"the loss is {float(self._value)} at step {step} (days {batch_dates}); nothing was updated. "
+                f"the loss is {float(self._value)} at step {step} (days between {dates[days.start]} and "
+                f"{dates[days.stop - 1]}); nothing was updated. "
                 "Try a lower training.learning_rate, or training.mixed_precision=false"
             )
         self._steps.clear()

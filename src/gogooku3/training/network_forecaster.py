@@ -13,7 +13,7 @@ from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.forecaster import NETWORK, FoldData, Workspace, prediction_frame
 from gogooku3.models.saving import SETTINGS, load_model, save_model
 from gogooku3.runs.json_file import require_json
-from gogooku3.training.batches import PanelBatches, predict_batch
+from gogooku3.training.batches import PanelBatches, predict_days
 from gogooku3.training.checkpointing import CheckpointFolder
 from gogooku3.training.explanations import explain_days
 from gogooku3.training.graph_callback import DynamicGraphCallback
@@ -102,12 +102,8 @@ class NetworkForecaster:
         )
         half = str(self._outcome.get("precision", "")).startswith("bf16")
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            scores = [
-                predict_batch(self.model, batches.gather([day])).float()
-                for day in fold.test
-                if batches.samples_by_day[day]
-            ]
-        return prediction_frame(fold.slice(fold.test), fold.sequence_length, torch.cat(scores).numpy())
+            scores = predict_days(self.model, batches, fold.test)
+        return prediction_frame(fold.slice(fold.test), fold.sequence_length, scores)
 
     def save(self, folder: Path) -> list[Path]:
         """Write weights, settings, the training history and, if asked for, explanations."""

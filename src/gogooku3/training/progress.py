@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,6 +12,8 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 
+MONTH_DAYS = 21
+"""Trading days of a usual month."""
 _CPU_FLOPS_A_CORE = 2e10
 """Float operations per second of one CPU core in training; an order of magnitude."""
 
@@ -45,19 +49,40 @@ class EpochLines(ProgressBar):
 
 def progress_display() -> ProgressBar:
     """A bar on a terminal or in a notebook, lines otherwise."""
-    return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else EpochLines()
+    return EpochBar() if _has_bars() else EpochLines()
+
+
+@contextmanager
+def snapshot_progress(shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A function to report a snapshot's steps, as a bar on a terminal or in a notebook, or as one line."""
+    started = time.monotonic()
+    with Tqdm(desc="snapshot", disable=not (shown and _has_bars())) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+    if shown and not _has_bars():
+        print(f"snapshot: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def _has_bars() -> bool:
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
 def cpu_hours(model: ATFTGATFANModel, samples: int, cores: int) -> float:
     """Rough hours for `samples` training samples (all epochs together) on CPU cores.
 
-    Six operations per use of a parameter; the projection and the LSTM are used at every step.
+    Six operations per use of a parameter. The projection and the LSTM run over a month and the window before
+    it, for all days of the month together.
 
-    >>> cpu_hours(ATFTGATFANModel(), samples=1_000_000, cores=2) > 1
+    >>> cpu_hours(ATFTGATFANModel(), samples=10_000_000, cores=2) > 1
     True
     """
     every_step = sum(p.numel() for p in model.temporal.lstm.parameters()) + sum(
         p.numel() for p in model.temporal.input_projection.parameters()
     )
-    uses = every_step * model.temporal.sequence_length + (model.n_parameters - every_step)
+    steps = model.temporal.sequence_length / MONTH_DAYS + 1
+    uses = every_step * steps + (model.n_parameters - every_step)
     return 6 * uses * samples / (_CPU_FLOPS_A_CORE * cores) / 3600

@@ -17,44 +17,55 @@ from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
 from gogooku3.config import RunConfig
-from gogooku3.data.panel import Panel, PanelSlice
-from gogooku3.errors import ConfigError, DataError
+from gogooku3.data.panel import PanelSlice
+from gogooku3.errors import DataError
+from gogooku3.evaluation.metrics import rank_information_coefficient
 from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.preprocessing.labels import treat_labels
-from gogooku3.schema import feature_columns
-from gogooku3.system import freed_memory_kept
-from gogooku3.training.batches import DayBatchSampler, PanelBatches, standing_graph
+from gogooku3.training.batches import Block, PanelBatches, standing_graph
+from gogooku3.training.block_sampler import BlockSampler, MonthSampler
 from gogooku3.training.callbacks import FinancialMetricsCallback, Predictions
 from gogooku3.training.checkpointing import CheckpointCallback, CheckpointFolder
 from gogooku3.training.loggers import open_loggers
-from gogooku3.training.losses import DEFAULT_HORIZON_WEIGHTS
 from gogooku3.training.module import ATFTModule
-from gogooku3.training.progress import progress_display
+from gogooku3.training.progress import progress_display, snapshot_progress
 from gogooku3.training.reproducibility import bfloat16_runs_fast, seed_everything
 from gogooku3.training.shrinkage import choose_shares
+from gogooku3.training.snapshot_stage import train_snapshot
 from gogooku3.training.stop_signals import StopSignals
 from gogooku3.training.tensorboard import TensorBoardCallback
+from gogooku3.training.trainer_inputs import check_fit, join_frames, resolve_config
 
-_SCORING_BATCHES = 4
-"""Batch size of validation and prediction, in training batches; without gradients more rows fit."""
+SNAPSHOT, REFITTED = "snapshot", "refitted"
+"""Names of the finished snapshots beside the checkpoints."""
+_TODAY_ROWS = 16_384
+"""Rows whose part of today is predicted at a time."""
 
 
 class ATFTTrainer:
-    """Train the network with Lightning: day batches, and early stopping on a financial score.
+    """Train the network in stages, each on what the ones before leave of the labels.
+
+    1. the linear path, in closed form (`training.linear_penalty`);
+    2. the snapshot, on today's features of shuffled rows (`training.snapshot_stage`);
+    3. windows and graph, with Lightning: steps of many months (`training.block_sampler`), and early stopping
+       on a financial score. With `training.shrink_on_validation`, a share of the stage is chosen for each
+       horizon on validation days; it may be 0.
+
+    With `snapshot.refit`, linear path and snapshot are then fitted again on training and validation days.
 
     Args:
         model: the network; `fit` leaves it with the weights of its best validation epoch, or of the last
             one without early stopping.
         train_data, val_data: consecutive slices of one normalised panel, or two normalised data set
-            frames, validation after training. Days may be missing between frames, so validation windows do
-            not reach into the training frame.
+            frames, validation after training. Days may be missing between frames, so a validation sample
+            needs a full window in its own frame; the states before it read on from the training frame.
         config: a `RunConfig`, or a mapping of training settings (`epochs`, `batch_size`,
             `learning_rate`, `mixed_precision`, `gradient_clip`, ...) and of other groups
             (`{"scheduler": {...}}`).
-        graphs: monthly as-of snapshots for the panel's stocks; None uses the model's standing graph from its
-            as-of day on.
+        graphs: monthly as-of snapshots for the panel's stocks; None uses the model's standing graph for the
+            months that start on its as-of day or later.
         market: float32 `[days, market_dim]`, the market's state on each day of the panel, for the model's
             regime; None: the regime reads only the day's stocks.
         run_dir: folder for logs and the best weights; None writes nothing.
@@ -83,20 +94,20 @@ class ATFTTrainer:
     ) -> None:
         self.model = model
         self.checkpoints, self.stop = checkpoints, stop or StopSignals()
-        self.config = _resolve_config(config, model)
+        self.config = resolve_config(config, model)
         self.run_dir = run_dir
         length = self.config.time_series.sequence_length
         if isinstance(train_data, PanelSlice) and isinstance(val_data, PanelSlice):
             self.train_data, self.val_data = train_data, val_data
             samples = train_data.panel.sample_mask(length)
         elif isinstance(train_data, polars.DataFrame) and isinstance(val_data, polars.DataFrame):
-            self.train_data, self.val_data, samples = _join_frames(
+            self.train_data, self.val_data, samples = join_frames(
                 train_data, val_data, model.prediction_horizons, length
             )
         else:
             raise DataError("train_data and val_data must both be frames or both be panel slices")
         self.panel = self.train_data.panel
-        _check_fit(model, self.train_data, self.val_data, market)
+        check_fit(model, self.train_data, self.val_data, market)
         self.model.gradient_checkpointing = self.config.training.gradient_checkpointing
         self.batches = PanelBatches(self.panel, self._labels(), length, samples=samples, market=market)
         if graphs is not None:
@@ -112,16 +123,20 @@ class ATFTTrainer:
 
         Returns:
             `epochs`, `best_epoch`, `best_score` (of the monitored score), `history` (scores per
-            epoch), `stopped_early`, `duration_s`, `samples_per_s`, `n_parameters`, `precision`,
-            `learned_share` (share of the learned part, by horizon).
+            epoch), `stopped_early`, `duration_s`, `samples_per_s` (of the epochs), `n_parameters`,
+            `precision`, `windows_share` (share of windows and graph, by horizon), `stages` (rank IC on the
+            validation days by horizon after each stage).
         """
         training, stops_early = self.config.training, self.config.early_stopping.enabled
         seed_everything(training.seed)
-        train_sampler = self._sampler(self.train_data.days, "training day", training.seed)
-        val_sampler = self._sampler(self.val_data.days, "validation day")
-        self.model.learned_share.fill_(1)
-        if training.linear_penalty is not None:
-            self._solve_linear_path(training.linear_penalty)
+        train_sampler = self._train_sampler()
+        self._score_sampler(self.val_data.days, "validation day")
+        self.model.windows_share.fill_(1)
+        started = time.perf_counter()
+        days = self._served(self.train_data.days)
+        with self._on_device():
+            self._fit_today(days, SNAPSHOT)
+            self._set_base([*days, *self._served(self.val_data.days)])
         steps = -(-len(train_sampler) // training.accumulate_grad_batches)
         module = ATFTModule(self.model, self.panel, self.batches, self.config, steps, self.train_data.days)
         metrics = FinancialMetricsCallback(
@@ -137,23 +152,26 @@ class ATFTTrainer:
                 self.checkpoints, self.stop, training, train_sampler, metrics, stopping
             )
             callbacks.append(checkpoint)
-        started = time.perf_counter()
+        epochs_started = time.perf_counter()
         with open_loggers(self.config.logging, self.run_dir) as loggers:
             if loggers:
                 callbacks.append(TensorBoardCallback(metrics))
             lightning = self._lightning(callbacks, loggers)
             if checkpoint is None or not checkpoint.finished:
-                with _quiet_lightning(), freed_memory_kept():
+                with _quiet_lightning():
+                    val_sampler = self._score_sampler(self.val_data.days, "validation day")
                     lightning.fit(module, _loader(train_sampler), _loader(val_sampler))
-        duration = time.perf_counter() - started + (checkpoint.seconds if checkpoint else 0)
+        before = checkpoint.seconds if checkpoint else 0
+        epoch_seconds = time.perf_counter() - epochs_started + before
         if lightning.interrupted:
             raise KeyboardInterrupt
         if metrics.best_weights is not None:
             self.model.load_state_dict(metrics.best_weights)
         self.model.eval()
-        if training.shrink_on_validation:
-            self._shrink()
-        samples = int(self.batches.samples_by_day[train_sampler.days].sum())
+        stages = self._stages()
+        if self.config.snapshot.refit:
+            self._refit_today()
+        samples = int(self.batches.samples_by_day[days].sum())
         epochs = len(metrics.history)
         return {
             "epochs": epochs,
@@ -161,11 +179,12 @@ class ATFTTrainer:
             "best_score": metrics.best_score,
             "history": metrics.history,
             "stopped_early": epochs < training.epochs,
-            "duration_s": duration,
-            "samples_per_s": samples * epochs / duration,
+            "duration_s": time.perf_counter() - started + before,
+            "samples_per_s": samples * epochs / epoch_seconds,
             "n_parameters": self.model.n_parameters,
             "precision": str(lightning.precision),
-            "learned_share": self.model.learned_share.tolist(),
+            "windows_share": self.model.windows_share.tolist(),
+            "stages": stages,
         }
 
     def predict(self, data: PanelSlice) -> polars.DataFrame:
@@ -191,19 +210,58 @@ class ATFTTrainer:
 
     def _predict(self, days: range, kind: str) -> Predictions:
         module = ATFTModule(self.model, self.panel, self.batches, self.config, 1, self.train_data.days)
-        sampler = self._sampler(days, kind)
+        sampler = self._score_sampler(days, kind)
         with _quiet_lightning():
             outputs: Any = self._lightning([]).predict(module, _loader(sampler))
         return Predictions.join(outputs)
 
-    def _solve_linear_path(self, penalty: float) -> None:
-        """Fit the linear path: ridge regression on the training samples."""
-        days = [day for day in self.train_data.days if self.batches.samples_by_day[day]]
-        self.model.linear.to(self.batches.device).solve(map(self._finite_day, days), penalty)
+    def _served(self, days: range) -> list[int]:
+        """Days with samples."""
+        return [day for day in days if self.batches.samples_by_day[day]]
+
+    def _fit_today(self, days: Sequence[int], kept: str) -> None:
+        """Fit the linear path and the snapshot; a finished snapshot is read back when a training resumes."""
+        training = self.config.training
+        if training.linear_penalty is not None and self.model.settings["use_linear_path"]:
+            self.model.linear.solve(map(self._finite_day, days), training.linear_penalty)
+        snapshot = self.checkpoints.read_part(kept) if self.checkpoints else None
+        if snapshot is None:
+            with snapshot_progress(training.progress_bar) as progress:
+
+                def step(done: int, total: int) -> None:
+                    progress(done, total)
+                    self.stop.check()
+
+                train_snapshot(self.model, self.batches, days, self.config, self._precision(), step)
+            if self.checkpoints:
+                self.checkpoints.write_part(kept, self.model.snapshot.state_dict())
+        else:
+            self.model.snapshot.load_state_dict(snapshot)
+
+    def _refit_today(self) -> None:
+        """Fit linear path and snapshot again, now on training and validation days."""
+        with self._on_device():
+            self._fit_today(
+                [*self._served(self.train_data.days), *self._served(self.val_data.days)], REFITTED
+            )
+        self.model.eval()
+
+    @torch.no_grad()
+    def _set_base(self, days: Sequence[int]) -> None:
+        """Compute the part of the predictions that reads only today's features, which stays fixed."""
+        self.model.eval()
+        with self._precision():
+            parts = [
+                self.model.today_rows(*self.batches.today(rows)).float()
+                for rows in self.batches.rows(days).split(_TODAY_ROWS)
+            ]
+        self.batches.set_base(days, torch.cat(parts))
+        self.model.snapshot.requires_grad_(False)
 
     def _finite_day(self, day: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and labels of a training day; refuses values that are not finite."""
-        features, labels = self.batches.today(day)
+        rows = self.batches.rows([day])
+        features, labels = self.batches.today(rows)[0], self.batches.labels(rows)
         if not bool(features.isfinite().all()) or bool(labels.isinf().any()):
             raise DataError(
                 f"features or labels of {self.panel.dates[day]} are not finite, so the linear path can't be "
@@ -212,13 +270,26 @@ class ATFTTrainer:
             )
         return features, labels
 
-    def _shrink(self) -> None:
-        """Choose `learned_share` on validation days."""
+    def _stages(self) -> dict[str, dict[int, float]]:
+        """Rank IC on the validation days by horizon after each stage; chooses `windows_share` if asked to."""
         predictions, day, stock = self._predict(self.val_data.days, "validation day")
-        weight = self.model.linear.weight.cpu().numpy()
-        linear = self.panel.values[day, stock] @ weight
-        shares = choose_shares(linear, predictions - linear, self.panel.targets[day, stock], day)
-        self.model.learned_share.copy_(torch.from_numpy(shares))
+        targets = self.panel.targets[day, stock]
+        linear = self.panel.values[day, stock] @ self.model.linear.weight.cpu().numpy()
+        today = self.batches.base_of(day, stock)
+        windows = predictions - today
+        stages = {"linear": linear, "snapshot": today, "windows": predictions}
+        if self.config.training.shrink_on_validation:
+            shares = choose_shares(today, windows, targets, day)
+            self.model.windows_share.copy_(torch.from_numpy(shares))
+            stages["shrunk"] = today + shares * windows
+        horizons = self.model.prediction_horizons
+        return {
+            name: {
+                horizon: rank_information_coefficient(scores[:, i], targets[:, i], day)
+                for i, horizon in enumerate(horizons)
+            }
+            for name, scores in stages.items()
+        }
 
     def _labels(self) -> np.ndarray:
         """Treated labels of training and validation days; NaN on all other days."""
@@ -235,35 +306,64 @@ class ATFTTrainer:
         unserved = int((stacked.snapshot_index[days] < 0).sum())
         if unserved:
             warnings.warn(
-                f"the model's graph is as of {graph.as_of}: {unserved} training days before it have no "
-                "neighbours, because a graph may not look ahead. Pass graphs=GraphSchedule.build(...) or a "
-                "DynamicGraphCallback for a snapshot a month",
+                f"the model's graph is as of {graph.as_of} and serves the months from then on: {unserved} "
+                "training days before have no neighbours, because a graph may not look ahead. Pass "
+                "graphs=GraphSchedule.build(...) or a DynamicGraphCallback for one snapshot per month",
                 stacklevel=3,
             )
 
-    def _sampler(self, days: range, kind: str, seed: int | None = None) -> DayBatchSampler:
-        """Batches of some days: in random order for training, in larger batches without a seed."""
-        rows = self.config.training.batch_size * (_SCORING_BATCHES if seed is None else 1)
-        sampler = DayBatchSampler(self.batches.samples_by_day, days, rows, seed)
-        if not len(sampler):
+    def _train_sampler(self) -> BlockSampler:
+        training = self.config.training
+        sampler = BlockSampler(self.batches, self.train_data.days, training.batch_size, training.seed)
+        self._require_samples(len(sampler), "training day")
+        return sampler
+
+    def _score_sampler(self, days: range, kind: str) -> MonthSampler:
+        sampler = MonthSampler(self.batches, days)
+        self._require_samples(len(sampler), kind)
+        return sampler
+
+    def _require_samples(self, count: int, kind: str) -> None:
+        if not count:
             raise DataError(
                 f"no {kind} has a full window of {self.batches.sequence_length} days; bring more days, or "
                 "lower time_series.sequence_length"
             )
-        return sampler
+
+    def _device(self) -> torch.device:
+        accelerator = self.config.training.accelerator
+        if accelerator != "cpu" and torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if accelerator == "mps" else "cpu")
+
+    def _precision(self) -> torch.autocast:
+        device = self._device().type
+        mixed = self.config.training.mixed_precision and bfloat16_runs_fast(device)
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=mixed)
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Move the model and the panel to the training's device; the model comes back afterwards."""
+        home = next(self.model.parameters()).device
+        device = self._device()
+        self.model.to(device)
+        self.batches.to(device)
+        try:
+            yield
+        finally:
+            self.model.to(home)
 
     def _lightning(self, callbacks: list[pl.Callback], loggers: list[Logger] | None = None) -> pl.Trainer:
         """Lightning's trainer; `loggers` None: for prediction."""
         predicting = loggers is None
         training = self.config.training
-        accelerator = training.accelerator
-        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
-        mixed = training.mixed_precision and bfloat16_runs_fast("cuda" if on_gpu else "cpu")
+        device = self._device().type
+        mixed = training.mixed_precision and bfloat16_runs_fast(device)
         if training.progress_bar and not predicting:
             callbacks = [*callbacks, progress_display()]
         with _quiet_lightning():
             return pl.Trainer(
-                accelerator=accelerator,
+                accelerator=training.accelerator,
                 devices=1,
                 precision="bf16-mixed" if mixed else "32-true",
                 max_epochs=training.epochs,
@@ -277,7 +377,7 @@ class ATFTTrainer:
                 num_sanity_val_steps=0,
                 log_every_n_steps=10,
                 default_root_dir=self.run_dir,
-                deterministic="warn" if on_gpu else None,
+                deterministic="warn" if device == "cuda" else None,
             )
 
 
@@ -292,103 +392,16 @@ def _early_stopping(config: RunConfig) -> EarlyStopping:
     )
 
 
-def _resolve_config(config: RunConfig | Mapping[str, Any] | None, model: ATFTGATFANModel) -> RunConfig:
-    """Resolve a configuration or a mapping, and check that it matches the model."""
-    if not isinstance(config, RunConfig):
-        config = RunConfig.from_mapping(_as_groups(config or {}, model), "the trainer's config")
-    if config.training.seeds is not None:
-        raise ConfigError(
-            f"training.seeds is {list(config.training.seeds)}, but a trainer trains one network; give it "
-            "training.seed, or use SafeTrainingPipeline, which trains one network a seed and averages them"
-        )
-    configured = {**config.model.model_dump(), **config.time_series.model_dump()}
-    configured["prediction_horizons"] = list(configured["prediction_horizons"])
-    for name, built in model.settings.items():
-        if name != "market_dim" and configured[name] != built:
-            raise ConfigError(
-                f"the config has {name} {configured[name]} but the model was built with {built}; make them "
-                "equal"
-            )
-    return config
+def _loader(sampler: BlockSampler | MonthSampler) -> DataLoader[Any]:
+    """Loader of lists of blocks; a `sampler`, because Lightning sets the epoch of no batch sampler."""
+    return DataLoader(_Blocks(), sampler=sampler, batch_size=None, collate_fn=list, num_workers=0)
 
 
-def _as_groups(config: Mapping[str, Any], model: ATFTGATFANModel) -> dict[str, Any]:
-    """Nest the settings of a mapping into groups; missing ones follow from the model."""
-    built = dict(model.settings)
-    horizons, length = built["prediction_horizons"], built.pop("sequence_length")
-    del built["market_dim"]
-    groups: dict[str, Any] = {
-        "training": {},
-        "model": built,
-        "time_series": {"sequence_length": length, "prediction_horizons": horizons},
-        "loss": {"horizon_weights": {h: DEFAULT_HORIZON_WEIGHTS.get(h, 0.5) for h in horizons}},
-        "split": {"embargo_days": max(20, *horizons)},
-        "early_stopping": {} if 5 in horizons else {"monitor": f"val/rank_ic_{horizons[0]}d"},
-    }
-    for key, value in config.items():
-        if key not in RunConfig.model_fields:
-            groups["training"]["gradient_clip_val" if key == "gradient_clip" else key] = value
-        elif isinstance(value, Mapping):
-            groups[key] = {**groups.get(key, {}), **value}
-        else:
-            raise ConfigError(f"'{key}' is a group of settings; give it a mapping, not {value!r}")
-    return groups
-
-
-def _join_frames(
-    train: polars.DataFrame, val: polars.DataFrame, horizons: Sequence[int], sequence_length: int
-) -> tuple[PanelSlice, PanelSlice, np.ndarray]:
-    """Two frames as slices of one panel, and the rows whose window is within their own frame."""
-    if train.is_empty() or val.is_empty():
-        raise DataError(f"expected rows to train and to validate on, got {train.height} and {val.height}")
-    training_ends, validation_starts = train["date"].sort()[-1], val["date"].sort()[0]
-    if training_ends >= validation_starts:
-        raise DataError(
-            f"validation must come after training, but it starts on {validation_starts} and training ends "
-            f"on {training_ends}"
-        )
-    features = feature_columns(train.schema)
-    panel = Panel.from_frame(polars.concat([train, val], how="diagonal_relaxed"), features, horizons)
-    panel.values[np.isnan(panel.values)] = 0
-    border = train["date"].n_unique()
-    samples = panel.sample_mask(sequence_length)
-    samples[border : border + sequence_length - 1] = False
-    return PanelSlice(panel, range(border)), PanelSlice(panel, range(border, panel.n_days)), samples
-
-
-def _check_fit(model: ATFTGATFANModel, train: PanelSlice, val: PanelSlice, market: np.ndarray | None) -> None:
-    width = len(train.panel.features)
-    if width != model.settings["input_dim"]:
-        raise DataError(
-            f"the model takes {model.settings['input_dim']} features but the data has {width}; build it with "
-            f"input_dim={width}, or choose dataset.feature_columns"
-        )
-    if market is not None and market.shape != (train.panel.n_days, model.settings["market_dim"]):
-        raise DataError(
-            f"market is {list(market.shape)}; a model with market_dim={model.settings['market_dim']} needs "
-            f"[{train.panel.n_days} days, {model.settings['market_dim']}]"
-        )
-    if train.panel is not val.panel:
-        raise DataError("train_data and val_data are slices of two panels; take both from one")
-    if train.panel.horizons != model.prediction_horizons:
-        raise DataError(
-            f"the panel has the horizons {list(train.panel.horizons)} and the model "
-            f"{list(model.prediction_horizons)}; make them equal"
-        )
-    if train.days.stop > val.days.start:
-        raise DataError("validation days must come after training days")
-
-
-def _loader(sampler: DayBatchSampler) -> DataLoader[Any]:
-    """Loader of day-number lists; a `sampler`, because Lightning sets the epoch of no batch sampler."""
-    return DataLoader(_Days(), sampler=sampler, batch_size=None, collate_fn=list, num_workers=0)
-
-
-class _Days(torch.utils.data.Dataset[list[int]]):
+class _Blocks(torch.utils.data.Dataset[list[Block]]):
     """Identity data set: the panel is already on the device."""
 
-    def __getitem__(self, days: list[int]) -> list[int]:
-        return days
+    def __getitem__(self, blocks: list[Block]) -> list[Block]:
+        return blocks
 
 
 @contextmanager
