@@ -1,359 +1,278 @@
-"""Compare the network, the network without each part, and LightGBM on unseen days of a real market.
+"""Compare the network with LightGBM and a linear model, year by year, on three real markets.
 
-    python benchmarks/real_market.py --prices nasdaq_ohlcv_2009_2017.parquet
+    python benchmarks/real_market.py --data FOLDER --out OUT
 
-builds the data set, trains every model with three seeds, and prints daily IC and rank IC of every horizon
-with 95 % intervals and a paired test against LightGBM. The days are those of Feng et al. (2019,
-"Temporal Relational Ranking for Stock Prediction"): training 2013 to 2015, validation 2016, test 2017; a
-second setting trains from 2010. The last 20 days of training and of validation are an embargo, so that every
-label closes before the next part begins. Settings, epochs and numbers of trees are fixed beforehand, with
+For each market and year, every model is trained on all days of the market before the year, except the last 20
+(the embargo; the last part of the training days is for validation), and predicts the days of the year. The
+configuration is the shipped `model/atft/compact`. Scores, intervals and bars are described in
+`market_scores.py`: pooled over markets, every market-year has the same weight, and the means of the
+market-years are the blocks of the t interval. Prints Markdown, which is also written to OUT/table.md.
 
-    python benchmarks/real_market.py ... --score validation --years 2013 2014 2015 2016
+Prices after the last of the years are cut off before anything is computed, so the last labels are unknown.
+NASDAQ 2017 is never read. China 2024 and 2025 are read only with --final.
 
-which trains for each year on days before it, scores all those days together, and does not read the test days.
-(From 2013: three years of training for each; from 2010: all years since.)
-
-All intermediate files are in --out and are reused, so an interrupted comparison can be continued.
+An interrupted command is continued by repeating it: complete models are read back from OUT, and a network
+continues from its checkpoint. Use another OUT after a change of the code.
 """
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import polars as pl
-from harness import run_process
-from market_days import EMBARGO_DAYS, SETTINGS, Market
+from market_scores import AVERAGE, BASELINE, BLEND, LINEAR, NETWORK, TODAY, FitFacts, daily_scores, report
+from market_years import MARKETS, Market, choose_years, open_run
 
 from gogooku3.config import RunConfig, load_config
-from gogooku3.data.panel import PanelSlice
-from gogooku3.evaluation.daily_ic import daily_ic
+from gogooku3.errors import DataError, GogookuError, Interrupted, choices
 from gogooku3.evaluation.rank_average import rank_average
-from gogooku3.evaluation.significance import mean_test, paired_difference
-from gogooku3.files.atomic import atomic_path, write_text_atomic
-from gogooku3.graph.builder import FinancialGraphBuilder
-from gogooku3.graph.schedule import GraphSchedule
-from gogooku3.preprocessing.market_state import MarketState
-from gogooku3.schema import HORIZONS
+from gogooku3.files.atomic import write_text_atomic
+from gogooku3.files.tables import read_table
+from gogooku3.models import forecaster
+from gogooku3.models.forecaster import FoldData
+from gogooku3.pipeline.fit import run_fits
+from gogooku3.pipeline.plan import Fit, plan
+from gogooku3.pipeline.step_log import StepLog
+from gogooku3.runs.seal import is_sealed
 from gogooku3.settings import settings
+from gogooku3.training.network_forecaster import TRAINING, NetworkForecaster
+from gogooku3.training.reproducibility import use_threads
+from gogooku3.training.stop_signals import StopSignals
 
-CONFIG = "model/atft/compact"
-VALIDATION_YEAR = 2016
-BASELINE, NETWORK, BLEND = "lightgbm", "network", "network + lightgbm"
-TREES: dict[str, list[str]] = {BASELINE: []}
-VARIANTS: dict[str, list[str]] = {
-    NETWORK: [],
-    "without graph": ["graph.enabled=false", "model.use_graph_attention=false"],
-    "without FAN": ["model.use_frequency_norm=false"],
-    "without attention": ["model.use_temporal_attention=false"],
+SHIPPED = "model/atft/compact"
+NAMES = {forecaster.LIGHTGBM: BASELINE, forecaster.LINEAR: LINEAR, forecaster.NETWORK: NETWORK}
+"""The tables' name of each forecaster."""
+VARIANTS = {
+    "network without graph": ("graph.enabled=false", "model.use_graph_attention=false"),
+    "network without FAN": ("model.use_frequency_norm=false",),
+    "network without attention": ("model.use_temporal_attention=false",),
 }
-"""Models and their settings."""
-PARTS = ("validation", "test")
-"""Parts that are predicted."""
+"""Networks trained without one part, and their settings."""
+MEMORY_GB = 12.0
+"""Limit of memory; the panel of the largest market takes 2."""
+SECONDS, TODAY_PREDICTIONS = "seconds.json", "today.parquet"
+"""In a run's folder: seconds by fit, and the predictions of the network without windows and graph."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training: a setting, its validation year, a model and a seed."""
+class YearRun:
+    """The fits in one folder.
 
-    setting: str
+    Attributes:
+        market, year, seed: which fits.
+        network: the table's name of the network: `NETWORK`, or one of `VARIANTS`.
+        folder: of the run.
+        config: of all its fits.
+        fits: all models for the first seed, otherwise only a network.
+    """
+
+    market: str
     year: int
-    model: str
     seed: int
-
-    def file(self, out: Path, part: str) -> Path:
-        """Path of its predictions of a part ("validation" or "test")."""
-        model = self.model.replace(" ", "_")
-        return out / "predictions" / f"{self.setting}_{self.year}_{model}_{self.seed}_{part}.parquet"
-
-    def facts(self, out: Path) -> Path:
-        """Path of its facts, which are written last."""
-        return self.file(out, "facts").with_suffix(".json")
+    network: str
+    folder: Path
+    config: RunConfig
+    fits: Sequence[Fit]
 
 
-def train(job: Job, market: Market, config: RunConfig, out: Path) -> None:
-    """Train one model and write its predictions of the validation and the test days."""
-    parts = SETTINGS[job.setting].walked_back(job.year).parts(market.panel.dates)
-    slices = {name: PanelSlice(market.panel, days) for name, days in parts.items() if days}
-    fit = _fit_lightgbm if job.model in TREES else _fit_network
-    predict, facts = fit(job, market, config, slices)
-    for part in PARTS:
-        if part in slices:
-            path = job.file(out, part)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                predict(slices[part]).write_parquet(temporary)
-    write_text_atomic(job.facts(out), json.dumps(facts, indent=2))
+def without_windows(network: Path, fold: FoldData) -> pl.DataFrame:
+    """Test predictions of a saved network by the parts that read only today's features."""
+    loaded = NetworkForecaster.load(network)
+    loaded.model.windows_share.zero_()
+    return loaded.predict(fold)
 
 
-Fitted = tuple[Callable[[PanelSlice], pl.DataFrame], dict[str, Any]]
-"""A function that predicts, and facts about the training."""
+def run_year(
+    run: YearRun, market: Market, stop: StopSignals, progress: "Progress"
+) -> Iterator[tuple[str, pl.DataFrame, FitFacts | None]]:
+    """Fit or read back every model of a run; yields its name in the tables, test predictions and facts."""
+
+    def fold_data(_: int) -> FoldData:
+        return market.fold(run.year, run.config)
+
+    folder = open_run(run.folder, run.config)
+    with folder.locked():
+        times = folder.path / SECONDS
+        seconds = json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {}
+        for fit in run.fits:
+            saved, name = folder.path / fit.folder, NAMES[fit.model]
+            complete = is_sealed(saved)
+            if not complete:
+                fold_data(fit.fold)  # Preparing the panel is not part of the fit's time.
+            started = time.perf_counter()
+            (result,) = run_fits([fit], fold_data, run.config, folder, market.log, stop)
+            if not complete:
+                seconds[name] = time.perf_counter() - started
+                folder.write_json(SECONDS, seconds)
+            progress.done(run, fit, seconds.get(name), complete)
+            if fit.model != forecaster.NETWORK:
+                facts = FitFacts(run.market, run.year, run.seed, name, seconds.get(name))
+                yield name, result.predictions, facts
+                continue
+            training = json.loads((saved / TRAINING).read_text(encoding="utf-8"))
+            cost, stages = training["duration_s"], training["stages"]
+            facts = FitFacts(run.market, run.year, run.seed, run.network, cost, stages)
+            yield run.network, result.predictions, facts
+            if run.network == NETWORK:
+                today = folder.path / TODAY_PREDICTIONS
+                if not today.is_file():
+                    folder.write_table(today, without_windows(saved, fold_data(fit.fold)))
+                yield TODAY, read_table(today), None
 
 
-def _fit_lightgbm(job: Job, market: Market, config: RunConfig, slices: dict[str, PanelSlice]) -> Fitted:
-    from gogooku3.models.lightgbm_baseline import LightGBMFinancialBaseline
-
-    days = range(slices["train"].days.start, slices["validation"].days.stop)
-    baseline = LightGBMFinancialBaseline(
-        embargo_days=EMBARGO_DAYS,
-        parameters=config.lightgbm.model_dump(exclude={"label"}),
-        label=config.lightgbm.label,
-        validation_fraction=len(slices["validation"].days) / len(days),
-        sequence_length=config.time_series.sequence_length,
-        seed=job.seed,
-    ).fit(PanelSlice(market.panel, days))
-    return baseline.predict, {"trees": {h: b.num_trees() for h, b in baseline.boosters.items()}}
+def with_averages(members: dict[str, list[pl.DataFrame]]) -> dict[str, list[pl.DataFrame]]:
+    """Add the rank average of each network with LightGBM, and that of several networks."""
+    networks, (trees,) = members[NETWORK], members[BASELINE]
+    averages = {BLEND: [rank_average([network, trees]) for network in networks]}
+    if len(networks) > 1:
+        averages[AVERAGE] = [rank_average(networks)]
+    return members | averages
 
 
-def _fit_network(job: Job, market: Market, config: RunConfig, slices: dict[str, PanelSlice]) -> Fitted:
-    from gogooku3.models import ATFTGATFANModel
-    from gogooku3.training.reproducibility import seed_everything
-    from gogooku3.training.trainer import ATFTTrainer
+class Progress:
+    """Prints one line on standard error per fit, with the time left.
 
-    schedule = state = None
-    panel = market.panel
-    if config.graph.enabled:
-        rules = config.graph.model_dump(exclude={"enabled", "rebuild_every_epochs"})
-        builder = FinancialGraphBuilder(**rules)
-        schedule = GraphSchedule.build(panel.dates, panel.codes, market.array("returns"), builder)
-    if config.model.use_regime:
-        state = MarketState.fit(market.statistics, slices["train"].days).transform(market.statistics)
-    seed_everything(job.seed)
-    model = ATFTGATFANModel(
-        **config.model.model_dump(exclude={"name", "prediction_horizons"}),
-        prediction_horizons=config.time_series.prediction_horizons,
-        sequence_length=config.time_series.sequence_length,
-        market_dim=0 if state is None else state.shape[1],
-    )
-    trainer = ATFTTrainer(model, slices["train"], slices["validation"], config, graphs=schedule, market=state)
-    facts = trainer.fit()
-    return trainer.predict, facts
-
-
-def prediction_table(
-    out: Path,
-    setting: str,
-    models: Sequence[str],
-    seeds: Sequence[int],
-    part: str,
-    years: Sequence[int] = (VALIDATION_YEAR,),
-) -> pl.DataFrame:
-    """All predictions of a setting's part in one table: each seed, each model's seeds averaged, the blend.
-
-    `<model>, seed <n>` is one seed; `<model>` is the average of its seeds' daily ranks. The table covers all
-    validation years.
+    Args:
+        fits: models of all fits, in order.
     """
-    panel = Market(out).panel
-    tables = []
-    for year in years:
-        days = PanelSlice(panel, SETTINGS[setting].walked_back(year).parts(panel.dates)[part])
-        wide, averages = {}, {}
-        for model in models:
-            members = [pl.read_parquet(Job(setting, year, model, seed).file(out, part)) for seed in seeds]
-            wide |= {f"{model}, seed {seed}": each for seed, each in zip(seeds, members, strict=True)}
-            averages[model] = rank_average(members)
-        if {NETWORK, BASELINE} <= set(models):
-            averages[BLEND] = rank_average([averages[NETWORK], averages[BASELINE]])
-        predictions = pl.concat(_long(each, model) for model, each in (wide | averages).items())
-        tables.append(predictions.join(_targets(days), on=["date", "code", "horizon"], how="left"))
-    return pl.concat(tables)
 
+    def __init__(self, fits: Sequence[str]) -> None:
+        self.total, self.left = len(fits), Counter(fits)
+        self.seconds: dict[str, list[float]] = defaultdict(list)
 
-def _long(wide: pl.DataFrame, model: str) -> pl.DataFrame:
-    return pl.concat(
-        wide.select(
-            "date",
-            "code",
-            pl.lit(0, pl.Int32).alias("fold"),
-            pl.lit(model).alias("model"),
-            pl.lit(h, pl.Int32).alias("horizon"),
-            pl.col(f"prediction_{h}d").cast(pl.Float64).alias("prediction"),
+    def done(self, run: YearRun, fit: Fit, seconds: float | None, read_back: bool) -> None:
+        """Report a fit that is complete."""
+        self.left[fit.model] -= 1
+        if seconds is not None:
+            self.seconds[fit.model].append(seconds)
+        number = self.total - self.left.total()
+        name = run.network if fit.model == forecaster.NETWORK else NAMES[fit.model]
+        cost = "read back" if read_back else f"{seconds:.0f} s"
+        line = (
+            f"[{number}/{self.total}] {run.market} {run.year}, {name}, seed {run.seed}: {cost}{self._rest()}"
         )
-        for h in HORIZONS
-    )
+        print(line, file=sys.stderr, flush=True)
+
+    def _rest(self) -> str:
+        models = [model for model, count in self.left.items() if count]
+        if not models or any(not self.seconds[model] for model in models):
+            return ""
+        seconds = sum(self.left[model] * float(np.mean(self.seconds[model])) for model in models)
+        return f"; about {seconds / 60:.0f} min left"
 
 
-def _targets(days: PanelSlice) -> pl.DataFrame:
-    day, stock = days.rows()
-    keys = days.keys()
-    return pl.concat(
-        keys.with_columns(
-            pl.lit(h, pl.Int32).alias("horizon"),
-            pl.Series("target", days.panel.targets[day, stock, position]),
-        )
-        for position, h in enumerate(HORIZONS)
-    ).with_columns(pl.col("target").fill_nan(None))
+def plan_runs(given: argparse.Namespace, years: dict[str, list[int]]) -> list[YearRun]:
+    """Every run of the command, market by market and year by year."""
+    runs = []
+    networks = {NETWORK: (), **(VARIANTS if given.variants else {})}
+    for market, own in years.items():
+        folder = market_folder(given.out, market, own)
+        for year, (network, parts), seed in product(own, networks.items(), dict.fromkeys(given.seeds)):
+            config = load_settings(folder, seed, (*given.overrides, *parts))
+            first = network == NETWORK and seed == given.seeds[0]
+            fits = [fit for fit in plan(config, folds=1) if first or fit.model == forecaster.NETWORK]
+            suffix = "" if network == NETWORK else "_" + network.removeprefix("network ").replace(" ", "_")
+            path = folder / f"{year}_seed_{seed}{suffix}"
+            runs.append(YearRun(market, year, seed, network, path, config, fits))
+    return runs
 
 
-def compare(table: pl.DataFrame) -> pl.DataFrame:
-    """Mean daily IC and rank IC with intervals, and the paired difference to LightGBM.
+def market_folder(out: Path, market: str, years: Sequence[int]) -> Path:
+    """Folder of a market up to a year: another last year has another data set."""
+    return out.absolute() / f"{market}_to_{max(years)}"
 
-    Returns:
-        `model, horizon` (0: each day's mean over the horizons), `score` ("ic" or "rank_ic"), `mean`, `low`,
-        `high` (95 %), `t`, `difference`, `difference_low`, `difference_high`.
+
+def load_settings(folder: Path, seed: int, overrides: Sequence[str] = ()) -> RunConfig:
+    """The shipped configuration for a market's data set and one seed."""
+    own = {
+        "dataset.data_path": folder / "data.parquet",
+        "training.seed": seed,
+        "training.seeds": None,
+        "training.progress_bar": False,
+        "logging.tensorboard": False,
+        # The plan of memory counts the predictions of a whole run, but here one year is scored at a time.
+        "performance.memory_limit_gb": MEMORY_GB,
+    }
+    return load_config(SHIPPED, overrides, values=own, configs_dir=settings.configs_dir)
+
+
+def walk_forward(given: argparse.Namespace, stop: StopSignals) -> str:
+    """Fit and score everything; returns the tables.
+
+    Raises:
+        DataError: a file of prices is missing or too short.
+        ConfigError: a market or year is not offered, or OUT holds fits with other settings.
     """
-    daily = daily_ic(table)
-    mean = daily.group_by("model", "fold", "date").agg(
-        pl.when(pl.len() == len(HORIZONS)).then(pl.col(score).mean()).alias(score)
-        for score in ("ic", "rank_ic")
-    )
-    daily = pl.concat(
-        [
-            daily.select("model", "horizon", "date", "ic", "rank_ic"),
-            mean.select("model", pl.lit(0, pl.Int32).alias("horizon"), "date", "ic", "rank_ic"),
-        ]
-    ).sort("model", "horizon", "date")
-    rows = []
-    for (model, horizon), own in daily.group_by("model", "horizon", maintain_order=True):
-        overlap = int(horizon) or max(HORIZONS)
-        baseline = daily.filter((pl.col("model") == BASELINE) & (pl.col("horizon") == horizon))
-        both = own.join(baseline, on="date", how="inner", suffix="_baseline").sort("date")
-        for score in ("ic", "rank_ic"):
-            test = mean_test(own[score].to_numpy(), overlap)
-            paired = paired_difference(both[score].to_numpy(), both[f"{score}_baseline"].to_numpy(), overlap)
-            rows.append(
-                {
-                    "model": model,
-                    "horizon": int(horizon),
-                    "score": score,
-                    "mean": test.mean,
-                    "low": test.interval[0],
-                    "high": test.interval[1],
-                    "t": test.t,
-                    "difference": paired.mean,
-                    "difference_low": paired.interval[0],
-                    "difference_high": paired.interval[1],
-                }
-            )
-    return pl.DataFrame(rows)
+    years = choose_years(given.markets, given.years, given.final)
+    prices = {name: given.data / MARKETS[name].name for name in years}
+    if missing := [path.name for path in prices.values() if not path.is_file()]:
+        raise DataError(f"{given.data} has no {choices(missing)}; give the folder of the prices with --data")
+    runs = plan_runs(given, years)
+    progress = Progress([fit.model for run in runs for fit in run.fits])
+    daily, facts = [], []
+    for name, of_market in groupby(runs, lambda run: run.market):
+        base = load_settings(market_folder(given.out, name, years[name]), 0, given.overrides)
+        use_threads(base.performance.threads)
+        market = Market(prices[name], years[name], base.dataset.data_path.parent, base, StepLog())
+        for year, of_year in groupby(of_market, lambda run: run.year):
+            members = defaultdict(list)
+            for run in of_year:
+                for model, predictions, fitted in run_year(run, market, stop, progress):
+                    members[model].append(predictions)
+                    facts += [fitted] if fitted else []
+            scores = daily_scores(with_averages(members), market.targets)
+            daily.append(scores.select(pl.lit(name).alias("market"), pl.lit(year).alias("year"), pl.all()))
+        market.close()
+    return report(pl.concat(daily), facts)
 
 
-def print_comparison(title: str, result: pl.DataFrame) -> None:
-    """Print the averages of seeds with intervals, then the mean rank ICs of single seeds."""
-    order = [*TREES, *VARIANTS, BLEND]
-    print(f"\n{title}. Mean [95 % interval]; difference to LightGBM [95 % interval]")
-    for score, model in product(("ic", "rank_ic"), order):
-        for row in result.filter(model=model, score=score).iter_rows(named=True):
-            horizon = "mean" if row["horizon"] == 0 else f"{row['horizon']}d"
-            line = f"{score.replace('ic', 'IC').replace('_', ' '):8}{model:20}{horizon:>5}  "
-            line += f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-            if model != BASELINE:
-                line += f"   {row['difference']:+.4f} "
-                line += f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-            print(line)
-    single = result.filter(pl.col("model").str.contains(", seed ") & (pl.col("score") == "rank_ic"))
-    print("\nrank IC of single seeds")
-    for (model,), rows in single.group_by("model", maintain_order=True):
-        cells = "  ".join(
-            f"{'mean' if h == 0 else f'{h}d'} {value:+.4f}"
-            for h, value in rows.sort("horizon").select("horizon", "mean").iter_rows()
-        )
-        print(f"  {model:28}{cells}")
-
-
-def _run_jobs(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
-    """Train missing models, each in a separate process with its share of the cores."""
-    missing = [job for job in jobs if not job.facts(arguments.out).is_file()]
-    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
-
-    def work(job: Job) -> str:
-        command = [
-            *(sys.executable, __file__, "--out", str(arguments.out), "--config", arguments.config),
-            *("--one", job.setting, str(job.year), job.model, str(job.seed), *arguments.overrides),
-        ]
-        run = run_process(command, {"OMP_NUM_THREADS": str(threads)})
-        return f"{job.setting}, {job.year}: {job.model}, seed {job.seed}: {run.wall_s:.0f} s"
-
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        for number, line in enumerate(pool.map(work, missing), start=1):
-            print(f"[{number}/{len(missing)}] {line}", flush=True)
-
-
-def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
-    for setting, year in product(arguments.settings, arguments.years):
-        for seed, model in product(arguments.seeds, arguments.models):
-            yield Job(setting, year, model, seed)
-
-
-def _config(arguments: argparse.Namespace, job: Job) -> RunConfig:
-    overrides = [
-        *SETTINGS[job.setting].overrides,
-        *arguments.overrides,
-        *{**TREES, **VARIANTS}[job.model],
-        f"training.seed={job.seed}",
-        "training.progress_bar=false",
-        "logging.tensorboard=false",
-    ]
-    return load_config(arguments.config, overrides, configs_dir=settings.configs_dir)
-
-
-def _parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the price files")
+    parser.add_argument("--out", type=Path, required=True, help="folder of data sets, models and table.md")
+    parser.add_argument("--markets", nargs="+", choices=list(MARKETS), help="default: all")
+    parser.add_argument("--years", nargs="+", type=int, help="test years; default: all years for choosing")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one network is trained for each")
     parser.add_argument(
-        "--prices", type=Path, help="daily prices: date, code, open, high, low, close, volume"
+        "--variants", action="store_true", help="also train networks without one part; each takes a training"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/real_market"), help="folder for all files")
     parser.add_argument(
-        "--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), help="first year of training"
+        "--final",
+        action="store_true",
+        help="test China 2024 and 2025 instead: look at them once, after every choice",
     )
-    models = [*TREES, *VARIANTS]
-    parser.add_argument("--models", nargs="+", choices=models, default=models, help=f"{BASELINE} is required")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--config", default=CONFIG, help="shipped name or YAML file")
-    parser.add_argument("--jobs", type=int, default=2, help="parallel trainings")
-    parser.add_argument("--score", choices=PARTS, default="test", help="which days to score")
     parser.add_argument(
-        "--years",
-        nargs="+",
-        type=int,
-        choices=range(2012, VALIDATION_YEAR + 1),
-        default=[VALIDATION_YEAR],
-        help="validation years; models are trained for each year, on days before it",
+        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="settings over the shipped ones"
     )
-    parser.add_argument("--json", type=Path, help="also write the comparison to a file")
-    parser.add_argument(
-        "--one", nargs=4, metavar=("SETTING", "YEAR", "MODEL", "SEED"), help=argparse.SUPPRESS
-    )
-    parser.add_argument("overrides", nargs="*", help="settings over the config: key=value")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
-    """Prepare, train, score, print."""
-    arguments = _parse()
-    if BASELINE not in arguments.models:
-        raise SystemExit(f"--models must include {BASELINE}, with which every model is compared")
-    if arguments.score == "test" and arguments.years != [VALIDATION_YEAR]:
-        raise SystemExit(f"--years needs --score validation; the test days follow {VALIDATION_YEAR}")
-    if arguments.one:
-        setting, year, model, seed = arguments.one
-        job = Job(setting, int(year), model, int(seed))
-        train(job, Market(arguments.out), _config(arguments, job), arguments.out)
-        return
-    if not (arguments.out / "panel" / "meta.json").is_file():
-        if arguments.prices is None or not arguments.prices.is_file():
-            raise SystemExit(f"--prices must be a file of daily prices, not {arguments.prices}")
-        Market.make(arguments.prices, arguments.out)
-    _run_jobs(list(_jobs(arguments)), arguments)
-    results = {}
-    for setting in arguments.settings:
-        selection = (arguments.models, arguments.seeds, arguments.score, arguments.years)
-        result = compare(prediction_table(arguments.out, setting, *selection))
-        years = " ".join(map(str, arguments.years))
-        days = "test days" if arguments.score == "test" else f"validation days of {years}"
-        print_comparison(f"Trained from {setting}, {days}", result)
-        results[setting] = result.to_dicts()
-    if arguments.json:
-        write_text_atomic(arguments.json, json.dumps(results, indent=2) + "\n")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    given, stop = parse(arguments), StopSignals()
+    try:
+        with stop.listening():
+            tables = walk_forward(given, stop)
+    except GogookuError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        print("stopped; repeat the command to continue", file=sys.stderr)
+        return getattr(stopped, "exit_code", 130)
+    write_text_atomic(given.out / "table.md", tables + "\n")
+    print(tables)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

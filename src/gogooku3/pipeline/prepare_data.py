@@ -1,6 +1,6 @@
 """From the data set to normalised days in folds: everything that happens before the first fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from gogooku3.data.labels import label_counts
 from gogooku3.data.panel import Panel
 from gogooku3.data.panel_reader import read_panel
 from gogooku3.data.quality.survivors import survivorship_warning
+from gogooku3.errors import ConfigError
 from gogooku3.features.dataset_metadata import read_build_metadata
 from gogooku3.features.quality import QUALITY_FEATURES, add_quality, normalize_with_quality
 from gogooku3.graph.builder import FinancialGraphBuilder
@@ -124,18 +125,34 @@ def load_frame(inputs: CheckedInputs, log: StepLog) -> tuple[pl.DataFrame, dict[
     return frame, facts | ({"prices": built["prices"]} if "prices" in built else {})
 
 
-def prepare(inputs: CheckedInputs, panel: Panel, folder: RunFolder, log: StepLog) -> PreparedData:
+def prepare(
+    inputs: CheckedInputs,
+    panel: Panel,
+    folder: RunFolder,
+    log: StepLog,
+    folds: Sequence[Fold] | None = None,
+) -> PreparedData:
     """Normalise the panel by day, split it into folds and build the graphs.
+
+    Args:
+        inputs: checked data set and settings.
+        panel: raw; it is normalised in place.
+        folder: receives each fold's feature statistics and the summary of the graphs.
+        log: receives progress and warnings.
+        folds: numbered from 0; None takes those of the splitter.
 
     Raises:
         DataError: too few days for the folds.
+        ConfigError: a given fold has fewer days between training and test than the embargo.
     """
     config = inputs.config
+    if folds is not None:
+        _check_gaps(folds, inputs.splitter.embargo_days)
     returns = _daily_returns(panel, config)
     with log.step("quality features, normalise by day"):
         normalizer = _normalize(panel, config)
     with log.step("split walk-forward"):
-        folds = inputs.splitter.folds(panel.n_days)
+        folds = inputs.splitter.folds(panel.n_days) if folds is None else list(folds)
         data = PreparedData(config, panel, inputs.splitter, folds, [], normalizer, returns)
         data.fold_facts = [_fold_facts(data, fold) for fold in folds]
         _report_split(data, log)
@@ -177,6 +194,16 @@ def build_panel(inputs: CheckedInputs, frame: pl.DataFrame, folder: RunFolder, l
     early = panel.n_rows - int(panel.sample_mask(length).sum())
     log.drop("windows", f"the window of {length} days starts before the data", early)
     return panel
+
+
+def _check_gaps(folds: Sequence[Fold], embargo_days: int) -> None:
+    """Refuse a fold whose training labels could close in its test days."""
+    for fold in folds:
+        if fold.gap_days < embargo_days:
+            raise ConfigError(
+                f"fold {fold.number} has {fold.gap_days} trading days between training and test, but "
+                f"split.embargo_days is {embargo_days}; end its training days earlier"
+            )
 
 
 def _daily_returns(panel: Panel, config: RunConfig) -> np.ndarray | None:
