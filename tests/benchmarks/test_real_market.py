@@ -37,7 +37,6 @@ from market_years import MARKETS, MarketFile, choose_years, cut_prices, year_fol
 from gogooku3.data.synthetic.market import SyntheticMarketConfig, generate_market
 from gogooku3.errors import ConfigError, DataError
 from gogooku3.evaluation.significance import paired_difference
-from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.schema import HORIZONS
 
 SMALL = [
@@ -131,7 +130,6 @@ def test_a_missing_file_of_prices_is_named(tmp_path: Path, capsys: pytest.Captur
     assert f"error: {tmp_path} has no {MARKETS['tokyo'].name}" in capsys.readouterr().err
 
 
-@pytest.mark.skipif("windows_share" not in ATFTGATFANModel.__annotations__, reason="needs windows_share")
 @pytest.mark.usefixtures("small")
 def test_a_year_is_trained_scored_and_read_back(
     prices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
