@@ -26,7 +26,7 @@ def train(
     ] = DEFAULT,
     data: Annotated[Path | None, Option(help="Data set to train on (dataset.data_path).")] = None,
     epochs: Annotated[int | None, Option(help="Maximum passes over a fold's training days.")] = None,
-    batch_size: Annotated[int | None, Option(help="Rows per step, in whole days; less saves memory.")] = None,
+    batch_size: Annotated[int | None, Option(help="Rows per training step; less saves memory.")] = None,
     memory_limit: Annotated[float | None, Option(metavar="GB", help="Memory the run may use, in GB.")] = None,
     gradient_checkpointing: Annotated[
         bool, Option("--gradient-checkpointing", help="Recompute activations: less memory, more time.")

@@ -1,8 +1,10 @@
 """ATFT-GAT-FAN as a forecaster: one network, trained from one seed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -37,6 +39,18 @@ def new_network(config: RunConfig, market_dim: int = 0) -> ATFTGATFANModel:
         market_dim=market_dim,
         sequence_length=config.time_series.sequence_length,
     )
+
+
+def stages_line(outcome: Mapping[str, Any]) -> str:
+    """What each stage of a training added, for people.
+
+    >>> stages = {"snapshot": {1: 0.02, 5: 0.04}, "windows": {1: 0.03, 5: 0.03}, "shrunk": {1: 0.03, 5: 0.04}}
+    >>> stages_line({"stages": stages, "windows_share": [1.0, 0.0]})
+    'rank IC on the validation days: snapshot +0.0300, windows +0.0300, shrunk +0.0350; windows_share 1, 0'
+    """
+    means = (f"{name} {np.mean(list(by.values())):+.4f}" for name, by in outcome["stages"].items())
+    shares = ", ".join(f"{share:g}" for share in outcome["windows_share"])
+    return f"rank IC on the validation days: {', '.join(means)}; windows_share {shares}"
 
 
 class NetworkForecaster:
@@ -92,6 +106,7 @@ class NetworkForecaster:
         )
         with stop.deferred():
             self._outcome = self._trainer.fit()
+        workspace.say(f"   {stages_line(self._outcome)}")
 
     def predict(self, fold: FoldData) -> pl.DataFrame:
         """Predict the test days; a loaded network agrees with the trained one to rounding."""

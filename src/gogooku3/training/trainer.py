@@ -67,7 +67,7 @@ class ATFTTrainer:
         graphs: monthly as-of snapshots for the panel's stocks; None uses the model's standing graph for the
             months that start on its as-of day or later.
         market: float32 `[days, market_dim]`, the market's state on each day of the panel, for the model's
-            regime; None: the regime reads only the day's stocks.
+            regime; None: unknown, all 0.
         run_dir: folder for logs and the best weights; None writes nothing.
         callbacks: further Lightning callbacks.
         checkpoints: where checkpoints are written and the training resumes from; None writes none.
@@ -277,7 +277,8 @@ class ATFTTrainer:
         linear = self.panel.values[day, stock] @ self.model.linear.weight.cpu().numpy()
         today = self.batches.base_of(day, stock)
         windows = predictions - today
-        stages = {"linear": linear, "snapshot": today, "windows": predictions}
+        stages = {"linear": linear} if linear.any() else {}
+        stages |= {"snapshot": today, "windows": predictions}
         if self.config.training.shrink_on_validation:
             shares = choose_shares(today, windows, targets, day)
             self.model.windows_share.copy_(torch.from_numpy(shares))
