@@ -7,10 +7,10 @@ from torch.utils.data import Sampler
 
 from gogooku3.training.batches import Block, PanelBatches
 
-MONTHS_PER_STEP = 12
+MONTHS_PER_STEP = 11
 """Blocks of a training step, if the batch size allows: a day's labels share its factor returns, so a step
 needs many days."""
-LEAST_STOCKS = 8
+LEAST_STOCKS = 6
 """Stocks of a block, if the batch size allows: linked stocks must meet for the graph attention to learn."""
 MONTH_DAYS = 23
 """Trading days of the longest month."""
