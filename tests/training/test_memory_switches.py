@@ -146,7 +146,7 @@ def test_the_trainers_switches_give_the_gradients_of_the_whole_batch() -> None:
 
     def first_gradients(batch_size: int, accumulated: int, checkpointing: bool) -> Gradients:
         panel, callback = market(), FirstGradients()
-        panel.mask[:STEPS] = False
+        panel.mask[:STEPS] = panel.mask[:, 12:] = False
         ATFTTrainer(
             ATFTGATFANModel(**network().settings),
             PanelSlice(panel, range(28, 51)),  # in February
@@ -168,9 +168,9 @@ def test_the_trainers_switches_give_the_gradients_of_the_whole_batch() -> None:
         return callback.found
 
     month = 23
-    expected = first_gradients(16 * month, 1, checkpointing=False)
-    assert_same(first_gradients(8 * month, 2, checkpointing=False), expected)
-    assert_same(first_gradients(4 * month, 4, checkpointing=True), expected)
+    expected = first_gradients(12 * month, 1, checkpointing=False)
+    assert_same(first_gradients(6 * month, 2, checkpointing=False), expected)
+    assert_same(first_gradients(3 * month, 4, checkpointing=True), expected)
 
 
 # --- what they save ----------------------------------------------------------------------------------------
