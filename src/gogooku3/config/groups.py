@@ -204,7 +204,7 @@ class SnapshotConfig(Group):
     passes: Above0 = 3.0
     """Passes over the training days for a horizon of 1 day; divided by the root of longer horizons."""
     batch_size: Positive = 2048
-    """Maximum rows per step, shuffled over all training days; fewer where a pass would be under 500 steps."""
+    """Rows per step, shuffled over all training days."""
     learning_rate: Above0 = 1e-3
     """Step size of AdamW, constant after the warm-up."""
     weight_decay: From0 = 1e-2

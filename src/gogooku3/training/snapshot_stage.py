@@ -16,9 +16,6 @@ from gogooku3.training.teacher import with_teacher
 
 AVERAGED = 2
 """The average of the weights covers about the last 1 / (1 + AVERAGED) of the steps so far."""
-FEWEST_STEPS, SMALLEST_BATCH = 500, 256
-"""A pass over few rows takes smaller steps, to have this many while they keep this many rows: a small market
-would hardly be learned with the steps of a large one."""
 CHECK_EVERY = 50
 """Steps between two checks of the loss; a check waits for a GPU."""
 
@@ -66,7 +63,7 @@ def train_snapshot(
     """
     settings, horizons = config.snapshot, model.prediction_horizons
     rows = batches.rows(days)
-    size = min(settings.batch_size, max(len(rows) // FEWEST_STEPS, SMALLEST_BATCH), len(rows))
+    size = min(settings.batch_size, len(rows))
     steps_per_pass = len(rows) // size
     ends: dict[int, list[int]] = {}
     for position, passes in enumerate(passes_by_horizon(settings.passes, horizons).values()):
