@@ -134,7 +134,7 @@ def new_trainer(
         validation,
         {
             "epochs": epochs,
-            "batch_size": 4 * market.panel.n_stocks,
+            "batch_size": 8 * market.panel.n_stocks,
             "learning_rate": 4e-3,
             "weight_decay": 1e-2,
             "mixed_precision": False,
