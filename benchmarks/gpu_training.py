@@ -27,13 +27,13 @@ from gogooku3.training.batches import Block
 from gogooku3.training.block_sampler import BlockSampler
 from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.losses import MultiHorizonFinancialLoss
+from gogooku3.training.progress import USUAL_MONTH_DAYS
 from gogooku3.training.reproducibility import seed_everything
 from gogooku3.training.trainer import ATFTTrainer
 
 STOCKS, DAYS, STEPS, FEATURES = 632, 959, 60, 145
 VALIDATION_DAYS, EMBARGO_DAYS = 20, 20
 LIMIT_S, LIMIT_GB = 20.0, 8.0
-MONTH_DAYS = 21
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "RTX 4090": 165.0}
 """Dense bfloat16, from the vendors' data sheets."""
 
@@ -74,7 +74,7 @@ def flops_per_sample(model: ATFTGATFANModel, steps: int) -> float:
             by_step += parameter.numel()
         elif not name.startswith("snapshot."):
             by_sample += parameter.numel()
-    return 6.0 * (by_step * (steps + MONTH_DAYS) / MONTH_DAYS + by_sample)
+    return 6.0 * (by_step * (steps / USUAL_MONTH_DAYS + 1) + by_sample)
 
 
 def figures(given: argparse.Namespace) -> list[Figure]:

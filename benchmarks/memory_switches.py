@@ -19,8 +19,8 @@ from harness import Figure, main, run_arm
 from random_market import random_batches, random_panel
 
 from gogooku3.models import ATFTGATFANModel
+from gogooku3.schema import MONTH_DAYS
 from gogooku3.training.batches import Block
-from gogooku3.training.block_sampler import MONTH_DAYS
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 
 BLOCKS_PER_STEP = 4

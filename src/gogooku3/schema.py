@@ -18,6 +18,9 @@ HORIZONS = (1, 5, 10, 20)
 ONE_DAY = 1
 """Horizon of the returns that portfolios earn from one close to the next."""
 
+MONTH_DAYS = 23
+"""Trading days of the longest month."""
+
 MIN_STOCKS = 10
 """Stocks that a day needs to be standardised with its own cross-section."""
 

@@ -20,9 +20,9 @@ def available_cores() -> int:
 def freed_memory_kept(largest: int = _KEEP) -> Iterator[None]:
     """Keep freed blocks of up to 1 GiB for reuse instead of returning them to the system.
 
-    A training step frees and allocates the same hundreds of megabytes again and again. Fresh pages for them
-    take about a sixth of its processor time (`benchmarks/training_step.py`); keeping them raises peak memory.
-    On exit all freed memory returns to the system. No effect without glibc.
+    Work in blocks frees and allocates arrays of the same size again and again, and fresh pages for them take
+    processor time; keeping them raises peak memory. On exit all freed memory returns to the system. No effect
+    without glibc.
 
     Args:
         largest: bytes; larger blocks return to the system when freed.

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from panels import make_panel
 
+from gogooku3.schema import MONTH_DAYS
 from gogooku3.training.batches import Block, PanelBatches, StackedGraphs
-from gogooku3.training.block_sampler import MONTH_DAYS, BlockSampler, MonthSampler
+from gogooku3.training.block_sampler import BlockSampler, MonthSampler
 
 STEPS = 5
 

@@ -22,9 +22,10 @@ from torch.nn import functional
 from gogooku3._version import __version__
 from gogooku3.errors import ConfigError, DataError, choices
 from gogooku3.files.atomic import atomic_path
-from gogooku3.inference.one_day_module import MONTH_DAYS, OneDayNetwork
+from gogooku3.inference.one_day_module import OneDayNetwork
 from gogooku3.inference.prepare_days import DayInputs
 from gogooku3.inference.saved_fold import SavedFold
+from gogooku3.schema import MONTH_DAYS
 
 TOLERANCE = 1e-5
 """Largest accepted difference from PyTorch, in units of a prediction."""

@@ -5,9 +5,7 @@ from torch import Tensor, nn
 
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.models.graph_attention import Neighbours
-
-MONTH_DAYS = 23
-"""Trading days of the longest month."""
+from gogooku3.schema import MONTH_DAYS
 
 
 class OneDayNetwork(nn.Module):

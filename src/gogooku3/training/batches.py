@@ -3,7 +3,7 @@
 The loader yields blocks; their stretches are gathered on the panel's device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,18 +100,35 @@ def predict_batch(model: ATFTGATFANModel, batch: Batch) -> Tensor:
     return predict_in_chunks(model, batch.inputs)
 
 
+def of_samples(predictions: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Predictions, days and stocks of a batch's samples, without the gaps."""
+    kept = batch.sample
+    return {"predictions": predictions[kept], "day": batch.day[kept], "stock": batch.stock[kept]}
+
+
+class Predictions(NamedTuple):
+    """Predictions `[samples, horizons]`, and each sample's `day` and `stock`."""
+
+    predictions: np.ndarray
+    day: np.ndarray
+    stock: np.ndarray
+
+    @classmethod
+    def join(cls, outputs: Iterable[Mapping[str, Tensor]]) -> "Predictions":
+        """Collect what `of_samples` returned for each batch, by day, then stock."""
+        parts = zip(*([output[name] for name in cls._fields] for output in outputs), strict=True)
+        predictions, day, stock = (torch.cat(part).cpu().numpy() for part in parts)
+        order = np.lexsort((stock, day))
+        return cls(predictions[order], day[order], stock[order])
+
+
 def predict_days(model: ATFTGATFANModel, batches: "PanelBatches", days: range) -> np.ndarray:
     """Predictions float32 `[samples, horizons]` of every sample of some days, by day, then stock.
 
     Arguments and precision as of `predict_batch`.
     """
-    parts = []
-    for month in batches.months(days):
-        batch = batches.gather([batches.block(month)])
-        predictions = predict_batch(model, batch)[batch.sample].float().cpu().numpy()
-        day, stock = (each[batch.sample].cpu().numpy() for each in (batch.day, batch.stock))
-        parts.append(predictions[np.lexsort((stock, day))])
-    return np.concatenate(parts)
+    months = (batches.gather([batches.block(month)]) for month in batches.months(days))
+    return Predictions.join(of_samples(predict_batch(model, batch), batch) for batch in months).predictions
 
 
 class PanelBatches:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from gogooku3.schema import MONTH_DAYS
 from gogooku3.training.batches import Block, PanelBatches
 
 MONTHS_PER_STEP = 11
@@ -12,8 +13,6 @@ MONTHS_PER_STEP = 11
 needs many days."""
 LEAST_STOCKS = 6
 """Stocks of a block, if the batch size allows: linked stocks must meet for the graph attention to learn."""
-MONTH_DAYS = 23
-"""Trading days of the longest month."""
 
 
 class BlockSampler(Sampler[list[Block]]):

@@ -1,8 +1,7 @@
 """Callback that scores each validation epoch with the evaluation's metrics and keeps the best weights."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -17,6 +16,7 @@ from gogooku3.evaluation.metrics import (
     rank_information_coefficient,
 )
 from gogooku3.models.saving import write_tensors
+from gogooku3.training.batches import Predictions
 from gogooku3.training.module import ATFTModule
 from gogooku3.training.prediction_collapse import daily_spread
 
@@ -52,22 +52,6 @@ def financial_scores(
         by_horizon = np.array([scores[f"{name}_{horizon}d"] for horizon in horizons])
         scores[name] = float("nan") if np.isnan(by_horizon).all() else float(np.nan_to_num(by_horizon).mean())
     return scores
-
-
-class Predictions(NamedTuple):
-    """Predictions `[samples, horizons]`, and each sample's `day` and `stock`."""
-
-    predictions: np.ndarray
-    day: np.ndarray
-    stock: np.ndarray
-
-    @classmethod
-    def join(cls, outputs: Iterable[Mapping[str, Tensor]]) -> "Predictions":
-        """Collect what the module's steps returned for each batch, by day, then stock."""
-        parts = zip(*([output[name] for name in cls._fields] for output in outputs), strict=True)
-        predictions, day, stock = (torch.cat(part).cpu().numpy() for part in parts)
-        order = np.lexsort((stock, day))
-        return cls(predictions[order], day[order], stock[order])
 
 
 class FinancialMetricsCallback(pl.Callback):

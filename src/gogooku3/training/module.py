@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from gogooku3.config import RunConfig
 from gogooku3.data.panel import Panel
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
-from gogooku3.training.batches import Batch, Block, PanelBatches, predict_batch
+from gogooku3.training.batches import Block, PanelBatches, of_samples, predict_batch
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.lr_schedule import build_schedule
 from gogooku3.training.nan_guard import NanGuard
@@ -107,11 +107,11 @@ class ATFTModule(pl.LightningModule):
         predictions = predict_batch(self.scored_model, batch)
         loss = self.loss(predictions, batch.labels, batch.day_index, batch.n_days)
         self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.day))
-        return _of_samples(predictions, batch)
+        return of_samples(predictions, batch)
 
     def predict_step(self, blocks: list[Block], batch_idx: int) -> dict[str, Tensor]:
         batch = self.batches.gather(blocks)
-        return _of_samples(predict_batch(self.scored_model, batch), batch)
+        return of_samples(predict_batch(self.scored_model, batch), batch)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         super().optimizer_step(*arguments, **options)
@@ -143,12 +143,6 @@ class ATFTModule(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Return the blocks unchanged; `gather` runs on the panel's device."""
         return batch
-
-
-def _of_samples(predictions: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Predictions, days and stocks of a batch's samples, without the gaps."""
-    kept = batch.sample
-    return {"predictions": predictions[kept], "day": batch.day[kept], "stock": batch.stock[kept]}
 
 
 def weight_average(model: nn.Module, decay: float) -> AveragedModel:

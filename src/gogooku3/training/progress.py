@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 
-MONTH_DAYS = 21
+USUAL_MONTH_DAYS = 21
 """Trading days of a usual month."""
 _CPU_FLOPS_A_CORE = 2e10
 """Float operations per second of one CPU core in training; an order of magnitude."""
@@ -83,6 +83,6 @@ def cpu_hours(model: ATFTGATFANModel, samples: int, cores: int) -> float:
     every_step = sum(p.numel() for p in model.temporal.lstm.parameters()) + sum(
         p.numel() for p in model.temporal.input_projection.parameters()
     )
-    steps = model.temporal.sequence_length / MONTH_DAYS + 1
+    steps = model.temporal.sequence_length / USUAL_MONTH_DAYS + 1
     uses = every_step * steps + (model.n_parameters - every_step)
     return 6 * uses * samples / (_CPU_FLOPS_A_CORE * cores) / 3600

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from gogooku3.config import RunConfig
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
+from gogooku3.models.lightgbm_baseline import boosting_parameters
 from gogooku3.training.batches import PanelBatches
 from gogooku3.training.losses import MultiHorizonFinancialLoss
 from gogooku3.training.module import parameter_groups
-from gogooku3.training.teacher import with_teacher
 
 AVERAGED = 2
 """The average of the weights covers about the last 1 / (1 + AVERAGED) of the steps so far."""
@@ -46,7 +46,7 @@ def train_snapshot(
     keeps the average of the weights at the end of its own passes (`passes_by_horizon`). A step takes rows of
     all days, because the labels of one day share its factor returns, which a step of few days would follow.
     With `snapshot.teacher_weight`, the labels of the shortest horizon are mixed with the forecasts of trees
-    (`training.teacher`).
+    (`with_teacher`).
     The result depends on the arguments and `training.seed` only.
 
     Args:
@@ -106,6 +106,40 @@ def train_snapshot(
             for position in ends.get(step + 1, []):
                 model.snapshot.keep(position, average, 1 / float(scale[position]))
             progress(step + 1, max(ends))
+
+
+def with_teacher(features: Tensor, labels: Tensor, config: RunConfig) -> tuple[Tensor, float]:
+    """Mix the labels of one horizon with the forecasts of trees that are fitted to them (distillation).
+
+    `((1 - w) label + w forecast / s) / d`, with `d = (1 - w) + w / s`, the teacher's weight w, and the
+    deviation s of its forecasts: the two parts weigh as 1 - w to w, in units of the label (after Hinton,
+    Vinyals and Dean, 2015, "Distilling the Knowledge in a Neural Network", sec. 2, with squared errors). The
+    trees have the settings of the group `lightgbm`, without early stopping, and see these rows only.
+
+    Args:
+        features: `[rows, features]`.
+        labels: `[rows]`, NaN unknown.
+        config: of the run; `snapshot.teacher_weight` is w.
+
+    Returns:
+        the mixed labels `[rows]`, NaN where the label is unknown, and d. Times d, the mixture has about the
+        deviation of a label, so that its errors weigh as much in a loss.
+    """
+    import lightgbm
+
+    weight, settings = config.snapshot.teacher_weight, config.lightgbm
+    known = labels.isfinite()
+    x, y = features.cpu().numpy(), labels.cpu().numpy()
+    parameters = boosting_parameters(settings.model_dump(exclude={"label"}), config.training.seed)
+    parameters["num_threads"] = torch.get_num_threads()
+    rows = np.flatnonzero(known.cpu().numpy())
+    trees = lightgbm.train(parameters, lightgbm.Dataset(x[rows], y[rows]), settings.num_boost_round)
+    forecasts = torch.from_numpy(np.asarray(trees.predict(x), dtype=np.float32)).to(labels.device)
+    spread = float(forecasts[known].std())
+    if not spread > 0:
+        return labels, 1.0
+    divisor = (1 - weight) + weight / spread
+    return ((1 - weight) * labels + weight * forecasts / spread) / divisor, divisor
 
 
 def _shuffled(size: int, seed: tuple[int, int]) -> Tensor:

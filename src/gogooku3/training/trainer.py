@@ -24,9 +24,9 @@ from gogooku3.graph.schedule import GraphSchedule
 from gogooku3.graph.stock_graph import StockGraph
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.preprocessing.labels import treat_labels
-from gogooku3.training.batches import Block, PanelBatches, standing_graph
+from gogooku3.training.batches import Block, PanelBatches, Predictions, standing_graph
 from gogooku3.training.block_sampler import BlockSampler, MonthSampler
-from gogooku3.training.callbacks import FinancialMetricsCallback, Predictions
+from gogooku3.training.callbacks import FinancialMetricsCallback
 from gogooku3.training.checkpointing import CheckpointCallback, CheckpointFolder
 from gogooku3.training.loggers import open_loggers
 from gogooku3.training.module import ATFTModule
@@ -130,7 +130,7 @@ class ATFTTrainer:
         training, stops_early = self.config.training, self.config.early_stopping.enabled
         seed_everything(training.seed)
         train_sampler = self._train_sampler()
-        self._score_sampler(self.val_data.days, "validation day")
+        val_sampler = self._score_sampler(self.val_data.days, "validation day")
         self.model.windows_share.fill_(1)
         started = time.perf_counter()
         days = self._served(self.train_data.days)
@@ -159,7 +159,6 @@ class ATFTTrainer:
             lightning = self._lightning(callbacks, loggers)
             if checkpoint is None or not checkpoint.finished:
                 with _quiet_lightning():
-                    val_sampler = self._score_sampler(self.val_data.days, "validation day")
                     lightning.fit(module, _loader(train_sampler), _loader(val_sampler))
         before = checkpoint.seconds if checkpoint else 0
         epoch_seconds = time.perf_counter() - epochs_started + before
@@ -261,7 +260,7 @@ class ATFTTrainer:
     def _finite_day(self, day: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and labels of a training day; refuses values that are not finite."""
         rows = self.batches.rows([day])
-        features, labels = self.batches.today(rows)[0], self.batches.labels(rows)
+        features, labels = self.batches.features(rows), self.batches.labels(rows)
         if not bool(features.isfinite().all()) or bool(labels.isinf().any()):
             raise DataError(
                 f"features or labels of {self.panel.dates[day]} are not finite, so the linear path can't be "
@@ -337,10 +336,11 @@ class ATFTTrainer:
             return torch.device("cuda")
         return torch.device("mps" if accelerator == "mps" else "cpu")
 
+    def _mixed(self) -> bool:
+        return self.config.training.mixed_precision and bfloat16_runs_fast(self._device().type)
+
     def _precision(self) -> torch.autocast:
-        device = self._device().type
-        mixed = self.config.training.mixed_precision and bfloat16_runs_fast(device)
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=mixed)
+        return torch.autocast(self._device().type, dtype=torch.bfloat16, enabled=self._mixed())
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:
@@ -358,15 +358,13 @@ class ATFTTrainer:
         """Lightning's trainer; `loggers` None: for prediction."""
         predicting = loggers is None
         training = self.config.training
-        device = self._device().type
-        mixed = training.mixed_precision and bfloat16_runs_fast(device)
         if training.progress_bar and not predicting:
             callbacks = [*callbacks, progress_display()]
         with _quiet_lightning():
             return pl.Trainer(
                 accelerator=training.accelerator,
                 devices=1,
-                precision="bf16-mixed" if mixed else "32-true",
+                precision="bf16-mixed" if self._mixed() else "32-true",
                 max_epochs=training.epochs,
                 gradient_clip_val=training.gradient_clip_val or None,
                 accumulate_grad_batches=training.accumulate_grad_batches,
@@ -378,7 +376,7 @@ class ATFTTrainer:
                 num_sanity_val_steps=0,
                 log_every_n_steps=10,
                 default_root_dir=self.run_dir,
-                deterministic="warn" if device == "cuda" else None,
+                deterministic="warn" if self._device().type == "cuda" else None,
             )
 
 
