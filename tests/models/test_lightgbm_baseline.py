@@ -191,6 +191,18 @@ def test_without_early_stopping_every_tree_is_counted() -> None:
     assert performance[1]["n_trees"] == 6
 
 
+@pytest.mark.parametrize(("rounds", "fitted"), [(0, True), (5, False)])
+def test_without_early_stopping_the_last_training_days_are_fitted_too(rounds: int, fitted: bool) -> None:
+    """With one tree, early stopping can choose nothing, so the last days cannot matter otherwise."""
+    parameters = {"num_boost_round": 1, "min_data_in_leaf": 20, "early_stopping_rounds": rounds}
+    frame = market(10)
+    plain, changed = (
+        baseline(parameters=parameters, normalize_features=False, evaluation_fraction=0.0).fit(own)
+        for own in (frame, garbled(frame, DAYS - 6))
+    )
+    assert (trees(plain) != trees(changed)) is fitted
+
+
 def test_normalising_removes_the_scale_of_a_day() -> None:
     frame = market(11)
     scale = 10.0 ** (pl.col("date").dt.ordinal_day() % 5)

@@ -132,8 +132,9 @@ def test_training_adds_to_it_and_never_changes_it(ema_decay: float) -> None:
     assert np.abs(predictions(fitted, TEST) - today(fitted, TEST)).max() > 0.01
 
 
-def test_without_a_penalty_there_is_no_path() -> None:
-    fitted = trainer(config=settings(linear_penalty=None))
+@pytest.mark.parametrize("off", [{"linear_penalty": None}, {"model": {"use_linear_path": False}}], ids=str)
+def test_without_a_penalty_or_switched_off_there_is_no_path(off: dict[str, Any]) -> None:
+    fitted = trainer(network(**off.get("model", {})), config=settings(**off))
     results = fitted.fit()
     assert torch.equal(fitted.model.linear.weight, torch.zeros(FEATURES, 2))
     assert "linear" not in results["stages"]

@@ -14,7 +14,12 @@ from gogooku3.data.panel import Panel
 from gogooku3.evaluation.metrics import information_coefficient
 from gogooku3.models.atft_gat_fan import ATFTGATFANModel
 from gogooku3.training.batches import PanelBatches
-from gogooku3.training.snapshot_stage import _add_to_average, passes_by_horizon, train_snapshot
+from gogooku3.training.snapshot_stage import (
+    _add_to_average,
+    passes_by_horizon,
+    train_snapshot,
+    with_teacher,
+)
 
 DAYS, STOCKS, FEATURES, STEPS = 30, 40, 4, 5
 TRAIN = range(STEPS - 1, 24)
@@ -35,6 +40,7 @@ def config(seed: int = 42, **snapshot: Any) -> RunConfig:
             "time_series": {"sequence_length": STEPS, "prediction_horizons": [1, 5]},
             "loss": {"horizon_weights": {1: 1.0, 5: 0.7}},
             "snapshot": {"batch_size": 200, "warmup_steps": 2, **snapshot},
+            "lightgbm": {"num_boost_round": 20, "min_data_in_leaf": 20},
         }
     )
 
@@ -155,3 +161,33 @@ def test_it_finds_a_planted_threshold_that_a_linear_path_misses(mixed_precision:
     for horizon in range(2):
         score = information_coefficient(predictions[:, horizon], panel.targets[30:, :, horizon].ravel(), test)
         assert score > 0.6
+
+
+# --- the teacher -------------------------------------------------------------------------------------------
+
+
+def test_labels_and_the_teachers_forecasts_are_mixed_by_weight_in_units_of_the_label() -> None:
+    x = torch.randn(600, FEATURES, generator=torch.Generator().manual_seed(0))
+    signal = (x[:, 0] > 0.5).float()
+    labels = signal + torch.randn(600, generator=torch.Generator().manual_seed(1))
+    labels[::7] = torch.nan
+    known = labels.isfinite()
+    mixed, divisor = with_teacher(x, labels, config(teacher_weight=0.25))
+    assert torch.equal(mixed.isfinite(), known)
+    spread = 0.25 / (divisor - 0.75)
+    standardised = (mixed * divisor - 0.75 * labels)[known] / 0.25
+    assert standardised.std().item() == pytest.approx(1, abs=1e-3)
+    forecasts = spread * standardised
+    assert information_coefficient(forecasts.numpy(), signal[known].numpy()) > 1.2 * information_coefficient(
+        labels[known].numpy(), signal[known].numpy()
+    ), "less noisy than the labels"
+
+
+def test_a_teacher_changes_the_snapshot_and_reads_training_days_only() -> None:
+    panel = market()
+    taught = fitted(panel, config(teacher_weight=0.5))
+    assert not equal(weights(taught, 0), weights(fitted(panel, config()), 0))
+    later = replace(panel, values=panel.values.copy(), targets=panel.targets.copy())
+    later.values[TRAIN.stop :] *= -5
+    later.targets[TRAIN.stop :] *= -5
+    assert equal(weights(taught), weights(fitted(later, config(teacher_weight=0.5))))
